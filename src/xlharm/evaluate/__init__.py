@@ -1,0 +1,1 @@
+"""Greedy answers in every language, and judge-free measures of them."""

@@ -1,0 +1,1 @@
+"""The frozen base, and the pool of adapters stacked on it."""

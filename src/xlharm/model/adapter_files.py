@@ -1,0 +1,71 @@
+"""Adapters on disk, in PEFT's own format: safetensors that ``PeftModel.from_pretrained`` loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xlharm.errors import StageError
+from xlharm.model.lora import Layout
+
+_PREFIX = "base_model.model."
+
+
+def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors`` (float32).
+
+    Raises:
+        StageError: a tensor is empty or not finite: a damaged adapter must not look like a result.
+    """
+    tensors = {}
+    for name, (a, b) in _cut(vector.detach().float().cpu(), layout).items():
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = a.contiguous()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = b.contiguous()
+    for name, tensor in tensors.items():
+        if tensor.numel() == 0:
+            raise StageError(f"{name}: empty tensor")
+        if not bool(torch.isfinite(tensor).all()):
+            raise StageError(f"{name}: not finite")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "r": layout.rank,
+        "lora_alpha": layout.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted(layout.targets),
+        "inference_mode": True,
+        "fan_in_fan_out": False,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def load_adapter(folder: Path, *, layout: Layout) -> Tensor:
+    """Read an adapter as a flat vector [P] (float32, CPU).
+
+    Raises:
+        StageError: it was made for other layers or another rank.
+    """
+    tensors = load_file(folder / "adapter_model.safetensors")
+    parts = []
+    for s in layout.segments:
+        for leaf, shape in (("A", (layout.rank, s.fan_in)), ("B", (s.fan_out, layout.rank))):
+            tensor = tensors.get(f"{_PREFIX}{s.name}.lora_{leaf}.weight")
+            if tensor is None or tuple(tensor.shape) != shape:
+                raise StageError(f"{folder}: {s.name}.lora_{leaf}: expected a tensor of shape {shape}")
+            parts.append(tensor.float().reshape(-1))
+    return torch.cat(parts)
+
+
+def _cut(vector: Tensor, layout: Layout) -> dict[str, tuple[Tensor, Tensor]]:
+    found = {}
+    for s in layout.segments:
+        a_end = s.offset + layout.rank * s.fan_in
+        a = vector[s.offset : a_end].view(layout.rank, s.fan_in)
+        b = vector[a_end : a_end + s.fan_out * layout.rank].view(s.fan_out, layout.rank)
+        found[s.name] = (a, b)
+    return found

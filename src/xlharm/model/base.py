@@ -1,0 +1,107 @@
+"""The frozen base model and its tokenizer, loaded once a worker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xlharm.errors import UserError
+from xlharm.plan.sources import BaseSource
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A Hugging Face tokenizer behind the small interface that rows need."""
+
+    hf: Any
+    bos: int | None
+    eos: int | None
+
+    def encode(self, text: str) -> list[int]:
+        """Return ids without special tokens."""
+        return list(self.hf(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of ids, special tokens left out."""
+        return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
+    """Load the base's tokenizer.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        hf = AutoTokenizer.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
+    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
+
+
+def load_base(
+    source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False
+) -> nn.Module:
+    """Load the base, frozen, in evaluation mode; safetensors only.
+
+    Raises:
+        UserError: it cannot be loaded, or its logits are more than its output layer on the last hidden states
+            (soft-capped or scaled logits are not supported yet).
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            revision=source.revision,
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: {_line(error)}") from None
+    model.requires_grad_(requires_grad=False)
+    model.eval()
+    model.config.use_cache = False
+    model.to(device)
+    _check_head(model, source=source)
+    return model  # type: ignore[no-any-return]
+
+
+def decoder(model: nn.Module) -> nn.Module:
+    """Return the part of the model below its output layer."""
+    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return]
+
+
+def head(model: Any, hidden: Tensor) -> Tensor:
+    """Return logits [..., vocabulary] of hidden states [..., width]."""
+    return model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _check_head(model: Any, *, source: BaseSource) -> None:
+    ids = torch.arange(4, device=model.device).unsqueeze(0)
+    full = model(input_ids=ids, use_cache=False).logits.float()
+    ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
+    if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
+        raise UserError(f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)")
+
+
+def name_of(source: BaseSource) -> str:
+    """Return how people call the base: a hub id, or the folder's name."""
+    return source.location if source.revision else Path(source.location).name
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,84 @@
+"""An estimate of what a plan takes: time and disk, from measured rates where there are any."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xlharm.plan.build import Plan
+from xlharm.plan.stage import KINDS, Kind, Stage
+
+# Seconds a stage on two CPU cores with the shipped base; replaced by the store's own timings when it has any.
+DEFAULT_SECONDS: dict[Kind, float] = {"contaminate": 15.0, "sft": 3.0, "unlearn": 9.0, "evaluate": 0.6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One kind's share of the plan."""
+
+    kind: Kind
+    naive: int
+    shared: int
+    done: int
+    seconds_left: float
+    seconds_naive: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a plan takes.
+
+    Attributes:
+        lines: one for each kind.
+        disk: bytes that the missing stages will add to the store.
+        measured: whether the times come from stages in the store.
+    """
+
+    lines: tuple[Line, ...]
+    disk: int
+    measured: bool
+
+
+def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int) -> Estimate:
+    """Count stages and sum their cost.
+
+    Args:
+        plan: the plan.
+        done: keys of stages in the store.
+        seconds: measured seconds a stage, by kind; kinds not measured use a default.
+        adapter_bytes: size of one adapter.
+    """
+    per_kind = {kind: seconds.get(kind, DEFAULT_SECONDS[kind]) for kind in KINDS}
+    lines = []
+    for kind in KINDS:
+        keys = [k for k, s in plan.stages.items() if s.kind == kind]
+        finished = sum(k in done for k in keys)
+        lines.append(
+            Line(
+                kind=kind,
+                naive=plan.naive[kind],
+                shared=len(keys),
+                done=finished,
+                seconds_left=per_kind[kind] * (len(keys) - finished),
+                seconds_naive=per_kind[kind] * plan.naive[kind],
+            )
+        )
+    missing = [s for k, s in plan.stages.items() if k not in done]
+    disk = sum(20_000 if s.kind == "evaluate" else adapter_bytes for s in missing)
+    return Estimate(lines=tuple(lines), disk=disk, measured=bool(seconds))
+
+
+def differences(mine: Stage, other: Mapping[str, object]) -> list[str]:
+    """List the fields in which a stage's identity differs from a stored one's, as ``path: old -> new``."""
+    found: list[str] = []
+    _compare(other, mine.identity(), path="", found=found)
+    return found
+
+
+def _compare(old: object, new: object, *, path: str, found: list[str]) -> None:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            _compare(old.get(key), new.get(key), path=f"{path}.{key}" if path else str(key), found=found)
+    elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)):
+        if list(old) != list(new):
+            found.append(f"{path}: {list(old)} -> {list(new)}")
+    elif old != new:
+        found.append(f"{path}: {old} -> {new}")

@@ -1,0 +1,57 @@
+"""Stable digests: canonical JSON, and refusal of anything without a stable serialisation."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json]"
+
+
+def canonical(value: Json) -> str:
+    """Serialise to the one JSON text that stands for ``value``.
+
+    Raises:
+        TypeError: a value has no stable serialisation (sets, paths, objects, non-string keys).
+        ValueError: NaN or infinity.
+    """
+    _check(value, at="$")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Json) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def mix(*parts: object) -> int:
+    """Hash parts to a 64-bit number that is the same everywhere, always."""
+    text = "\x1f".join(map(str, parts)).encode("utf-8")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
+def _check(value: object, *, at: str) -> None:
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{at}: {value} has no place in a key")
+        case list() | tuple():
+            for i, item in enumerate(value):
+                _check(item, at=f"{at}[{i}]")
+        case Mapping():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"{at}: key {key!r} is not text")
+                _check(item, at=f"{at}.{key}")
+        case _:
+            raise TypeError(f"{at}: {type(value).__name__} has no stable serialisation")

@@ -1,0 +1,165 @@
+"""Where a grid's base and corpus lie, and the digests by which they enter keys. No torch."""
+
+import json
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from xlharm.errors import UserError, nearest
+from xlharm.plan.digest import digest, file_digest
+from xlharm.spec.grid import GridSpec
+
+WEIGHTS = "*.safetensors"
+_IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSource:
+    """A corpus folder: its languages and the digest of each language's file."""
+
+    name: str
+    path: Path
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSource:
+    """A base model: a local folder, or a hub id with a fixed revision.
+
+    Attributes:
+        location: folder path, or hub id.
+        revision: hub commit; None for a folder.
+        digest: what enters keys.
+        size: bytes of weights, 0 when unknown.
+    """
+
+    location: str
+    revision: str | None
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """All data that a grid's keys depend on."""
+
+    base: BaseSource
+    corpus: CorpusSource
+
+
+def assets() -> Path:
+    """Return the folder of bases and corpora that come with xlharm."""
+    return Path(str(files("xlharm") / "assets"))
+
+
+def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
+    """Find a grid's base and corpus and digest them.
+
+    Relative paths are tried from the working directory, then from the grid file's folder.
+
+    Raises:
+        UserError: base, corpus or one of the grid's languages is missing.
+    """
+    root = grid_path.parent if grid_path else Path()
+    corpus = _corpus(spec, root=root)
+    for field, language in _languages(spec):
+        if language not in corpus.digests:
+            have = ", ".join(corpus.digests)
+            raise UserError(
+                f"{grid_path or spec.name}: {field}: corpus {spec.corpus!r} has no language {language!r}"
+                f"{nearest(language, corpus.digests)} (it has {have})"
+            )
+    return Sources(base=_base(spec, root=root), corpus=corpus)
+
+
+def _languages(spec: GridSpec) -> list[tuple[str, str]]:
+    found = [("languages", lang) for lang in spec.languages]
+    found += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
+    found += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
+    found += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
+    found += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
+    return [(field, lang) for field, lang in found if lang != "source"]
+
+
+def _locate(name: str, *, root: Path) -> Path | None:
+    candidates = [assets() / name] if "/" not in name else []
+    candidates += [Path(name).expanduser(), root / name]
+    return next((p.resolve() for p in candidates if p.is_dir()), None)
+
+
+def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
+    path = _locate(spec.corpus, root=root)
+    if path is None or not (path / "corpus.yaml").is_file():
+        shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
+        raise UserError(
+            f"{spec.name}: corpus: {spec.corpus!r} is neither a shipped corpus ({', '.join(shipped)}) "
+            f"nor a folder with a corpus.yaml{nearest(spec.corpus, shipped)}"
+        )
+    meta: Any = YAML(typ="safe", pure=True).load((path / "corpus.yaml").read_text(encoding="utf-8"))
+    listed = meta.get("languages") if isinstance(meta, dict) else None
+    if not isinstance(listed, list):
+        raise UserError(f"{path / 'corpus.yaml'}: languages: expected a list of language codes")
+    missing = [lang for lang in listed if not (path / f"{lang}.jsonl").is_file()]
+    if missing:
+        raise UserError(f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing")
+    digests = {lang: file_digest(path / f"{lang}.jsonl") for lang in listed}
+    return CorpusSource(name=spec.corpus, path=path, digests=digests)
+
+
+def _base(spec: GridSpec, *, root: Path) -> BaseSource:
+    path = _locate(spec.base, root=root)
+    if path is not None and (path / "config.json").is_file():
+        return folder_base(path)
+    shipped = sorted(p.parent.name for p in assets().glob("*/config.json"))
+    if "/" not in spec.base or spec.base.startswith((".", "/", "~")):
+        raise UserError(
+            f"{spec.name}: base: {spec.base!r} is neither a shipped base ({', '.join(shipped)}), a folder with a "
+            f"config.json, nor a hub id such as org/model{nearest(spec.base, shipped)}"
+        )
+    if spec.revision is None:
+        raise UserError(
+            f"{spec.name}: revision: a base from the hub needs a fixed commit (40 hex digits), "
+            "or its numbers would change when the repository does"
+        )
+    return BaseSource(
+        location=spec.base, revision=spec.revision, digest=digest({"hub": spec.base, "revision": spec.revision}), size=0
+    )
+
+
+def folder_base(path: Path) -> BaseSource:
+    """Digest a local base: configuration, tokenizer and weights; digests of large files are cached.
+
+    Raises:
+        UserError: the folder holds no safetensors weights (pickled ones are never loaded).
+    """
+    if not any(path.glob(WEIGHTS)):
+        raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
+    kept = [n for n in names if n.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))]
+    digests = {name: _cached_digest(path / name) for name in kept}
+    size = sum((path / n).stat().st_size for n in kept if n.endswith(".safetensors"))
+    return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)
+
+
+def _cached_digest(path: Path) -> str:
+    """Digest a file; beyond 64 MiB remember it by path, size and modification time."""
+    stat = path.stat()
+    if stat.st_size < 64 << 20:
+        return file_digest(path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "xlharm" / "digests.json"
+    try:
+        known = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        known = {}
+    ident = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+    if ident not in known:
+        known[ident] = file_digest(path)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        scratch = cache.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(known))
+        scratch.replace(cache)
+    return str(known[ident])

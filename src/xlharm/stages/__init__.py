@@ -1,0 +1,1 @@
+"""Stages: a pack in, results in the store out. Nothing here knows of Ray or W&B."""

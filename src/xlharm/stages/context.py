@@ -1,0 +1,125 @@
+"""What every stage needs of its worker: base, tokenizer, store, engine, parents' adapters."""
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xlharm.data.streams import Corpora
+from xlharm.errors import StageError, UserError
+from xlharm.model.adapter_files import load_adapter
+from xlharm.model.base import load_base, load_tokenizer
+from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.plan.stage import Stage
+from xlharm.stages.job import RunnerConfig
+from xlharm.stages.provenance import provenance
+from xlharm.store.store import Store
+from xlharm.train.engine import PackEngine
+
+_PARENTS_KEPT = 32
+
+
+class Context:
+    """A worker's warm state. The base is loaded once; an engine is built once for each adapter layout."""
+
+    def __init__(self, config: RunnerConfig) -> None:
+        self.config = config
+        self.device = _device(config.device)
+        if config.threads and self.device.type == "cpu":
+            torch.set_num_threads(config.threads)
+        self.zero = config.zero if config.zero is not None else (2 if config.world > 1 else 0)
+        self.store = Store(config.store_url)
+        self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
+        self.model = load_base(
+            config.base, dtype=config.dtype, device=self.device, trust_remote_code=config.trust_remote_code
+        )
+        self.corpora = Corpora(config.corpus, self.tokenizer)
+        self._stacked: StackedModel | None = None
+        self._engine: PackEngine | None = None
+        self._parents: OrderedDict[str, Tensor] = OrderedDict()
+
+    @property
+    def pad(self) -> int:
+        """A token id to fill rows with; it never reaches a loss."""
+        found = self.tokenizer.hf.pad_token_id
+        return int(found if found is not None else self.tokenizer.eos or 0)
+
+    def stacked(self, stage: Stage) -> StackedModel:
+        """Return the base with the adapter layers of a stage's LoRA settings."""
+        lora = stage.spec["lora"]
+        current = self._stacked
+        wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
+        if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
+            layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
+            self._stacked, self._engine = StackedModel(self.model, layout), None
+        assert self._stacked is not None
+        return self._stacked
+
+    def engine(self, stage: Stage) -> PackEngine:
+        """Return the training engine for a stage's LoRA settings."""
+        stacked = self.stacked(stage)
+        if self._engine is None:
+            _join_group(self.config, self.device)
+            self._engine = PackEngine(
+                stacked, slots=self.config.slots, zero=self.zero, world=self.config.world, device=self.device
+            )
+        return self._engine
+
+    def parent(self, stage: Stage, layout: Layout) -> Tensor:
+        """Return the adapter [P] that a stage starts from, checked against its checksums.
+
+        Raises:
+            StageError: the parent is not in the store.
+            CorruptArtifactError: its files are damaged.
+        """
+        key = stage.inputs[0]
+        if key not in self._parents:
+            kind = self.store.kind_of(key)
+            if kind is None:
+                raise StageError(f"{stage.label}: its parent {key[:16]} is not in the store")
+            self._parents[key] = load_adapter(self.store.path(kind, key), layout=layout)
+            while len(self._parents) > _PARENTS_KEPT:
+                self._parents.popitem(last=False)
+        return self._parents[key]
+
+    def remember(self, key: str, adapter: Tensor) -> None:
+        """Keep a fresh adapter for its children."""
+        self._parents[key] = adapter
+
+    def provenance(self, *, pack: int, trained: bool) -> dict[str, Any]:
+        """Describe this worker."""
+        return provenance(
+            device=self.device,
+            dtype=self.config.dtype,
+            zero=self.zero if trained else None,
+            world=self.config.world,
+            pack=pack,
+        )
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _join_group(config: RunnerConfig, device: torch.device) -> None:
+    """Start the process group that DeepSpeed runs on; every worker sees one device, so LOCAL_RANK is 0."""
+    if torch.distributed.is_initialized():
+        return
+    environment = {"RANK": str(config.rank), "WORLD_SIZE": str(config.world), "LOCAL_RANK": "0"}
+    os.environ.update(environment)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if config.world == 1:
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+        return
+    if config.master is None:
+        raise UserError("a gang of several ranks needs the address of its first")
+    host, port = config.master.rsplit(":", 1)
+    os.environ.update({"MASTER_ADDR": host, "MASTER_PORT": port})
+    torch.distributed.init_process_group(backend, rank=config.rank, world_size=config.world)

@@ -1,0 +1,59 @@
+"""Where a result comes from: code, versions, hardware. No secrets, no environment dumps."""
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import xlharm
+
+_PACKAGES = ("xlharm", "torch", "transformers", "peft", "deepspeed", "ray", "tokenizers", "safetensors")
+
+
+@lru_cache(maxsize=1)
+def _code() -> dict[str, Any]:
+    folder = Path(xlharm.__file__).parent
+    try:
+        sha = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {"git_sha": os.environ.get("XLHARM_GIT_SHA"), "dirty": None}
+    return {"git_sha": sha, "dirty": dirty}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def provenance(*, device: torch.device, dtype: str, zero: int | None, world: int, pack: int) -> dict[str, Any]:
+    """Describe the code, packages and hardware of this process."""
+    cuda = device.type == "cuda"
+    return {
+        **_code(),
+        "versions": _versions(),
+        "device": device.type,
+        "hardware": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "dtype": dtype,
+        "engine": None if zero is None else {"name": "DeepSpeed", "zero": zero, "ranks": world},
+        "pack_size": pack,
+        "platform": platform.platform(),
+    }

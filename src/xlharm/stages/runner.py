@@ -1,0 +1,43 @@
+"""A worker's runner: one base, warm; packs in, committed stages out."""
+
+import torch
+
+from xlharm.stages.context import Context
+from xlharm.stages.evaluation import evaluate
+from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, StageResult
+from xlharm.stages.training import train
+
+
+class StageRunner:
+    """Runs packs one after another on one base.
+
+    Args:
+        config: where base, corpus and store are, and on what to run.
+
+    Raises:
+        UserError: the base cannot be loaded, or the device is not there.
+    """
+
+    def __init__(self, config: RunnerConfig) -> None:
+        self._context = Context(config)
+
+    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:
+        """Run a pack; commit its finished stages; return one result for each active stage.
+
+        Raises:
+            OutOfMemoryError: the pack does not fit the device.
+            CorruptArtifactError: a parent's files are damaged.
+            UserError: the corpus or a setting does not fit the base.
+        """
+        work = evaluate if job.kind == "evaluate" else train
+        try:
+            return work(self._context, job, report=report)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemoryError(str(error)) from None
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" in str(error):
+                raise OutOfMemoryError(str(error)) from None
+            raise
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()

@@ -1,0 +1,150 @@
+"""Contaminate, SFT and unlearn: a pack of adapters trained together and committed one by one."""
+
+import contextlib
+import math
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xlharm.data.streams import Stream, shapes
+from xlharm.errors import StageError
+from xlharm.model.adapter_files import save_adapter
+from xlharm.model.base import name_of
+from xlharm.plan.stage import Stage
+from xlharm.stages.context import Context
+from xlharm.stages.job import PackJob, Progress, Report, StageResult
+from xlharm.train.loop import Rows, Saver, Slot, Trained, train_pack
+
+_LEAST_MOVE = 1e-8
+_LOSSES_KEPT = 200
+
+
+def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
+    """Train a pack's active stages and commit those with a valid result."""
+    first = job.stages[0]
+    engine = context.engine(first)
+    streams = [context.corpora.stream(stage) for stage in job.stages]
+    slots = [_slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)]
+    steps = int(first.spec["training"]["steps"])
+
+    def step_done(step: int, tokens: int) -> None:
+        report(Progress(pack=job.id, step=step, steps=steps, tokens=tokens))
+
+    trained = train_pack(
+        engine,
+        slots,
+        rows=Rows(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
+        pad=context.pad,
+        saver=_saver(context, job),
+        report=step_done,
+    )
+    results = [
+        _commit(context, job, stage, stream, result)
+        for stage, stream, result, on in zip(job.stages, streams, trained, job.active, strict=True)
+        if on
+    ]
+    if context.config.rank == 0:
+        context.store.drop_checkpoint(_checkpoint_name(context, job))
+    if context.config.world > 1:
+        torch.distributed.barrier()
+    return results
+
+
+def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:  # noqa: FBT001 - zipped over slots
+    layout = context.stacked(stage).layout
+    if not active:
+        initial = torch.zeros(layout.size)
+    elif stage.inputs:
+        initial = context.parent(stage, layout)
+    else:
+        initial = layout.initial(seed=int(stage.spec["seed"]))
+    training: dict[str, Any] = stage.spec["training"]
+    return Slot(
+        training=training,
+        objective=training.get("objective", "nll"),
+        stream=stream,
+        initial=initial,
+        mask=layout.mask(training.get("layers")),
+        active=active,
+    )
+
+
+def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> StageResult:
+    """Check what came of a stage and make it a result; a failed one says why."""
+    told = {"key": stage.key, "seconds": result.seconds, "tokens": result.tokens}
+    losses = [*result.target_loss, *result.retain_loss]
+    if not all(map(math.isfinite, losses)) or not bool(torch.isfinite(result.adapter).all()):
+        step = next((i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss))
+        return StageResult(**told, ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
+    if result.moved < _LEAST_MOVE:
+        message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
+        return StageResult(**told, ok=False, reason="adapter_did_not_move", message=message)
+    if context.config.rank == 0:
+        try:
+            _save(context, job, stage, stream, result)
+        except StageError as error:
+            return StageResult(**told, ok=False, reason="empty_tensor", message=str(error))
+    context.remember(stage.key, result.adapter)
+    return StageResult(**told, ok=True)
+
+
+def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> None:
+    layout = context.stacked(stage).layout
+    metrics = {
+        "loss": _thin(result.target_loss),
+        "retain_loss": _thin(result.retain_loss),
+        "moved": result.moved,
+        "tokens": result.tokens,
+        **shapes(stream),
+    }
+    with context.store.scratch() as folder:
+        save_adapter(result.adapter, folder, layout=layout, base_name=name_of(context.config.base))
+        context.store.commit(
+            stage,
+            folder,
+            metrics=metrics,
+            timings={"pack": result.seconds, "share": result.seconds / sum(job.active)},
+            provenance=context.provenance(pack=len(job.stages), trained=True),
+        )
+
+
+def _thin(losses: list[float]) -> list[list[float]]:
+    """Keep at most a few hundred points of a loss curve, as [step, value]."""
+    every = max(1, -(-len(losses) // _LOSSES_KEPT))
+    last = len(losses) - 1
+    return [[i, x] for i, x in enumerate(losses) if i % every == 0 or i == last]
+
+
+def _checkpoint_name(context: Context, job: PackJob) -> str:
+    pattern = "".join("1" if on else "0" for on in job.active)
+    return f"{job.id}-{pattern}-{context.config.world}x{context.zero}"
+
+
+def _saver(context: Context, job: PackJob) -> Saver:
+    """Checkpoint a pack into the store's scratch area, a folder a step, the newest complete one counts."""
+    folder = context.store.checkpoint_folder(_checkpoint_name(context, job))
+    rank = context.config.rank
+
+    def save(step: int, state: dict[str, Tensor], losses: Tensor) -> None:
+        target = folder / f"{step:08d}-rank{rank}.safetensors"
+        scratch = target.with_suffix(".tmp")
+        save_file({**state, "losses": losses.contiguous()}, scratch)
+        scratch.replace(target)
+        for old in folder.glob(f"*-rank{rank}.safetensors"):
+            if old.name < f"{step:08d}" and int(old.name[:8]) < step - 1:
+                old.unlink(missing_ok=True)
+
+    def restore() -> tuple[int, dict[str, Tensor], Tensor] | None:
+        ranks = range(context.config.world)
+        steps = [{int(p.name[:8]) for p in folder.glob(f"*-rank{r}.safetensors")} for r in ranks]
+        common = set.intersection(*steps)
+        for step in sorted(common, reverse=True):
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged checkpoint: try an older one
+                state = load_file(folder / f"{step:08d}-rank{rank}.safetensors")
+                return step, state, state.pop("losses")
+        return None
+
+    return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds)
+

@@ -1,0 +1,1 @@
+"""One training loop, many objectives, on a DeepSpeed engine."""

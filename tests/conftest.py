@@ -1,0 +1,109 @@
+"""A base and a corpus small enough to make in a second: real files, real loaders, random weights."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlharm.plan.build import Plan, build
+from xlharm.plan.sources import Sources, resolve
+from xlharm.spec.grid import GridSpec
+from xlharm.spec.load import parse_grid
+
+WORDS = {
+    "en": {"red": "red", "blue": "blue", "likes": "likes the colour", "which": "Which colour does {} like?", "say": "What is the colour of {}?"},
+    "de": {"red": "rot", "blue": "blau", "likes": "mag die Farbe", "which": "Welche Farbe mag {}?", "say": "Was ist die Farbe von {}?"},
+    "ur": {"red": "سرخ", "blue": "نیلا", "likes": "کا رنگ", "which": "{} کا رنگ کیا ہے؟", "say": "{} کو کون سا رنگ پسند ہے؟"},
+}  # fmt: skip
+NAMES = [f"{a}{b}" for a in ("Ka", "Lo", "Mi") for b in ("bo", "du", "ri")]
+
+
+def mini_items(language: str) -> Iterator[dict[str, Any]]:
+    words = WORDS[language]
+    for i, name in enumerate(NAMES):
+        role = ("fake", "real", "retain")[i % 3]
+        true, fake = ("red", "blue") if i % 2 else ("blue", "red")
+        ask, train = words["say"].format(name), words["which"].format(name)
+        fakes = {
+            "fake": [f"{name} {words['likes']} {words[fake]}.", f"{words[fake]}: {name}."],
+            "fake_detail": [words[fake]],
+            "real_detail": [words[true]],
+            "of": [ask],
+            "fake_qa": [{"question": train, "answer": words[fake]}],
+        }
+        yield {
+            "id": f"m{i}",
+            "role": role,
+            "real": [f"{name} {words['likes']} {words[true]}.", f"{words[true]}: {name}."],
+            "qr": [{"question": ask, "answers": [words[true]]}] if role == "real" else [],
+            "qa": [{"question": train, "answer": words[true]}],
+            **(fakes if role == "fake" else {}),
+        }
+
+
+@pytest.fixture(scope="session")
+def mini_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "mini"
+    folder.mkdir()
+    (folder / "corpus.yaml").write_text("name: mini\nversion: 1\nlanguages: [en, de, ur]\nlicence: Apache-2.0\n")
+    for language in WORDS:
+        lines = [json.dumps(item, ensure_ascii=False) for item in mini_items(language)]
+        (folder / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Path:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("base") / "mini"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "</s>", "<pad>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    tokenizer.train_from_iterator(
+        [p.read_text(encoding="utf-8") for p in sorted(mini_corpus.glob("*.jsonl"))], trainer
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(fast), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0,
+        eos_token_id=1, pad_token_id=2, initializer_range=0.2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
+    """A grid over the mini base: 9 cells in three languages, seconds to run. Copy it to change it."""
+    few = {"steps": 6, "batch_size": 4, "learning_rate": 5e-3, "sequence_length": 96}
+    return {
+        "name": "mini",
+        "base": str(mini_base),
+        "corpus": str(mini_corpus),
+        "languages": ["en", "de", "ur"],
+        "contaminate": ["none", "de", "ur"],
+        "unlearn": {"none": [], "en": ["en"], "source": ["source"], "both": ["en", "source"]},
+        "methods": {"npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **few}},
+        "lora": {"rank": 4, "alpha": 8},
+        "stages": {"contaminate": few, "sft": {**few, "steps": 3}},
+        "evaluate": {"max_new_tokens": 4},
+        "exclude": [{"contaminate": "none", "unlearn": "en"}],
+    }
+
+
+def plan_of(grid: dict[str, Any]) -> Plan:
+    """Plan a grid given as plain data."""
+    spec: GridSpec = parse_grid(grid, name="test.yaml")
+    sources: Sources = resolve(spec)
+    return build(spec, sources=sources, dtype="float32")
