@@ -184,15 +184,26 @@ class StackedModel:
 
 
 class AdapterPool(nn.Module):
-    """K slots, each one trainable flat adapter; the module that DeepSpeed sees."""
+    """K slots, each one trainable flat adapter.
 
-    def __init__(self, *, slots: int, size: int, device: torch.device) -> None:
+    Args:
+        slots: K.
+        size: P, parameters of one adapter.
+        complete: let every slot take part in each forward, used or not (ZeRO's buckets expect a gradient of
+            every parameter).
+    """
+
+    def __init__(self, *, slots: int, size: int, device: torch.device, complete: bool = False) -> None:
         super().__init__()
+        self.complete = complete
         self.slots = nn.ParameterList(nn.Parameter(torch.zeros(size, device=device)) for _ in range(slots))
 
     def forward(self, count: int, masks: Sequence[Tensor | None]) -> Tensor:
         """Stack the first ``count`` slots to [count, P]; where a mask is 0 no gradient flows."""
-        return torch.stack([_masked(slot, mask) for slot, mask in zip(list(self.slots)[:count], masks, strict=True)])
+        used = [_masked(slot, mask) for slot, mask in zip(list(self.slots)[:count], masks, strict=True)]
+        if not self.complete:
+            return torch.stack(used)
+        return torch.stack([*used, *list(self.slots)[count:]])[:count]
 
 
 def _masked(slot: Tensor, mask: Tensor | None) -> Tensor:

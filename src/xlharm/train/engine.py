@@ -69,7 +69,7 @@ class PackEngine:
         self.zero = zero
         self.world = world
         self.device = device
-        self.pool = AdapterPool(slots=slots, size=self.layout.size, device=device)
+        self.pool = AdapterPool(slots=slots, size=self.layout.size, device=device, complete=zero > 0)
         self.optimizer = SlotAdamW(list(self.pool.slots))
         self.optimizer.partitioned = zero >= 2 and world > 1
         self._model = PackModel(stacked, self.pool)
@@ -87,7 +87,7 @@ class PackEngine:
                 slot.zero_() if i >= len(vectors) else slot.copy_(vectors[i])
         if hasattr(self._engine.optimizer, "refresh_fp32_params") and self.zero:
             self._engine.optimizer.refresh_fp32_params()
-        self.optimizer.state.clear()
+        self.optimizer.reset()
         for i, group in enumerate(self.optimizer.param_groups):
             group["active"] = i < len(active) and active[i]
         self._engine.optimizer.zero_grad()
@@ -109,9 +109,6 @@ class PackEngine:
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Accumulate gradients; ``last`` is True for the step's last micro-batch."""
-        unused = [slot for slot in list(self.pool.slots)[self._count :] if self.zero]
-        if unused:  # ZeRO's buckets expect a gradient from every slot
-            loss = loss + 0.0 * sum(slot.sum() for slot in unused)
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss)
 
@@ -126,30 +123,22 @@ class PackEngine:
         return list(self.reference().float().cpu())
 
     def state(self) -> dict[str, Tensor]:
-        """Return this rank's parameters and moments, for a checkpoint."""
-        found: dict[str, Tensor] = {}
-        for i, group in enumerate(self.optimizer.param_groups[: self._count]):
-            for j, p in enumerate(group["params"]):
-                found[f"{i}.{j}.param"] = p.detach().cpu().clone()
-                for name in ("exp_avg", "exp_avg_sq"):
-                    if name in self.optimizer.state[p]:
-                        found[f"{i}.{j}.{name}"] = self.optimizer.state[p][name].cpu().clone()
-        for i, slot in enumerate(self.reference()):
-            found[f"{i}.slot"] = slot.cpu()
+        """Return the adapters and this rank's part of the optimiser, for a checkpoint."""
+        found = {f"{i}.slot": slot.cpu() for i, slot in enumerate(self.reference())}
+        for i in range(self._count):
+            found |= {f"{i}.{name}": tensor for name, tensor in self.optimizer.snapshot(i).items()}
         return found
 
-    def load_state(self, state: dict[str, Tensor], *, step: int) -> None:
-        """Continue from ``state`` after ``step`` finished steps (same slots, ranks and ZeRO stage)."""
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state`` (same slots, ranks and ZeRO stage)."""
         slots = list(self.pool.slots)[: self._count]
         with self._gathered(slots, modifier=0), torch.no_grad():
             for i, slot in enumerate(slots):
                 slot.copy_(state[f"{i}.slot"])
-        for i, group in enumerate(self.optimizer.param_groups[: self._count]):
-            for j, p in enumerate(group["params"]):
-                p.data.copy_(state[f"{i}.{j}.param"])
-                if f"{i}.{j}.exp_avg" in state:
-                    moments = {n: state[f"{i}.{j}.{n}"].to(self.device) for n in ("exp_avg", "exp_avg_sq")}
-                    self.optimizer.state[p].update(step=step, **moments)
+        for i in range(self._count):
+            snapshot = {n: state[f"{i}.{n}"] for n in ("param", "exp_avg", "exp_avg_sq", "step") if f"{i}.{n}" in state}
+            if snapshot:
+                self.optimizer.resume(i, snapshot)
 
     def _gathered(self, slots: list[Any], *, modifier: int | None = None) -> Any:
         if self.zero < 3:

@@ -158,7 +158,7 @@ class _Pack:
         if restored is None:
             return 0
         step, state, earlier = restored
-        self.engine.load_state(state, step=step)
+        self.engine.load_state(state)
         losses.copy_(earlier)
         return step
 

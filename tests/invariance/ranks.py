@@ -1,0 +1,32 @@
+"""One rank of a gang, started by test_ranks.py: trains a mini grid's first pack and says what came of it."""
+
+import sys
+from pathlib import Path
+
+from xlharm.plan.build import build
+from xlharm.plan.packs import packs
+from xlharm.plan.sources import resolve
+from xlharm.spec.load import load_grid
+from xlharm.stages.job import PackJob, RunnerConfig
+from xlharm.stages.runner import StageRunner
+from xlharm.store.store import Store
+
+
+def main() -> None:
+    grid, store, rank, world, zero, master = sys.argv[1:]
+    spec = load_grid(Path(grid))
+    plan = build(spec, sources=resolve(spec), dtype="float32")
+    config = RunnerConfig(
+        base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=store, dtype="float32", device="cpu",
+        rank=int(rank), world=int(world), zero=int(zero), master=master, slots=4, threads=1,
+    )  # fmt: skip
+    runner = StageRunner(config)
+    for pack in packs(plan, size=4):
+        stages = tuple(plan.stages[k] for k in pack.keys)
+        job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
+        results = runner.run(job, report=lambda _: None)
+        assert all(r.ok for r in results), results
+    assert int(rank) or len(Store(store).done(plan.stages)) == len(plan.stages)
+
+
+main()

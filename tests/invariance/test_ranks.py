@@ -1,0 +1,51 @@
+"""Results do not depend on how many ranks share a stage, nor on the ZeRO stage."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import plan_of
+from tests.stages.test_runner import assert_same_results, run_all
+from xlharm.store.store import Store
+
+# Ranks sum in another order; three stages of Adam at a high rate amplify the last bit.
+TOLERANCE = 1e-3
+
+
+def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, zero: int) -> Store:
+    path = folder / "grid.yaml"
+    YAML(typ="safe").dump(grid, path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        master = f"127.0.0.1:{probe.getsockname()[1]}"
+    script = str(Path(__file__).parent / "ranks.py")
+    store = str(folder / "store")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, script, str(path), store, str(rank), str(world), str(zero), master],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        for rank in range(world)
+    ]
+    for process in ranks:
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, out[-3000:]
+    return Store(store)
+
+
+@pytest.mark.parametrize(("world", "zero"), [(2, 2), (1, 2), (2, 3)])
+def test_ranks_and_zero_stages_equal_one_process(
+    mini_grid: dict[str, Any], tmp_path: Path, world: int, zero: int
+) -> None:
+    plan = plan_of(mini_grid)
+    alone = Store(str(tmp_path / "alone"))
+    run_all(plan, alone, size=4)
+    gang = run_ranks(mini_grid, tmp_path, world=world, zero=zero)
+    assert_same_results(plan, gang, alone, tolerance=TOLERANCE)
