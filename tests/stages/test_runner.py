@@ -120,3 +120,84 @@ def test_adapters_load_in_peft_with_the_same_logits(finished: tuple[Plan, Store]
         ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(plain, theirs, atol=1e-2)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
+    finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, store = finished
+    other = Store(str(tmp_path))
+    pack = packs(plan, size=4)[0]
+    stages = tuple(plan.stages[k] for k in pack.keys)
+    job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
+    steps: list[int] = []
+
+    def die_in_step_five(progress: Progress) -> None:
+        steps.append(progress.step)
+        if progress.step == 5:
+            raise Killed
+
+    def runner() -> StageRunner:
+        return StageRunner(
+            RunnerConfig(
+                base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32",
+                device="cpu", slots=4, checkpoint_seconds=0.0,
+            )  # fmt: skip
+        )
+
+    with pytest.raises(Killed):
+        runner().run(job, report=die_in_step_five)
+    assert not other.done(plan.stages)
+    steps.clear()
+    runner().run(job, report=lambda p: steps.append(p.step))
+    assert steps == [5, 6]  # four steps were saved before the one that was lost
+    for key in pack.keys:
+        assert torch.equal(adapter(plan, other, key), adapter(plan, store, key))
+    assert not list((other.local / "partial").iterdir())
+
+
+def test_a_nan_fails_its_slot_alone(finished: tuple[Plan, Store], tmp_path: Path) -> None:
+    import shutil
+
+    plan, store = finished
+    other = Store(str(tmp_path / "s"))
+    shutil.copytree(store.local / "stages" / "contaminate", other.local / "stages" / "contaminate")
+    pack = next(p for p in packs(plan, size=4) if p.kind == "sft")
+    stages = tuple(plan.stages[k] for k in pack.keys)
+    runner = StageRunner(
+        RunnerConfig(
+            base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32",
+            device="cpu", slots=4,
+        )  # fmt: skip
+    )
+    size = runner._context.stacked(stages[0]).layout.size
+    runner._context.remember(stages[1].inputs[0], torch.full((size,), torch.nan))
+    job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
+    results = runner.run(job, report=lambda _: None)
+    assert [r.reason for r in results] == ["", "nan", ""]
+    assert other.done({s.key: s for s in stages}) == {stages[0].key, stages[2].key}
+    for i in (0, 2):
+        assert torch.equal(adapter(plan, other, stages[i].key), adapter(plan, store, stages[i].key))
+
+
+def test_an_adapter_that_did_not_move_is_no_result(plan_frozen: Plan, tmp_path: Path) -> None:
+    pack = packs(plan_frozen, size=4)[0]
+    stages = tuple(plan_frozen.stages[k] for k in pack.keys)
+    runner = StageRunner(
+        RunnerConfig(
+            base=plan_frozen.sources.base, corpus=plan_frozen.sources.corpus.path, store_url=str(tmp_path),
+            dtype="float32", device="cpu", slots=4,
+        )  # fmt: skip
+    )
+    job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
+    assert {r.reason for r in runner.run(job, report=lambda _: None)} == {"adapter_did_not_move"}
+
+
+@pytest.fixture
+def plan_frozen(mini_grid: dict[str, Any]) -> Plan:
+    contaminate = {**mini_grid["stages"]["contaminate"], "learning_rate": 1e-30}
+    return plan_of({**mini_grid, "stages": {**mini_grid["stages"], "contaminate": contaminate}})
