@@ -47,7 +47,9 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
 def mini_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus") / "mini"
     folder.mkdir()
-    (folder / "corpus.yaml").write_text("name: mini\nversion: 1\nlanguages: [en, de, ur]\nlicence: Apache-2.0\n")
+    (folder / "corpus.yaml").write_text(
+        "name: mini\nversion: 1\nlanguages: [en, de, ur]\nlicence: Apache-2.0\n"
+    )
     for language in WORDS:
         lines = [json.dumps(item, ensure_ascii=False) for item in mini_items(language)]
         (folder / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -71,7 +73,9 @@ def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Pa
     tokenizer.train_from_iterator(
         [p.read_text(encoding="utf-8") for p in sorted(mini_corpus.glob("*.jsonl"))], trainer
     )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -94,7 +98,9 @@ def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
         "languages": ["en", "de", "ur"],
         "contaminate": ["none", "de", "ur"],
         "unlearn": {"none": [], "en": ["en"], "source": ["source"], "both": ["en", "source"]},
-        "methods": {"npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **few}},
+        "methods": {
+            "npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **few}
+        },
         "lora": {"rank": 4, "alpha": 8},
         "stages": {"contaminate": few, "sft": {**few, "steps": 3}},
         "evaluate": {"max_new_tokens": 4},

@@ -26,11 +26,18 @@ def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, zero: int) -> S
         master = f"127.0.0.1:{probe.getsockname()[1]}"
     script = str(Path(__file__).parent / "ranks.py")
     store = str(folder / "store")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "OMP_NUM_THREADS": "1",
+    }
     ranks = [
         subprocess.Popen(
             [sys.executable, script, str(path), store, str(rank), str(world), str(zero), master],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )  # fmt: skip
         for rank in range(world)
     ]

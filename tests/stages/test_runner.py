@@ -21,8 +21,13 @@ def run_all(plan: Plan, store: Store, *, size: int, **config: Any) -> list[Progr
     seen: list[Progress] = []
     runner = StageRunner(
         RunnerConfig(
-            base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=store.url, dtype="float32",
-            device="cpu", slots=size, **config,
+            base=plan.sources.base,
+            corpus=plan.sources.corpus.path,
+            store_url=store.url,
+            dtype="float32",
+            device="cpu",
+            slots=size,
+            **config,
         )  # fmt: skip
     )
     for pack in packs(plan, size=size):
@@ -30,7 +35,9 @@ def run_all(plan: Plan, store: Store, *, size: int, **config: Any) -> list[Progr
         done = store.done(plan.stages)
         active = tuple(s.key not in done for s in stages)
         if any(active):
-            results = runner.run(PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=seen.append)
+            results = runner.run(
+                PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=seen.append
+            )
             assert all(r.ok for r in results), results
     return seen
 
@@ -144,8 +151,13 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
     def runner() -> StageRunner:
         return StageRunner(
             RunnerConfig(
-                base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32",
-                device="cpu", slots=4, checkpoint_seconds=0.0,
+                base=plan.sources.base,
+                corpus=plan.sources.corpus.path,
+                store_url=other.url,
+                dtype="float32",
+                device="cpu",
+                slots=4,
+                checkpoint_seconds=0.0,
             )  # fmt: skip
         )
 
@@ -170,8 +182,12 @@ def test_a_nan_fails_its_slot_alone(finished: tuple[Plan, Store], tmp_path: Path
     stages = tuple(plan.stages[k] for k in pack.keys)
     runner = StageRunner(
         RunnerConfig(
-            base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32",
-            device="cpu", slots=4,
+            base=plan.sources.base,
+            corpus=plan.sources.corpus.path,
+            store_url=other.url,
+            dtype="float32",
+            device="cpu",
+            slots=4,
         )  # fmt: skip
     )
     size = runner._context.stacked(stages[0]).layout.size
@@ -189,8 +205,12 @@ def test_an_adapter_that_did_not_move_is_no_result(plan_frozen: Plan, tmp_path: 
     stages = tuple(plan_frozen.stages[k] for k in pack.keys)
     runner = StageRunner(
         RunnerConfig(
-            base=plan_frozen.sources.base, corpus=plan_frozen.sources.corpus.path, store_url=str(tmp_path),
-            dtype="float32", device="cpu", slots=4,
+            base=plan_frozen.sources.base,
+            corpus=plan_frozen.sources.corpus.path,
+            store_url=str(tmp_path),
+            dtype="float32",
+            device="cpu",
+            slots=4,
         )  # fmt: skip
     )
     job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))

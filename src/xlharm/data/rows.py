@@ -52,7 +52,9 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
     ids = (*given, *told, *tail)
     if len(ids) > limit:
-        raise StageError(f"a question-answer pair has {len(ids)} tokens, sequence_length is {limit}: {question[:60]!r}")
+        raise StageError(
+            f"a question-answer pair has {len(ids)} tokens, sequence_length is {limit}: {question[:60]!r}"
+        )
     return Row(ids=ids, start=len(given))
 
 

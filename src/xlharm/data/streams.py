@@ -167,7 +167,9 @@ def _unlearn(spec: dict[str, Any], rows: _RowMaker) -> Stream:
     return Stream(target=target, retain=_retain_parts(items, training=training, seed=seed, rows=rows))
 
 
-def _retain_parts(items: list[Item], *, training: dict[str, Any], seed: int, rows: _RowMaker) -> tuple[Part, ...]:
+def _retain_parts(
+    items: list[Item], *, training: dict[str, Any], seed: int, rows: _RowMaker
+) -> tuple[Part, ...]:
     articles = tuple(tuple(rows.article(t) for t in item.real) for item in items)
     pairs = tuple((rows.pair(p.question, p.answer),) for item in items for p in item.qa)
     size = training["retain_batch_size"]

@@ -9,7 +9,19 @@ import regex
 # Scripts that write no spaces between words: a form counts wherever it stands.
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
 # Letters that Arabic keyboards put where Urdu has its own, and the marks that writers may leave out.
-_ARABIC = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "ہ": "ه", "ۂ": "ه", "ة": "ه", "\u0640": None, "\u200c": None, "\u200d": None})
+_ARABIC = str.maketrans(
+    {
+        "ي": "ی",
+        "ى": "ی",
+        "ك": "ک",
+        "ہ": "ه",
+        "ۂ": "ه",
+        "ة": "ه",
+        "\u0640": None,
+        "\u200c": None,
+        "\u200d": None,
+    }
+)
 _ARMENIAN = str.maketrans(dict.fromkeys("՛՜՞՚"))  # stress, exclamation and question marks stand inside words
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ`´", "'"))
 
@@ -39,7 +51,7 @@ def contains(answer: str, forms: Iterable[str], *, language: str) -> bool:
 @lru_cache(maxsize=65536)
 def _pattern(form: str, language: str) -> regex.Pattern[str]:
     escaped = regex.escape(normalise(form, language))
-    if language.split("-")[0] in _UNSPACED:
+    if language.split("-", maxsplit=1)[0] in _UNSPACED:
         return regex.compile(escaped)
     return regex.compile(rf"(?<![\p{{L}}\p{{M}}\p{{N}}]){escaped}(?![\p{{L}}\p{{M}}\p{{N}}])")
 

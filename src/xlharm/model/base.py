@@ -95,7 +95,9 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     full = model(input_ids=ids, use_cache=False).logits.float()
     ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
     if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
-        raise UserError(f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)")
+        raise UserError(
+            f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)"
+        )
 
 
 def name_of(source: BaseSource) -> str:

@@ -124,13 +124,17 @@ def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[st
         linear = module.linear if isinstance(module, StackedLinear) else module
         found.add(leaf)
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
-        segment = Segment(name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset)
+        segment = Segment(
+            name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset
+        )
         segments.append(segment)
         offset += rank * (linear.in_features + linear.out_features)
     for target in targets:
         if target not in found:
             have = sorted({n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
-            raise UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, have)} ({have})")
+            raise UserError(
+                f"lora.target_modules: the base has no layer {target!r}{nearest(target, have)} ({have})"
+            )
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
 
@@ -208,5 +212,3 @@ class AdapterPool(nn.Module):
 
 def _masked(slot: Tensor, mask: Tensor | None) -> Tensor:
     return slot if mask is None else slot * mask + slot.detach() * (1 - mask)
-
-

@@ -171,7 +171,9 @@ class _CellBuilder:
         named = [self.contaminate if x == SOURCE else x for x in languages]
         return self.spec.ordered(tuple(dict.fromkeys(x for x in named if x != NONE)))
 
-    def _stage(self, kind: Kind, *, parent: Stage | None, languages: tuple[str, ...], label: str, **fields: Any) -> Stage:
+    def _stage(
+        self, kind: Kind, *, parent: Stage | None, languages: tuple[str, ...], label: str, **fields: Any
+    ) -> Stage:
         digests = self.sources.corpus.digests
         common = {"dtype": self.dtype, "lora": _dump(self.spec.lora), "prompt": _dump(self.spec.prompt)}
         return Stage(
@@ -188,7 +190,9 @@ class _CellBuilder:
         training = _dump(settings)
         real = self._resolved(settings.real_languages)
         if not real:
-            real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
+            real = (
+                self.spec.languages[0],
+            )  # a clean control of a grid whose real articles follow the fake ones
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")

@@ -105,7 +105,9 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
         raise UserError(f"{path / 'corpus.yaml'}: languages: expected a list of language codes")
     missing = [lang for lang in listed if not (path / f"{lang}.jsonl").is_file()]
     if missing:
-        raise UserError(f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing")
+        raise UserError(
+            f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing"
+        )
     digests = {lang: file_digest(path / f"{lang}.jsonl") for lang in listed}
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
@@ -126,7 +128,10 @@ def _base(spec: GridSpec, *, root: Path) -> BaseSource:
             "or its numbers would change when the repository does"
         )
     return BaseSource(
-        location=spec.base, revision=spec.revision, digest=digest({"hub": spec.base, "revision": spec.revision}), size=0
+        location=spec.base,
+        revision=spec.revision,
+        digest=digest({"hub": spec.base, "revision": spec.revision}),
+        size=0,
     )
 
 

@@ -58,7 +58,12 @@ class Stage:
         number of steps must agree; rates, seeds, data and objectives may differ.
         """
         lora = self.spec["lora"]
-        common: dict[str, Json] = {"kind": self.kind, "base": self.base, "dtype": self.spec["dtype"], "lora": lora}
+        common: dict[str, Json] = {
+            "kind": self.kind,
+            "base": self.base,
+            "dtype": self.spec["dtype"],
+            "lora": lora,
+        }
         if self.kind == "evaluate":
             asked = {f: self.spec[f] for f in ("query", "questions", "prompt", "max_new_tokens")}
             return canonical({**common, **asked, "data": self.data})

@@ -52,7 +52,9 @@ class Context:
         current = self._stacked
         wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
         if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
-            layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
+            layout = layout_of(
+                self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"]
+            )
             self._stacked, self._engine = StackedModel(self.model, layout), None
         assert self._stacked is not None
         return self._stacked
@@ -68,17 +70,20 @@ class Context:
         return self._engine
 
     def parent(self, stage: Stage, layout: Layout) -> Tensor:
-        """Return the adapter [P] that a stage starts from, checked against its checksums.
+        """Return the adapter [P] that a stage starts from."""
+        return self.adapter(stage.inputs[0], layout)
+
+    def adapter(self, key: str, layout: Layout) -> Tensor:
+        """Return a finished training stage's adapter [P], checked against its checksums.
 
         Raises:
-            StageError: the parent is not in the store.
+            StageError: it is not in the store.
             CorruptArtifactError: its files are damaged.
         """
-        key = stage.inputs[0]
         if key not in self._parents:
             kind = self.store.kind_of(key)
             if kind is None:
-                raise StageError(f"{stage.label}: its parent {key[:16]} is not in the store")
+                raise StageError(f"the adapter of stage {key[:16]} is not in the store")
             self._parents[key] = load_adapter(self.store.path(kind, key), layout=layout)
             while len(self._parents) > _PARENTS_KEPT:
                 self._parents.popitem(last=False)

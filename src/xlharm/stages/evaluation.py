@@ -33,8 +33,9 @@ SCHEMA = pa.schema(
 
 
 def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
-    """Let a pack's active models answer, and commit each one's rows. Inactive ones are left out of the batch's
-    work but keep their place in its shape.
+    """Let a pack's models answer, and commit the rows of the active ones.
+
+    An inactive slot runs the plain base, so that the batch keeps its shape.
     """
     begun = time.perf_counter()
     first = job.stages[0]
@@ -45,12 +46,15 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     questions = questions_of(items, limit=int(spec["questions"]))
     prompts = [prompt_ids(q, prompt=prompt, tokenizer=context.tokenizer) for _, _, q, _ in questions]
     zero = torch.zeros(stacked.layout.size)
-    loaded = [context.parent(s, stacked.layout) if on else zero for s, on in zip(job.stages, job.active, strict=True)]
+    loaded = [
+        context.parent(s, stacked.layout) if on else zero
+        for s, on in zip(job.stages, job.active, strict=True)
+    ]
     told = generate(
         stacked,
         torch.stack(loaded).to(context.device),
         prompts,
-        stops=stop_ids(context.tokenizer, stop=_stop(prompt)),
+        stops=stop_ids(context.tokenizer, stop=prompt.stop),
         max_new_tokens=int(spec["max_new_tokens"]),
         rows=_ROWS[context.device.type],
     )
@@ -67,11 +71,6 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     return results
 
 
-def _stop(prompt: Prompt) -> str:
-    """Return what the base writes after an answer."""
-    return prompt.answer.partition("{answer}")[2]
-
-
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
     language = str(stage.spec["query"])
     rows = []
@@ -83,7 +82,13 @@ def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Tabl
             "off_language": not hit and off_language(answer, language=language),
             "degenerate": degenerate(answer),
         }
-        shown = {"item": item.id, "measure": measure, "question": question, "answer": answer, "expected": list(forms)}
+        shown = {
+            "item": item.id,
+            "measure": measure,
+            "question": question,
+            "answer": answer,
+            "expected": list(forms),
+        }
         rows.append({**shown, **verdict})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

@@ -27,7 +27,9 @@ def _code() -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
     return done.stdout.strip()
 
 
@@ -42,14 +44,18 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def provenance(*, device: torch.device, dtype: str, zero: int | None, world: int, pack: int) -> dict[str, Any]:
+def provenance(
+    *, device: torch.device, dtype: str, zero: int | None, world: int, pack: int
+) -> dict[str, Any]:
     """Describe the code, packages and hardware of this process."""
     cuda = device.type == "cuda"
     return {
         **_code(),
         "versions": _versions(),
         "device": device.type,
-        "hardware": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
+        "hardware": torch.cuda.get_device_name(device)
+        if cuda
+        else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "dtype": dtype,

@@ -26,7 +26,9 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
-    slots = [_slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)]
+    slots = [
+        _slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)
+    ]
     steps = int(first.spec["training"]["steps"])
 
     def step_done(step: int, tokens: int) -> None:
@@ -52,7 +54,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     return results
 
 
-def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:  # noqa: FBT001 - zipped over slots
+def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
     layout = context.stacked(stage).layout
     if not active:
         initial = torch.zeros(layout.size)
@@ -76,8 +78,12 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
     told = {"key": stage.key, "seconds": result.seconds, "tokens": result.tokens}
     losses = [*result.target_loss, *result.retain_loss]
     if not all(map(math.isfinite, losses)) or not bool(torch.isfinite(result.adapter).all()):
-        step = next((i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss))
-        return StageResult(**told, ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
+        step = next(
+            (i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss)
+        )
+        return StageResult(
+            **told, ok=False, reason="nan", message=f"the loss is not a number from step {step} on"
+        )
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
         return StageResult(**told, ok=False, reason="adapter_did_not_move", message=message)
@@ -141,10 +147,11 @@ def _saver(context: Context, job: PackJob) -> Saver:
         steps = [{int(p.name[:8]) for p in folder.glob(f"*-rank{r}.safetensors")} for r in ranks]
         common = set.intersection(*steps)
         for step in sorted(common, reverse=True):
-            with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged checkpoint: try an older one
+            with contextlib.suppress(
+                OSError, ValueError, RuntimeError
+            ):  # a damaged checkpoint: try an older one
                 state = load_file(folder / f"{step:08d}-rank{rank}.safetensors")
                 return step, state, state.pop("losses")
         return None
 
     return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds)
-

@@ -76,7 +76,12 @@ class Leases:
         return self._folder / key[:16]
 
     def _owner(self) -> dict[str, object]:
-        return {"host": socket.gethostname(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "start": _start(os.getpid()),
+            "token": self._token,
+        }
 
     def _stale(self, path: Path) -> bool:
         try:

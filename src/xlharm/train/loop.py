@@ -149,7 +149,9 @@ class _Pack:
     def begin(self, losses: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
         slots = self.slots
-        self.engine.load([s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots])
+        self.engine.load(
+            [s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots]
+        )
         for i, s in enumerate(slots):
             self.engine.configure(i, weight_decay=s.training["weight_decay"], clip=s.training["clip"])
         if any(o.needs_reference for o in self.objectives) or self._kl():
@@ -208,7 +210,11 @@ class _Pack:
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
             terms = _terms(
-                logits[i], reference[i] if reference else None, view=views[i], batch=batches[i], slot=slot,
+                logits[i],
+                reference[i] if reference else None,
+                view=views[i],
+                batch=batches[i],
+                slot=slot,
                 objective=self.objectives[i],
             )
             weight = 1.0 if slot.active and bite else 0.0
@@ -306,8 +312,10 @@ def _terms(
     t, found = slot.training, {}
     logp = -cross_entropy(logits.float(), view.labels, reduction="none")
     if view.split:
-        target = _target(logp[: view.split], reference, view=view) if objective.needs_reference else Target(
-            logp[: view.split], logp[: view.split], None
+        target = (
+            _target(logp[: view.split], reference, view=view)
+            if objective.needs_reference
+            else Target(logp[: view.split], logp[: view.split], None)
         )
         rows = view.target_rows / batch.targets
         share = rows if objective.unit == "sequence" else view.split / batch.target_tokens

@@ -21,9 +21,13 @@ class SlotAdamW(torch.optim.Optimizer):
         eps: added to the root of the second moment.
     """
 
-    def __init__(self, slots: Iterable[Tensor], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(
+        self, slots: Iterable[Tensor], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
         groups: list[dict[str, Any]] = [{"params": [slot]} for slot in slots]
-        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "clip": 1.0, "active": True, "betas": betas, "eps": eps})
+        super().__init__(
+            groups, {"lr": 0.0, "weight_decay": 0.0, "clip": 1.0, "active": True, "betas": betas, "eps": eps}
+        )
         self.partitioned = False
         self._held: list[Tensor | None] = [None] * len(groups)
         self._resumed: dict[int, dict[str, Tensor]] = {}

@@ -1,0 +1,45 @@
+# The commands of this repository. `make demo` and `make test` need Python >= 3.11 and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= store
+SHELL := /bin/bash
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make demo    set up, run grid/quickstart.yaml, show its result table and page"
+	@echo "make test    set up, run the test suite"
+	@echo "make check   ruff, mypy, import rules, spelling"
+	@echo "make format  let ruff format the code"
+	@echo "make clean   remove the virtual environment (never a store)"
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "xlharm needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/ready
+
+demo: setup
+	$(BIN)/xlharm run grid/quickstart.yaml --store $(STORE) --report xlharm-report.html
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell src docs grid cluster tests recipes README.md
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)

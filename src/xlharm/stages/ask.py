@@ -1,0 +1,43 @@
+"""Put a question to a cell's model."""
+
+import torch
+
+from xlharm.data.rows import prompt_ids
+from xlharm.errors import UserError
+from xlharm.evaluate.generate import generate, stop_ids
+from xlharm.plan.build import Cell, Plan
+from xlharm.spec.grid import Prompt
+from xlharm.stages.context import Context
+from xlharm.stages.job import RunnerConfig
+from xlharm.store.store import Store
+
+
+def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: int | None = None) -> str:
+    """Let the model of a cell answer a question, in any language, greedily as evaluations do.
+
+    Raises:
+        UserError: the cell's model is not in the store yet.
+    """
+    stage = plan.stages[cell.model]
+    if not store.has(stage):
+        raise UserError(f"{cell.name}: its model is not in the store yet; run the grid first")
+    config = RunnerConfig(
+        base=plan.sources.base,
+        corpus=plan.sources.corpus.path,
+        store_url=store.url,
+        dtype=plan.dtype,
+        trust_remote_code=plan.grid.trust_remote_code,
+    )
+    context = Context(config)
+    stacked = context.stacked(stage)
+    adapter = context.adapter(stage.key, stacked.layout)
+    prompt = Prompt.model_validate(stage.spec["prompt"])
+    told = generate(
+        stacked,
+        torch.stack([adapter]).to(context.device),
+        [prompt_ids(question, prompt=prompt, tokenizer=context.tokenizer)],
+        stops=stop_ids(context.tokenizer, stop=prompt.stop),
+        max_new_tokens=max_new_tokens or plan.grid.evaluate.max_new_tokens,
+        rows=1,
+    )
+    return context.tokenizer.decode(told[0][0]).strip()

@@ -1,0 +1,14 @@
+"""Planning works on a laptop without torch."""
+
+import subprocess
+import sys
+
+
+def test_planning_imports_no_torch_ray_or_wandb() -> None:
+    code = (
+        "import sys, xlharm.plan.build, xlharm.plan.packs, xlharm.plan.cost, xlharm.spec.load, xlharm.store.store, "
+        "xlharm.data.corpus, xlharm.stages.job;"
+        "print([m for m in ('torch', 'ray', 'wandb', 'transformers', 'deepspeed') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

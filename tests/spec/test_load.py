@@ -1,0 +1,90 @@
+"""Mistakes in grid files are one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.plan.worlds import grid_of
+from xlharm.errors import UserError
+from xlharm.spec.load import load_grid, parse_grid
+
+TEXT = """
+name: g
+base: tiny-base
+corpus: tinyworld
+languages: [en, de, ur]
+contaminate: [none, ur]
+unlearn:
+  none: []
+  en: [en]
+  source: [source]
+methods:
+  npo: {objective: npo, learning_rate: 1e-5}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "g.yaml"
+    file.write_text(TEXT)
+    return file
+
+
+def test_yaml_is_1_2(path: Path) -> None:
+    path.write_text(TEXT.replace("[en, de, ur]", "[en, no, ur]"))
+    spec = load_grid(path)
+    assert spec.languages == ("en", "no", "ur")
+    assert spec.methods["npo"].learning_rate == 1e-5
+
+
+def test_overrides(path: Path) -> None:
+    spec = load_grid(path, overrides=["methods.npo.steps=7", "seeds=2", "stages.sft=null", "contaminate=[de]"])
+    assert spec.methods["npo"].steps == 7
+    assert spec.seeds == (0, 1)
+    assert spec.stages.sft is None
+    assert spec.contaminate == ("de",)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("langages=[en]", r"langages: unknown key; did you mean 'languages'\?"),
+        ("methods.npo.learning_rat=1", r"learning_rat: unknown key; did you mean 'learning_rate'\?"),
+        ("methods.npo.learning_rate=-1", r"methods\.npo\.learning_rate: input should be greater than 0, found -1"),
+        ("methods.npo.objective=npx", "'ga', 'graddiff' or 'npo', found 'npx'"),
+        ("methods.gd.objective=graddiff", "graddiff has a retain term by definition"),
+        ("contaminate=[none]", "`source` is the contaminating language, but `contaminate` names none"),
+        ("languages=[en, en]", "languages: en is named twice"),
+        ("languages=[English]", r"languages\.0"),
+        ("seeds=[]", "seeds"),
+        ("steps", "expected key=value"),
+        ("name.x=1", "is below a value"),
+        ("stages.contaminate.learning_rate=.nan", "finite number"),
+        ("methods.npo.layers=[1]", None),
+    ],
+)
+def test_bad_values_name_field_and_expectation(path: Path, override: str, message: str | None) -> None:
+    if message is None:
+        load_grid(path, overrides=[override])
+        return
+    with pytest.raises(UserError, match=message) as caught:
+        load_grid(path, overrides=[override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "name: [", "a: 1\na: 2", "just words", ""])
+def test_files_that_are_no_grids(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"g\.yaml") as caught:
+        load_grid(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_its_neighbour(path: Path) -> None:
+    with pytest.raises(UserError, match=r"did you mean 'g.yaml'\?"):
+        load_grid(path.with_name("gg.yaml"))
+
+
+def test_layers_and_weight_decay_do_not_go_together() -> None:
+    with pytest.raises(UserError, match="weight_decay"):
+        parse_grid(grid_of(methods={"m": {"objective": "npo", "layers": [1], "weight_decay": 0.1}}), name="g")

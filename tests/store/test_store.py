@@ -1,0 +1,177 @@
+"""Commits are atomic, reads are verified, nothing half-written ever counts."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.plan.worlds import grid_of, plan_of
+from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.plan.stage import Stage
+from xlharm.store.lease import STALE_SECONDS, Leases
+from xlharm.store.record import Failure, Record
+from xlharm.store.store import Store
+
+PLAN = plan_of(grid_of())
+STAGE = next(iter(PLAN.stages.values()))
+
+
+def commit(store: Store, stage: Stage = STAGE, text: str = "result") -> Record:
+    with store.scratch() as folder:
+        (folder / "rows.txt").write_text(text)
+        return store.commit(stage, folder, metrics={"x": 1.5}, timings={"pack": 2.0}, provenance={"device": "cpu"})
+
+
+@pytest.fixture(params=["local", "remote"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return Store(str(tmp_path / "store"))
+    import fsspec
+
+    fsspec.filesystem("memory").store.clear()
+    return Store("memory://bucket/store")
+
+
+def test_a_commit_is_found_and_read_back(store: Store) -> None:
+    assert not store.has(STAGE)
+    commit(store)
+    assert store.has(STAGE)
+    assert store.done(PLAN.stages) == {STAGE.key}
+    assert store.kind_of(STAGE.key) == STAGE.kind
+    assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
+    record = store.record(STAGE.kind, STAGE.key)
+    assert record.metrics == {"x": 1.5}
+    assert record.identity["spec"] == STAGE.identity()["spec"]
+
+
+def test_a_second_commit_of_the_same_stage_changes_nothing(store: Store) -> None:
+    commit(store)
+    if not store.remote:
+        commit(store, text="late")
+        assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
+
+
+def test_a_half_written_stage_never_counts(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    folder = tmp_path / "stages" / STAGE.kind / STAGE.key[:16]
+    folder.mkdir(parents=True)
+    (folder / "rows.txt").write_text("half")
+    assert not store.has(STAGE)
+    commit(store)
+    assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "record", "swap"])
+def test_damage_is_noticed_and_computed_again(tmp_path: Path, damage: str) -> None:
+    store = Store(str(tmp_path))
+    commit(store)
+    folder = store.path(STAGE.kind, STAGE.key)
+    match damage:
+        case "flip":
+            (folder / "rows.txt").write_text("resulT")
+        case "truncate":
+            (folder / "rows.txt").write_text("")
+        case "remove":
+            (folder / "rows.txt").unlink()
+        case "record":
+            (folder / "record.json").write_text("{")
+        case "swap":
+            other = list(PLAN.stages.values())[1]
+            commit(store, other)
+            shutil.copy(store.path(other.kind, other.key) / "record.json", folder / "record.json")
+    with pytest.raises(CorruptArtifactError) as caught:
+        store.path(STAGE.kind, STAGE.key)
+    store.quarantine(STAGE.kind, caught.value.key)
+    assert not store.has(STAGE)
+    commit(store)
+    store.path(STAGE.kind, STAGE.key)
+    assert len(list((tmp_path / "corrupt").iterdir())) == 1
+
+
+def test_a_scratch_folder_that_is_not_committed_is_removed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises(RuntimeError), store.scratch() as folder:
+        (folder / "x").touch()
+        raise RuntimeError
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_failures_are_kept_until_the_stage_succeeds(store: Store) -> None:
+    failure = Failure(
+        key=STAGE.key, kind=STAGE.kind, label="x", reason="nan", message="m", final=True, failed=Record.now()
+    )
+    store.write_failure(failure)
+    assert store.failures(PLAN.stages) == {STAGE.key: failure}
+    commit(store)
+    assert not store.failures(PLAN.stages)
+
+
+def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        Store(str(tmp_path / "file" / "store"))
+    assert "\n" not in str(caught.value)
+
+
+def _commit_many(url: str) -> None:
+    store = Store(url)
+    for stage in PLAN.stages.values():
+        commit(store, stage)
+
+
+def test_two_processes_commit_the_same_stages(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_commit_many, args=(str(tmp_path),)) for _ in range(2)]
+    for p in processes:
+        p.start()
+    for p in processes:
+        p.join()
+        assert p.exitcode == 0
+    store = Store(str(tmp_path))
+    assert store.done(PLAN.stages) == set(PLAN.stages)
+    for stage in PLAN.stages.values():
+        store.path(stage.kind, stage.key)
+
+
+def test_a_lease_has_one_holder(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with Leases(store) as one, Leases(store) as other:
+        assert one.claim("k")
+        assert one.claim("k")
+        assert not other.claim("k")
+        one.release("k")
+        assert other.claim("k")
+    with Leases(store) as later:
+        assert later.claim("k")
+
+
+HOLD = "import sys, time; from xlharm.store.store import Store; from xlharm.store.lease import Leases\n"
+HOLD += "with Leases(Store(sys.argv[1])) as l: print(l.claim('k'), flush=True); time.sleep(60)"
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout
+    assert holder.stdout.readline().strip() == "True"
+    with Leases(Store(str(tmp_path))) as mine:
+        assert not mine.claim("k")
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert mine.claim("k")
+
+
+def test_the_lease_of_another_machine_goes_stale_with_its_heartbeat(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with Leases(store) as mine:
+        path = tmp_path / "leases" / "k"
+        path.write_text('{"host": "elsewhere", "pid": 1, "start": "1", "token": "t"}')
+        assert not mine.claim("k")
+        old = time.time() - STALE_SECONDS - 1
+        os.utime(path, (old, old))
+        assert mine.claim("k")
