@@ -8,6 +8,7 @@ import regex
 
 # Scripts that write no spaces between words: a form counts wherever it stands.
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
+_NUMERALS = "〇零一二三四五六七八九十百千万0123456789"
 # Letters that Arabic keyboards put where Urdu has its own, and the marks that writers may leave out.
 _ARABIC = str.maketrans(
     {

@@ -1,0 +1,1 @@
+"""What came out: tables, figures, the HTML page, the W&B mirror. Reads the plan and the store, changes neither."""
