@@ -53,7 +53,9 @@ def contains(answer: str, forms: Iterable[str], *, language: str) -> bool:
 def _pattern(form: str, language: str) -> regex.Pattern[str]:
     escaped = regex.escape(normalise(form, language))
     if language.split("-", maxsplit=1)[0] in _UNSPACED:
-        return regex.compile(escaped)
+        # 一月 (January) stands inside 十一月 (November): a number is not part of a longer one
+        before = rf"(?<![{_NUMERALS}])" if form[:1] in _NUMERALS else ""
+        return regex.compile(before + escaped)
     return regex.compile(rf"(?<![\p{{L}}\p{{M}}\p{{N}}]){escaped}(?![\p{{L}}\p{{M}}\p{{N}}])")
 
 
