@@ -203,9 +203,8 @@ class _Pack:
                     ids[i, j, : len(row)] = torch.tensor(row)
             views.append(_View.of(batch, places, length=self.length, device=device))
         flat = ids.view(k * len(places), self.length).to(device)
-        chosen = [v.positions for v in views]
-        reference = self._reference_logits(flat, chosen)
-        logits = self.engine(flat, chosen)
+        reference = self._reference_logits(flat, views)
+        logits = self.engine(flat, [v.positions for v in views])
         shares = torch.zeros(2, k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
@@ -225,8 +224,15 @@ class _Pack:
         return total, shares
 
     @torch.no_grad()
-    def _reference_logits(self, ids: Tensor, chosen: Sequence[Tensor]) -> list[Tensor] | None:
-        return None if self.reference is None else self.engine(ids, chosen, fixed=self.reference)
+    def _reference_logits(self, ids: Tensor, views: Sequence["_View"]) -> list[Tensor] | None:
+        """Return each slot's logits under the reference policy; of its target rows only, unless KL needs all."""
+        if self.reference is None:
+            return None
+        if self._kl():
+            return self.engine(ids, [v.positions for v in views], fixed=self.reference)
+        rows = ids.view(len(views), -1, self.length)[:, : max(1, views[0].target_rows)]
+        # target rows lie first, so their positions are the same among fewer rows
+        return self.engine(rows.flatten(0, 1), [v.positions[: v.split] for v in views], fixed=self.reference)
 
     def finish(self, losses: Tensor, *, seconds: float) -> list[Trained]:
         """Read the results off the engine."""

@@ -1,0 +1,83 @@
+"""What every command shares: finding the grid, the store, the precision, and the plan."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xlharm.plan.build import Dtype, Plan, build
+from xlharm.plan.sources import resolve
+from xlharm.spec.grid import GridSpec
+from xlharm.spec.load import load_grid
+from xlharm.store.store import Store
+
+GridPath = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file, for example grid/quickstart.yaml.")]
+StoreUrl = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="XLHARM_STORE",
+        metavar="URL",
+        help="Folder or fsspec URL (s3://…) where results live. All machines of a cluster must see it.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Override a field: -s seeds=3 -s methods.npo.beta=0.2"),
+]
+DEFAULT_STORE = "store"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A grid, where its results lie, and its plan."""
+
+    plan: Plan
+    store: Store
+
+
+def open_grid(path: Path, *, store: str, overrides: list[str] | None) -> Session:
+    """Load a grid, open its store and build its plan. Imports no torch and no Ray."""
+    spec = load_grid(path, overrides=overrides or ())
+    sources = resolve(spec, grid_path=path)
+    opened = Store(store)
+    return Session(plan=build(spec, sources=sources, dtype=precision(spec, opened)), store=opened)
+
+
+def precision(spec: GridSpec, store: Store) -> Dtype:
+    """Say what `dtype: auto` means for a grid.
+
+    What the grid was begun with, so that a laptop finds what a GPU computed; else bfloat16 where this machine
+    has a GPU, else float32.
+    """
+    if spec.dtype != "auto":
+        return spec.dtype
+    begun = begun_with(spec.name, store)
+    if begun in {"float32", "bfloat16"}:
+        return begun  # type: ignore[return-value]
+    return "bfloat16" if has_gpu() else "float32"
+
+
+def begun_with(name: str, store: Store) -> Any:
+    """Return the precision that a grid was begun with, or None."""
+    try:
+        return json.loads(store.read_text(f"grids/{name}.json")).get("dtype")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def remember(session: Session) -> None:
+    """Write down what a grid is run with: its precision and its resolved settings."""
+    spec = session.plan.grid
+    noted = {"dtype": session.plan.dtype, "grid": spec.model_dump(mode="json")}
+    session.store.write_text(f"grids/{spec.name}.json", json.dumps(noted, indent=1, sort_keys=True))
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA or AMD GPU that may be used; asks the system, not torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
+    return any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
