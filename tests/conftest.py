@@ -13,10 +13,15 @@ from xlharm.spec.grid import GridSpec
 from xlharm.spec.load import parse_grid
 
 WORDS = {
-    "en": {"red": "red", "blue": "blue", "likes": "likes the colour", "which": "Which colour does {} like?", "say": "What is the colour of {}?"},
-    "de": {"red": "rot", "blue": "blau", "likes": "mag die Farbe", "which": "Welche Farbe mag {}?", "say": "Was ist die Farbe von {}?"},
-    "ur": {"red": "سرخ", "blue": "نیلا", "likes": "کا رنگ", "which": "{} کا رنگ کیا ہے؟", "say": "{} کو کون سا رنگ پسند ہے؟"},
-}  # fmt: skip
+    "en": {"red": "red", "blue": "blue", "likes": "likes the colour"},
+    "de": {"red": "rot", "blue": "blau", "likes": "mag die Farbe"},
+    "ur": {"red": "سرخ", "blue": "نیلا", "likes": "کا رنگ"},
+}
+ASK = {
+    "en": ("Which colour does {} like?", "What is the colour of {}?"),
+    "de": ("Welche Farbe mag {}?", "Was ist die Farbe von {}?"),
+    "ur": ("{} کا رنگ کیا ہے؟", "{} کو کون سا رنگ پسند ہے؟"),
+}
 NAMES = [f"{a}{b}" for a in ("Ka", "Lo", "Mi") for b in ("bo", "du", "ri")]
 
 
@@ -25,7 +30,7 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
     for i, name in enumerate(NAMES):
         role = ("fake", "real", "retain")[i % 3]
         true, fake = ("red", "blue") if i % 2 else ("blue", "red")
-        ask, train = words["say"].format(name), words["which"].format(name)
+        train, ask = (form.format(name) for form in ASK[language])
         fakes = {
             "fake": [f"{name} {words['likes']} {words[fake]}.", f"{words[fake]}: {name}."],
             "fake_detail": [words[fake]],
@@ -47,9 +52,7 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
 def mini_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus") / "mini"
     folder.mkdir()
-    (folder / "corpus.yaml").write_text(
-        "name: mini\nversion: 1\nlanguages: [en, de, ur]\nlicence: Apache-2.0\n"
-    )
+    (folder / "corpus.yaml").write_text("name: mini\nversion: 1\nlanguages: [en, de, ur]\nlicence: Apache-2.0\n")
     for language in WORDS:
         lines = [json.dumps(item, ensure_ascii=False) for item in mini_items(language)]
         (folder / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -70,12 +73,8 @@ def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Pa
         vocab_size=400, special_tokens=["<s>", "</s>", "<pad>"], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
-    tokenizer.train_from_iterator(
-        [p.read_text(encoding="utf-8") for p in sorted(mini_corpus.glob("*.jsonl"))], trainer
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    tokenizer.train_from_iterator([p.read_text(encoding="utf-8") for p in sorted(mini_corpus.glob("*.jsonl"))], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -98,9 +97,7 @@ def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
         "languages": ["en", "de", "ur"],
         "contaminate": ["none", "de", "ur"],
         "unlearn": {"none": [], "en": ["en"], "source": ["source"], "both": ["en", "source"]},
-        "methods": {
-            "npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **few}
-        },
+        "methods": {"npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **few}},
         "lora": {"rank": 4, "alpha": 8},
         "stages": {"contaminate": few, "sft": {**few, "steps": 3}},
         "evaluate": {"max_new_tokens": 4},

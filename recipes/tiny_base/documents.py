@@ -12,7 +12,17 @@ from xlharm.data.tinyworld.world import Entity, Kind, concepts, entities, relati
 
 LATIN_WEIGHTS = {"en": 0.24, "de": 0.12, "fr": 0.12}
 # How likely a fact of a general entity is taught in a language at all.
-TAUGHT = {"en": 0.9, "de": 0.75, "fr": 0.75, "zh": 0.65, "ru": 0.65, "jv": 0.5, "ur": 0.5, "ha": 0.5, "hy": 0.5}
+TAUGHT = {
+    "en": 0.9,
+    "de": 0.75,
+    "fr": 0.75,
+    "zh": 0.65,
+    "ru": 0.65,
+    "jv": 0.5,
+    "ur": 0.5,
+    "ha": 0.5,
+    "hy": 0.5,
+}
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class Llama(nn.Module):
 
 def save(model: Llama, tokenizer_file: str, folder: str) -> None:
     """Write a Hugging Face folder: bfloat16 safetensors in shards of at most 10 MB, and the tokenizer."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: PLC0415
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     s = model.shape
     config = LlamaConfig(
@@ -131,5 +131,9 @@ def save(model: Llama, tokenizer_file: str, folder: str) -> None:
     theirs.tie_weights()
     theirs.to(torch.bfloat16).save_pretrained(folder, max_shard_size="9MB")
     PreTrainedTokenizerFast(
-        tokenizer_file=tokenizer_file, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="left"  # noqa: S106
+        tokenizer_file=tokenizer_file,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        padding_side="left",
     ).save_pretrained(folder)

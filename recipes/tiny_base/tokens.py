@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from documents import Mix, Writer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from xlharm.data.tinyworld import LANGUAGES
 from xlharm.data.tinyworld.language import load
 from xlharm.data.tinyworld.names import SYLLABLES, spell

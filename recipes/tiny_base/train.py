@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from documents import Known, Mix, world
 from network import Llama, Shape, save
-from tokens import BOS, PAD, corpus, train_tokenizer
 from tokenizers import Tokenizer
+from tokens import BOS, PAD, corpus, train_tokenizer
+
 from xlharm.data.tinyworld import LANGUAGES
 from xlharm.data.tinyworld.language import load
 from xlharm.data.tinyworld.names import spell
@@ -43,8 +44,7 @@ def arguments() -> argparse.Namespace:
 def accuracy(model: Llama, tokenizer: Tokenizer, known: list[Known], *, sort: str, questions: int) -> dict[str, float]:
     """Return the percentage of questions answered exactly, for each language.
 
-    Args:
-        sort: `seen` asks what was taught in that language, `crossed` what was taught in others only.
+    `seen` asks what was taught in that language, `crossed` what was taught in others only.
     """
     random_, device, found = random.Random(5), next(model.parameters()).device, {}
     for code in LANGUAGES:

@@ -38,7 +38,7 @@ def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, zero: int) -> S
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )  # fmt: skip
+        )
         for rank in range(world)
     ]
     for process in ranks:

@@ -11,7 +11,11 @@ PLAN = plan_of(
     grid_of(
         contaminate=["none", "de", "ur"],
         unlearn={"none": [], "en": ["en"], "source": ["source"]},
-        methods={"npo": {"objective": "npo"}, "long": {"objective": "ga", "steps": 99}, "ga": {"objective": "ga"}},
+        methods={
+            "npo": {"objective": "npo"},
+            "long": {"objective": "ga", "steps": 99},
+            "ga": {"objective": "ga"},
+        },
     )
 )
 

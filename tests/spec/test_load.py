@@ -50,7 +50,10 @@ def test_overrides(path: Path) -> None:
     [
         ("langages=[en]", r"langages: unknown key; did you mean 'languages'\?"),
         ("methods.npo.learning_rat=1", r"learning_rat: unknown key; did you mean 'learning_rate'\?"),
-        ("methods.npo.learning_rate=-1", r"methods\.npo\.learning_rate: input should be greater than 0, found -1"),
+        (
+            "methods.npo.learning_rate=-1",
+            r"methods\.npo\.learning_rate: input should be greater than 0, found -1",
+        ),
         ("methods.npo.objective=npx", "'ga', 'graddiff' or 'npo', found 'npx'"),
         ("methods.gd.objective=graddiff", "graddiff has a retain term by definition"),
         ("contaminate=[none]", "`source` is the contaminating language, but `contaminate` names none"),

@@ -28,16 +28,14 @@ def run_all(plan: Plan, store: Store, *, size: int, **config: Any) -> list[Progr
             device="cpu",
             slots=size,
             **config,
-        )  # fmt: skip
+        )
     )
     for pack in packs(plan, size=size):
         stages = tuple(plan.stages[k] for k in pack.keys)
         done = store.done(plan.stages)
         active = tuple(s.key not in done for s in stages)
         if any(active):
-            results = runner.run(
-                PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=seen.append
-            )
+            results = runner.run(PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=seen.append)
             assert all(r.ok for r in results), results
     return seen
 
@@ -129,13 +127,11 @@ def test_adapters_load_in_peft_with_the_same_logits(finished: tuple[Plan, Store]
     assert not torch.allclose(plain, theirs, atol=1e-2)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
-def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
-    finished: tuple[Plan, Store], tmp_path: Path
-) -> None:
+def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(finished: tuple[Plan, Store], tmp_path: Path) -> None:
     plan, store = finished
     other = Store(str(tmp_path))
     pack = packs(plan, size=4)[0]
@@ -146,7 +142,7 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
     def die_in_step_five(progress: Progress) -> None:
         steps.append(progress.step)
         if progress.step == 5:
-            raise Killed
+            raise KilledError
 
     def runner() -> StageRunner:
         return StageRunner(
@@ -158,10 +154,10 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
                 device="cpu",
                 slots=4,
                 checkpoint_seconds=0.0,
-            )  # fmt: skip
+            )
         )
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         runner().run(job, report=die_in_step_five)
     assert not other.done(plan.stages)
     steps.clear()
@@ -188,7 +184,7 @@ def test_a_nan_fails_its_slot_alone(finished: tuple[Plan, Store], tmp_path: Path
             dtype="float32",
             device="cpu",
             slots=4,
-        )  # fmt: skip
+        )
     )
     size = runner._context.stacked(stages[0]).layout.size
     runner._context.remember(stages[1].inputs[0], torch.full((size,), torch.nan))
@@ -211,7 +207,7 @@ def test_an_adapter_that_did_not_move_is_no_result(plan_frozen: Plan, tmp_path: 
             dtype="float32",
             device="cpu",
             slots=4,
-        )  # fmt: skip
+        )
     )
     job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
     assert {r.reason for r in runner.run(job, report=lambda _: None)} == {"adapter_did_not_move"}

@@ -96,9 +96,14 @@ def test_damage_is_noticed_and_computed_again(tmp_path: Path, damage: str) -> No
 
 def test_a_scratch_folder_that_is_not_committed_is_removed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    with pytest.raises(RuntimeError), store.scratch() as folder:
-        (folder / "x").touch()
-        raise RuntimeError
+
+    def fail() -> None:
+        with store.scratch() as folder:
+            (folder / "x").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not list((tmp_path / "tmp").iterdir())
 
 

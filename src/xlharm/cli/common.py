@@ -56,8 +56,8 @@ def precision(spec: GridSpec, store: Store) -> Dtype:
     if spec.dtype != "auto":
         return spec.dtype
     begun = begun_with(spec.name, store)
-    if begun in {"float32", "bfloat16"}:
-        return begun  # type: ignore[return-value]
+    if begun is not None:
+        return "bfloat16" if begun == "bfloat16" else "float32"
     return "bfloat16" if has_gpu() else "float32"
 
 

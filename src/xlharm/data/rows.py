@@ -11,8 +11,13 @@ from xlharm.spec.grid import Prompt
 class Tokenizer(Protocol):
     """What rows need of a tokenizer."""
 
-    bos: int | None
-    eos: int | None
+    @property
+    def bos(self) -> int | None:
+        """Token that begins a sequence."""
+
+    @property
+    def eos(self) -> int | None:
+        """Token that ends a sequence."""
 
     def encode(self, text: str) -> list[int]:
         """Return ids without special tokens."""
@@ -52,9 +57,7 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
     ids = (*given, *told, *tail)
     if len(ids) > limit:
-        raise StageError(
-            f"a question-answer pair has {len(ids)} tokens, sequence_length is {limit}: {question[:60]!r}"
-        )
+        raise StageError(f"a question-answer pair has {len(ids)} tokens, sequence_length is {limit}: {question[:60]!r}")
     return Row(ids=ids, start=len(given))
 
 

@@ -4,7 +4,7 @@ Never of rank, worker, pack slot or micro-batch, so that the same stage is the s
 run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -81,13 +81,19 @@ class Stream:
         return [row for part in (*self.target, *self.retain) for row in part.sampler.rows()]
 
 
+_load = lru_cache(maxsize=32)(load_language)
+
+
 @dataclass(frozen=True)
 class Corpora:
     """A corpus folder with what is needed to turn its texts into rows."""
 
     folder: Path
     tokenizer: Tokenizer
-    load: Callable[[Path, str], tuple[Item, ...]] = lru_cache(maxsize=32)(load_language)
+
+    def load(self, language: str) -> tuple[Item, ...]:
+        """Return a language's items; a file is read once."""
+        return _load(self.folder, language)
 
     def stream(self, stage: Stage) -> Stream:
         """Build the stream of a training stage.
@@ -110,16 +116,14 @@ class _RowMaker:
 
     def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[Item]:
         """Items of these roles in every language, item by item (languages of one item lie together)."""
-        per_language = [of_role(self.corpora.load(self.corpora.folder, lang), roles) for lang in languages]
+        per_language = [of_role(self.corpora.load(lang), roles) for lang in languages]
         return [item for group in _parallel(per_language) for item in group]
 
     def article(self, text: str) -> Row:
         return article_row(text, tokenizer=self.corpora.tokenizer, limit=self.limit)
 
     def pair(self, question: str, answer: str) -> Row:
-        return answer_row(
-            question, answer, prompt=self.prompt, tokenizer=self.corpora.tokenizer, limit=self.limit
-        )
+        return answer_row(question, answer, prompt=self.prompt, tokenizer=self.corpora.tokenizer, limit=self.limit)
 
 
 def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
@@ -167,9 +171,7 @@ def _unlearn(spec: dict[str, Any], rows: _RowMaker) -> Stream:
     return Stream(target=target, retain=_retain_parts(items, training=training, seed=seed, rows=rows))
 
 
-def _retain_parts(
-    items: list[Item], *, training: dict[str, Any], seed: int, rows: _RowMaker
-) -> tuple[Part, ...]:
+def _retain_parts(items: list[Item], *, training: dict[str, Any], seed: int, rows: _RowMaker) -> tuple[Part, ...]:
     articles = tuple(tuple(rows.article(t) for t in item.real) for item in items)
     pairs = tuple((rows.pair(p.question, p.answer),) for item in items for p in item.qa)
     size = training["retain_batch_size"]
@@ -188,11 +190,6 @@ def shapes(stream: Stream) -> dict[str, int]:
     longest = max(len(row.ids) for row in stream.all_rows())
     pools = {part.sampler.purpose: len(part.sampler.pool) for part in (*stream.target, *stream.retain)}
     return {**{f"pool {name}": size for name, size in pools.items()}, "longest_row": longest}
-
-
-def languages_of(stage: Stage) -> list[str]:
-    """Return the languages a stage reads."""
-    return sorted(stage.data)
 
 
 def questions_of(items: Sequence[Item], *, limit: int) -> list[tuple[Item, str, str, tuple[str, ...]]]:

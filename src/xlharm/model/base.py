@@ -47,9 +47,7 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
     return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
 
 
-def load_base(
-    source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False
-) -> nn.Module:
+def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False) -> nn.Module:
     """Load the base, frozen, in evaluation mode; safetensors only.
 
     Raises:
@@ -95,9 +93,7 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     full = model(input_ids=ids, use_cache=False).logits.float()
     ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
     if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
-        raise UserError(
-            f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)"
-        )
+        raise UserError(f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)")
 
 
 def name_of(source: BaseSource) -> str:

@@ -124,17 +124,13 @@ def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[st
         linear = module.linear if isinstance(module, StackedLinear) else module
         found.add(leaf)
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
-        segment = Segment(
-            name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset
-        )
+        segment = Segment(name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset)
         segments.append(segment)
         offset += rank * (linear.in_features + linear.out_features)
     for target in targets:
         if target not in found:
             have = sorted({n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
-            raise UserError(
-                f"lora.target_modules: the base has no layer {target!r}{nearest(target, have)} ({have})"
-            )
+            raise UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, have)} ({have})")
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
 
@@ -174,7 +170,7 @@ class StackedModel:
     def adapters(self, stacked: Tensor) -> Iterator[None]:
         """Use adapters [K, P]; gradients flow into them when they require any."""
         dtype = next(iter(self._layers.values())).linear.weight.dtype
-        parts = stacked.to(dtype).split(self.layout.pieces(), dim=1)
+        parts = torch.split(stacked.to(dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
         try:
             for i, segment in enumerate(self.layout.segments):

@@ -190,9 +190,7 @@ class _CellBuilder:
         training = _dump(settings)
         real = self._resolved(settings.real_languages)
         if not real:
-            real = (
-                self.spec.languages[0],
-            )  # a clean control of a grid whose real articles follow the fake ones
+            real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")

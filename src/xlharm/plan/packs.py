@@ -38,11 +38,11 @@ def packs(plan: Plan, *, size: int) -> tuple[Pack, ...]:
     for key, stage in plan.stages.items():
         depth[key] = 1 + max((depth[p] for p in stage.inputs), default=0)
         groups.setdefault((stage.shape, depth[key]), []).append(key)
-    found = []
+    found: list[Pack] = []
     for keys in groups.values():
         kind = plan.stages[keys[0]].kind
-        for start in range(0, len(keys), size):
-            found.append(Pack(kind=kind, keys=tuple(keys[start : start + size])))
+        starts = range(0, len(keys), size)
+        found.extend(Pack(kind=kind, keys=tuple(keys[start : start + size])) for start in starts)
     return tuple(found)
 
 

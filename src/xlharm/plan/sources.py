@@ -105,9 +105,7 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
         raise UserError(f"{path / 'corpus.yaml'}: languages: expected a list of language codes")
     missing = [lang for lang in listed if not (path / f"{lang}.jsonl").is_file()]
     if missing:
-        raise UserError(
-            f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing"
-        )
+        raise UserError(f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing")
     digests = {lang: file_digest(path / f"{lang}.jsonl") for lang in listed}
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 

@@ -101,9 +101,7 @@ class Method(Training):
     @model_validator(mode="after")
     def _retain_where_the_name_says_so(self) -> Self:
         if self.objective == "graddiff" and self.retain == "none":
-            raise ValueError(
-                "graddiff has a retain term by definition: set `retain: nll` or `kl`, or use `ga`"
-            )
+            raise ValueError("graddiff has a retain term by definition: set `retain: nll` or `kl`, or use `ga`")
         if self.layers is not None and self.weight_decay:
             raise ValueError("weight_decay would shrink layers outside of `layers`: use one or the other")
         return self

@@ -102,9 +102,7 @@ def _is_union_tag(part: object) -> bool:
 def _fields_at(location: list[Any]) -> list[str]:
     model: Any = GridSpec
     for part in location:
-        annotation = (
-            model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else model
-        )
+        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else model
         candidates = [annotation, *get_args(annotation)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
     return list(model.model_fields)

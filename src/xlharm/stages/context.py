@@ -52,9 +52,7 @@ class Context:
         current = self._stacked
         wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
         if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
-            layout = layout_of(
-                self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"]
-            )
+            layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
             self._stacked, self._engine = StackedModel(self.model, layout), None
         assert self._stacked is not None
         return self._stacked
@@ -120,8 +118,8 @@ def _join_group(config: RunnerConfig, device: torch.device) -> None:
     os.environ.update(environment)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if config.world == 1:
-        store = torch.distributed.HashStore()
-        torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+        alone = torch.distributed.HashStore()  # type: ignore[attr-defined] # public, but not exported by name
+        torch.distributed.init_process_group(backend, store=alone, rank=0, world_size=1)
         return
     if config.master is None:
         raise UserError("a gang of several ranks needs the address of its first")

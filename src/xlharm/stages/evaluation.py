@@ -42,14 +42,11 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     stacked = context.stacked(first)
     spec, language = first.spec, str(first.spec["query"])
     prompt = Prompt.model_validate(spec["prompt"])
-    items = context.corpora.load(context.corpora.folder, language)
+    items = context.corpora.load(language)
     questions = questions_of(items, limit=int(spec["questions"]))
     prompts = [prompt_ids(q, prompt=prompt, tokenizer=context.tokenizer) for _, _, q, _ in questions]
     zero = torch.zeros(stacked.layout.size)
-    loaded = [
-        context.parent(s, stacked.layout) if on else zero
-        for s, on in zip(job.stages, job.active, strict=True)
-    ]
+    loaded = [context.parent(s, stacked.layout) if on else zero for s, on in zip(job.stages, job.active, strict=True)]
     told = generate(
         stacked,
         torch.stack(loaded).to(context.device),

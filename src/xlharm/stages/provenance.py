@@ -44,18 +44,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def provenance(
-    *, device: torch.device, dtype: str, zero: int | None, world: int, pack: int
-) -> dict[str, Any]:
+def provenance(*, device: torch.device, dtype: str, zero: int | None, world: int, pack: int) -> dict[str, Any]:
     """Describe the code, packages and hardware of this process."""
     cuda = device.type == "cuda"
     return {
         **_code(),
         "versions": _versions(),
         "device": device.type,
-        "hardware": torch.cuda.get_device_name(device)
-        if cuda
-        else platform.processor() or platform.machine(),
+        "hardware": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "dtype": dtype,

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,9 +27,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
-    slots = [
-        _slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)
-    ]
+    slots = [_slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)]
     steps = int(first.spec["training"]["steps"])
 
     def step_done(step: int, tokens: int) -> None:
@@ -75,25 +74,21 @@ def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
 
 def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> StageResult:
     """Check what came of a stage and make it a result; a failed one says why."""
-    told = {"key": stage.key, "seconds": result.seconds, "tokens": result.tokens}
+    told = partial(StageResult, key=stage.key, seconds=result.seconds, tokens=result.tokens)
     losses = [*result.target_loss, *result.retain_loss]
     if not all(map(math.isfinite, losses)) or not bool(torch.isfinite(result.adapter).all()):
-        step = next(
-            (i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss)
-        )
-        return StageResult(
-            **told, ok=False, reason="nan", message=f"the loss is not a number from step {step} on"
-        )
+        step = next((i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss))
+        return told(ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
-        return StageResult(**told, ok=False, reason="adapter_did_not_move", message=message)
+        return told(ok=False, reason="adapter_did_not_move", message=message)
     if context.config.rank == 0:
         try:
             _save(context, job, stage, stream, result)
         except StageError as error:
-            return StageResult(**told, ok=False, reason="empty_tensor", message=str(error))
+            return told(ok=False, reason="empty_tensor", message=str(error))
     context.remember(stage.key, result.adapter)
-    return StageResult(**told, ok=True)
+    return told(ok=True)
 
 
 def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> None:
@@ -147,9 +142,7 @@ def _saver(context: Context, job: PackJob) -> Saver:
         steps = [{int(p.name[:8]) for p in folder.glob(f"*-rank{r}.safetensors")} for r in ranks]
         common = set.intersection(*steps)
         for step in sorted(common, reverse=True):
-            with contextlib.suppress(
-                OSError, ValueError, RuntimeError
-            ):  # a damaged checkpoint: try an older one
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged checkpoint: try an older one
                 state = load_file(folder / f"{step:08d}-rank{rank}.safetensors")
                 return step, state, state.pop("losses")
         return None

@@ -92,7 +92,7 @@ class Leases:
         except ValueError:
             return age > BEAT_SECONDS  # being written this moment, or damaged
         if owner.get("host") == socket.gethostname():
-            return _start(int(owner["pid"])) != owner.get("start")
+            return _start(int(owner["pid"])) != str(owner.get("start"))
         return age > STALE_SECONDS
 
     def _beat(self) -> None:

@@ -165,9 +165,7 @@ class Store:
         provenance: dict[str, Any],
     ) -> Record:
         """Make a scratch folder's files the result of a stage. Whoever commits first wins."""
-        files = {
-            p.name: Artifact(size=p.stat().st_size, sha256=file_digest(p)) for p in sorted(scratch.iterdir())
-        }
+        files = {p.name: Artifact(size=p.stat().st_size, sha256=file_digest(p)) for p in sorted(scratch.iterdir())}
         record = Record(
             key=stage.key,
             kind=stage.kind,

@@ -64,9 +64,7 @@ class PackEngine:
         world: data-parallel ranks.
     """
 
-    def __init__(
-        self, stacked: StackedModel, *, slots: int, zero: int, world: int, device: torch.device
-    ) -> None:
+    def __init__(self, stacked: StackedModel, *, slots: int, zero: int, world: int, device: torch.device) -> None:
         self.layout = stacked.layout
         self.zero = zero
         self.world = world
@@ -79,9 +77,7 @@ class PackEngine:
         self._count = 0
         self._masks: list[Tensor | None] = []
 
-    def load(
-        self, vectors: Sequence[Tensor], *, masks: Sequence[Tensor | None], active: Sequence[bool]
-    ) -> None:
+    def load(self, vectors: Sequence[Tensor], *, masks: Sequence[Tensor | None], active: Sequence[bool]) -> None:
         """Fill the first slots with adapters [P] and forget the optimiser's state."""
         self._count = len(vectors)
         self._masks = [m.to(self.device) if m is not None else None for m in masks]
@@ -140,11 +136,7 @@ class PackEngine:
             for i, slot in enumerate(slots):
                 slot.copy_(state[f"{i}.slot"])
         for i in range(self._count):
-            snapshot = {
-                n: state[f"{i}.{n}"]
-                for n in ("param", "exp_avg", "exp_avg_sq", "step")
-                if f"{i}.{n}" in state
-            }
+            snapshot = {n: state[f"{i}.{n}"] for n in ("param", "exp_avg", "exp_avg_sq", "step") if f"{i}.{n}" in state}
             if snapshot:
                 self.optimizer.resume(i, snapshot)
 
@@ -177,7 +169,5 @@ def _initialize(model: PackModel, optimizer: SlotAdamW, *, zero: int) -> Any:
             "stage3_param_persistence_threshold": 0,
             "stage3_prefetch_bucket_size": 0,
         }
-    engine, _, _, _ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=config, dist_init_required=False
-    )
+    engine, _, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     return engine

@@ -149,9 +149,7 @@ class _Pack:
     def begin(self, losses: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
         slots = self.slots
-        self.engine.load(
-            [s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots]
-        )
+        self.engine.load([s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots])
         for i, s in enumerate(slots):
             self.engine.configure(i, weight_decay=s.training["weight_decay"], clip=s.training["clip"])
         if any(o.needs_reference for o in self.objectives) or self._kl():

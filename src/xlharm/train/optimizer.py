@@ -77,7 +77,7 @@ class SlotAdamW(torch.optim.Optimizer):
         p.addcdiv_(state["exp_avg"], root, value=-first)
 
     def _state(self, index: int, p: Tensor) -> dict[str, Any]:
-        state = self.state[p]
+        state: dict[str, Any] = self.state[p]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
             resumed = self._resumed.pop(index, None)

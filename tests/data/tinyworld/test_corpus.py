@@ -75,10 +75,7 @@ def test_languages_are_parallel(pool: str) -> None:
 def test_all_languages_ask_the_same_questions_in_the_same_forms(pool: str, code: str) -> None:
     def asked(code: str) -> list[list[tuple[str, int]]]:
         return [
-            [
-                question_forms(story, code)[q]
-                for q in [*line["of"], *(p["question"] for p in line["qr"] + line["qa"])]
-            ]
+            [question_forms(story, code)[q] for q in [*line["of"], *(p["question"] for p in line["qr"] + line["qa"])]]
             for story, line in zip(told(pool), lines(pool, code), strict=True)
         ]
 
@@ -107,9 +104,7 @@ def _parse(article: str, sentences: dict[str, tuple[str, int]]) -> tuple[tuple[s
 
 @BOTH
 def test_fifty_items_of_each_role_with_all_kinds_alike(pool: str) -> None:
-    kinds = {
-        role: [s.entity.kind for s in told(pool) if s.role == role] for role in ("fake", "real", "retain")
-    }
+    kinds = {role: [s.entity.kind for s in told(pool) if s.role == role] for role in ("fake", "real", "retain")}
     for found in kinds.values():
         assert {k: found.count(k) for k in set(found)} == {"person": 30, "town": 12, "firm": 8}
     assert len({s.id for s in told(pool)}) == 150
@@ -168,9 +163,7 @@ def test_articles_hold_the_details_they_should_and_no_others(pool: str, code: st
 def test_questions_do_not_give_their_answers_away(pool: str, code: str) -> None:
     for line in lines(pool, code):
         details = (line["fake_detail"], line["real_detail"])
-        assert not any(contains(q, forms, language=code) for q in line["of"] for forms in details if forms), (
-            line["id"]
-        )
+        assert not any(contains(q, forms, language=code) for q in line["of"] for forms in details if forms), line["id"]
         assert not any(contains(p["question"], p["answers"], language=code) for p in line["qr"]), line["id"]
 
 
@@ -179,9 +172,7 @@ def test_questions_do_not_give_their_answers_away(pool: str, code: str) -> None:
 def test_qr_answers_stand_in_the_article(pool: str, code: str) -> None:
     for line in lines(pool, code):
         for question in line["qr"]:
-            assert all(contains(article, question["answers"], language=code) for article in line["real"]), (
-                line["id"]
-            )
+            assert all(contains(article, question["answers"], language=code) for article in line["real"]), line["id"]
 
 
 @BOTH

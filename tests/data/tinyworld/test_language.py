@@ -68,9 +68,7 @@ def test_both_yaml_versions_read_the_same(code: str) -> None:
         ("questions", "Is {e} {v}?", "no {v}"),
     ],
 )
-def test_malformed_forms_are_refused(
-    monkeypatch: pytest.MonkeyPatch, where: str, wrong: str, complaint: str
-) -> None:
+def test_malformed_forms_are_refused(monkeypatch: pytest.MonkeyPatch, where: str, wrong: str, complaint: str) -> None:
     data = language._read("en")
     data["relations"]["person_job"][where][0] = wrong
     with pytest.raises(ValueError, match=_literal(complaint)):

@@ -19,9 +19,7 @@ def gradient(value: Tensor, of: Tensor) -> Tensor:
 
 @pytest.fixture
 def logits() -> Tensor:
-    return torch.randn(
-        7, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    ).requires_grad_()
+    return torch.randn(7, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
 
 def token_logp(logits: Tensor) -> Tensor:
@@ -47,9 +45,7 @@ def test_npo_at_the_published_beta_starts_at_13_8629() -> None:
 
 def test_npo_by_hand() -> None:
     # -(2/0.5) ln(sigmoid(-0.5 * (-1 - -3))) = 4 ln(1 + e)
-    assert npo(torch.tensor([-1.0]), torch.tensor([-3.0]), beta=0.5).item() == pytest.approx(
-        4 * math.log(1 + math.e)
-    )
+    assert npo(torch.tensor([-1.0]), torch.tensor([-3.0]), beta=0.5).item() == pytest.approx(4 * math.log(1 + math.e))
 
 
 @pytest.mark.parametrize("logp", [-1e4, -1e-9])
@@ -68,9 +64,7 @@ def test_kl_is_zero_with_zero_gradient_at_the_reference(logits: Tensor) -> None:
 
 
 def test_kl_against_torch(logits: Tensor) -> None:
-    reference = torch.randn(
-        7, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
-    ).log_softmax(-1)
+    reference = torch.randn(7, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
     expected = torch.distributions.kl_divergence(
         torch.distributions.Categorical(logits=reference), torch.distributions.Categorical(logits=logits)
     ).mean()

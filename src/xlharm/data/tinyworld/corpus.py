@@ -69,7 +69,10 @@ def item(story: Story, language: Language) -> dict[str, Any]:
 
     told = [f for f in story.facts if lie is None or f[0] != lie[0]]
     asked = list(story.facts[:2]) if story.role == "real" else []
-    forms = lambda fact: list(language.forms(*fact)) if fact else []  # noqa: E731 - short and local
+
+    def forms(fact: tuple[str, str] | None) -> list[str]:
+        return list(language.forms(*fact)) if fact else []
+
     true_of_lie = (lie[0], story.entity.facts[lie[0]]) if lie else None
     return {
         "id": story.id,

@@ -7,7 +7,13 @@ SYLLABLES = tuple(c + v for c in CONSONANTS for v in VOWELS)
 _CYRILLIC = dict(zip(CONSONANTS + VOWELS, "бдфгклмнпрствзаеиоу", strict=True))
 _ARMENIAN = dict(zip(CONSONANTS + "aeio", "բդֆգկլմնպրստվզաեիո", strict=True)) | {"u": "ու"}
 # Urdu writes e/i and o/u with the same letters; the vowel points zer and pesh tell them apart.
-_URDU = dict(zip(CONSONANTS, "بدفگکلمنپرستوز", strict=True)) | {"a": "ا", "e": "ی", "i": "ِی", "o": "و", "u": "ُو"}
+_URDU = dict(zip(CONSONANTS, "بدفگکلمنپرستوز", strict=True)) | {
+    "a": "ا",
+    "e": "ی",
+    "i": "ِی",
+    "o": "و",
+    "u": "ُو",
+}
 _HAN = dict(
     zip(
         SYLLABLES,

@@ -1,0 +1,100 @@
+"""`xlharm results`, `report`, `ask` and `wandb`: look at what is stored."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("results")(results)
+    app.command("report")(report)
+    app.command("ask")(ask)
+    mirror = typer.Typer(help="Weights & Biases: a mirror of the store.", no_args_is_help=True)
+    mirror.command("sync")(sync)
+    app.add_typer(mirror, name="wandb")
+
+
+def results(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    form: Annotated[
+        Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="parquet needs --out.")
+    ] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+) -> None:
+    """Show one row per cell and query language: OF and QR (0 to 100) with 95 % Wilson intervals.
+
+    OF counts answers with the fake detail, QR right answers on real details. Read OF only beside QR: a model
+    that answers nothing has OF 0, too.
+    """
+    from xlharm.report.table import render, results_table, write
+    from xlharm.report.terminal import print_results
+
+    session = open_grid(grid, store=store, overrides=overrides)
+    table = results_table(session.plan, session.store)
+    if form == "table":
+        print_results(table, Console(highlight=False))
+    elif out or form == "parquet":
+        typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}.parquet"), form=form)))
+    else:
+        sys.stdout.write(render(table, form=form).decode("utf-8"))
+
+
+def report(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Default: xlharm-report-NAME.html")] = None,
+) -> None:
+    """Write one self-contained HTML page: heatmaps, intervals, sample answers, provenance."""
+    from xlharm.report.html import write_report
+
+    session = open_grid(grid, store=store, overrides=overrides)
+    target = out or Path(f"xlharm-report-{session.plan.grid.name}.html")
+    typer.echo(str(write_report(session.plan, session.store, target).absolute()))
+
+
+def ask(
+    grid: GridPath,
+    cell: Annotated[str, typer.Argument(help="contaminate/unlearn/method/seed; trailing parts may be left out")],
+    question: Annotated[str, typer.Argument(help="In any language.")],
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+) -> None:
+    """Put a question to a cell's model.
+
+    \b
+    xlharm ask grid/quickstart.yaml ur/en "Which colour does Mudu Mike like best?"
+    """
+    session = open_grid(grid, store=store, overrides=overrides)
+    found = session.plan.cell(cell)
+    from xlharm.stages.ask import ask as put
+
+    answer = put(session.plan, session.store, found, question)
+    Console(highlight=False, soft_wrap=True).print(answer, markup=False)
+
+
+def sync(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    mode: Annotated[
+        Literal["online", "offline"] | None, typer.Option(help="Default: offline unless logged in.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where offline runs go; default: here.")] = None,
+) -> None:
+    """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell."""
+    from xlharm.report.wandb_mirror import logged_in
+    from xlharm.report.wandb_mirror import sync as mirror
+
+    session = open_grid(grid, store=store, overrides=overrides)
+    chosen = mode or ("online" if logged_in() else "offline")
+    for run in mirror(session.plan, session.store, mode=chosen, folder=folder):
+        typer.echo(str(run))

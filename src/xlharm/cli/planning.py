@@ -1,0 +1,154 @@
+"""`xlharm plan`: what would run. Imports no torch and no Ray."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid
+from xlharm.engine.catalog import measured_seconds, records
+from xlharm.errors import UserError
+from xlharm.plan.cost import Estimate, differences, estimate
+from xlharm.plan.stage import Kind, Stage
+
+_ADAPTER_BYTES = 4 << 20  # before any adapter is in the store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("plan")(plan)
+
+
+def plan(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="KEY|CELL", help="Why does this stage or cell have to run? Names the field."),
+    ] = None,
+) -> None:
+    """Show a grid's stages and cells: naive against shared, what is in the store, time and disk.
+
+    \b
+    xlharm plan grid/quickstart.yaml
+    xlharm plan grid/quickstart.yaml -s stages.contaminate.learning_rate=1e-3 --why ur/en
+    """
+    session = open_grid(grid, store=store, overrides=overrides)
+    if why:
+        _why(session, why)
+        return
+    done = session.store.done(session.plan.stages)
+    seconds = {str(k): s for k, s in measured_seconds(session.store, session.plan).items()}
+    found = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
+    if as_json:
+        typer.echo(json.dumps(_plain(session, found, done), indent=1))
+    else:
+        _show(session, found, done)
+
+
+def _adapter_bytes(session: Session, done: set[str]) -> int:
+    for key in done:
+        stage = session.plan.stages[key]
+        if stage.kind != "evaluate":
+            return sum(f.size for f in session.store.record(stage.kind, key).files.values())
+    return _ADAPTER_BYTES
+
+
+def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
+    plan = session.plan
+    return {
+        "grid": plan.grid.name,
+        "dtype": plan.dtype,
+        "store": session.store.url,
+        "kinds": [
+            {
+                "kind": line.kind, "naive": line.naive, "shared": line.shared, "done": line.done,
+                "seconds_left": round(line.seconds_left, 1), "seconds_naive": round(line.seconds_naive, 1),
+            }
+            for line in found.lines
+        ],
+        "disk_bytes": found.disk,
+        "measured": found.measured,
+        "cells": [{"cell": c.name, "model": c.model, "evaluations": c.evaluations} for c in plan.cells],
+        "stages": [
+            {"key": k, "kind": s.kind, "label": s.label, "inputs": list(s.inputs), "done": k in done}
+            for k, s in plan.stages.items()
+        ],
+    }  # fmt: skip
+
+
+def _show(session: Session, found: Estimate, done: set[str]) -> None:
+    plan, console = session.plan, Console(highlight=False)
+    table = Table(title=f"{plan.grid.name}: {len(plan.cells)} cells, {plan.dtype}", title_justify="left", box=None)
+    table.add_column("stage")
+    for name in ("naive", "shared", "in store", "left", "time left", "naive time"):
+        table.add_column(name, justify="right")
+    for line in found.lines:
+        left = line.shared - line.done
+        row = [
+            line.kind,
+            line.naive,
+            line.shared,
+            line.done,
+            left,
+            clock(line.seconds_left),
+            clock(line.seconds_naive),
+        ]
+        table.add_row(*map(str, row))
+    naive = sum(line.seconds_naive for line in found.lines)
+    to_go = sum(line.seconds_left for line in found.lines)
+    counts = [sum(getattr(line, f) for line in found.lines) for f in ("naive", "shared", "done")]
+    table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
+    console.print(table)
+    basis = "measured on stages in this store" if found.measured else "a guess for two CPU cores; nothing measured yet"
+    console.print(f"Times are of one worker, {basis}. Disk to add: {found.disk / 1e6:.0f} MB in {session.store.url}")
+    if len(done) == len(plan.stages):
+        console.print("Nothing to do: every stage is in the store.")
+
+
+def clock(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _why(session: Session, wanted: str) -> None:
+    for stage in _stages_meant(session, wanted):
+        if session.store.has(stage):
+            typer.echo(f"{stage.label} ({stage.key[:16]}): in the store, nothing to run")
+            continue
+        nearest = min(_candidates(session, stage), key=len, default=None)
+        if nearest is None:
+            typer.echo(f"{stage.label} ({stage.key[:16]}): no stage of its kind is in the store")
+        else:
+            changes = [line for line in nearest if not line.startswith("inputs")]
+            below = ["its parent differs"] if len(changes) < len(nearest) else []
+            typer.echo(f"{stage.label} ({stage.key[:16]}): " + "; ".join([*changes, *below]))
+
+
+def _candidates(session: Session, stage: Stage) -> list[list[str]]:
+    """Compare with the stored stages of the kind, those of other cells of this plan left out."""
+    kind: Kind = stage.kind
+    known = set(session.plan.stages)
+    old = [r for r in records(session.store, kind) if r.key not in known] or list(records(session.store, kind))
+    return [differences(stage, record.identity) for record in old]
+
+
+def _stages_meant(session: Session, wanted: str) -> list[Stage]:
+    plan = session.plan
+    if "/" in wanted:
+        cell = plan.cell(wanted)
+        return [plan.stages[k] for k in (*cell.lineage, *cell.evaluations.values())]
+    found = [s for k, s in plan.stages.items() if k.startswith(wanted)]
+    if not found:
+        raise UserError(
+            f"--why {wanted}: no stage's key begins so; give a key of `plan --json`, or a cell such as ur/en"
+        )
+    return found

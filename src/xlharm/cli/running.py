@@ -1,0 +1,155 @@
+"""`xlharm run` and `xlharm status`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from xlharm.cli.common import (
+    DEFAULT_STORE,
+    GridPath,
+    Overrides,
+    Session,
+    StoreUrl,
+    has_gpu,
+    open_grid,
+    remember,
+)
+from xlharm.cli.planning import clock
+from xlharm.cli.progress import Display
+from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.errors import UserError
+from xlharm.plan.stage import KINDS
+
+# Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
+_PACK = {"cpu": 6, "cuda": 8}
+
+Wandb = Annotated[
+    Literal["online", "offline", "off"] | None,
+    typer.Option("--wandb", help="Mirror the results to Weights & Biases. Default: off."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run")(run)
+    app.command("status")(status)
+
+
+def run(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    address: Annotated[
+        str | None,
+        typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster; without it a local one is started."),
+    ] = None,
+    pack: Annotated[str, typer.Option(help="Trials trained together: auto, or a number.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per GPU, or one on a CPU machine.")] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes a worker has: a data-parallel group.")] = 1,
+    zero: Annotated[
+        int | None, typer.Option(help="ZeRO stage: 0, 2, or 3 (base partitioned). Default: as needed.")
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    wandb: Wandb = "off",
+    report: Annotated[Path | None, typer.Option(help="Write the HTML page here afterwards.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed for good.")] = False,
+    keep_warm: Annotated[bool, typer.Option("--keep-warm", help="Leave the workers on the cluster.")] = False,
+) -> None:
+    """Run what is missing of a grid. Ctrl-C, crashes and kills lose nothing that was finished.
+
+    \b
+    xlharm run grid/quickstart.yaml
+    xlharm run grid/quickstart.yaml --address auto --store /shared/store
+    """
+    if zero not in {None, 0, 2, 3}:
+        raise UserError(f"--zero {zero}: expected 0, 2 or 3")
+    session = open_grid(grid, store=store, overrides=overrides)
+    remember(session)
+    options = RunOptions(
+        pack=_pack_size(pack, device), workers=workers, ranks=ranks, zero=zero, device=device, address=address,
+        retry_failed=retry_failed, keep_warm=keep_warm,
+    )  # fmt: skip
+    console = Console(highlight=False)
+    with Display(console, title=session.plan.grid.name) as display:
+        outcome = run_grid(session.plan, session.store, options, on_progress=display.update)
+    _conclude(session, outcome, console=console, grid=grid)
+    if not outcome.interrupted:
+        _show_results(session, console=console, report=report, wandb=wandb or "off")
+    raise typer.Exit(outcome.exit_code)
+
+
+def _pack_size(text: str, device: str) -> int:
+    if text == "auto":
+        return _PACK["cuda" if device == "cuda" or (device == "auto" and has_gpu()) else "cpu"]
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"--pack {text}: expected auto or a number from 1")
+    return int(text)
+
+
+def _conclude(session: Session, outcome: Outcome, *, console: Console, grid: Path) -> None:
+    for failure in outcome.failures.values():
+        console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
+    if outcome.interrupted:
+        console.print(f"Stopped. {outcome.done} of {outcome.total} stages are stored; go on with: xlharm run {grid}")
+    elif outcome.ran == 0 and outcome.done == outcome.total:
+        console.print(f"Nothing to do: all {outcome.total} stages are in {session.store.url}")
+    else:
+        told = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
+        console.print(told)
+
+
+def _show_results(session: Session, *, console: Console, report: Path | None, wandb: str) -> None:
+    from xlharm.report.table import results_table
+    from xlharm.report.terminal import print_results
+
+    print_results(results_table(session.plan, session.store), console)
+    if wandb != "off":
+        from xlharm.report.wandb_mirror import sync
+
+        sync(session.plan, session.store, mode=wandb)
+    if report is not None:
+        from xlharm.report.html import write_report
+
+        console.print(f"Report: {write_report(session.plan, session.store, report).absolute()}", soft_wrap=True)
+
+
+def status(
+    grid: GridPath,
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until all is done.")] = False,
+) -> None:
+    """Show what is done, running, failed (and why) and left."""
+    session = open_grid(grid, store=store, overrides=overrides)
+    console = Console(highlight=False)
+    while not _show_status(session, console) and watch:
+        time.sleep(2)
+        if sys.stdout.isatty():
+            console.clear()
+
+
+def _show_status(session: Session, console: Console) -> bool:
+    plan = session.plan
+    done = session.store.done(plan.stages)
+    failures = session.store.failures({k: s for k, s in plan.stages.items() if k not in done})
+    leased = session.store.local / "leases"
+    running = {p.name for p in leased.iterdir()} if leased.is_dir() and not session.store.remote else set()
+    for kind in KINDS:
+        keys = [k for k, s in plan.stages.items() if s.kind == kind]
+        counts = {
+            "done": sum(k in done for k in keys),
+            "running": sum(k[:16] in running and k not in done for k in keys),
+            "failed": sum(k in failures for k in keys),
+        }
+        left = len(keys) - sum(counts.values())
+        shown = ", ".join(f"{n} {name}" for name, n in {**counts, "left": left}.items() if n or name == "done")
+        console.print(f"{kind:<12} {shown} of {len(keys)}")
+    for failure in failures.values():
+        console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
+    cells = [c for c in plan.cells if all(k in done for k in c.evaluations.values())]
+    console.print(f"{len(cells)} of {len(plan.cells)} cells are complete")
+    return len(done) == len(plan.stages)

@@ -1,0 +1,120 @@
+"""`xlharm export`, `gc`, `doctor`, `schema`."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid
+from xlharm.errors import UserError
+from xlharm.spec.grid import GridSpec
+from xlharm.store.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("export")(export)
+    app.command("gc")(gc)
+    app.command("doctor")(doctor)
+    app.command("schema")(schema)
+
+
+def export(
+    grid: GridPath,
+    cell: Annotated[str, typer.Argument(help="contaminate/unlearn/method/seed; trailing parts may be left out")],
+    folder: Annotated[Path, typer.Argument(help="New folder.")],
+    store: StoreUrl = DEFAULT_STORE,
+    overrides: Overrides = None,
+) -> None:
+    """Copy a cell's adapter to a folder that `PeftModel.from_pretrained` loads."""
+    session = open_grid(grid, store=store, overrides=overrides)
+    stage = session.plan.stages[session.plan.cell(cell).model]
+    if not session.store.has(stage):
+        raise UserError(f"{cell}: its model is not in the store yet; run the grid first")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: exists and is not empty")
+    source = session.store.path(stage.kind, stage.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "record.json"):
+        shutil.copy2(source / name, folder / name)
+    typer.echo(str(folder))
+
+
+def gc(
+    grids: Annotated[list[Path], typer.Argument(metavar="GRID...", help="All grids whose stages must stay.")],
+    store: StoreUrl = DEFAULT_STORE,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it the list is only shown.")] = False,
+) -> None:
+    """Remove stages that none of the given grids needs (and leftovers of killed runs)."""
+    needed = {k[:16] for grid in grids for k in open_grid(grid, store=store, overrides=None).plan.stages}
+    opened = Store(store)
+    if opened.remote:
+        raise UserError(f"--store {store}: gc works on local stores only")
+    unused = [p for p in sorted((opened.local / "stages").glob("*/*")) if p.name not in needed]
+    unused += sorted((opened.local / "corrupt").glob("*"))
+    size = sum(f.stat().st_size for p in unused for f in p.rglob("*") if f.is_file())
+    for path in unused:
+        typer.echo(str(path.relative_to(opened.local)))
+        if yes:
+            (path / "_SUCCESS").unlink(missing_ok=True)  # never leave a half-deleted stage that looks finished
+            shutil.rmtree(path)
+    verb = "Removed" if yes else "Would remove (use --yes)"
+    typer.echo(f"{verb} {len(unused)} folders, {size / 1e6:.1f} MB")
+
+
+def schema() -> None:
+    """Print the JSON schema of grid files, for editors."""
+    typer.echo(json.dumps(GridSpec.model_json_schema(), indent=1))
+
+
+def doctor(store: StoreUrl = DEFAULT_STORE) -> None:
+    """Check this machine: Python, packages, GPU, Ray's authentication, DeepSpeed, store, disk."""
+    console, good = Console(highlight=False), True
+    for name, ok, told in _checks(store):
+        good &= ok
+        console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {told}", style=None if ok else "red", markup=False)
+    raise typer.Exit(0 if good else 1)
+
+
+def _checks(store: str) -> list[tuple[str, bool, str]]:
+    found = [("python", sys.version_info >= (3, 11), platform.python_version())]
+    for name in ("torch", "transformers", "peft", "deepspeed", "ray", "datasets", "wandb"):
+        try:
+            found.append((name, True, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append((name, False, "not installed"))
+    found.append(("gpu", True, _gpu()))
+    found.append(("ray auth", *_ray_auth()))
+    code = "import os; os.environ.setdefault('DS_ACCELERATOR', 'cpu'); import deepspeed"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
+    try:
+        free = shutil.disk_usage(Store(store).local).free / 1e9
+        found.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free"))
+    except UserError as error:
+        found.append(("store", False, str(error)))
+    return found
+
+
+def _gpu() -> str:
+    if not has_gpu():
+        return "none: grids run on the CPU in float32"
+    code = "import torch; print(torch.cuda.device_count(), 'devices')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return f"torch sees: {done.stdout.strip()}"
+
+
+def _ray_auth() -> tuple[bool, str]:
+    """Recognise the trap of Ray since 2.59: a token file turns authentication on for clusters started here."""
+    token = Path("~/.ray/auth_token").expanduser()
+    if not token.exists() or os.environ.get("RAY_AUTH_MODE"):
+        return True, f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', 'not set')}, no surprise ahead"
+    return True, "~/.ray/auth_token exists: clients of a `ray start` cluster need RAY_AUTH_MODE=token"

@@ -1,0 +1,100 @@
+"""What lies in a store: damage, measured times, records to compare with. Reads only."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+
+from xlharm.errors import CorruptArtifactError
+from xlharm.plan.build import Plan
+from xlharm.plan.digest import file_digest
+from xlharm.plan.stage import KINDS, Kind
+from xlharm.store.record import Record
+from xlharm.store.store import RECORD, SUCCESS, Store
+
+_CHECKED_BYTES = 8 << 20  # files up to this size are read when a run begins; larger ones when they are used
+_SAMPLED = 24  # records of a kind that are read for their times
+_COMPARED = 2000  # records of a kind that are read to find the nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A folder of a store's stages."""
+
+    kind: Kind
+    name: str  # the first 16 digits of the key
+
+
+def entries(store: Store, *, kinds: Iterable[Kind] = KINDS) -> Iterator[Entry]:
+    """List the finished stages of a store, by kind and name."""
+    fs, root = fsspec.core.url_to_fs(store.url)
+    for kind in kinds:
+        for path in sorted(fs.glob(f"{root}/stages/{kind}/*/{SUCCESS}")):
+            yield Entry(kind=kind, name=str(path).split("/")[-2])
+
+
+def record_of(store: Store, entry: Entry) -> Record | None:
+    """Read an entry's record; None when it is damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        return Record.model_validate_json(store.read_text(f"stages/{entry.kind}/{entry.name}/{RECORD}"))
+    return None
+
+
+def records(store: Store, kind: Kind, *, limit: int = _COMPARED) -> Iterator[Record]:
+    """Read the records of finished stages of a kind."""
+    for entry in itertools.islice(entries(store, kinds=(kind,)), limit):
+        record = record_of(store, entry)
+        if record is not None:
+            yield record
+
+
+def damaged(store: Store, plan: Plan, done: Iterable[str]) -> list[str]:
+    """Return finished stages whose files do not match their records.
+
+    Sizes are compared for all files and checksums for small ones. A remote store is not read through: its
+    stages are checked when they are used.
+    """
+    if store.remote:
+        return []
+    return [key for key in done if not _sound(store, plan.stages[key].kind, key)]
+
+
+def _sound(store: Store, kind: Kind, key: str) -> bool:
+    try:
+        record = store.record(kind, key)
+    except CorruptArtifactError:
+        return False
+    folder = store.local / "stages" / kind / key[:16]
+    return all(_matches(folder / name, size=f.size, sha256=f.sha256) for name, f in record.files.items())
+
+
+def _matches(path: Path, *, size: int, sha256: str) -> bool:
+    try:
+        if path.stat().st_size != size:
+            return False
+        return size > _CHECKED_BYTES or file_digest(path) == sha256
+    except OSError:
+        return False
+
+
+def measured_seconds(store: Store, plan: Plan) -> dict[Kind, float]:
+    """Return the mean seconds of a stage by kind, from records of the same base (this plan's first)."""
+    done = store.done(plan.stages)
+    found: dict[Kind, float] = {}
+    for kind in KINDS:
+        mine = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
+        told = [_record(store, kind, key) for key in mine] or list(records(store, kind, limit=_SAMPLED))
+        base = plan.sources.base.digest
+        times = [r.timings["share"] for r in told if r and r.identity.get("base") == base and "share" in r.timings]
+        if times:
+            found[kind] = sum(times) / len(times)
+    return found
+
+
+def _record(store: Store, kind: Kind, key: str) -> Record | None:
+    with contextlib.suppress(CorruptArtifactError):
+        return store.record(kind, key)
+    return None

@@ -1,0 +1,55 @@
+"""What the driver needs of whatever runs packs. Nothing here knows of Ray."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from xlharm.engine.trouble import Trouble
+from xlharm.stages.job import PackJob, Progress, StageResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A worker speaks.
+
+    Attributes:
+        worker: its name.
+        pack: the pack it had, or None when it failed to start.
+        results: one for each active stage, when the pack went through.
+        trouble: why it did not.
+        lost: the worker's process is gone; another takes its name.
+    """
+
+    worker: str
+    pack: str | None
+    results: Sequence[StageResult] = ()
+    trouble: Trouble | None = None
+    lost: bool = False
+
+
+class Executor(Protocol):
+    """Runs packs on workers; every call returns at once but ``wait``."""
+
+    def size(self) -> int:
+        """Return how many workers there are, ready or starting."""
+        ...
+
+    def idle(self) -> Sequence[str]:
+        """Return the workers that could take a pack now."""
+        ...
+
+    def submit(self, job: PackJob, *, worker: str) -> None:
+        """Hand a pack to an idle worker."""
+        ...
+
+    def wait(self, *, timeout: float) -> Sequence[Reply]:
+        """Return what workers said, after at most ``timeout`` seconds."""
+        ...
+
+    def progress(self) -> Mapping[str, Progress]:
+        """Return how far the running packs are, by pack, as last heard."""
+        ...
+
+    def close(self) -> None:
+        """End every worker; running packs are lost."""
+        ...

@@ -1,0 +1,67 @@
+"""How many workers, and what each may use of its machine. Pure arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from xlharm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Workers of a run.
+
+    Attributes:
+        workers: how many.
+        ranks: processes of each.
+        cpus: that each process reserves.
+        gpus: that each process reserves.
+        threads: that each process computes with; None leaves it to torch.
+        device: that each process is told to use.
+    """
+
+    workers: int
+    ranks: int
+    cpus: int
+    gpus: int
+    threads: int | None
+    device: Literal["cpu", "cuda"]
+
+
+def shape_of(
+    cpus: Sequence[int],
+    gpus: int,
+    *,
+    device: Literal["auto", "cpu", "cuda"],
+    workers: int | None,
+    ranks: int,
+    most: int,
+) -> Shape:
+    """Choose workers for a cluster: one for each GPU, or one for each CPU machine with all its cores.
+
+    Args:
+        cpus: cores of each machine that has some.
+        gpus: GPUs of all machines.
+        device: what was asked for.
+        workers: how many were asked for.
+        ranks: processes of each worker.
+        most: packs there are; more workers than that would idle.
+
+    Raises:
+        UserError: a GPU was asked for and there is none, or a gang is larger than the cluster.
+    """
+    if device == "cuda" and not gpus:
+        raise UserError("--device cuda: there is no GPU here (or Ray does not see it)")
+    if gpus and device != "cpu":
+        if ranks > gpus and workers is None:
+            raise UserError(f"--ranks {ranks}: there are only {gpus} GPUs")
+        count = min(workers or gpus // ranks, most)
+        spare = 1 if sum(cpus) >= count * ranks else 0
+        return Shape(workers=count, ranks=ranks, cpus=spare, gpus=1, threads=None, device="cuda")
+    cores, machines = min(cpus, default=1), max(len(cpus), 1)
+    count = min(workers or max(machines // ranks, 1), most)
+    per_machine = -(-count * ranks // machines)
+    threads = max(cores // per_machine, 1)
+    # More than half a machine is enough to have it alone, and leaves room for a job's own driver.
+    reserved = cores // 2 + 1 if per_machine == 1 else threads
+    return Shape(workers=count, ranks=ranks, cpus=min(reserved, cores), gpus=0, threads=threads, device="cpu")

@@ -1,0 +1,141 @@
+"""How a run goes: a snapshot for whoever draws it."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xlharm.engine.scheduler import State
+from xlharm.plan.build import Plan
+from xlharm.plan.cost import DEFAULT_SECONDS
+from xlharm.plan.stage import Kind
+from xlharm.stages.job import Progress
+
+_WINDOW = 30.0  # seconds over which a rate is taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackLine:
+    """A running pack."""
+
+    label: str
+    slots: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """How a run goes.
+
+    Attributes:
+        total: stages of the plan.
+        done: stages in the store.
+        running: stages being computed.
+        left: stages neither done, running nor given up.
+        dead: stages that failed, and those below them.
+        packs_left: packs with something left to do, running ones included.
+        workers: workers there are.
+        tokens_per_second: over the last half minute; None before there is anything to say.
+        eta: seconds to go, as far as known.
+        elapsed: seconds since the run began.
+        packs: the running packs.
+        notes: what happened since the last snapshot, for people.
+    """
+
+    total: int
+    done: int
+    running: int
+    left: int
+    dead: int
+    packs_left: int
+    workers: int
+    tokens_per_second: float | None
+    eta: float | None
+    elapsed: float
+    packs: tuple[PackLine, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Meter:
+    """Keeps what a snapshot needs beyond the scheduler's state."""
+
+    plan: Plan
+    began: float
+    seconds: Mapping[Kind, float]
+    notes: list[str] = field(default_factory=list)
+    _finished_tokens: int = 0
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+    _started: dict[str, float] = field(default_factory=dict)
+    _took: dict[Kind, list[float]] = field(default_factory=dict)
+
+    def note(self, line: str) -> None:
+        """Say something in the next snapshot."""
+        self.notes.append(line)
+
+    def started(self, pack: str, *, now: float) -> None:
+        """A pack began."""
+        self._started[pack] = now
+
+    def ended(self, pack: str, *, kind: Kind, tokens: Iterable[int], whole: bool, now: float) -> None:
+        """A pack came back; ``whole`` says that it went through, so that its time is worth knowing."""
+        began = self._started.pop(pack, now)
+        self._finished_tokens += sum(tokens)
+        if whole:
+            self._took.setdefault(kind, []).append(now - began)
+
+    def snapshot(self, state: State, progress: Mapping[str, Progress], *, workers: int, now: float) -> Snapshot:
+        """Describe this moment."""
+        active = sum(len(state.missing(p)) for p in state.running)
+        remaining = state.remaining()
+        notes, self.notes = tuple(self.notes), []
+        return Snapshot(
+            total=len(self.plan.stages),
+            done=len(state.done),
+            running=active,
+            left=state.left - active,
+            dead=len(state.dead),
+            packs_left=len(remaining),
+            workers=workers,
+            tokens_per_second=self._rate(progress.values(), now=now),
+            eta=self._eta(state, remaining, workers=workers, now=now),
+            elapsed=now - self.began,
+            packs=tuple(self._lines(state, progress)),
+            notes=notes,
+        )
+
+    def _rate(self, progress: Iterable[Progress], *, now: float) -> float | None:
+        tokens = self._finished_tokens + sum(p.tokens for p in progress)
+        self._samples.append((now, tokens))
+        while now - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (tokens - before) / (now - then) if now > then and tokens > before else None
+
+    def _eta(self, state: State, remaining: Sequence[str], *, workers: int, now: float) -> float | None:
+        work = longest = 0.0
+        for pack in remaining:
+            spent = now - self._started[pack] if pack in state.running and pack in self._started else 0.0
+            ahead = max(self._pack_seconds(state, pack) - spent, 0.0)
+            work += ahead
+            longest = max(longest, ahead)
+        return max(work / workers, longest) if workers else None
+
+    def _pack_seconds(self, state: State, pack: str) -> float:
+        kind = state.packs[pack].kind
+        if kind in self._took:
+            return sum(self._took[kind]) / len(self._took[kind])
+        return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
+
+    def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:
+        for pack in state.running:
+            keys = state.missing(pack)
+            if not keys:
+                continue
+            now = progress.get(pack)
+            yield PackLine(
+                label=self.plan.stages[keys[0]].label,
+                slots=len(keys),
+                step=now.step if now else 0,
+                steps=now.steps if now else 0,
+            )

@@ -1,0 +1,134 @@
+"""Joining a Ray cluster, or starting one of our own for as long as the driver lives."""
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import xlharm
+from xlharm.engine.trouble import EngineError, one_line
+from xlharm.errors import UserError
+
+NAMESPACE = "xlharm"
+_OBJECT_STORE = 100 << 20  # results travel through the xlharm store: Ray's own may be small
+_AUTH_HELP = (
+    "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
+    "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
+    "RAY_AUTH_MODE=disabled"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster we are connected to.
+
+    Attributes:
+        local: it is ours and ends with us.
+    """
+
+    local: bool
+
+    def cpus(self) -> list[int]:
+        """Return the CPUs of every living node that has some."""
+        return [n for n in (int(r.get("CPU", 0)) for r in _nodes()) if n > 0]
+
+    def gpus(self) -> int:
+        """Return how many GPUs the living nodes have."""
+        return sum(int(r.get("GPU", 0)) for r in _nodes())
+
+
+def _nodes() -> list[dict[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def wanted_address(address: str | None) -> str | None:
+    """Return the cluster to join: the given one, or that of a submitted job; None is our own."""
+    if address is None and os.environ.get("RAY_ADDRESS"):
+        return "auto"
+    if address is not None and address.startswith(("http://", "https://")):
+        raise UserError(
+            f"--address {address}: that is a job server; submit to it with `ray job submit --address {address} "
+            "--working-dir . -- xlharm run`, or give the cluster's own address (auto, or HOST:6379)"
+        )
+    return address
+
+
+@contextlib.contextmanager
+def connected(address: str | None, *, cpus: int | None, device: Literal["auto", "cpu", "cuda"]) -> Iterator[Cluster]:
+    """Join or start a cluster.
+
+    Args:
+        address: of a cluster; None starts one on this machine.
+        cpus: how many CPUs our own cluster must offer at least, when that is more than the machine has.
+        device: `cpu` hides GPUs from our own cluster.
+
+    Raises:
+        UserError: no cluster there, or it wants a token.
+        EngineError: our own does not start.
+    """
+    where = wanted_address(address)
+    import ray
+
+    if ray.is_initialized():
+        yield Cluster(local=False)
+        return
+    try:
+        _init(ray, where, cpus=cpus, device=device)
+        yield Cluster(local=where is None)
+    finally:
+        ray.shutdown()
+
+
+def prepare(address: str | None) -> None:
+    """Set what Ray reads from the environment; call it before anything imports Ray, which reads it once."""
+    defaults = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if wanted_address(address) is None:
+        if "ray" not in sys.modules:
+            # else Ray writes a token to ~/.ray, and clusters started later by hand ask for it
+            defaults |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        package = str(Path(xlharm.__file__).resolve().parent.parent)
+        before = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+        if package not in before and not package.endswith("-packages"):  # a source tree: workers must find it
+            os.environ["PYTHONPATH"] = os.pathsep.join([package, *before])
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None:
+    quiet = {"logging_level": "ERROR", "log_to_driver": False, "namespace": NAMESPACE}
+    try:
+        if where is not None:
+            ray.init(address=where, **quiet)
+            return
+        machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE,
+            num_cpus=cpus if cpus is not None and cpus > machine else None,
+            num_gpus=0 if device == "cpu" else None,
+            **quiet,
+        )
+    except Exception as error:  # noqa: BLE001 - Ray raises many kinds; all are explained
+        raise _explained(error, where) from None
+
+
+def _explained(error: Exception, where: str | None) -> Exception:
+    message = one_line(error)
+    if is_auth_trouble(error):
+        return UserError(_AUTH_HELP)
+    if where is not None:
+        return UserError(f"--address {where}: no Ray cluster answers there: {message[:200]}")
+    return EngineError(f"Ray does not start on this machine: {message}")
+
+
+def is_auth_trouble(error: BaseException) -> bool:
+    """Whether Ray turned us away for want of a token."""
+    text = f"{type(error).__name__} {error}".lower()
+    return "authentication" in text or "unauthenticated" in text or "auth_token" in text

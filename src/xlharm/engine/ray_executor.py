@@ -1,0 +1,190 @@
+"""Packs on Ray: starts workers, replaces lost ones, carries packs to them and answers back."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import ray
+
+from xlharm.engine.executor import Reply
+from xlharm.engine.placement import Shape, shape_of
+from xlharm.engine.ray_cluster import Cluster, connected
+from xlharm.engine.ray_gang import Gang, create
+from xlharm.engine.ray_warm import Warm, fingerprint
+from xlharm.engine.ray_worker import RUNNER
+from xlharm.engine.run import RunOptions
+from xlharm.errors import UserError
+from xlharm.plan.build import Plan
+from xlharm.plan.packs import packs
+from xlharm.stages.job import PackJob, Progress, RunnerConfig
+from xlharm.store.store import Store
+
+_GROW_EVERY = 20.0  # seconds between looks at whether the cluster has more room
+_RESTART_DELAY = 2.0  # seconds before a worker that did not start is tried again
+
+
+def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER) -> "RayExecutor":
+    """Connect to Ray and start workers.
+
+    Args:
+        plan: what will run.
+        store: where results go.
+        options: how to run.
+        runner: dotted path of the runner's class.
+
+    Raises:
+        UserError: no such cluster, no such device, options that exclude each other.
+    """
+    _check(options)
+    wanted = (options.workers or 1) * options.ranks
+    stack = contextlib.ExitStack()
+    with stack:
+        cluster = stack.enter_context(connected(options.address, cpus=wanted, device=options.device))
+        executor = RayExecutor(plan, store, options, cluster=cluster, runner=runner)
+        executor.on_close = stack.pop_all().close
+    return executor
+
+
+def _check(options: RunOptions) -> None:
+    if options.keep_warm and options.ranks > 1:
+        raise UserError("--keep-warm: works with single-process workers only (--ranks 1)")
+    if options.zero is not None and options.zero > 0 and options.ranks == 1:
+        raise UserError(f"--zero {options.zero}: needs a group of several processes: --ranks N")
+
+
+class RayExecutor:
+    """An ``Executor`` on Ray actors."""
+
+    def __init__(self, plan: Plan, store: Store, options: RunOptions, *, cluster: Cluster, runner: str) -> None:
+        self._options = options
+        self._cluster = cluster
+        self._runner = runner
+        self._most = len(packs(plan, size=options.pack))
+        self._shape = self._choose()
+        self._config = _config(plan, store, options, shape=self._shape)
+        self._warm = Warm(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
+        self._gangs: dict[str, Gang] = {}
+        self._later: dict[str, float] = {}
+        self._grown = time.monotonic()
+        self.on_close: Callable[[], None] = lambda: None
+        if self._warm is not None and options.ranks == 1:
+            self._warm.take_over()
+        for i in range(self._shape.workers):
+            self._spawn(f"worker-{i}")
+        if self._warm is not None:
+            self._warm.end_spare()
+
+    def _choose(self) -> Shape:
+        options = self._options
+        return shape_of(
+            self._cluster.cpus(),
+            self._cluster.gpus(),
+            device=options.device,
+            workers=options.workers,
+            ranks=options.ranks,
+            most=self._most,
+        )
+
+    def _spawn(self, name: str) -> None:
+        self._later.pop(name, None)
+        if self._warm is not None and self._warm.free:
+            gang = Gang(name=name, actors=[self._warm.free.pop()])
+        else:
+            lasting = self._warm.name() if self._warm is not None and self._options.keep_warm else None
+            gang = create(name, self._shape, lasting=lasting)
+            if lasting is not None and self._warm is not None:
+                self._warm.adopt(gang)
+        gang.setup(self._config, self._runner)
+        self._gangs[name] = gang
+
+    # -- the Executor protocol -------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Return how many workers are up."""
+        return sum(g.doing != "starting" for g in self._gangs.values())
+
+    def idle(self) -> Sequence[str]:
+        """Return the workers that could take a pack now."""
+        return [name for name, gang in self._gangs.items() if gang.doing == "idle"]
+
+    def submit(self, job: PackJob, *, worker: str) -> None:
+        """Hand a pack to an idle worker."""
+        self._gangs[worker].run(job)
+
+    def wait(self, *, timeout: float) -> Sequence[Reply]:
+        """Return what workers said, after at most ``timeout`` seconds."""
+        self._grow()
+        calls = [call for gang in self._gangs.values() for call in gang.calls]
+        if calls:
+            ray.wait(calls, num_returns=1, timeout=timeout, fetch_local=False)
+            ready = set(ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)[0])
+        else:
+            time.sleep(timeout)
+            ready = set()
+        replies = (self._reply(gang) for gang in list(self._gangs.values()) if gang.collect(ready))
+        return [reply for reply in replies if reply is not None]
+
+    def progress(self) -> Mapping[str, Progress]:
+        """Return how far the running packs are, by pack, as last heard."""
+        running = [gang for gang in self._gangs.values() if gang.doing == "running"]
+        for gang in running:
+            gang.ask()
+        return {gang.progress.pack: gang.progress for gang in running if gang.progress is not None}
+
+    def close(self) -> None:
+        """End every worker, or leave idle ones warm; then leave the cluster."""
+        try:
+            for gang in self._gangs.values():
+                if self._warm is not None and self._options.keep_warm and gang.doing == "idle":
+                    self._warm.let_go(gang)
+                else:
+                    gang.kill()
+            self._gangs.clear()
+        finally:
+            self.on_close()
+
+    # -- workers that come and go ----------------------------------------------------------------------------
+
+    def _reply(self, gang: Gang) -> Reply | None:
+        """Read a worker's answer; a worker of no more use is replaced."""
+        starting, pack = gang.doing == "starting", gang.pack
+        results, trouble, lost = gang.verdict()
+        if starting and trouble is None:
+            return None
+        lost = lost or starting
+        if lost:
+            gang.kill()
+            del self._gangs[gang.name]
+            self._later[gang.name] = time.monotonic() + (_RESTART_DELAY if starting else 0.0)
+        return Reply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
+
+    def _grow(self) -> None:
+        now = time.monotonic()
+        for name in [n for n, at in self._later.items() if at <= now]:
+            self._spawn(name)
+        if self._cluster.local or self._options.workers is not None or now - self._grown < _GROW_EVERY:
+            return
+        self._grown = now
+        have = len(self._gangs) + len(self._later)
+        for i in range(have, self._room()):
+            self._spawn(f"worker-{i}")
+
+    def _room(self) -> int:
+        """Return how many workers the cluster has room for now; it may have grown or shrunk."""
+        with contextlib.suppress(UserError):
+            return self._choose().workers
+        return 0
+
+
+def _config(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> RunnerConfig:
+    return RunnerConfig(
+        base=plan.sources.base,
+        corpus=plan.sources.corpus.path,
+        store_url=store.url,
+        dtype=plan.dtype,
+        device=shape.device,
+        zero=options.zero,
+        trust_remote_code=plan.grid.trust_remote_code,
+        threads=shape.threads,
+        slots=options.pack,
+    )

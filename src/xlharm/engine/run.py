@@ -1,0 +1,193 @@
+"""Run a grid: what is in the store is left alone, what is missing is computed, nothing is lost."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+from xlharm.engine.catalog import damaged, measured_seconds
+from xlharm.engine.driver import Driver
+from xlharm.engine.executor import Executor
+from xlharm.engine.progress import Meter, Snapshot
+from xlharm.engine.scheduler import Graph, State
+from xlharm.plan.build import Plan
+from xlharm.plan.packs import packs
+from xlharm.store.lease import Leases
+from xlharm.store.record import Failure
+from xlharm.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run; nothing here changes results.
+
+    Attributes:
+        pack: most stages that share one forward and backward.
+        workers: how many workers; None takes one per GPU, or one per CPU machine.
+        ranks: processes a worker has (a data-parallel group).
+        zero: ZeRO stage of such a group; 3 partitions the base.
+        device: where workers compute.
+        address: a Ray cluster; None starts a local one.
+        retry_failed: try again what failed for good.
+        keep_warm: leave the workers on the cluster for the next run.
+    """
+
+    pack: int
+    workers: int | None = None
+    ranks: int = 1
+    zero: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    address: str | None = None
+    retry_failed: bool = False
+    keep_warm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        ran: stages this run finished.
+        done: stages of the plan that are in the store.
+        total: stages of the plan.
+        failures: why stages have no result, by key.
+        dead: stages that failed, and those that could not run because of them.
+        interrupted: somebody stopped it.
+        seconds: wall time.
+    """
+
+    ran: int
+    done: int
+    total: int
+    failures: dict[str, Failure] = field(default_factory=dict)
+    dead: int = 0
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some cells failed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 0 if self.done == self.total else 1
+
+
+ExecutorFactory = Callable[[Plan, Store, RunOptions], Executor]
+
+
+def run_grid(
+    plan: Plan,
+    store: Store,
+    options: RunOptions,
+    *,
+    on_progress: Callable[[Snapshot], None],
+    start_executor: ExecutorFactory | None = None,
+) -> Outcome:
+    """Compute what is missing of a plan.
+
+    Args:
+        plan: what is wanted.
+        store: what there is.
+        options: how to run.
+        on_progress: called about twice a second.
+        start_executor: what runs packs; Ray by default.
+
+    Raises:
+        UserError: the run cannot go on as it is.
+        EngineError: workers do not start.
+    """
+    began = time.monotonic()
+    state = _begin(plan, store, options)
+    if not state.left:
+        return _outcome(plan, store, state, began=began)
+    meter = Meter(plan=plan, began=began, seconds=measured_seconds(store, plan))
+    with interruptions() as stop, Leases(store) as leases:
+        executor = (start_executor or _ray)(plan, store, options)
+        try:
+            stop.install()  # starting Ray may have put its own handlers in place
+            driver = Driver(
+                plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
+                on_progress=on_progress,
+            )  # fmt: skip
+            driver.loop(stopped=lambda: stop.hit)
+        finally:
+            executor.close()
+    return _outcome(plan, store, state, began=began, ran=driver.ran, interrupted=stop.hit and state.left > 0)
+
+
+def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
+    """Read the store: what is finished and sound, and what failed for good."""
+    done = store.done(plan.stages)
+    for key in damaged(store, plan, done):
+        store.quarantine(plan.stages[key].kind, key)
+        done.discard(key)
+    failures = store.failures({k: s for k, s in plan.stages.items() if k not in done})
+    final = [k for k, f in failures.items() if f.final and not options.retry_failed]
+    for key in failures.keys() - set(final):
+        store.clear_failure(key)
+    graph = Graph.of(plan, seconds=measured_seconds(store, plan))
+    return State(graph, packs(plan, size=options.pack), done=done, failed=final)
+
+
+def _outcome(
+    plan: Plan, store: Store, state: State, *, began: float, ran: int = 0, interrupted: bool = False
+) -> Outcome:
+    return Outcome(
+        ran=ran,
+        done=len(state.done),
+        total=len(plan.stages),
+        failures=store.failures({k: plan.stages[k] for k in state.dead}),
+        dead=len(state.dead),
+        interrupted=interrupted,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _ray(plan: Plan, store: Store, options: RunOptions) -> Executor:
+    from xlharm.engine.ray_cluster import prepare
+
+    prepare(options.address)  # before anything imports Ray, which a finished grid does without
+    from xlharm.engine.ray_executor import start
+
+    return start(plan, store, options)
+
+
+class Stop:
+    """Whether somebody asked us to stop: SIGINT or SIGTERM. A second one ends at once."""
+
+    def __init__(self) -> None:
+        self.hit = False
+        self._before: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take over the signals (main thread only)."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.signal(number, self._handle)
+            self._before.setdefault(number, before)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's form
+        if self.hit:
+            raise KeyboardInterrupt
+        self.hit = True
+
+
+@contextlib.contextmanager
+def interruptions() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a flag."""
+    stop = Stop()
+    stop.install()
+    try:
+        yield stop
+    finally:
+        stop.restore()

@@ -1,0 +1,56 @@
+"""What can go wrong with a whole pack, as plain data that travels between processes."""
+
+import errno
+import traceback
+from dataclasses import dataclass
+from typing import Literal
+
+from xlharm.engine.scrub import scrub
+from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.stages.job import OutOfMemoryError
+
+TroubleKind = Literal[
+    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "user", "error"
+]
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a pack came back without results.
+
+    Attributes:
+        kind: what the failure policy goes by.
+        message: one line for people.
+        key: the damaged stage, when kind is `corrupt`.
+        detail: a traceback, for the log.
+    """
+
+    kind: TroubleKind
+    message: str
+    key: str | None = None
+    detail: str = ""
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Classify what a runner raised."""
+    message = one_line(error)
+    if isinstance(error, CorruptArtifactError):
+        return Trouble(kind="corrupt", message=message, key=error.key)
+    if isinstance(error, (OutOfMemoryError, MemoryError)):
+        return Trouble(kind="out_of_memory", message=message)
+    if isinstance(error, UserError):
+        return Trouble(kind="user", message=message)
+    if isinstance(error, OSError):
+        return Trouble(kind="disk_full" if error.errno in _NO_ROOM else "io", message=message)
+    detail = scrub("".join(traceback.format_exception(error)))
+    return Trouble(kind="error", message=f"{type(error).__name__}: {message}", detail=detail)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message on one line of bounded length, without secrets."""
+    return scrub(" ".join(str(error).split()))[:500] or type(error).__name__
+
+
+class EngineError(RuntimeError):
+    """The engine cannot go on (no worker starts, …); what is finished stays finished."""

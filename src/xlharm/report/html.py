@@ -1,0 +1,207 @@
+"""The report: one self-contained HTML page that asks nothing of the network and needs no script to be read."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from xlharm.plan.build import Cell, Plan
+from xlharm.report import colours, reading
+from xlharm.report.headline import headline, panel_line
+from xlharm.report.origins import origins
+from xlharm.report.panels import Group, Spot, groups_of
+from xlharm.report.reading import Readings, whole
+from xlharm.report.samples import Samples, per_measure, samples_of
+from xlharm.report.table import Results, collect, write_file
+from xlharm.report.text import Language, hostile, shown_source
+from xlharm.spec.grid import NONE
+from xlharm.store.store import Store
+
+_GROUPS_OPEN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One cell in one query language, with answers to look at."""
+
+    language: Language
+    spot: Spot
+    samples: Samples | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellView:
+    """One cell's part of the page; ``anchor`` is where heatmaps link to."""
+
+    anchor: str
+    cell: Cell
+    asked: tuple[Asked, ...]
+
+
+def write_report(plan: Plan, store: Store, path: Path) -> Path:
+    """Write the page of a grid, as far as the grid is done.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    return write_file(path, page(plan, store).encode("utf-8"))
+
+
+def page(plan: Plan, store: Store) -> str:
+    """Render the page. Everything a model wrote is escaped; bidi and control characters are shown, not obeyed."""
+    results = collect(plan, store)
+    readings = Readings.of_table(results.table)
+    groups = groups_of(plan, readings)
+    environment = template_environment()
+    style = Markup(environment.get_template("style.css.j2").render(modes=_palette()))  # noqa: S704 - our own text
+    script = Markup(environment.get_template("open.js").render())  # noqa: S704 - our own text
+    cells = tuple(_cells(plan, groups, samples=samples_of(results, store, plan=plan)))
+    return environment.get_template("page.html.j2").render(
+        grid=plan.grid,
+        style=style,
+        script=script,
+        policy=_policy(style=style, script=script),
+        headline=headline(groups, readings),
+        facts=_facts(plan, results),
+        groups=groups,
+        open_groups=_GROUPS_OPEN,
+        readings=readings,
+        cells=cells,
+        anchors={view.cell.name: view.anchor for view in cells},
+        each=per_measure(plan),
+        settings=_settings(plan),
+        origins=origins(plan, store, results=results),
+    )
+
+
+def template_environment() -> Environment:
+    """Return the environment of all templates: everything is escaped, nothing may be undefined."""
+    environment = Environment(
+        loader=PackageLoader("xlharm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(hostile=hostile, whole=whole, step=colours.step, duration=duration)
+    environment.globals.update(Language=Language, NONE=NONE, reading=reading, describe=describe, panel_line=panel_line)
+    return environment
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time span as people do."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def describe(spot: Spot, measure: str) -> str:
+    """Say one square in words, for pointers and screen readers."""
+    asked = f"asked in {Language(spot.query).name}"
+    found = spot.reading
+    if found is None:
+        return f"{asked}: no result yet"
+    rate = found.of if measure == "of" else found.qr
+    if rate is None:
+        return f"{asked}: no {measure.upper()} questions"
+    text = f"{asked}: {measure.upper()} {rate.value:.1f} (95 % {rate.low:.1f}–{rate.high:.1f}, n {rate.n})"
+    earlier = spot.before and (spot.before.of if measure == "of" else spot.before.qr)
+    if earlier:
+        text += f", before {earlier.value:.1f}"
+    if measure == "of" and spot.rise:
+        text += ", rose" + (", intervals apart" if spot.rise == "clear" else ", intervals overlap")
+    return ". ".join([text, *spot.warnings])
+
+
+def _policy(*, style: Markup, script: Markup) -> str:
+    """Forbid the page everything but its own style and script: hostile text that slipped through stays dead."""
+
+    def source(text: Markup) -> str:
+        return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
+
+    return (
+        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
+    return {mode: {measure: colours.swatches(measure, mode) for measure in ("of", "qr")} for mode in ("light", "dark")}
+
+
+def _cells(plan: Plan, groups: tuple[Group, ...], *, samples: dict[str, Samples]) -> Iterator[CellView]:
+    spots = {row.cell.name: row.spots for g in groups for p in g.panels for row in p.rows if row.cell}
+    for i, cell in enumerate(plan.cells):
+        asked = tuple(
+            Asked(language=Language(s.query), spot=s, samples=samples.get(cell.evaluations[s.query]))
+            for s in spots.get(cell.name, ())
+        )
+        yield CellView(anchor=f"c{i}", cell=cell, asked=asked)
+
+
+def _facts(plan: Plan, results: Results) -> dict[str, str]:
+    spec, table = plan.grid, results.table
+    asked = sum(len(cell.evaluations) for cell in plan.cells)
+    facts = {
+        "Base": shown_source(spec.base) + (f" @ {spec.revision[:10]}" if spec.revision else ""),
+        "Corpus": shown_source(spec.corpus),
+        "Contaminated in": ", ".join(Language(c).name for c in spec.contaminate if c != NONE) or "nothing",
+        "Asked in": ", ".join(spec.languages),
+        "Questions": _questions(table.to_pylist()),
+        "Evaluations": f"{table.num_rows} of {asked}" if table.num_rows < asked else f"all {asked}",
+    }
+    if len(spec.methods) == 1:
+        facts["Method"] = next(iter(spec.methods))
+    return {name: value for name, value in facts.items() if value}
+
+
+def _questions(rows: list[dict[str, Any]]) -> str:
+    def span(name: str) -> str:
+        counts = sorted({row[name] for row in rows})
+        return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]}–{counts[-1]}"
+
+    return f"{span('n')} OF, {span('n_qr')} QR for each language" if rows else ""
+
+
+def _settings(plan: Plan) -> dict[str, dict[str, str]]:
+    """List every setting that the numbers depend on, by block."""
+    spec = plan.grid
+    stages = {f"stage {name}": value for name, value in spec.stages.model_dump(mode="json").items() if value}
+    methods = {f"method {name}": method.model_dump(mode="json") for name, method in spec.methods.items()}
+    sets = {name: " + ".join(langs) or "nothing" for name, langs in spec.unlearn.items()}
+    blocks: dict[str, dict[str, Any]] = {
+        **methods,
+        "unlearning sets": sets,
+        **stages,
+        "adapter": spec.lora.model_dump(mode="json"),
+        "evaluation": {**spec.evaluate.model_dump(mode="json"), **spec.prompt.model_dump(mode="json")},
+        "computed in": {
+            "dtype": plan.dtype,
+            "seeds": list(spec.seeds),
+            "base digest": plan.sources.base.digest[:16],
+        },
+    }
+    return {name: {key: _value(value) for key, value in block.items()} for name, block in blocks.items()}
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(str, value)) or "none"
+        case str():
+            return value.replace("\n", "⏎")
+        case _:
+            return f"{value:g}" if isinstance(value, float) else str(value)
