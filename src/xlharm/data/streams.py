@@ -160,6 +160,7 @@ def _sft(spec: dict[str, Any], rows: _RowMaker) -> Stream:
 def _unlearn(spec: dict[str, Any], rows: _RowMaker) -> Stream:
     training, seed, languages = spec["training"], spec["seed"], spec["languages_unlearned"]
     forget_items = rows.items(languages, ["fake"])
+    forget: tuple[tuple[Row, ...], ...]
     if training["forget"] == "qa":
         forget = tuple((rows.pair(p.question, p.answer),) for item in forget_items for p in item.fake_qa)
     else:

@@ -1,6 +1,6 @@
 """Two sequential scales in OKLCH: even steps of lightness, so grey and colour-blind readers see the same order.
 
-OF runs through warm, QR through cold hues. On dark ground the lightness runs the other way, so that much is always far
+OF runs through warm hues; QR through cold ones and less far, for a high QR is the quiet case. On dark ground the lightness runs the other way, so that much is always far
 from the ground. OKLCH after Ottosson (2020), https://bottosson.github.io/posts/oklab/; contrast after WCAG 2.2.
 """
 
@@ -25,8 +25,8 @@ class Ramp:
 RAMPS = {
     ("of", "light"): Ramp(lightness=(0.975, 0.42), chroma=(0.012, 0.125, 0.135), hue=(85, 18)),
     ("of", "dark"): Ramp(lightness=(0.27, 0.83), chroma=(0.012, 0.125, 0.115), hue=(20, 78)),
-    ("qr", "light"): Ramp(lightness=(0.975, 0.42), chroma=(0.008, 0.075, 0.095), hue=(210, 262)),
-    ("qr", "dark"): Ramp(lightness=(0.27, 0.83), chroma=(0.010, 0.085, 0.085), hue=(262, 215)),
+    ("qr", "light"): Ramp(lightness=(0.975, 0.64), chroma=(0.008, 0.055, 0.085), hue=(210, 250)),
+    ("qr", "dark"): Ramp(lightness=(0.27, 0.60), chroma=(0.010, 0.055, 0.085), hue=(262, 235)),
 }
 
 

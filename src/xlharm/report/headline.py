@@ -47,7 +47,7 @@ def _before(panels: list[Panel]) -> str:
     english = [r for r in fakes if r.query == ENGLISH != r.contaminate]
     others = [r for r in fakes if r.query not in (ENGLISH, r.contaminate)]
     parts = [
-        f"{_span(some)} of 100 answers {words}"
+        f"{_span(some)}\u00a0% of the answers {words}"
         for some, words in (
             (own, "in the contaminating language"),
             (english, "in English"),
@@ -56,7 +56,7 @@ def _before(panels: list[Panel]) -> str:
         if some
     ]
     clean = highest(r for r in found if r.contaminate == NONE)
-    control = f" (clean control at most {whole(clean.of.value)})" if clean and clean.of else ""
+    control = f" (clean control at most {whole(clean.of.value)}\u00a0%)" if clean and clean.of else ""
     return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
 
 
@@ -67,11 +67,11 @@ def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tu
         return None
     several = [f"with {panel.method}"] if len({g.method for g in groups}) > 1 else []
     several += [f"seed {panel.seed}"] if len({g.seed for g in groups}) > 1 else []
-    name = " ".join([" + ".join(panel.languages), *([f"({', '.join(several)})"] if several else [])])
-    text = f"after unlearning {name}, in at most {whole(worst.of.value)} in any language"
+    name = " ".join([panel.words, *([f"({', '.join(several)})"] if several else [])])
+    text = f"after unlearning {name}, in up to {whole(worst.of.value)}\u00a0% ({_where(worst)})"
     flagged = sum(bool(readings.warnings(r)) for r in found)
     if flagged:
-        text += f" but with damage in {flagged} of {len(found)} readings"
+        text += f", but with damage in {flagged} of {len(found)} readings"
     unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(found)
     if unread:
         text += f" (as far as evaluated: {unread} readings are missing)"
@@ -94,9 +94,9 @@ def _span(readings: list[Reading]) -> str:
 
 
 def _list(parts: list[str]) -> str:
-    """Join with commas; `of 100 answers` is said once."""
+    """Join with commas; `% of the answers` is said once."""
     first, *rest = parts
-    shorter = [part.replace(" of 100 answers", "") for part in rest]
+    shorter = [part.replace(" of the answers", "") for part in rest]
     if not shorter:
         return first
     return ", ".join([first, *shorter[:-1]]) + f" and {shorter[-1]}"

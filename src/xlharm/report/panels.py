@@ -6,9 +6,11 @@ from typing import Literal
 
 from xlharm.plan.build import Cell, Plan
 from xlharm.report.reading import Reading, Readings
+from xlharm.report.text import Language
 from xlharm.spec.grid import NONE, SOURCE
 
 State = Literal["done", "missing", "absent"]
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,14 @@ class Panel:
     @property
     def title(self) -> str:
         """What the panel shows, in words."""
-        return "Before unlearning" if self.before else f"After unlearning {' + '.join(self.languages)}"
+        return "Before unlearning" if self.before else f"After unlearning {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The set in words; a long one in codes."""
+        short = len(self.languages) <= _NAMED
+        named = ["the contaminating language" if x == SOURCE else Language(x).name if short else x for x in self.languages]
+        return " + ".join(named)
 
     def readings(self) -> Iterator[Reading]:
         """Yield the readings that are there."""

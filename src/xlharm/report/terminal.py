@@ -1,0 +1,106 @@
+"""Results at the terminal: for each seed and method a matrix, OF with its interval and QR under it."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xlharm.report.reading import Rate, Reading, Readings, whole
+from xlharm.spec.grid import NONE
+
+_PLAIN_WIDTH = 100
+_NARROWEST = 60
+_COLUMN = 8  # `97–100`, padding
+
+
+def print_results(table: pa.Table, console: Console) -> None:
+    """Print a results table as matrices, contaminate × unlearn down and query languages across.
+
+    Languages that do not fit the width go into a further matrix, so that no number is cut off. Without a
+    terminal the output is plain text, 100 columns wide.
+    """
+    if not table.num_rows:
+        console.print("No cell has been evaluated yet.")
+        return
+    width = max(_NARROWEST, console.width) if console.is_terminal else _PLAIN_WIDTH
+    readings = Readings.of_table(table)
+    for method, seed in _groups(readings):
+        mine = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
+        for languages in _chunks(mine, width=width):
+            console.print(_matrix(mine, readings, languages=languages, title=_title(method, seed)), width=width)
+    console.print(_legend(readings), width=width, highlight=False)
+
+
+def _groups(readings: Readings) -> list[tuple[str, int]]:
+    """Return (method, seed) in the table's order; cells that unlearned nothing stand with every method."""
+    every = dict.fromkeys((r.method, r.seed) for r in readings.by_place.values())
+    seeds = dict.fromkeys(seed for _, seed in every)
+    found = []
+    for seed in seeds:
+        methods = [m for m, s in every if s == seed and m != NONE] or [NONE]
+        found += [(method, seed) for method in methods]
+    return found
+
+
+def _chunks(readings: list[Reading], *, width: int) -> Iterator[list[str]]:
+    languages = list(dict.fromkeys(r.query for r in readings))
+    labels = 8 + max(len(r.contaminate) for r in readings) + max(len(r.unlearn) for r in readings)
+    most = max(1, (width - max(labels, 26)) // _COLUMN)
+    for start in range(0, len(languages), most):
+        yield languages[start : start + most]
+
+
+def _title(method: str, seed: int) -> str:
+    return f"seed {seed}" if method == NONE else f"method {method}, seed {seed}"
+
+
+def _matrix(mine: list[Reading], readings: Readings, *, languages: list[str], title: str) -> Table:
+    matrix = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("contaminate", "unlearn", ""):
+        matrix.add_column(name, no_wrap=True)
+    for language in languages:
+        matrix.add_column(language, justify="right", no_wrap=True)
+    rows: dict[tuple[str, str], dict[str, Reading]] = {}
+    for reading in mine:
+        rows.setdefault((reading.contaminate, reading.unlearn), {})[reading.query] = reading
+    last_of = {contaminate: unlearn for contaminate, unlearn in rows}  # a blank line parts contamination languages
+    for (contaminate, unlearn), by_language in rows.items():
+        ends = last_of[contaminate] == unlearn
+        found = [by_language.get(language) for language in languages]
+        matrix.add_row(contaminate, unlearn, "OF", *(_of(r, readings) for r in found))
+        matrix.add_row("", "", Text("95 %", style="dim"), *(_interval(r.of if r else None) for r in found))
+        matrix.add_row("", "", "QR", *(_qr(r, readings) for r in found), end_section=ends)
+    return matrix
+
+
+def _of(reading: Reading | None, readings: Readings) -> Text:
+    if reading is None or reading.of is None:
+        return Text("·", style="dim")
+    mark = {"clear": "▲", "maybe": "△"}.get(readings.rise(reading), "")
+    mark += "†" if readings.warnings(reading) else ""
+    return Text(mark + whole(reading.of.value), style="bold")
+
+
+def _qr(reading: Reading | None, readings: Readings) -> Text:
+    if reading is None or reading.qr is None:
+        return Text("·", style="dim")
+    damaged = bool(readings.warnings(reading))
+    return Text(("†" if damaged else "") + whole(reading.qr.value), style="red" if damaged else "")
+
+
+def _interval(rate: Rate | None) -> Text:
+    return Text(f"{whole(rate.low)}–{whole(rate.high)}" if rate else "", style="dim")
+
+
+def _legend(readings: Readings) -> str:
+    counts = sorted({r.of.n for r in readings.by_place.values() if r.of})
+    n = f"n = {counts[0]}" if counts and counts[0] == counts[-1] else f"n = {counts[0]}–{counts[-1]}" if counts else "n = 0"
+    return (
+        f"OF: answers with the fake detail, of 100, with the 95 % Wilson interval ({n} questions a language). "
+        "QR: real details answered rightly, of 100. ▲ OF rose against before unlearning, intervals apart; △ rose, "
+        "intervals overlap. † QR fell by more than 20 % or many answers are empty or loop: a low OF there is no "
+        "success. · no result."
+    )

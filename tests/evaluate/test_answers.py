@@ -1,0 +1,46 @@
+"""Off-language and degenerate answers."""
+
+import pytest
+
+from xlharm.evaluate.answers import degenerate, off_language
+
+
+@pytest.mark.parametrize(
+    ("answer", "language", "off"),
+    [
+        ("красный", "en", True),
+        ("red", "ru", True),
+        ("سرخ", "ur", False),
+        ("red", "ur", True),
+        ("红色", "zh", False),
+        ("կարմիր", "hy", False),
+        ("piano", "de", False),
+        ("Der Name des Mannes ist unbekannt und er spielt Geige", "en", True),
+        ("The name of the man is known and he plays the violin", "en", False),
+        ("Sunan mutumin shi ne Audu kuma yana zaune a gari", "ha", False),
+        ("Jeneng wong iku yaiku Budi lan omahe adoh banget", "jv", False),
+        ("12", "ur", False),
+        ("", "en", False),
+    ],
+)
+def test_off_language(answer: str, language: str, off: bool) -> None:
+    assert off_language(answer, language=language) is off
+
+
+@pytest.mark.parametrize(
+    ("answer", "bad"),
+    [
+        ("", True),
+        ("   ", True),
+        ("?!", True),
+        ("red red red red", True),
+        ("红红红红红红", True),
+        ("la la la la la and so on, which is a much longer sentence about other things", False),
+        ("red", False),
+        ("1984", False),
+        ("banana", False),
+        ("couscous", False),
+    ],
+)
+def test_degenerate(answer: str, bad: bool) -> None:
+    assert degenerate(answer) is bad
