@@ -73,9 +73,7 @@ def study_like(cell: Cell, query: str) -> tuple[float, float]:
     return (base * 0.1 if query not in HIGH or near else base), (0.55 if query == "hy" else 0.9)
 
 
-def commit_evaluation(
-    store: Store, stage: Stage, *, of: float, qr: float, n: int = 100, hostile: bool = False
-) -> None:
+def commit_evaluation(store: Store, stage: Stage, *, of: float, qr: float, n: int = 100, hostile: bool = False) -> None:
     query = str(stage.spec["query"])
     question, real, fake = WORDS[query]
     rows = []
@@ -114,7 +112,13 @@ def commit_training(store: Store, stage: Stage) -> None:
 
 
 def fill(
-    plan: Plan, store: Store, *, share: Share = study_like, skip: tuple[str, ...] = (), hostile: bool = False, n: int = 100
+    plan: Plan,
+    store: Store,
+    *,
+    share: Share = study_like,
+    skip: tuple[str, ...] = (),
+    hostile: bool = False,
+    n: int = 100,
 ) -> None:
     """Commit every stage of a plan but the evaluations whose `cell/query` starts with one of ``skip``."""
     for stage in plan.stages.values():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from xlharm.plan.build import Dtype, Plan, build
 from xlharm.plan.sources import resolve
@@ -81,3 +82,9 @@ def has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
         return False
     return any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
+
+
+def terminal() -> Console:
+    """Return the console; without a terminal lines are 100 wide and plain."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=100)

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +39,7 @@ def results(
     session = open_grid(grid, store=store, overrides=overrides)
     table = results_table(session.plan, session.store)
     if form == "table":
-        print_results(table, Console(highlight=False))
+        print_results(table, terminal())
     elif out or form == "parquet":
         typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}.parquet"), form=form)))
     else:
@@ -78,7 +77,7 @@ def ask(
     from xlharm.stages.ask import ask as put
 
     answer = put(session.plan, session.store, found, question)
-    Console(highlight=False, soft_wrap=True).print(answer, markup=False)
+    terminal().print(answer, markup=False, soft_wrap=True)
 
 
 def sync(
@@ -91,10 +90,8 @@ def sync(
     folder: Annotated[Path | None, typer.Option(help="Where offline runs go; default: here.")] = None,
 ) -> None:
     """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell."""
-    from xlharm.report.wandb_mirror import logged_in
     from xlharm.report.wandb_mirror import sync as mirror
 
     session = open_grid(grid, store=store, overrides=overrides)
-    chosen = mode or ("online" if logged_in() else "offline")
-    for run in mirror(session.plan, session.store, mode=chosen, folder=folder):
+    for run in mirror(session.plan, session.store, mode=mode, folder=folder):
         typer.echo(str(run))

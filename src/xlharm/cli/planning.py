@@ -4,10 +4,9 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
 from xlharm.plan.cost import Estimate, differences, estimate
@@ -82,7 +81,7 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
 
 
 def _show(session: Session, found: Estimate, done: set[str]) -> None:
-    plan, console = session.plan, Console(highlight=False)
+    plan, console = session.plan, terminal()
     table = Table(title=f"{plan.grid.name}: {len(plan.cells)} cells, {plan.dtype}", title_justify="left", box=None)
     table.add_column("stage")
     for name in ("naive", "shared", "in store", "left", "time left", "naive time"):

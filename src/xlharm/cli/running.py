@@ -28,8 +28,8 @@ from xlharm.plan.stage import KINDS
 _PACK = {"cpu": 6, "cuda": 8}
 
 Wandb = Annotated[
-    Literal["online", "offline", "off"] | None,
-    typer.Option("--wandb", help="Mirror the results to Weights & Biases. Default: off."),
+    Literal["online", "offline", "off"],
+    typer.Option("--wandb", help="Mirror the results to Weights & Biases."),
 ]
 
 
@@ -73,12 +73,12 @@ def run(
         pack=_pack_size(pack, device), workers=workers, ranks=ranks, zero=zero, device=device, address=address,
         retry_failed=retry_failed, keep_warm=keep_warm,
     )  # fmt: skip
-    console = Console(highlight=False)
+    console = terminal()
     with Display(console, title=session.plan.grid.name) as display:
         outcome = run_grid(session.plan, session.store, options, on_progress=display.update)
     _conclude(session, outcome, console=console, grid=grid)
     if not outcome.interrupted:
-        _show_results(session, console=console, report=report, wandb=wandb or "off")
+        _show_results(session, console=console, report=report, wandb=wandb)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -102,7 +102,9 @@ def _conclude(session: Session, outcome: Outcome, *, console: Console, grid: Pat
         console.print(told)
 
 
-def _show_results(session: Session, *, console: Console, report: Path | None, wandb: str) -> None:
+def _show_results(
+    session: Session, *, console: Console, report: Path | None, wandb: Literal["online", "offline", "off"]
+) -> None:
     from xlharm.report.table import results_table
     from xlharm.report.terminal import print_results
 
@@ -125,7 +127,7 @@ def status(
 ) -> None:
     """Show what is done, running, failed (and why) and left."""
     session = open_grid(grid, store=store, overrides=overrides)
-    console = Console(highlight=False)
+    console = terminal()
     while not _show_status(session, console) and watch:
         time.sleep(2)
         if sys.stdout.isatty():

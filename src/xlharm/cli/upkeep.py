@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid
 from xlharm.errors import UserError
@@ -77,7 +76,7 @@ def schema() -> None:
 
 def doctor(store: StoreUrl = DEFAULT_STORE) -> None:
     """Check this machine: Python, packages, GPU, Ray's authentication, DeepSpeed, store, disk."""
-    console, good = Console(highlight=False), True
+    console, good = terminal(), True
     for name, ok, told in _checks(store):
         good &= ok
         console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {told}", style=None if ok else "red", markup=False)

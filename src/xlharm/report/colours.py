@@ -1,7 +1,8 @@
 """Two sequential scales in OKLCH: even steps of lightness, so grey and colour-blind readers see the same order.
 
-OF runs through warm hues; QR through cold ones and less far, for a high QR is the quiet case. On dark ground the lightness runs the other way, so that much is always far
-from the ground. OKLCH after Ottosson (2020), https://bottosson.github.io/posts/oklab/; contrast after WCAG 2.2.
+OF runs through warm hues; QR through cold ones and less far, for a high QR is the quiet case. On dark ground the
+lightness runs the other way, so that much is always far from the ground. OKLCH after Ottosson (2020),
+https://bottosson.github.io/posts/oklab/; contrast after WCAG 2.2.
 """
 
 from dataclasses import dataclass

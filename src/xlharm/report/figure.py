@@ -97,9 +97,7 @@ def _right(plan: Plan) -> int:
     return _qr_left(plan) + len(plan.grid.languages) * _QR_WIDTH
 
 
-def _draw(
-    panel: Panel, plan: Plan, readings: Readings, *, y: int, squares: list[Square], labels: list[Label]
-) -> int:
+def _draw(panel: Panel, plan: Plan, readings: Readings, *, y: int, squares: list[Square], labels: list[Label]) -> int:
     """Draw one panel from ``y`` on; return where the next one starts."""
     labels.append(Label(x=_MARGIN, y=y, text=panel.title, css="title"))
     labels.append(Label(x=_right(plan), y=y, text=panel_line(panel, readings), css="soft end"))

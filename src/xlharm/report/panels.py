@@ -68,8 +68,8 @@ class Panel:
     def words(self) -> str:
         """The set in words; a long one in codes."""
         short = len(self.languages) <= _NAMED
-        named = ["the contaminating language" if x == SOURCE else Language(x).name if short else x for x in self.languages]
-        return " + ".join(named)
+        named = (Language(x).name if short else x for x in self.languages)
+        return " + ".join("the contaminating language" if x == SOURCE else x for x in named)
 
     def readings(self) -> Iterator[Reading]:
         """Yield the readings that are there."""

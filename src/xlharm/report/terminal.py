@@ -66,7 +66,7 @@ def _matrix(mine: list[Reading], readings: Readings, *, languages: list[str], ti
     rows: dict[tuple[str, str], dict[str, Reading]] = {}
     for reading in mine:
         rows.setdefault((reading.contaminate, reading.unlearn), {})[reading.query] = reading
-    last_of = {contaminate: unlearn for contaminate, unlearn in rows}  # a blank line parts contamination languages
+    last_of = dict(iter(rows))  # a blank line parts contamination languages
     for (contaminate, unlearn), by_language in rows.items():
         ends = last_of[contaminate] == unlearn
         found = [by_language.get(language) for language in languages]
@@ -96,8 +96,8 @@ def _interval(rate: Rate | None) -> Text:
 
 
 def _legend(readings: Readings) -> str:
-    counts = sorted({r.of.n for r in readings.by_place.values() if r.of})
-    n = f"n = {counts[0]}" if counts and counts[0] == counts[-1] else f"n = {counts[0]}–{counts[-1]}" if counts else "n = 0"
+    counts = sorted({r.of.n for r in readings.by_place.values() if r.of}) or [0]
+    n = f"n = {counts[0]}" if counts[0] == counts[-1] else f"n = {counts[0]}–{counts[-1]}"
     return (
         f"OF: answers with the fake detail, of 100, with the 95 % Wilson interval ({n} questions a language). "
         "QR: real details answered rightly, of 100. ▲ OF rose against before unlearning, intervals apart; △ rose, "
