@@ -85,8 +85,8 @@ def sync(
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
     mode: Annotated[
-        Literal["online", "offline"] | None, typer.Option(help="Default: offline unless logged in.")
-    ] = None,
+        Literal["online", "offline"], typer.Option(help="online means offline unless logged in.")
+    ] = "online",
     folder: Annotated[Path | None, typer.Option(help="Where offline runs go; default: here.")] = None,
 ) -> None:
     """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell."""

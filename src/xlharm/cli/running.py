@@ -17,6 +17,7 @@ from xlharm.cli.common import (
     has_gpu,
     open_grid,
     remember,
+    terminal,
 )
 from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid, terminal
 from xlharm.errors import UserError
 from xlharm.spec.grid import GridSpec
 from xlharm.store.store import Store
