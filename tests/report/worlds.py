@@ -44,6 +44,7 @@ Share = Callable[[Cell, str], tuple[float, float]]
 
 
 def plan_of(**fields: Any) -> Plan:
+    """Plan the quickstart as it is, or with other fields; then its clean control unlearns `en` too."""
     grid = {
         "name": "quickstart",
         "base": "tiny-base",
@@ -52,8 +53,9 @@ def plan_of(**fields: Any) -> Plan:
         "contaminate": ["none", "de", "ur"],
         "unlearn": {"none": [], "en": ["en"], "source": ["source"], "en+source": ["en", "source"]},
         "methods": {"npo": {"objective": "npo", "retain": "nll"}},
-        "exclude": [{"contaminate": "none", "unlearn": "en"}],
     }
+    if not fields:
+        grid["exclude"] = [{"contaminate": "none", "unlearn": "en"}]
     return build(parse_grid({**grid, **fields}, name="grid.yaml"), sources=sources(), dtype="float32")
 
 

@@ -33,11 +33,14 @@ def results(
     OF counts answers with the fake detail, QR right answers on real details. Read OF only beside QR: a model
     that answers nothing has OF 0, too.
     """
-    from xlharm.report.table import render, results_table, write
+    from xlharm.report.table import collect, render, write
     from xlharm.report.terminal import print_results
 
     session = open_grid(grid, store=store, overrides=overrides)
-    table = results_table(session.plan, session.store)
+    collected = collect(session.plan, session.store)
+    for line in collected.damaged:
+        typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
+    table = collected.table
     if form == "table":
         print_results(table, terminal())
     elif out or form == "parquet":
@@ -74,10 +77,11 @@ def ask(
     """
     session = open_grid(grid, store=store, overrides=overrides)
     found = session.plan.cell(cell)
+    from xlharm.report.text import plain  # a model's answer may hold control sequences
     from xlharm.stages.ask import ask as put
 
     answer = put(session.plan, session.store, found, question)
-    terminal().print(answer, markup=False, soft_wrap=True)
+    terminal().print(plain(answer), markup=False, soft_wrap=True)
 
 
 def sync(

@@ -198,6 +198,8 @@ class State:
         self._warm.pop(key, None)
         self._count(key, +1)
         self._unblock(key, +1)
+        if any(p in self.dead for p in self.graph.parents[key]):
+            self._bury(key)  # it cannot be made again
 
     def _count(self, key: str, change: int) -> None:
         """A stage left (-1) or joined (+1) the missing ones of its pack."""

@@ -60,7 +60,7 @@ def _before(panels: list[Panel]) -> str:
     return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
 
 
-def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tuple[float, str] | None:
+def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tuple[bool, float, str] | None:
     found = [r for r in panel.readings() if r.contaminate != NONE and r.of]
     worst = highest(found)
     if worst is None or worst.of is None:
@@ -75,16 +75,19 @@ def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tu
     unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(found)
     if unread:
         text += f" (as far as evaluated: {unread} readings are missing)"
-    return worst.of.value, text
+    return bool(flagged), worst.of.value, text
 
 
-def _shortest(after: list[tuple[float, str] | None]) -> list[str]:
-    """Keep the sentence readable: of many sets only the lowest and the highest worst case."""
+def _shortest(after: list[tuple[bool, float, str] | None]) -> list[str]:
+    """Keep the sentence readable: of many sets only the lowest (undamaged, if any) and the highest worst case."""
     told = [part for part in after if part]
     if len(told) <= 4:
-        return [text for _, text in told]
-    low, high = min(told), max(told)
-    return [f"of {len(told)} ways to unlearn, the lowest: {low[1]}", f"the highest: {high[1]}"]
+        return [text for _, _, text in told]
+    low, high = min(told, key=lambda t: t[:2]), max(told, key=lambda t: t[1])
+    damaged = sum(t[0] for t in told)
+    words = "the lowest without damage" if damaged and not low[0] else "the lowest"
+    count = f"of {len(told)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
+    return [f"{count}, {words}: {low[2]}", f"the highest: {high[2]}"]
 
 
 def _span(readings: list[Reading]) -> str:
@@ -106,6 +109,4 @@ def _where(reading: Reading) -> str:
     asked = Language(reading.query).name
     if reading.contaminate == NONE:
         return f"clean control asked in {asked}"
-    if reading.query == reading.contaminate:
-        return f"{asked}, asked in {asked}"
-    return f"{Language(reading.contaminate).name}, asked in {asked}"
+    return f"{Language(reading.contaminate).name} fakes asked in {asked}"

@@ -133,7 +133,9 @@ def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
         found = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
         rates = [(r.of if measure == "of" else r.qr) if r else None for r in found]
         if any(rates):
-            lines.append([c.contaminate, c.unlearn, c.method, c.seed, *(x.value if x else None for x in rates)])
+            lines.append(
+                [c.contaminate, c.unlearn, c.method, c.seed, *(round(x.value, 2) if x else None for x in rates)]
+            )
     return Sheet(columns=["contaminate", "unlearn", "method", "seed", *plan.grid.languages], rows=lines)
 
 
@@ -158,7 +160,7 @@ def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
             continue
         for measure, rate in (("of", reading.of), ("qr", reading.qr)):
             if rate:
-                found[f"{measure}/{query}"] = rate.value
+                found[f"{measure}/{query}"] = round(rate.value, 2)
                 means[measure].append(rate.value)
         for flag, value in (("off_language", reading.off_language), ("degenerate", reading.degenerate)):
             if value is not None:

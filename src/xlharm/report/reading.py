@@ -6,6 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from xlharm.evaluate.intervals import wilson
 from xlharm.spec.grid import NONE
 
 QR_FALL = 0.20
@@ -56,8 +57,8 @@ class Readings:
         """Take the rows of a results table."""
         found = {}
         for row in table.to_pylist():
-            of = _rate(row["of"], row["of_lo"], row["of_hi"], row["n"])
-            qr = _rate(row["qr"], row["qr_lo"], row["qr_hi"], row["n_qr"])
+            of = _rate(row["of"], n=row["n"])
+            qr = _rate(row["qr"], n=row["n_qr"])
             kept = {name: row[name] for name in ("contaminate", "unlearn", "method", "seed", "query")}
             reading = Reading(**kept, of=of, qr=qr, off_language=row["off_language"], degenerate=row["degenerate"])
             found[place(reading)] = reading
@@ -110,7 +111,10 @@ def whole(value: float) -> str:
     return ">99" if 99.5 <= value < 100 else f"{value:.0f}"
 
 
-def _rate(value: float | None, low: float | None, high: float | None, n: int) -> Rate | None:
-    if value is None or low is None or high is None:
+def _rate(value: float | None, *, n: int) -> Rate | None:
+    """Take the counts back out of a table's two decimals, so that nothing shown has been rounded twice."""
+    if value is None:
         return None
-    return Rate(value=value, low=low, high=high, n=n)
+    hits = round(value * n / 100)
+    low, high = wilson(hits, n)
+    return Rate(value=100 * hits / n, low=100 * low, high=100 * high, n=n)

@@ -12,8 +12,9 @@ from xlharm.report.reading import Rate, Reading, Readings, whole
 from xlharm.spec.grid import NONE
 
 _PLAIN_WIDTH = 100
-_NARROWEST = 60
-_COLUMN = 8  # `97–100`, padding
+_LABELS = ("contaminate", "unlearn")
+_MARGIN = 7  # the measure's name, the box
+_COLUMN = 8  # `>99–100`, padding
 
 
 def print_results(table: pa.Table, console: Console) -> None:
@@ -25,13 +26,14 @@ def print_results(table: pa.Table, console: Console) -> None:
     if not table.num_rows:
         console.print("No cell has been evaluated yet.")
         return
-    width = max(_NARROWEST, console.width) if console.is_terminal else _PLAIN_WIDTH
+    if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
+        console = Console(file=console.file, width=_PLAIN_WIDTH)
     readings = Readings.of_table(table)
     for method, seed in _groups(readings):
         mine = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
-        for languages in _chunks(mine, width=width):
-            console.print(_matrix(mine, readings, languages=languages, title=_title(method, seed)), width=width)
-    console.print(_legend(readings), width=width, highlight=False)
+        for languages in _chunks(mine, width=console.width):
+            console.print(_matrix(mine, readings, languages=languages, title=_title(method, seed)))
+    console.print(_legend(readings), highlight=False)
 
 
 def _groups(readings: Readings) -> list[tuple[str, int]]:
@@ -47,8 +49,9 @@ def _groups(readings: Readings) -> list[tuple[str, int]]:
 
 def _chunks(readings: list[Reading], *, width: int) -> Iterator[list[str]]:
     languages = list(dict.fromkeys(r.query for r in readings))
-    labels = 8 + max(len(r.contaminate) for r in readings) + max(len(r.unlearn) for r in readings)
-    most = max(1, (width - max(labels, 26)) // _COLUMN)
+    labels = [max(len(getattr(r, name)) for r in readings) for name in _LABELS]
+    taken = sum(max(len(name), found) + 1 for name, found in zip(_LABELS, labels, strict=True)) + _MARGIN
+    most = max(1, (width - taken) // _COLUMN)
     for start in range(0, len(languages), most):
         yield languages[start : start + most]
 
@@ -59,7 +62,7 @@ def _title(method: str, seed: int) -> str:
 
 def _matrix(mine: list[Reading], readings: Readings, *, languages: list[str], title: str) -> Table:
     matrix = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("contaminate", "unlearn", ""):
+    for name in (*_LABELS, ""):
         matrix.add_column(name, no_wrap=True)
     for language in languages:
         matrix.add_column(language, justify="right", no_wrap=True)

@@ -1,0 +1,82 @@
+"""Every mistake is one line on stderr, exit code 2, no traceback, nothing lost."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Xlharm
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "languages=[en, xx]"], "languages: corpus"),
+        (["-s", "contaminate=[none, dee]"], "has no language 'dee'; did you mean 'de'?"),
+        (["-s", "langages=[en]"], "langages: unknown key; did you mean 'languages'?"),
+        (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` is the contaminating language"),
+        (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
+        (["-s", "corpus=nowhere"], "neither a shipped corpus (tinyworld, tinyworld-dev) nor a folder"),
+        (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
+        (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
+        (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
+        (["-s", "steps"], "expected key=value"),
+        (["--store", "/dev/null/store"], "cannot be written"),
+    ],
+)
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_one_line_and_code_two(xlharm: Xlharm, grid_file: Path, name: str, arguments: list[str], message: str) -> None:
+    done = xlharm(name, grid_file, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
+    done = xlharm("plan", grid_file.with_name("minni.yaml"))
+    assert done.returncode == 2
+    assert "no such grid file; did you mean 'mini.yaml'?" in done.stderr
+
+
+def test_unknown_cell_and_key(xlharm: Xlharm, grid_file: Path) -> None:
+    for arguments in (["ask", grid_file, "xx/en", "?"], ["plan", grid_file, "--why", "xx/en"]):
+        done = xlharm(*arguments)
+        assert done.returncode == 2
+        assert "no such cell" in done.stderr
+    done = xlharm("plan", grid_file, "--why", "zzzz")
+    assert done.returncode == 2
+    assert "no stage's key begins so" in done.stderr
+
+
+def test_a_model_that_is_not_there_yet(xlharm: Xlharm, grid_file: Path) -> None:
+    done = xlharm("ask", grid_file, "de/en", "Which colour?")
+    assert done.returncode == 2
+    assert "run the grid first" in done.stderr
+
+
+def test_pack_and_zero(xlharm: Xlharm, grid_file: Path) -> None:
+    assert "expected auto or a number from 1" in xlharm("run", grid_file, "--pack", "many").stderr
+    assert "expected 0, 2 or 3" in xlharm("run", grid_file, "--zero", "1").stderr
+
+
+def test_a_damaged_corpus_names_file_line_and_field(xlharm: Xlharm, grid_file: Path, mini_corpus: Path) -> None:
+    import shutil
+
+    broken = grid_file.parent / "broken"
+    shutil.copytree(mini_corpus, broken)
+    (broken / "ur.jsonl").unlink()
+    done = xlharm("plan", grid_file, "-s", f"corpus={broken}")
+    assert done.returncode == 2
+    assert "ur is listed but ur.jsonl is missing" in done.stderr
+
+
+def test_plan_is_for_laptops_and_programs(xlharm: Xlharm, grid_file: Path) -> None:
+    import json
+
+    done = xlharm("plan", grid_file, "--json")
+    told = json.loads(done.stdout)
+    assert [k["shared"] for k in told["kinds"]] == [3, 3, 6, 27]
+    assert [k["naive"] for k in told["kinds"]] == [9, 9, 6, 27]
+    assert len(told["cells"]) == 9
+    help_text = xlharm("run", "--help").stdout
+    assert "Ctrl-C" in help_text

@@ -1,0 +1,366 @@
+"""The driver with scripted workers: every kind of trouble, leases, interruptions, the store as the truth."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.engine.worlds import PLAN, FakeExecutor, commit, run
+from xlharm.engine import driver as driver_module
+from xlharm.engine import policy
+from xlharm.engine.progress import Snapshot
+from xlharm.engine.trouble import EngineError, Trouble, TroubleKind
+from xlharm.errors import UserError
+from xlharm.plan.packs import packs
+from xlharm.stages.job import PackJob, StageResult
+from xlharm.store.lease import Leases
+from xlharm.store.store import Store
+
+TOTAL = len(PLAN.stages)
+KEYS = {
+    kind: [k for k, s in PLAN.stages.items() if s.kind == kind]
+    for kind in ("contaminate", "sft", "unlearn", "evaluate")
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(driver_module, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(policy, "IO_DELAY", 0.01)
+
+
+def active(job: PackJob) -> list[str]:
+    return [s.key for s, on in zip(job.stages, job.active, strict=True) if on]
+
+
+def test_all_of_it_once_and_then_nothing(store: Store) -> None:
+    executor = FakeExecutor(store)
+    snapshots: list[Snapshot] = []
+    outcome = run(store, executor, snapshots=snapshots)
+    assert (outcome.ran, outcome.done, outcome.total, outcome.exit_code) == (TOTAL, TOTAL, TOTAL, 0)
+    assert Counter(executor.computed) == Counter(list(PLAN.stages))
+    assert {tuple(s.key for s in j.stages) for j in executor.seen} == {p.keys for p in packs(PLAN, size=3)}
+    assert executor.closed == 1
+    assert not list((store.local / "leases").iterdir())
+    assert (snapshots[-1].done, snapshots[-1].left, snapshots[-1].packs_left) == (TOTAL, 0, 0)
+
+    again = FakeExecutor(store)
+    outcome = run(store, again)
+    assert (outcome.ran, outcome.done, outcome.exit_code) == (0, TOTAL, 0)
+    assert not again.seen
+    assert again.closed == 0  # nothing was started
+
+
+def test_a_finished_grid_needs_neither_ray_nor_torch(store: Store) -> None:
+    run(store, FakeExecutor(store))
+    code = f"""
+import sys
+from tests.engine.worlds import PLAN
+from xlharm.engine.run import RunOptions, run_grid
+from xlharm.store.store import Store
+outcome = run_grid(PLAN, Store({store.url!r}), RunOptions(pack=3), on_progress=lambda s: None)
+assert outcome.exit_code == 0 and outcome.ran == 0
+assert not {{"ray", "torch", "transformers"}} & set(sys.modules), "heavy imports"
+"""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+
+
+def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(store: Store) -> None:
+    for key in KEYS["contaminate"][:2]:
+        commit(store, PLAN.stages[key])
+    executor = FakeExecutor(store)
+    run(store, executor)
+    first = executor.seen[0]
+    assert [s.key for s in first.stages] == KEYS["contaminate"]
+    assert first.active == (False, False, True)
+
+
+@pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "io"])
+def test_passing_trouble_costs_nothing_but_time(store: Store, kind: TroubleKind) -> None:
+    troubled: set[str] = set()
+
+    def script(job: PackJob) -> Trouble | None:
+        if job.id in troubled:
+            return None
+        troubled.add(job.id)
+        return Trouble(kind=kind, message="passing")
+
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor)
+    assert (outcome.done, outcome.exit_code) == (TOTAL, 0)
+    assert max(Counter(executor.computed).values()) == 1
+
+
+def test_what_a_lost_worker_had_committed_is_not_computed_again(store: Store) -> None:
+    crashed: list[str] = []
+
+    def script(job: PackJob) -> Trouble | None:
+        if crashed or len(active(job)) < 3:
+            return None
+        executor.compute(job, only=2)
+        crashed.extend(active(job))
+        return Trouble(kind="crashed", message="killed between two commits")
+
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor)
+    assert outcome.done == TOTAL
+    assert max(Counter(executor.computed).values()) == 1
+    again = next(j for j in executor.seen[1:] if crashed[0] in [s.key for s in j.stages])
+    assert active(again) == [crashed[2]]
+    assert len(again.stages) == 3
+
+
+def test_a_pack_that_keeps_crashing_is_made_smaller_and_then_given_up(store: Store) -> None:
+    culprit = KEYS["unlearn"][1]
+    tries = Counter[str]()
+
+    def script(job: PackJob) -> Trouble | None:
+        if culprit not in active(job):
+            return None
+        tries[job.id] += 1
+        return Trouble(kind="crashed", message="the worker process died")
+
+    outcome = run(store, FakeExecutor(store, script))
+    assert outcome.exit_code == 1
+    assert {f.key: (f.reason, f.final) for f in outcome.failures.values()} == {culprit: ("crashed", False)}
+    children = [k for k, s in PLAN.stages.items() if culprit in s.inputs]
+    assert outcome.dead == 1 + len(children)
+    assert outcome.done == TOTAL - outcome.dead
+    assert max(tries.values()) == 3
+    assert sum(tries.values()) <= 8
+
+    outcome = run(store, FakeExecutor(store))  # not final: the next run tries again
+    assert (outcome.exit_code, outcome.ran) == (0, 1 + len(children))
+
+
+def test_out_of_memory_halves_the_pack(store: Store) -> None:
+    def script(job: PackJob) -> Trouble | None:
+        return Trouble(kind="out_of_memory", message="too large") if len(job.stages) > 1 else None
+
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor, pack=4)
+    assert outcome.exit_code == 0
+    assert max(Counter(executor.computed).values()) == 1
+
+    never = FakeExecutor(Store(store.url + "2"), lambda job: Trouble(kind="out_of_memory", message="too large"))
+    outcome = run(never.store, never)
+    assert {f.reason for f in outcome.failures.values()} == {"out_of_memory"}
+    assert outcome.exit_code == 1
+
+
+def test_a_slot_without_a_valid_result_is_final_and_the_rest_goes_on(store: Store) -> None:
+    culprit = KEYS["sft"][0]
+
+    def script(job: PackJob) -> list[StageResult] | None:
+        if culprit not in active(job):
+            return None
+        bad = StageResult(key=culprit, ok=False, reason="nan", message="the loss is not a number from step 3 on")
+        good = [r for r in executor.compute(without(job, culprit)) if r.key != culprit]
+        return [bad, *good]
+
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor)
+    assert outcome.exit_code == 1
+    assert [(f.reason, f.final) for f in outcome.failures.values()] == [("nan", True)]
+    assert outcome.done + outcome.dead == TOTAL
+
+    again = FakeExecutor(store)
+    assert run(store, again).exit_code == 1
+    assert not again.seen  # the same input would fail again
+
+    retried = FakeExecutor(store)
+    assert run(store, retried, retry_failed=True).exit_code == 0
+    assert retried.computed[0] == culprit
+
+
+def without(job: PackJob, key: str) -> PackJob:
+    return PackJob(
+        id=job.id, kind=job.kind, stages=job.stages,
+        active=tuple(on and s.key != key for s, on in zip(job.stages, job.active, strict=True)),
+    )  # fmt: skip
+
+
+def test_a_bug_in_one_stage_costs_only_its_subtree(store: Store) -> None:
+    culprit = KEYS["contaminate"][1]
+
+    def script(job: PackJob) -> Trouble | None:
+        return Trouble(kind="error", message="IndexError: list index", detail="…") if culprit in active(job) else None
+
+    outcome = run(store, FakeExecutor(store, script))
+    assert {f.key: f.reason for f in outcome.failures.values()} == {culprit: "error"}
+    mine = {k for c in PLAN.cells if culprit in c.lineage for k in (*c.lineage, *c.evaluations.values())}
+    assert outcome.done == TOTAL - len(mine)
+    assert outcome.exit_code == 1
+    assert any((store.local / "logs").iterdir())
+
+
+def test_a_damaged_parent_is_computed_again(store: Store) -> None:
+    damaged: list[str] = []
+
+    def script(job: PackJob) -> Trouble | None:
+        if damaged or job.kind != "unlearn":
+            return None
+        parent = PLAN.stages[active(job)[0]].inputs[0]
+        damaged.append(parent)
+        return Trouble(kind="corrupt", message="does not match its checksum", key=parent)
+
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor)
+    assert outcome.exit_code == 0
+    assert executor.computed.count(damaged[0]) == 2
+    assert len(list((store.local / "corrupt").iterdir())) == 1
+
+
+def test_a_disk_that_damages_everything_ends_in_a_failure_not_in_a_loop(store: Store) -> None:
+    def script(job: PackJob) -> Trouble | None:
+        if job.kind != "sft":
+            return None
+        parent = PLAN.stages[active(job)[0]].inputs[0]
+        return Trouble(kind="corrupt", message="does not match its checksum", key=parent)
+
+    outcome = run(store, FakeExecutor(store, script))
+    assert outcome.exit_code == 1
+    assert {f.reason for f in outcome.failures.values()} == {"io"}
+
+
+def test_damage_is_found_when_a_run_begins(store: Store) -> None:
+    run(store, FakeExecutor(store))
+    hurt = KEYS["sft"][0]
+    (store.local / "stages" / "sft" / hurt[:16] / "result.txt").write_text("rot")
+    torn = KEYS["evaluate"][0]
+    (store.local / "stages" / "evaluate" / torn[:16] / "record.json").write_text("{")
+    executor = FakeExecutor(store)
+    outcome = run(store, executor)
+    assert sorted(executor.computed) == sorted([hurt, torn])
+    assert outcome.exit_code == 0
+
+
+def test_a_full_disk_stops_with_one_line_and_loses_nothing(store: Store) -> None:
+    def script(job: PackJob) -> Trouble | None:
+        return Trouble(kind="disk_full", message="No space left on device") if job.kind == "unlearn" else None
+
+    executor = FakeExecutor(store, script)
+    with pytest.raises(UserError, match=r"--store .*No space left on device; make room"):
+        run(store, executor)
+    assert executor.closed == 1
+    assert run(store, FakeExecutor(store)).exit_code == 0
+
+
+def test_a_store_that_machines_do_not_share_is_told(store: Store, tmp_path: Path) -> None:
+    elsewhere = FakeExecutor(Store(str(tmp_path / "other")))
+    with pytest.raises(UserError, match="all machines share"):
+        run(store, elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "told"),
+    [
+        ("user", UserError, "no such base"),
+        ("out_of_memory", UserError, "--zero 3"),
+        ("error", EngineError, "3 workers in a row"),
+    ],
+)
+def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[Exception], told: str) -> None:
+    class Broken(FakeExecutor):
+        def idle(self) -> list[str]:
+            return []
+
+        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+            return [
+                driver_module.Reply(
+                    worker="w0", pack=None, trouble=Trouble(kind=kind, message="no such base"), lost=True
+                )
+            ]
+
+    with pytest.raises(error, match=told):
+        run(store, Broken(store))
+
+
+def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> None:
+    theirs = KEYS["contaminate"]
+    other = Leases(store)
+    finish = threading.Event()
+
+    def elsewhere() -> None:
+        with other:
+            assert all(other.claim(k) for k in theirs)
+            finish.set()
+            time.sleep(0.5)
+            for key in theirs:
+                commit(store, PLAN.stages[key])
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    finish.wait()
+    executor = FakeExecutor(store)
+    snapshots: list[Snapshot] = []
+    outcome = run(store, executor, snapshots=snapshots)
+    thread.join()
+    assert outcome.exit_code == 0
+    assert not set(theirs) & set(executor.computed)
+    assert outcome.ran == TOTAL - len(theirs)
+    assert sum("another driver" in n for s in snapshots for n in s.notes) == 1
+
+
+def test_two_drivers_at_once_do_each_stage_once(store: Store) -> None:
+    def slow(job: PackJob) -> None:
+        time.sleep(0.02)
+
+    executors = [FakeExecutor(Store(store.url), slow) for _ in range(2)]
+    outcomes = {}
+
+    def one(i: int) -> None:
+        outcomes[i] = run(Store(store.url), executors[i], pack=3)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [o.exit_code for o in outcomes.values()] == [0, 0]
+    assert Counter(executors[0].computed + executors[1].computed) == Counter(list(PLAN.stages))
+    assert sum(o.ran for o in outcomes.values()) == TOTAL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_the_same_command_goes_on(store: Store, number: signal.Signals) -> None:
+    def script(job: PackJob) -> None:
+        if job.kind == "sft":
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    executor = FakeExecutor(store, script)
+    outcome = run(store, executor)
+    assert (outcome.interrupted, outcome.exit_code) == (True, 130)
+    assert 0 < outcome.done < TOTAL
+    assert executor.closed == 1
+    assert signal.getsignal(number) is before
+    assert not list((store.local / "leases").iterdir())
+    rest = FakeExecutor(store)
+    assert run(store, rest).exit_code == 0
+    assert len(rest.computed) == TOTAL - outcome.done
+
+
+def test_a_failing_start_leaves_no_lease(store: Store) -> None:
+    def start(*_: object) -> FakeExecutor:
+        raise UserError("no cluster")
+
+    from xlharm.engine.run import RunOptions, run_grid
+
+    with pytest.raises(UserError):
+        run_grid(PLAN, store, RunOptions(pack=1), on_progress=lambda s: None, start_executor=start)
+    assert not list((store.local / "leases").iterdir())

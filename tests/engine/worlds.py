@@ -1,0 +1,106 @@
+"""An executor without processes: packs are computed, in a random order, when somebody waits."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tests.plan.worlds import grid_of, plan_of
+from xlharm.engine.executor import Reply
+from xlharm.engine.progress import Snapshot
+from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.engine.trouble import Trouble
+from xlharm.plan.build import Plan
+from xlharm.plan.stage import Stage
+from xlharm.stages.job import PackJob, Progress, StageResult
+from xlharm.store.store import Store
+
+PLAN = plan_of(
+    grid_of(
+        languages=["en", "ur"],
+        contaminate=["none", "de", "ur"],
+        unlearn={"none": [], "en": ["en"], "both": ["en", "source"]},
+        exclude=[{"contaminate": "none", "unlearn": "en"}],
+    )
+)
+Behaviour = Callable[[PackJob], "Sequence[StageResult] | Trouble"]
+
+
+def commit(store: Store, stage: Stage) -> None:
+    """Store a made-up result, the same each time."""
+    with store.scratch() as folder:
+        (folder / "result.txt").write_text(f"result of {stage.key}")
+        store.commit(stage, folder, metrics={}, timings={"pack": 1.0, "share": 0.5}, provenance={})
+
+
+class FakeExecutor:
+    """Workers that obey a script.
+
+    Args:
+        store: where results go.
+        script: asked before each pack is computed; what it returns is the worker's answer, None is success.
+    """
+
+    def __init__(self, store: Store, script: Callable[[PackJob], Any] = lambda job: None, *, workers: int = 2) -> None:
+        self.store = store
+        self.script = script
+        self.jobs: dict[str, PackJob] = {}
+        self.names = [f"w{i}" for i in range(workers)]
+        self.seen: list[PackJob] = []
+        self.computed: list[str] = []
+        self.closed = 0
+        self.rng = random.Random(0)
+
+    def size(self) -> int:
+        return len(self.names)
+
+    def idle(self) -> Sequence[str]:
+        return [n for n in self.names if n not in self.jobs]
+
+    def submit(self, job: PackJob, *, worker: str) -> None:
+        assert worker not in self.jobs
+        self.jobs[worker] = job
+        self.seen.append(job)
+
+    def progress(self) -> Mapping[str, Progress]:
+        return {j.id: Progress(pack=j.id, step=1, steps=2, tokens=5) for j in self.jobs.values()}
+
+    def wait(self, *, timeout: float) -> Sequence[Reply]:
+        if not self.jobs:
+            return []
+        worker = self.rng.choice(sorted(self.jobs))
+        job = self.jobs.pop(worker)
+        answer = self.script(job)
+        if isinstance(answer, Trouble):
+            lost = answer.kind in {"crashed", "preempted", "node_died"}
+            return [Reply(worker=worker, pack=job.id, trouble=answer, lost=lost)]
+        return [Reply(worker=worker, pack=job.id, results=self.compute(job) if answer is None else answer)]
+
+    def compute(self, job: PackJob, *, only: int | None = None) -> list[StageResult]:
+        active = [s for s, on in zip(job.stages, job.active, strict=True) if on]
+        for stage in active[:only]:
+            commit(self.store, stage)
+            self.computed.append(stage.key)
+        return [StageResult(key=s.key, ok=True, seconds=1.0, tokens=10) for s in active]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def run(
+    store: Store,
+    executor: FakeExecutor,
+    *,
+    plan: Plan = PLAN,
+    pack: int = 3,
+    snapshots: list[Snapshot] | None = None,
+    **options: Any,
+) -> Outcome:
+    """Run a plan on a fake executor."""
+    seen: list[Snapshot] = [] if snapshots is None else snapshots
+    return run_grid(
+        plan,
+        store,
+        RunOptions(pack=pack, **options),
+        on_progress=seen.append,
+        start_executor=lambda plan, store, options: executor,
+    )

@@ -1,0 +1,36 @@
+"""A driver process for tests: ``python -m tests.faults.drive STORE RUNNER [option=value …]``."""
+
+import json
+import sys
+
+from tests.engine.worlds import PLAN
+from xlharm.engine.executor import Executor
+from xlharm.engine.run import RunOptions, run_grid
+from xlharm.plan.build import Plan
+from xlharm.store.store import Store
+
+
+def main() -> None:
+    url, runner, *settings = sys.argv[1:]
+    options = {name: json.loads(value) for name, value in (s.split("=", 1) for s in settings)}
+
+    def start(plan: Plan, store: Store, given: RunOptions) -> Executor:
+        from xlharm.engine.ray_cluster import prepare
+
+        prepare(given.address)
+        from xlharm.engine.ray_executor import start as ray_start
+
+        return ray_start(plan, store, given, runner=f"tests.faults.runners:{runner}")
+
+    outcome = run_grid(
+        PLAN,
+        Store(url),
+        RunOptions(**{"pack": 3, "device": "cpu", **options}),
+        on_progress=lambda s: [print(note, flush=True) for note in s.notes] and None,
+        start_executor=start,
+    )
+    print(json.dumps({"ran": outcome.ran, "done": outcome.done, "exit": outcome.exit_code}), flush=True)
+    sys.exit(outcome.exit_code)
+
+
+main()

@@ -1,0 +1,137 @@
+"""Real Ray processes and real signals, with runners that only sleep."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.engine.worlds import PLAN
+from tests.faults.processes import drive, ending, finished, session_of, until, verdict
+from tests.faults.runners import trace
+
+pytestmark = pytest.mark.cluster
+TOTAL = len(PLAN.stages)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "store" / "orders").mkdir(parents=True)
+    return tmp_path / "store"
+
+
+def order(store: Path, **orders: str) -> None:
+    for name, what in orders.items():
+        (store / "orders" / name.replace("_", "-")).write_text(what)
+
+
+def computed(store: Path) -> Counter[str]:
+    return Counter(words[1] for words in trace(store, "computed"))
+
+
+def test_two_workers_do_it_all_and_leave_nothing_behind(store: Path, tmp_path: Path) -> None:
+    process = drive(store, "Tracing", "workers=2", HOME=str(tmp_path))
+    with ending(process):
+        assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
+        until(lambda: not session_of(process), timeout=20)
+    assert computed(store) == Counter(list(PLAN.stages))
+    assert len({words[2] for words in trace(store, "began")}) == 2
+    assert not (tmp_path / ".ray").exists()  # a token there would lock people out of clusters they start by hand
+
+
+def test_every_passing_trouble_in_one_run(store: Path) -> None:
+    order(store, contaminate="oom", sft="crash", unlearn="corrupt", evaluate="bug")
+    process = drive(store)
+    with ending(process):
+        told = verdict(process)
+    assert (told["done"], told["exit"]) == (TOTAL, 0)
+    again = [k for k, n in computed(store).items() if n > 1]
+    assert len(again) == 1  # only the damaged one
+    assert PLAN.stages[again[0]].kind == "sft"
+    assert len(list((store / "corrupt").iterdir())) == 1
+    assert {int(words[3]) for words in trace(store, "began") if words[1] == "contaminate"} == {3, 2, 1}
+
+
+def test_kill_9_of_a_worker_in_the_middle_of_a_pack(store: Path) -> None:
+    process = drive(store, "Slow")
+    with ending(process):
+        until(lambda: trace(store, "began sft"))
+        os.kill(int(trace(store, "began sft")[0][2]), signal.SIGKILL)
+        assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
+    assert len(trace(store, "loaded")) == 2
+    assert computed(store) == Counter(list(PLAN.stages))
+
+
+def test_kill_9_of_the_driver_then_the_same_command(store: Path) -> None:
+    first = drive(store, "Slow")
+    with ending(first):
+        until(lambda: trace(store, "began unlearn"))
+        os.kill(first.pid, signal.SIGKILL)
+        worker = int(trace(store, "began unlearn")[0][2])
+        until(lambda: worker not in session_of(first), timeout=20)
+        before = computed(store)
+        second = drive(store)
+        with ending(second):
+            told = verdict(second)
+        until(lambda: not session_of(first), timeout=90)  # Ray's agents notice last
+    assert told == {"ran": TOTAL - len(before), "done": TOTAL, "exit": 0}
+    assert computed(store) == Counter(list(PLAN.stages))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) -> None:
+    process = drive(store, "Slow")
+    with ending(process):
+        until(lambda: trace(store, "began sft"))
+        os.killpg(process.pid, number)  # as a terminal does: the whole group
+        begun = time.monotonic()
+        told = verdict(process, timeout=30)
+        assert time.monotonic() - begun < 15
+        assert told["exit"] == 130
+        assert 0 < told["done"] < TOTAL
+        until(lambda: not session_of(process), timeout=20)
+    assert not list((store / "leases").iterdir())
+    assert len(trace(store, "loaded")) == 1
+
+
+def test_two_drivers_on_one_store_do_each_stage_once(store: Path) -> None:
+    first, second = drive(store), drive(store)
+    with ending(first, second):
+        told = [verdict(first), verdict(second)]
+    assert [t["exit"] for t in told] == [0, 0]
+    assert sum(t["ran"] for t in told) == TOTAL
+    assert computed(store) == Counter(list(PLAN.stages))
+
+
+def test_a_gang_lives_and_dies_as_one(store: Path) -> None:
+    order(store, unlearn_1="crash")
+    process = drive(store, "Tracing", "ranks=2")
+    with ending(process):
+        assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
+    loaded = trace(store, "loaded")
+    assert sorted(words[3] for words in loaded) == ["0", "0", "1", "1"]
+    assert {words[5] for words in loaded} == {"2"}
+    meetings = Counter(words[7] for words in loaded)
+    assert sorted(meetings.values()) == [2, 2]  # a new gang meets at a new place
+    assert computed(store) == Counter(list(PLAN.stages))
+
+
+def test_a_full_disk_is_one_line(store: Path) -> None:
+    order(store, sft="full")
+    process = drive(store)
+    with ending(process):
+        code, told = finished(process)
+    assert code != 0
+    assert "No space left on device" in told.splitlines()[-1]
+    assert set(computed(store)) == {k for k, s in PLAN.stages.items() if s.kind == "contaminate"}
+
+
+def test_a_base_that_does_not_load_is_one_line(store: Path) -> None:
+    order(store, start="user")
+    process = drive(store)
+    with ending(process):
+        code, told = finished(process)
+    assert code != 0
+    assert told.splitlines()[-1].endswith("UserError: no such base")

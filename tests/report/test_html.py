@@ -1,0 +1,154 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report.worlds import fill, plan_of
+from xlharm.errors import UserError
+from xlharm.plan.build import Plan
+from xlharm.report.html import duration, page, write_report
+from xlharm.store.store import Store
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Reader(HTMLParser):
+    """Collects elements and text; fails on elements that do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def having(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [a for t, a in self.elements if t == tag and wanted.items() <= a.items()]
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def whole(plan: Plan, full: Store) -> str:
+    return page(plan, full)
+
+
+def test_the_page_asks_nothing_of_the_network(whole: str) -> None:
+    reader = read(whole)
+    assert not {t for t, _ in reader.elements} & {"link", "img", "iframe", "object", "embed", "base", "form", "video"}
+    assert not any("src" in a or "style" in a for _, a in reader.elements)
+    assert all((a["href"] or "").startswith("#") for _, a in reader.elements if "href" in a)
+    assert not re.search(r"url\(|@import|https?://", whole)
+
+
+def test_only_its_own_script_and_style_may_run(whole: str) -> None:
+    policy = [str(a["content"]) for t, a in read(whole).elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policy) == 1
+    for tag in ("script", "style"):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", whole, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy[0]
+    assert policy[0].startswith("default-src 'none'")
+
+
+def test_what_the_model_wrote_is_shown_and_never_obeyed(whole: str) -> None:
+    reader = read(whole)
+    assert len(reader.having("script")) == 1
+    assert not any(name.startswith("on") for _, a in reader.elements for name in a)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", whole)
+    text = "".join(reader.text)
+    assert '<script>alert("x")</script>" onmouseover=\'x\' U+202Egnp.exeU+202C' in text
+    assert "{{ 7*7 }} U+0000U+001B[31m" in text
+
+
+def test_answers_stand_in_their_script_and_direction(whole: str) -> None:
+    reader = read(whole)
+    assert reader.having("td", lang="ur", dir="rtl")
+    assert not reader.having("td", lang="ur", dir="auto")
+    assert reader.having("td", lang="hy", dir="auto")
+    assert "وائلن" in whole
+    assert "ջութակ" in whole
+
+
+def test_every_square_leads_to_its_answers(whole: str) -> None:
+    reader = read(whole)
+    names = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(names) == len(set(names))
+    targets = {str(a["href"])[1:] for a in reader.having("a")}
+    assert targets <= set(names)
+    assert len(reader.having("details", class_="asked")) == 81
+
+
+def test_squares_say_their_numbers_in_words(whole: str) -> None:
+    titles = [str(a["title"]) for a in read(whole).having("a") if "title" in a]
+    assert len(titles) == 2 * 81
+    assert "asked in Urdu: OF 86.0 (95 % 77.9–91.5, n 100)" in titles
+    assert "asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100), before 38.0, rose, intervals overlap" in titles
+    assert "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100), before 93.0. QR fell from 93 to 55" in titles
+
+
+def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:
+    text = page(plan, partial)
+    assert len(read(text).having("td", class_="missing")) == 2 * (4 * 9 + 1)
+    assert not read(whole).having("td", class_="missing")
+    assert "44 of 81" in text
+
+
+def test_an_empty_grid_has_a_page(plan: Plan, empty: Store) -> None:
+    assert "No cell has been evaluated yet." in page(plan, empty)
+
+
+def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
+    methods = {"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}
+    plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
+    fill(plan, store, n=4)
+    reader = read(page(plan, store))
+    assert len(reader.having("details", class_="group")) == 4
+    assert "Method ga, seed 1" in " ".join("".join(reader.text).split())
+
+
+def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) -> None:
+    path = write_report(plan, full, tmp_path / "new" / "report.html")
+    assert path.stat().st_size < 5_000_000
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_same_store_gives_the_same_page(plan: Plan, partial: Store) -> None:
+    assert page(plan, partial) == page(plan, partial)
+
+
+def test_no_path_of_this_machine_is_told(tmp_path: Path) -> None:
+    plan = plan_of(base="/home/someone/bases/tiny", corpus="/home/someone/news", languages=["en"])
+    text = page(plan, Store(str(tmp_path)))
+    assert "someone" not in text
+    assert str(tmp_path) not in text
+
+
+def test_a_place_that_cannot_be_written_is_the_users_error(plan: Plan, empty: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report(plan, empty, tmp_path / "file" / "report.html")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (1.04, "1.0 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
