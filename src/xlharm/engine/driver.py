@@ -181,7 +181,9 @@ class Driver:
         )
         self.state.advance(Ended(pack=pack))
         if reply.trouble is not None:
+            before = len(self.state.done)
             self._absorb(pack)  # a worker commits stage by stage: some may be in the store already
+            self.ran += len(self.state.done) - before
             self._release(pack)
             if self.state.missing(pack):
                 self._trouble(reply.trouble, pack=pack)

@@ -1,9 +1,11 @@
 """Adapters on disk, in PEFT's own format: safetensors that ``PeftModel.from_pretrained`` loads."""
 
+import errno
 import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,7 +43,20 @@ def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str
         "fan_in_fan_out": False,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_tensors(tensors, folder / "adapter_model.safetensors")
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: as any other file would, on a full disk too: safetensors wraps it in an error of its own.
+    """
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        full = f"os error {errno.ENOSPC}" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from None
 
 
 def load_adapter(folder: Path, *, layout: Layout) -> Tensor:

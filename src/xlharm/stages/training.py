@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from xlharm.data.streams import Stream, shapes
 from xlharm.errors import StageError
-from xlharm.model.adapter_files import save_adapter
+from xlharm.model.adapter_files import save_adapter, write_tensors
 from xlharm.model.base import name_of
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
@@ -131,7 +131,7 @@ def _saver(context: Context, job: PackJob) -> Saver:
     def save(step: int, state: dict[str, Tensor], losses: Tensor) -> None:
         target = folder / f"{step:08d}-rank{rank}.safetensors"
         scratch = target.with_suffix(".tmp")
-        save_file({**state, "losses": losses.contiguous()}, scratch)
+        write_tensors({**state, "losses": losses.contiguous()}, scratch)
         scratch.replace(target)
         for old in folder.glob(f"*-rank{rank}.safetensors"):
             if old.name < f"{step:08d}" and int(old.name[:8]) < step - 1:
