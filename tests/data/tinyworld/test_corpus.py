@@ -55,7 +55,8 @@ def test_shipped_corpus_is_what_the_generator_writes(pool: str, code: str) -> No
 def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: Any) -> None:
     write(tmp_path, pool)  # type: ignore[arg-type]
     folder = files("xlharm.assets") / POOLS[pool]
-    shipped = {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "__init__.py"}
+    shipped = {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "README.md"}
+    assert (folder / "README.md").is_file()
     assert shipped == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
 
 
