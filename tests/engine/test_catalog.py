@@ -1,0 +1,41 @@
+"""What lies in a store."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.worlds import PLAN, commit
+from xlharm.engine.catalog import damaged, entries, measured_seconds, records
+from xlharm.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path / "store"))
+    for stage in PLAN.stages.values():
+        if stage.kind != "unlearn":
+            commit(store, stage)
+    return store
+
+
+def test_entries_and_records(store: Store) -> None:
+    names = {e.name for e in entries(store)}
+    assert names == {k[:16] for k, s in PLAN.stages.items() if s.kind != "unlearn"}
+    assert {r.key for r in records(store, "sft")} == {k for k, s in PLAN.stages.items() if s.kind == "sft"}
+    assert list(records(store, "unlearn")) == []
+
+
+def test_times_are_measured_where_there_are_any(store: Store) -> None:
+    assert measured_seconds(store, PLAN) == {"contaminate": 0.5, "sft": 0.5, "evaluate": 0.5}
+
+
+def test_damage(store: Store) -> None:
+    done = store.done(PLAN.stages)
+    assert damaged(store, PLAN, done) == []
+    keys = sorted(k for k in done if PLAN.stages[k].kind == "evaluate")[:3]
+    folders = [store.local / "stages" / "evaluate" / k[:16] for k in keys]
+    (folders[0] / "result.txt").unlink()
+    (folders[1] / "record.json").write_text("not json")
+    (folders[2] / "result.txt").write_text("x" * (folders[2] / "result.txt").stat().st_size)
+    assert sorted(damaged(store, PLAN, done)) == keys
+    assert len(list(records(store, "evaluate"))) == len([k for k in done if PLAN.stages[k].kind == "evaluate"]) - 1

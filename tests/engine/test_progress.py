@@ -1,0 +1,41 @@
+"""Rates and the time to go."""
+
+import pytest
+
+from tests.engine.worlds import PLAN
+from xlharm.engine.events import Dispatched, Ended, Finished
+from xlharm.engine.progress import Meter
+from xlharm.engine.scheduler import Graph, State
+from xlharm.plan.packs import packs
+from xlharm.stages.job import Progress
+
+
+def test_a_run_is_told() -> None:
+    state = State(Graph.of(PLAN), packs(PLAN, size=3))
+    meter = Meter(plan=PLAN, began=100.0, seconds={"contaminate": 10.0, "sft": 1.0, "unlearn": 2.0, "evaluate": 0.5})
+    total = sum(
+        {"contaminate": 10.0, "sft": 1.0, "unlearn": 2.0, "evaluate": 0.5}[s.kind] for s in PLAN.stages.values()
+    )
+    start = meter.snapshot(state, {}, workers=2, now=100.0)
+    assert start.eta == pytest.approx(max(total / 2, 30.0))
+    assert (start.done, start.running, start.left, start.tokens_per_second) == (0, 0, len(PLAN.stages), None)
+    assert meter.snapshot(state, {}, workers=0, now=100.5).eta is None
+
+    pack = state.ready()[0]
+    state.advance(Dispatched(pack=pack, worker="w"))
+    meter.started(pack, now=101.0)
+    meter.note("something happened")
+    middle = meter.snapshot(state, {pack: Progress(pack=pack, step=2, steps=8, tokens=500)}, workers=2, now=110.0)
+    assert middle.tokens_per_second == pytest.approx(50.0)
+    assert middle.notes == ("something happened",)
+    assert [(p.slots, p.step, p.steps) for p in middle.packs] == [(3, 2, 8)]
+    assert middle.running == 3
+
+    for key in state.packs[pack].keys:
+        state.advance(Finished(key=key))
+    meter.ended(pack, kind="contaminate", tokens=[400, 400], whole=True, now=111.0)
+    state.advance(Ended(pack=pack))
+    end = meter.snapshot(state, {}, workers=2, now=120.0)
+    assert end.tokens_per_second == pytest.approx(40.0)
+    assert end.notes == ()
+    assert (end.done, end.elapsed) == (3, 20.0)
