@@ -15,7 +15,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "langages=[en]"], "langages: unknown key; did you mean 'languages'?"),
         (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` is the contaminating language"),
         (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
-        (["-s", "corpus=nowhere"], "neither a shipped corpus (tinyworld, tinyworld-dev) nor a folder"),
+        (["-s", "corpus=nowhere"], "neither a shipped corpus (newsroom, tinyworld, tinyworld-dev) nor a folder"),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
