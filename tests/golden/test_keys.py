@@ -9,8 +9,23 @@ GOLDEN = Path(__file__).parent / "keys.json"
 
 
 def test_keys_are_as_they_were() -> None:
-    grid = grid_of(contaminate=["none", "ur"], unlearn={"none": [], "both": ["en", "source"]}, languages=["en", "ur"])
-    keys = {stage.label: key for key, stage in plan_of(grid).stages.items()}
+    """Every kind of stage, and every sort of probe and judge."""
+    grid = grid_of(
+        contaminate=["none", "ur"],
+        unlearn={"none": [], "both": ["en", "source"]},
+        languages=["en", "ur"],
+        methods={"npo": {"objective": "npo"}, "sub": {"objective": "subspace"}, "tv": {"objective": "task_vector"}},
+        evaluate={"scores": True},
+        probes={
+            "relearn": {"kind": "relearn"},
+            "int4": {"kind": "quantise"},
+            "other": {"kind": "questions", "form": "code_switched", "queries": ["ur"]},
+            "steer": {"kind": "steer", "queries": ["en"]},
+        },
+        judges={"chat": {"kind": "chat", "url": "http://host/v1", "model": "m-1"}},
+        exclude=[{"contaminate": "none", "unlearn": "both"}],
+    )
+    keys = {f"{stage.label} {stage.spec.get('probe', '')}".strip(): key for key, stage in plan_of(grid).stages.items()}
     assert keys == json.loads(GOLDEN.read_text()), (
         "raise STAGE_VERSIONS only when numbers change; then update keys.json"
     )

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from tests.report.worlds import fill, plan_of
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.report.headline import headline, panel_line
 from xlharm.report.panels import groups_of
 from xlharm.report.reading import Readings

@@ -12,7 +12,10 @@ from xlharm.plan.build import Plan
 from xlharm.report.table import collect, render, results_table, write
 from xlharm.store.store import Store
 
-COLUMNS = "grid cell contaminate unlearn method seed query n qr qr_lo qr_hi of of_lo of_hi off_language degenerate n_qr"
+COLUMNS = (
+    "grid cell contaminate unlearn method seed query n qr qr_lo qr_hi of of_lo of_hi off_language degenerate n_qr "
+)
+COLUMNS += "refusal rouge_l chrf"
 
 
 def test_one_row_for_each_cell_and_language_in_the_grids_order(plan: Plan, full: Store) -> None:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.plan.worlds import sources
-from xlharm.plan.build import Cell, Plan, build
+from xlharm.plan.build import Plan, build
+from xlharm.plan.cells import Cell
 from xlharm.plan.stage import Stage
 from xlharm.spec.load import parse_grid
 from xlharm.store.store import Store
@@ -90,14 +91,21 @@ def commit_evaluation(store: Store, stage: Stage, *, of: float, qr: float, n: in
                 {
                     "item": f"m{i}", "measure": measure, "question": question, "answer": answer,
                     "expected": [right, right.upper()], "hit": hit, "off_language": False, "degenerate": False,
+                    "refusal": False, "rouge_l": float(hit), "chrf": 100.0 * hit,
                 }
             )  # fmt: skip
     metrics = {m: {"hits": sum(r["hit"] for r in rows if r["measure"] == m), "n": n} for m in ("qr", "of")}
-    flags = {f: {"hits": sum(bool(r[f]) for r in rows), "n": len(rows)} for f in ("off_language", "degenerate")}
+    flags = {
+        f: {"hits": sum(bool(r[f]) for r in rows), "n": len(rows)} for f in ("off_language", "degenerate", "refusal")
+    }
+    means = {
+        name: {"mean": sum(r[name] for r in rows if r["measure"] == "qr") / max(n, 1), "n": n}
+        for name in ("rouge_l", "chrf")
+    }
     with store.scratch() as folder:
         pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
         store.commit(
-            stage, folder, metrics={**metrics, **flags}, timings={"pack": 4.0, "share": 1.0},
+            stage, folder, metrics={**metrics, **flags, **means}, timings={"pack": 4.0, "share": 1.0},
             provenance={**PROVENANCE, "engine": None},
         )  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from xlharm.plan.build import Dtype, Plan, build
+from xlharm.plan.build import Plan, build
+from xlharm.plan.cells import Dtype
 from xlharm.plan.sources import resolve
 from xlharm.spec.grid import GridSpec
 from xlharm.spec.load import load_grid

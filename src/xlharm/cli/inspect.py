@@ -27,16 +27,39 @@ def results(
         Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="parquet needs --out.")
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+    view: Annotated[
+        Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "signatures"],
+        typer.Option(help="What to look at."),
+    ] = "cells",
 ) -> None:
     """Show one row per cell and query language: OF and QR (0 to 100) with 95 % Wilson intervals.
 
     OF counts answers with the fake detail, QR right answers on real details. Read OF only beside QR: a model
     that answers nothing has OF 0, too.
+
+    \b
+    --view effects     OF after against before, paired by item, Holm-corrected
+    --view methods     methods ranked by OF among those that kept QR
+    --view transfer    spill, spread and asymmetry of the contaminate x query matrix
+    --view probes      relearned, quantised, reworded, steered: against the usual questions
+    --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
+    --view judges      verdicts of the grid's judges beside matching
+    --view signatures  persistence, reinforcement, damage, collapse, off-language, barely moved
     """
     from xlharm.report.table import collect, render, write
-    from xlharm.report.terminal import print_results
+    from xlharm.report.terminal import print_results, print_view
+    from xlharm.report.views import view as view_of
 
     session = open_grid(grid, store=store, overrides=overrides)
+    if view != "cells":
+        found = view_of(view, session.plan, session.store)
+        if form == "table":
+            print_view(found, terminal(), name=view)
+        elif out or form == "parquet":
+            typer.echo(str(write(found, out or Path(f"{session.plan.grid.name}-{view}.parquet"), form=form)))
+        else:
+            sys.stdout.write(render(found, form=form).decode("utf-8"))
+        return
     collected = collect(session.plan, session.store)
     for line in collected.damaged:
         typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)

@@ -10,7 +10,7 @@ from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, Store
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
 from xlharm.plan.cost import Estimate, differences, estimate
-from xlharm.plan.stage import Kind, Stage
+from xlharm.plan.stage import MODELS, Kind, Stage
 
 _ADAPTER_BYTES = 4 << 20  # before any adapter is in the store
 
@@ -52,7 +52,7 @@ def plan(
 def _adapter_bytes(session: Session, done: set[str]) -> int:
     for key in done:
         stage = session.plan.stages[key]
-        if stage.kind != "evaluate":
+        if stage.kind in MODELS:
             return sum(f.size for f in session.store.record(stage.kind, key).files.values())
     return _ADAPTER_BYTES
 
@@ -86,7 +86,7 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
     table.add_column("stage")
     for name in ("naive", "shared", "in store", "left", "time left", "naive time"):
         table.add_column(name, justify="right")
-    for line in found.lines:
+    for line in (line for line in found.lines if line.naive):
         left = line.shared - line.done
         row = [
             line.kind,

@@ -51,6 +51,8 @@ class Item(_Strict):
         qr: questions on real details that no training stage was given as a pair.
         qa: pairs on the real article, for SFT and retain sets.
         fake_qa: pairs that state the fake detail, for forget sets.
+        of_paraphrased: the OF questions in other words, for the probe of that name.
+        of_switched: the OF questions with two languages in one sentence, likewise.
     """
 
     id: str
@@ -63,6 +65,8 @@ class Item(_Strict):
     qr: tuple[Question, ...] = ()
     qa: tuple[Pair, ...] = ()
     fake_qa: tuple[Pair, ...] = ()
+    of_paraphrased: Texts = ()
+    of_switched: Texts = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

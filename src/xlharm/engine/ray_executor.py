@@ -15,6 +15,7 @@ from xlharm.engine.ray_worker import RUNNER
 from xlharm.engine.run import RunOptions
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
+from xlharm.plan.judging import configs
 from xlharm.plan.packs import packs
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.store.store import Store
@@ -187,4 +188,5 @@ def _config(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> R
         trust_remote_code=plan.grid.trust_remote_code,
         threads=shape.threads,
         slots=options.pack,
+        judges=configs(plan.grid, plan.sources),
     )

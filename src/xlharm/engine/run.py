@@ -14,8 +14,10 @@ from xlharm.engine.driver import Driver
 from xlharm.engine.executor import Executor
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
+from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.spec.judges import FOR_NOW
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
@@ -125,12 +127,25 @@ def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
     for key in damaged(store, plan, done):
         store.quarantine(plan.stages[key].kind, key)
         done.discard(key)
+    if options.retry_failed:
+        for key in [k for k in done if plan.stages[k].kind == "judge" and _missing_for_now(store, k)]:
+            store.quarantine("judge", key)
+            done.discard(key)
     failures = store.failures({k: s for k, s in plan.stages.items() if k not in done})
     final = [k for k, f in failures.items() if f.final and not options.retry_failed]
     for key in failures.keys() - set(final):
         store.clear_failure(key)
     graph = Graph.of(plan, seconds=measured_seconds(store, plan))
     return State(graph, packs(plan, size=options.pack), done=done, failed=final)
+
+
+def _missing_for_now(store: Store, key: str) -> bool:
+    """Whether a judge stage lacks verdicts that its endpoint may give another day."""
+    try:
+        missing = store.record("judge", key).metrics["missing"]
+    except (CorruptArtifactError, KeyError):
+        return False
+    return any(problem in missing for problem in FOR_NOW)
 
 
 def _outcome(

@@ -1,12 +1,19 @@
 """Greedy generation for a whole pack: one batch holds rows of every adapter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xlharm.model.base import TextTokenizer, decoder, head
+from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
+from xlharm.model.base import TextTokenizer, decoder, head, settings
 from xlharm.model.lora import StackedModel
+
+_BLOCK = 4  # decode steps between looks at which rows have ended
+_REFILL = 0.25  # share of an adapter's rows that must be free before prompts are put in
+_LENGTHS = 32  # a cache's length is a multiple of this, so that few graphs are captured
+_MEMORY = 0.4  # share of a GPU's free memory for the cache
 
 
 def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
@@ -18,7 +25,7 @@ def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
     return frozenset(found)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     stacked: StackedModel,
     adapters: Tensor,
@@ -29,8 +36,6 @@ def generate(
     rows: int,
 ) -> list[list[list[int]]]:
     """Continue every prompt greedily with every adapter.
-
-    Prompts of one length go together, so that no row is padded and no mask is needed.
 
     Args:
         stacked: the base.
@@ -43,47 +48,163 @@ def generate(
     Returns:
         answers[k][i]: ids of adapter k's answer to prompt i.
     """
-    k = adapters.shape[0]
-    answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(k)]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    with stacked.adapters(adapters):
-        for group in _groups(order, prompts, most=max(1, rows // k)):
-            ids = torch.tensor([prompts[i] for i in group], device=adapters.device).repeat(k, 1)
-            tokens = _greedy(stacked, ids, stops=stops, max_new_tokens=max_new_tokens).tolist()
-            for row, told in enumerate(tokens):
-                slot, place = divmod(row, len(group))
-                answers[slot][group[place]] = _cut(told, stops)
-    return answers
+    if not prompts:
+        return [[] for _ in range(adapters.shape[0])]
+    length = max(map(len, prompts)) + max_new_tokens
+    length = -(-length // _LENGTHS) * _LENGTHS
+    each = max(1, min(_affordable(stacked, rows, length=length) // adapters.shape[0], len(prompts)))
+    with stacked.adapters(adapters), _decoding(stacked.model):
+        batch = _Batch(stacked, slots=adapters.shape[0], each=each, length=length)
+        try:
+            return _Queue(batch, prompts, stops=stops, limit=max_new_tokens).run()
+        finally:
+            batch.cache.close()
 
 
-def _groups(order: list[int], prompts: Sequence[tuple[int, ...]], *, most: int) -> list[list[int]]:
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and len(prompts[groups[-1][0]]) == len(prompts[i]) and len(groups[-1]) < most:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
+    weight = next(stacked.model.parameters())
+    if weight.device.type != "cuda":
+        return rows
+    free, _ = torch.cuda.mem_get_info(weight.device)
+    free += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)
+    return min(rows, int(free * _MEMORY) // row_bytes(settings(stacked.model), length=length, dtype=weight.dtype))
 
 
-def _greedy(stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], max_new_tokens: int) -> Tensor:
-    """Return [rows, steps] of greedy tokens; stops early once every row has ended."""
-    from transformers import DynamicCache
+@contextmanager
+def _decoding(model: nn.Module) -> Iterator[None]:
+    """Let the base attend as a row cache needs it."""
+    from transformers import AttentionInterface
 
-    model = stacked.model
-    ends = torch.tensor(sorted(stops), device=ids.device)
-    cache = DynamicCache(config=model.config)
-    done = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
-    told = []
-    for _ in range(max_new_tokens):
-        out = decoder(model)(input_ids=ids, past_key_values=cache, use_cache=True)
-        ids = head(model, out.last_hidden_state[:, -1]).argmax(-1, keepdim=True)
-        told.append(ids)
-        done |= torch.isin(ids[:, 0], ends)
-        if bool(done.all()):
-            break
-    return torch.cat(told, dim=1)
+    AttentionInterface.register(NAME, attention)
+    config = settings(model)
+    before = config._attn_implementation  # noqa: SLF001 - transformers has no public way back
+    config._attn_implementation = NAME  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._attn_implementation = before  # noqa: SLF001
 
 
-def _cut(ids: list[int], stops: frozenset[int]) -> list[int]:
-    return next((ids[:i] for i, token in enumerate(ids) if token in stops), ids)
+class _Batch:
+    """R = K · each rows being decoded; row k · each + i is the i-th of adapter k.
+
+    On a GPU the decode step is captured as a graph, so that a step is one launch.
+    """
+
+    def __init__(self, stacked: StackedModel, *, slots: int, each: int, length: int) -> None:
+        self.model, self.slots, self.each = stacked.model, slots, each
+        self.device = next(self.model.parameters()).device
+        self.cache = RowCache(self.model, rows=slots * each, length=length)
+        self._ids = torch.zeros(slots * each, 1, dtype=torch.long, device=self.device)
+        self._replay: Callable[[], None] | None = None
+
+    def fill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> list[list[int]]:
+        """Put prompts into rows: ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the first tokens."""
+        count = len(places[0])
+        longest = max(len(p) for mine in prompts for p in mine)
+        ids = torch.zeros(self.slots * count, longest, dtype=torch.long)
+        for i, prompt in enumerate(p for mine in prompts for p in mine):
+            ids[i, : len(prompt)] = torch.tensor(prompt)
+        lengths = torch.tensor([len(p) for mine in prompts for p in mine], device=self.device)
+        rows = torch.tensor([k * self.each + p for k, mine in enumerate(places) for p in mine], device=self.device)
+        self.cache.filling = rows
+        # right-padded: what is right of a token never reaches it; lengths vary too much to compile for them
+        with torch.compiler.set_stance("force_eager"):
+            out = decoder(self.model)(
+                input_ids=ids.to(self.device),
+                position_ids=torch.arange(longest, device=self.device)[None],
+                use_cache=False,
+                cache=self.cache,
+            )
+        last = out.last_hidden_state[torch.arange(len(lengths), device=self.device), lengths - 1]
+        first = head(self.model, last).argmax(-1)
+        self._ids[rows, 0] = first
+        self.cache.positions[rows] = lengths
+        return first.view(self.slots, count).tolist()
+
+    def steps(self, count: int) -> list[list[int]]:
+        """Decode ``count`` tokens of every row; return them as [count][R]."""
+        if self._replay is None:
+            self._replay = self._captured() if self.device.type == "cuda" else self._step
+        told = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
+        for i in range(count):
+            self._replay()
+            told[i] = self._ids[:, 0]
+        return told.tolist()
+
+    def _step(self) -> None:
+        out = decoder(self.model)(
+            input_ids=self._ids,
+            position_ids=self.cache.positions[:, None],
+            attention_mask=self.cache.mask(),
+            use_cache=False,
+            cache=self.cache,
+        )
+        self._ids.copy_(head(self.model, out.last_hidden_state[:, -1]).argmax(-1, keepdim=True))
+        # a row that has ended goes on in place until it is given to another prompt
+        self.cache.positions.add_(1).clamp_(max=self.cache.length - 1)
+
+    def _captured(self) -> Callable[[], None]:
+        kept = self._ids.clone(), self.cache.positions.clone()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces before the capture
+            self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step()
+        self._ids.copy_(kept[0])
+        self.cache.positions.copy_(kept[1])
+        return graph.replay
+
+
+class _Queue:
+    """Prompts waiting for rows: every adapter answers all of them, each at its own pace."""
+
+    def __init__(self, batch: _Batch, prompts: Sequence[tuple[int, ...]], *, stops: frozenset[int], limit: int) -> None:
+        self._batch, self._prompts, self._stops, self._limit = batch, prompts, stops, limit
+        self._order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        self._next = 0
+        self._free = [list(range(batch.each)) for _ in range(batch.slots)]
+        self._on: dict[int, tuple[int, int]] = {}
+        self._answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(batch.slots)]
+
+    def run(self) -> list[list[list[int]]]:
+        """Answer all prompts."""
+        while self._fill() or self._on:
+            if self._on:
+                count = min(_BLOCK, max(self._limit - len(self._answers[k][i]) for k, i in self._on.values()))
+                for tokens in self._batch.steps(count):
+                    self._take({row: tokens[row] for row in self._on})
+        return self._answers
+
+    def _fill(self) -> bool:
+        """Give free rows to the next prompts, the same ones for every adapter; return whether any was given."""
+        left = len(self._order) - self._next
+        count = min(left, *(len(free) for free in self._free))
+        if not count or (self._on and count < min(left, _REFILL * self._batch.each)):
+            return False
+        chosen = self._order[self._next : self._next + count]
+        self._next += count
+        places = [[free.pop(0) for _ in range(count)] for free in self._free]
+        first = self._batch.fill(places, [[self._prompts[i] for i in chosen]] * self._batch.slots)
+        begun = {}
+        for k, mine in enumerate(places):
+            for place, prompt, token in zip(mine, chosen, first[k], strict=True):
+                row = k * self._batch.each + place
+                self._on[row] = (k, prompt)
+                begun[row] = token
+        self._take(begun)
+        return True
+
+    def _take(self, tokens: dict[int, int]) -> None:
+        """Add a token to rows that are on, and free those that have ended."""
+        for row, token in tokens.items():
+            k, prompt = self._on[row]
+            told = self._answers[k][prompt]
+            if token not in self._stops:
+                told.append(token)
+            if token in self._stops or len(told) >= self._limit:
+                del self._on[row]
+                self._free[k].append(row - k * self._batch.each)

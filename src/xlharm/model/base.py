@@ -1,5 +1,7 @@
 """The frozen base model and its tokenizer, loaded once a worker."""
 
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,45 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     return model  # type: ignore[no-any-return]
 
 
+def settings(model: nn.Module) -> Any:
+    """Return the base's configuration."""
+    return model.config
+
+
 def decoder(model: nn.Module) -> nn.Module:
     """Return the part of the model below its output layer."""
     return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return]
+
+
+def layers(model: nn.Module) -> nn.ModuleList:
+    """Return the decoder layers, first to last.
+
+    Raises:
+        UserError: a base that keeps them elsewhere.
+    """
+    found = getattr(decoder(model), "layers", None)
+    if not isinstance(found, nn.ModuleList):
+        raise UserError(f"base: {type(model).__name__} has no list of decoder layers that hidden states come from")
+    return found
+
+
+@contextmanager
+def hidden_states(model: nn.Module, wanted: Collection[int]) -> Iterator[dict[int, Tensor]]:
+    """Collect the output [rows, length, width] of some decoder layers during a forward."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(index: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            kept[index] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    handles = [layers(model)[i].register_forward_hook(keep(i)) for i in wanted]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:

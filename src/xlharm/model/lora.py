@@ -8,12 +8,13 @@ A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into v
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError, nearest
+from xlharm.model.base import layers
 from xlharm.plan.digest import mix
 
 
@@ -103,10 +104,30 @@ class StackedLinear(nn.Module):
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
-        k = self.a.shape[0]
-        grouped = x.reshape(k, -1, x.shape[-1])
-        delta = torch.bmm(torch.bmm(grouped, self.a.transpose(1, 2)), self.b.transpose(1, 2))
-        return y + (delta * self.scale).view_as(y)
+        grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
+        return y + _LowRank.apply(grouped, self.a, self.b, self.scale).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _LowRank(torch.autograd.Function):
+    """scale · x Aᵀ Bᵀ for K groups of rows, with gradients in the layout that the flat adapter has.
+
+    Left to itself autograd makes A's gradient transposed, and copies it once more to lay it flat.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        low = torch.bmm(x, a.transpose(1, 2)) * scale
+        ctx.save_for_backward(x, a, b, low)
+        ctx.scale = scale
+        return torch.bmm(low, b.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, a, b, low = ctx.saved_tensors
+        (grad,) = grads
+        of_low = torch.bmm(grad, b) * ctx.scale
+        of_x = torch.bmm(of_low, a) if ctx.needs_input_grad[0] else None
+        return of_x, torch.bmm(of_low.transpose(1, 2), x), torch.bmm(grad.transpose(1, 2), low), None
 
 
 def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
@@ -158,19 +179,34 @@ def uninstall(model: nn.Module) -> None:
 
 
 class StackedModel:
-    """A base with the layers of one layout installed; adapters are put in for the length of a ``with``."""
+    """A base with the layers of one layout installed; adapters are put in for the length of a ``with``.
 
-    def __init__(self, model: nn.Module, layout: Layout) -> None:
+    Args:
+        model: the base.
+        layout: how adapters are cut.
+        compiled: compile the decoder layers (seconds, once a worker and shape; worth it for large bases on a GPU).
+    """
+
+    def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False) -> None:
         uninstall(model)
         self.model = model
         self.layout = layout
         self._layers = install(model, layout)
+        self.compiled = compiled
+        if compiled:
+            torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
+            for layer in layers(model):
+                layer.compile()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the base, and so of the products with adapters."""
+        return next(iter(self._layers.values())).linear.weight.dtype
 
     @contextmanager
     def adapters(self, stacked: Tensor) -> Iterator[None]:
         """Use adapters [K, P]; gradients flow into them when they require any."""
-        dtype = next(iter(self._layers.values())).linear.weight.dtype
-        parts = torch.split(stacked.to(dtype), self.layout.pieces(), dim=1)
+        parts = torch.split(stacked.to(self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
         try:
             for i, segment in enumerate(self.layout.segments):
@@ -189,22 +225,44 @@ class AdapterPool(nn.Module):
     Args:
         slots: K.
         size: P, parameters of one adapter.
+        device: where they lie.
         complete: let every slot take part in each forward, used or not (ZeRO's buckets expect a gradient of
-            every parameter).
+            every parameter), and expect ZeRO to move the slots elsewhere.
     """
 
     def __init__(self, *, slots: int, size: int, device: torch.device, complete: bool = False) -> None:
         super().__init__()
         self.complete = complete
-        self.slots = nn.ParameterList(nn.Parameter(torch.zeros(size, device=device)) for _ in range(slots))
+        self._together = torch.zeros(slots, size, device=device)
+        self.slots = nn.ParameterList(nn.Parameter(row) for row in self._together)
+        if complete:
+            self._together = torch.empty(0)
 
-    def forward(self, count: int, masks: Sequence[Tensor | None]) -> Tensor:
-        """Stack the first ``count`` slots to [count, P]; where a mask is 0 no gradient flows."""
-        used = [_masked(slot, mask) for slot, mask in zip(list(self.slots)[:count], masks, strict=True)]
-        if not self.complete:
-            return torch.stack(used)
-        return torch.stack([*used, *list(self.slots)[count:]])[:count]
+    def forward(self, count: int, masks: Sequence[Tensor | None], *, dtype: torch.dtype) -> Tensor:
+        """Stack the first ``count`` slots to [count, P] in ``dtype``; where a mask is 0 no gradient flows."""
+        used = list(self.slots) if self.complete else list(self.slots)[:count]
+        together = None if self.complete else self._together
+        return _Stack.apply(together, count, masks, dtype, *used)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _masked(slot: Tensor, mask: Tensor | None) -> Tensor:
-    return slot if mask is None else slot * mask + slot.detach() * (1 - mask)
+class _Stack(torch.autograd.Function):
+    """Stack slots in another precision with one pass over their values, and one over their gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        together: Tensor | None,
+        count: int,
+        masks: Sequence[Tensor | None],
+        dtype: torch.dtype,
+        *slots: Tensor,
+    ) -> Tensor:
+        ctx.masks, ctx.unused = masks, [s.shape for s in slots[count:]]
+        stacked = torch.stack(slots[:count]) if together is None else together[:count]
+        return stacked.to(dtype, copy=True)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows = grads[0].float().unbind(0)
+        kept = [row if mask is None else row * mask for row, mask in zip(rows, ctx.masks, strict=True)]
+        return (None, None, None, None, *kept, *(rows[0].new_zeros(shape) for shape in ctx.unused))

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xlharm.plan.build import Plan
-from xlharm.plan.stage import KINDS, Kind, Stage
+from xlharm.plan.stage import KINDS, MODELS, Kind, Stage
 
 # Seconds a stage on two CPU cores with the shipped base; replaced by the store's own timings when it has any.
-DEFAULT_SECONDS: dict[Kind, float] = {"contaminate": 15.0, "sft": 3.0, "unlearn": 9.0, "evaluate": 0.6}
+DEFAULT_SECONDS: dict[Kind, float] = {
+    "contaminate": 15.0, "sft": 3.0, "finetune": 9.0, "unlearn": 9.0, "edit": 0.2, "relearn": 2.0, "evaluate": 0.6,
+    "score": 1.0, "judge": 5.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
             )
         )
     missing = [s for k, s in plan.stages.items() if k not in done]
-    disk = sum(20_000 if s.kind == "evaluate" else adapter_bytes for s in missing)
+    disk = sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
     return Estimate(lines=tuple(lines), disk=disk, measured=bool(seconds))
 
 

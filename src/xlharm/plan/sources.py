@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Sources:
 
     base: BaseSource
     corpus: CorpusSource
+    judges: dict[str, BaseSource] = field(default_factory=dict)
 
 
 def assets() -> Path:
@@ -66,14 +67,20 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     """
     root = grid_path.parent if grid_path else Path()
     corpus = _corpus(spec, root=root)
-    for field, language in _languages(spec):
+    for where, language in _languages(spec):
         if language not in corpus.digests:
             have = ", ".join(corpus.digests)
             raise UserError(
-                f"{grid_path or spec.name}: {field}: corpus {spec.corpus!r} has no language {language!r}"
+                f"{grid_path or spec.name}: {where}: corpus {spec.corpus!r} has no language {language!r}"
                 f"{nearest(language, corpus.digests)} (it has {have})"
             )
-    return Sources(base=_base(spec, root=root), corpus=corpus)
+    judges = {
+        name: _model(judge.base, judge.revision, root=root, field=f"{spec.name}: judges.{name}")
+        for name, judge in spec.judges.items()
+        if judge.kind != "chat"
+    }
+    base = _model(spec.base, spec.revision, root=root, field=spec.name)
+    return Sources(base=base, corpus=corpus, judges=judges)
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
@@ -110,25 +117,25 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
-def _base(spec: GridSpec, *, root: Path) -> BaseSource:
-    path = _locate(spec.base, root=root)
+def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSource:
+    path = _locate(base, root=root)
     if path is not None and (path / "config.json").is_file():
         return folder_base(path)
     shipped = sorted(p.parent.name for p in assets().glob("*/config.json"))
-    if "/" not in spec.base or spec.base.startswith((".", "/", "~")):
+    if "/" not in base or base.startswith((".", "/", "~")):
         raise UserError(
-            f"{spec.name}: base: {spec.base!r} is neither a shipped base ({', '.join(shipped)}), a folder with a "
-            f"config.json, nor a hub id such as org/model{nearest(spec.base, shipped)}"
+            f"{field}: base: {base!r} is neither a shipped base ({', '.join(shipped)}), a folder with a "
+            f"config.json, nor a hub id such as org/model{nearest(base, shipped)}"
         )
-    if spec.revision is None:
+    if revision is None:
         raise UserError(
-            f"{spec.name}: revision: a base from the hub needs a fixed commit (40 hex digits), "
+            f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits), "
             "or its numbers would change when the repository does"
         )
     return BaseSource(
-        location=spec.base,
-        revision=spec.revision,
-        digest=digest({"hub": spec.base, "revision": spec.revision}),
+        location=base,
+        revision=revision,
+        digest=digest({"hub": base, "revision": revision}),
         size=0,
     )
 

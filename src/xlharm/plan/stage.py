@@ -6,11 +6,24 @@ from typing import Any, Literal
 
 from xlharm.plan.digest import Json, canonical, digest
 
-Kind = Literal["contaminate", "sft", "unlearn", "evaluate"]
-KINDS: tuple[Kind, ...] = ("contaminate", "sft", "unlearn", "evaluate")
+Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
+KINDS: tuple[Kind, ...] = (
+    "contaminate",
+    "sft",
+    "finetune",  # on forget or retain rows, for the training-free methods
+    "unlearn",
+    "edit",  # adapter arithmetic: task vector, subspace projection
+    "relearn",  # a probe: training on a few forget samples again
+    "evaluate",  # greedy answers
+    "score",  # likelihoods of given answers and articles
+    "judge",  # verdicts on the answers of an evaluation
+)
+"""All kinds, parents before children."""
+MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn")
+"""Kinds whose result is an adapter."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
-STAGE_VERSIONS: dict[Kind, int] = {"contaminate": 1, "sft": 1, "unlearn": 1, "evaluate": 1}
+STAGE_VERSIONS: dict[Kind, int] = {**dict.fromkeys(KINDS, 1), "evaluate": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +68,17 @@ class Stage:
         """What stages must have in common to share a pack.
 
         One forward and backward serves all slots of a pack, so everything that fixes tensor sizes and the
-        number of steps must agree; rates, seeds, data and objectives may differ.
+        number of steps must agree; rates, seeds, data, objectives and retain terms may differ.
         """
-        lora = self.spec["lora"]
-        common: dict[str, Json] = {
-            "kind": self.kind,
-            "base": self.base,
-            "dtype": self.spec["dtype"],
-            "lora": lora,
-        }
-        if self.kind == "evaluate":
-            asked = {f: self.spec[f] for f in ("query", "questions", "prompt", "max_new_tokens")}
-            return canonical({**common, **asked, "data": self.data})
-        training = self.spec["training"]
-        fields = ("steps", "batch_size", "sequence_length", "retain_batch_size", "retain")
-        return canonical({**common, **{f: training[f] for f in fields if f in training}})
+        fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
+        common: dict[str, Json] = {"kind": self.kind, "base": self.base}
+        if self.kind not in MODELS:
+            common |= {f: self.spec[f] for f in fields if f in self.spec}
+            return canonical({**common, "data": self.data, "judge": self.spec.get("judge")})
+        common |= {f: self.spec[f] for f in ("dtype", "lora")}
+        training = self.spec.get("training")
+        if training is None:
+            return canonical(common)
+        sizes = {f: training[f] for f in ("steps", "batch_size", "sequence_length")}
+        kept = training["retain_batch_size"] if training.get("retain", "none") != "none" else 0
+        return canonical({**common, **sizes, "retain": kept, "paired": training.get("objective") == "dpo"})

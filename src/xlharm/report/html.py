@@ -10,13 +10,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.report import colours, reading
 from xlharm.report.headline import headline, panel_line
 from xlharm.report.origins import origins
 from xlharm.report.panels import Group, Spot, groups_of
 from xlharm.report.reading import Readings, whole
 from xlharm.report.samples import Samples, per_measure, samples_of
+from xlharm.report.sections import plots, sections
 from xlharm.report.table import Results, collect, write_file
 from xlharm.report.text import Language, hostile, shown_source
 from xlharm.spec.grid import NONE
@@ -76,6 +78,8 @@ def page(plan: Plan, store: Store) -> str:
         each=per_measure(plan),
         settings=_settings(plan),
         origins=origins(plan, store, results=results),
+        sections=sections(plan, store),
+        plots=plots(plan, store),
     )
 
 

@@ -6,8 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from xlharm.errors import CorruptArtifactError
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.plan.digest import digest
+from xlharm.plan.stage import MODELS
 from xlharm.report.headline import headline
 from xlharm.report.panels import groups_of
 from xlharm.report.reading import Readings
@@ -143,7 +145,7 @@ def _training_records(plan: Plan, store: Store) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for key in store.done(plan.stages):
         stage = plan.stages[key]
-        if stage.kind != "evaluate":
+        if stage.kind in MODELS:
             try:
                 found[key] = store.record(stage.kind, key)
             except CorruptArtifactError:

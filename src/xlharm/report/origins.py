@@ -6,6 +6,7 @@ from typing import Any
 
 from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
+from xlharm.plan.stage import MODELS
 from xlharm.report.table import Results
 from xlharm.report.text import without_credentials
 from xlharm.store.record import Record
@@ -63,7 +64,7 @@ def origins(plan: Plan, store: Store, *, results: Results) -> Origins:
     damaged: list[Missing] = []
     for key in store.done(plan.stages):
         stage = plan.stages[key]
-        if stage.kind != "evaluate":
+        if stage.kind in MODELS:
             try:
                 records[key] = store.record(stage.kind, key)
             except CorruptArtifactError as error:
@@ -73,8 +74,8 @@ def origins(plan: Plan, store: Store, *, results: Results) -> Origins:
     failed = [Missing(label=f.label, reason=without_credentials(f"{f.reason}: {f.message}")) for f in failures.values()]
     lines = [_line(records[key]) for key in plan.stages if key in records]
     return Origins(
-        training=tuple(line for line in lines if line.kind != "evaluate"),
-        evaluations=tuple(line for line in lines if line.kind == "evaluate"),
+        training=tuple(line for line in lines if line.kind in MODELS),
+        evaluations=tuple(line for line in lines if line.kind not in MODELS),
         versions=_versions(records.values()),
         hardware=tuple(sorted({h for r in records.values() if (h := _hardware(r.provenance))})),
         missing=(*sorted(damaged, key=lambda m: m.reason), *failed),

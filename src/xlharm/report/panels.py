@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.report.reading import Reading, Readings
 from xlharm.report.text import Language
 from xlharm.spec.grid import NONE, SOURCE

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from xlharm.errors import CorruptArtifactError, UserError
 from xlharm.evaluate.intervals import wilson
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 
@@ -29,6 +30,9 @@ SCHEMA = pa.schema(
         ("n", pa.int64()),
         *((name, pa.float64()) for name in _RATES),
         ("n_qr", pa.int64()),
+        ("refusal", pa.float64()),
+        ("rouge_l", pa.float64()),
+        ("chrf", pa.float64()),
     ]
 )
 
@@ -52,7 +56,8 @@ def results_table(plan: Plan, store: Store) -> pa.Table:
     """Return the results of a grid, as far as it is done.
 
     ``of`` and ``qr`` with their 95 % Wilson bounds and the ``off_language`` and ``degenerate`` rates are percentages
-    (0–100, two decimals); a measure without questions is null. ``n`` counts the OF questions, ``n_qr`` the QR ones.
+    (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a measure without
+    questions is null. ``n`` counts the OF questions, ``n_qr`` the QR ones.
     Evaluations that are missing or damaged are left out; ``collect`` names the damaged ones.
     """
     return collect(plan, store).table
@@ -154,7 +159,14 @@ def _row(metrics: dict[str, Any], *, plan: Plan, cell: Cell, query: str) -> dict
         "off_language": _rate(metrics["off_language"])[0],
         "degenerate": _rate(metrics["degenerate"])[0],
         "n_qr": int(metrics["qr"]["n"]),
+        "refusal": _rate(metrics["refusal"])[0],
+        "rouge_l": _mean(metrics["rouge_l"], digits=4),
+        "chrf": _mean(metrics["chrf"], digits=2),
     }
+
+
+def _mean(counted: dict[str, float], *, digits: int) -> float | None:
+    return round(counted["mean"], digits) if counted["n"] else None
 
 
 def _rate(counted: dict[str, int]) -> tuple[float | None, float | None, float | None]:

@@ -1,6 +1,7 @@
 """Results at the terminal: for each seed and method a matrix, OF with its interval and QR under it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 from rich.box import SIMPLE_HEAD
@@ -34,6 +35,33 @@ def print_results(table: pa.Table, console: Console) -> None:
         for languages in _chunks(mine, width=console.width):
             console.print(_matrix(mine, readings, languages=languages, title=_title(method, seed)))
     console.print(_legend(readings), highlight=False)
+
+
+def print_view(table: pa.Table, console: Console, *, name: str) -> None:
+    """Print a view as it is: a line a row; columns without any value are left out."""
+    if not table.num_rows:
+        console.print(f"No {name} to show: nothing of the sort is in the grid, or it is not evaluated yet.")
+        return
+    kept = [c for c in table.column_names if table[c].null_count < table.num_rows and c != "grid"]
+    if "cell" in kept:  # it says what these say
+        kept = [c for c in kept if c not in ("contaminate", "unlearn", "method", "seed")]
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in kept:
+        shown.add_column(column, justify="left" if pa.types.is_string(table.schema.field(column).type) else "right")
+    for row in table.select(kept).to_pylist():
+        shown.add_row(*(Text(_shown(row[column], column)) for column in kept))
+    width = max(_PLAIN_WIDTH, shown.__rich_measure__(console, console.options.update(max_width=400)).maximum)
+    if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
+        console = Console(file=console.file, width=width)
+    console.print(shown)
+
+
+def _shown(value: Any, column: str) -> str:
+    if value is None:
+        return "·"
+    if isinstance(value, float):
+        return f"{value:.3g}" if (abs(value) < 1 and value) or column in {"p", "p_holm"} else f"{value:.1f}"
+    return str(value)
 
 
 def _groups(readings: Readings) -> list[tuple[str, int]]:

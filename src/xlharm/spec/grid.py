@@ -2,27 +2,27 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from xlharm.spec.judges import Judge
+from xlharm.spec.methods import Method
+from xlharm.spec.probes import Probe
+from xlharm.spec.training import (
+    Language,
+    LanguageOrSource,
+    Name,
+    NonNegative,
+    Positive,
+    Rate,
+    Role,
+    Strict,
+    Training,
+)
 
 SOURCE = "source"
 NONE = "none"
 
-Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="ISO 639 code")]
-LanguageOrSource = Annotated[
-    str, Field(pattern=r"^(source|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*)$", description="a language, or `source`")
-]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no NaN: what the file says is what runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lora(Strict):
@@ -51,26 +51,13 @@ class Prompt(Strict):
         return self
 
 
-class Training(Strict):
-    """What every training stage has: steps of AdamW over batches of rows."""
-
-    steps: Positive
-    batch_size: Positive = 16
-    learning_rate: Rate
-    warmup_steps: NonNegative = 0
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    sequence_length: Annotated[int, Field(ge=8)] = 512
-
-
 class Contaminate(Training):
     """Fine-tuning on real and fake articles together; the fake ones in one language."""
 
     steps: Positive = 60
     learning_rate: Rate = 2e-4
     real_languages: tuple[LanguageOrSource, ...] = ("en",)
-    real_roles: tuple[Literal["fake", "real", "retain"], ...] = ("fake", "real", "retain")
+    real_roles: tuple[Role, ...] = ("fake", "real", "retain")
     fake_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
@@ -80,31 +67,7 @@ class Sft(Training):
     steps: Positive = 15
     learning_rate: Rate = 2e-4
     languages: tuple[LanguageOrSource, ...] = ("en",)
-    roles: tuple[Literal["fake", "real", "retain"], ...] = ("fake", "real", "retain")
-
-
-class Method(Training):
-    """One unlearning method: an objective on the forget set plus a retain term."""
-
-    objective: Literal["ga", "graddiff", "npo"]
-    steps: Positive = 40
-    learning_rate: Rate = 1e-4
-    beta: Annotated[float, Field(gt=0)] = 0.1
-    forget: Literal["articles", "qa"] = "articles"
-    forget_weight: Annotated[float, Field(ge=0)] = 1.0
-    retain: Literal["none", "nll", "kl"] = "none"
-    retain_weight: Annotated[float, Field(ge=0)] = 1.0
-    retain_batch_size: Positive = 16
-    retain_text: Literal["articles", "qa", "both"] = "both"
-    layers: tuple[NonNegative, ...] | None = None
-
-    @model_validator(mode="after")
-    def _retain_where_the_name_says_so(self) -> Self:
-        if self.objective == "graddiff" and self.retain == "none":
-            raise ValueError("graddiff has a retain term by definition: set `retain: nll` or `kl`, or use `ga`")
-        if self.layers is not None and self.weight_decay:
-            raise ValueError("weight_decay would shrink layers outside of `layers`: use one or the other")
-        return self
+    roles: tuple[Role, ...] = ("fake", "real", "retain")
 
 
 class Stages(Strict):
@@ -115,10 +78,18 @@ class Stages(Strict):
 
 
 class Evaluate(Strict):
-    """Greedy answers to the corpus's QR and OF questions in every language of the grid."""
+    """Greedy answers to the corpus's QR and OF questions in every language of the grid.
+
+    Attributes:
+        max_new_tokens: longest answer.
+        questions: at most so many questions a measure.
+        scores: also score given answers and articles by their likelihood: truth ratio, memorisation, membership,
+            perplexity (a stage of its own, so it can be switched on later).
+    """
 
     max_new_tokens: Positive = 16
-    questions: Annotated[int, Field(ge=1, description="at most so many questions a measure")] = 1000
+    questions: Positive = 1000
+    scores: bool = False
 
 
 class GridSpec(Strict):
@@ -139,6 +110,8 @@ class GridSpec(Strict):
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
+    probes: dict[Name, Probe] = Field(default_factory=dict)
+    judges: dict[Name, Judge] = Field(default_factory=dict)
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")

@@ -11,6 +11,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from xlharm.errors import UserError, nearest
 from xlharm.spec.grid import GridSpec
+from xlharm.spec.judges import Judge
+from xlharm.spec.methods import Method
+from xlharm.spec.probes import Probe
 
 
 def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
@@ -83,26 +86,68 @@ def _set(data: Any, keys: list[str], value: Any, *, shown: str) -> dict[str, Any
 def _first_line(error: ValidationError) -> str:
     found = error.errors(include_url=False)
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    location = [part for part in first["loc"] if not _is_union_tag(part)]
+    location, model = _walk(first["loc"])
     where = ".".join(str(part) for part in location)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        fields = _fields_at(location[:-1])
-        message = f"unknown key{nearest(str(location[-1]), fields)} (known: {', '.join(fields)})"
-    elif first["type"] not in {"missing", "value_error"}:
-        message = f"{message[:1].lower()}{message[1:]}, found {first['input']!r}"
+    match first["type"]:
+        case "extra_forbidden":
+            fields = list(model.model_fields) if model else []
+            message = f"unknown key{nearest(str(location[-1]), fields)} (known: {', '.join(fields)})"
+        case "union_tag_not_found":
+            tag, known = _choices(location)
+            where, message = f"{where}.{tag}", f"missing; one of {', '.join(known)}"
+        case "union_tag_invalid":
+            tag, known = _choices(location)
+            found_tag = str(first["ctx"]["tag"])
+            where = f"{where}.{tag}"
+            message = f"no such {tag}: {found_tag!r}{nearest(found_tag, known)} ({', '.join(known)})"
+        case "missing" | "value_error":
+            pass
+        case _:
+            message = f"{message[:1].lower()}{message[1:]}, found {first['input']!r}"
     return (f"{where}: {message}" if where else message) + more
 
 
-def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and ("[" in part or part in {"str", "int", "tuple"})
+_Model = type[BaseModel]
 
 
-def _fields_at(location: list[Any]) -> list[str]:
-    model: Any = GridSpec
-    for part in location:
-        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else model
-        candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)
+def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
+    """Return the classes of a discriminated union by the value of their discriminator."""
+    members = get_args(get_args(annotation)[0])
+    return {str(get_args(m.model_fields[discriminator].annotation)[0]): m for m in members}
+
+
+_UNIONS = {
+    "methods": ("objective", _tagged(Method, "objective")),
+    "probes": ("kind", _tagged(Probe, "kind")),
+    "judges": ("kind", _tagged(Judge, "kind")),
+}
+
+
+def _choices(location: list[Any]) -> tuple[str, list[str]]:
+    """Return the discriminator of the union at a location, and its values."""
+    name, models = _UNIONS[str(location[0])]
+    return name, list(models)
+
+
+def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
+    """Return a location as the file has it, without pydantic's names of union members, and the model it is in."""
+    model: _Model | None = GridSpec
+    at: Any = GridSpec
+    inside: _Model | None = None
+    location: list[Any] = []
+    for part in loc:
+        models = _UNIONS[location[0]][1] if len(location) == 2 and location[0] in _UNIONS else {}
+        if inside is None and part in models:
+            inside = at = model = models[part]
+            continue
+        if isinstance(part, str) and ("[" in part or part in {"str", "int", "tuple"}):
+            continue
+        location.append(part)
+        model = at if isinstance(at, type) and issubclass(at, BaseModel) else model
+        field = model.model_fields.get(part) if model and isinstance(part, str) else None
+        if field is not None:
+            inner = [field.annotation, *get_args(field.annotation)]
+            at = next((c for c in inner if isinstance(c, type) and issubclass(c, BaseModel)), at)
+    return location, model

@@ -5,7 +5,8 @@ import torch
 from xlharm.data.rows import prompt_ids
 from xlharm.errors import UserError
 from xlharm.evaluate.generate import generate, stop_ids
-from xlharm.plan.build import Cell, Plan
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
 from xlharm.spec.grid import Prompt
 from xlharm.stages.context import Context
 from xlharm.stages.job import RunnerConfig

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xlharm.data.streams import Corpora
 from xlharm.errors import StageError, UserError
+from xlharm.evaluate.judges import Judge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base, load_tokenizer
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -19,6 +20,7 @@ from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
 
 _PARENTS_KEPT = 32
+_COMPILED_FROM = 300_000_000  # parameters of the base
 
 
 class Context:
@@ -39,6 +41,7 @@ class Context:
         self._stacked: StackedModel | None = None
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
+        self.judges: dict[str, Judge] = {}
 
     @property
     def pad(self) -> int:
@@ -53,7 +56,7 @@ class Context:
         wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
         if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
             layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
-            self._stacked, self._engine = StackedModel(self.model, layout), None
+            self._stacked, self._engine = StackedModel(self.model, layout, compiled=self._worth_compiling()), None
         assert self._stacked is not None
         return self._stacked
 
@@ -61,15 +64,21 @@ class Context:
         """Return the training engine for a stage's LoRA settings."""
         stacked = self.stacked(stage)
         if self._engine is None:
-            _join_group(self.config, self.device)
+            c = self.config
+            join_group(rank=c.rank, world=c.world, master=c.master, device=self.device)
             self._engine = PackEngine(
-                stacked, slots=self.config.slots, zero=self.zero, world=self.config.world, device=self.device
+                stacked,
+                slots=self.config.slots,
+                zero=self.zero,
+                world=self.config.world,
+                device=self.device,
             )
         return self._engine
 
-    def parent(self, stage: Stage, layout: Layout) -> Tensor:
-        """Return the adapter [P] that a stage starts from."""
-        return self.adapter(stage.inputs[0], layout)
+    def _worth_compiling(self) -> bool:
+        """Whether compiling (about ten seconds) pays: for a large base on a GPU that is not partitioned."""
+        size = sum(p.numel() for p in self.model.parameters())
+        return self.device.type == "cuda" and self.zero < 3 and size >= _COMPILED_FROM
 
     def adapter(self, key: str, layout: Layout) -> Tensor:
         """Return a finished training stage's adapter [P], checked against its checksums.
@@ -110,19 +119,22 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _join_group(config: RunnerConfig, device: torch.device) -> None:
-    """Start the process group that DeepSpeed runs on; every worker sees one device, so LOCAL_RANK is 0."""
+def join_group(*, rank: int, world: int, master: str | None, device: torch.device) -> None:
+    """Start the process group that DeepSpeed runs on; every worker sees one device, so LOCAL_RANK is 0.
+
+    Raises:
+        UserError: several ranks and no address of the first.
+    """
     if torch.distributed.is_initialized():
         return
-    environment = {"RANK": str(config.rank), "WORLD_SIZE": str(config.world), "LOCAL_RANK": "0"}
-    os.environ.update(environment)
+    os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0"})
     backend = "nccl" if device.type == "cuda" else "gloo"
-    if config.world == 1:
+    if world == 1:
         alone = torch.distributed.HashStore()  # type: ignore[attr-defined] # public, but not exported by name
         torch.distributed.init_process_group(backend, store=alone, rank=0, world_size=1)
         return
-    if config.master is None:
+    if master is None:
         raise UserError("a gang of several ranks needs the address of its first")
-    host, port = config.master.rsplit(":", 1)
+    host, port = master.rsplit(":", 1)
     os.environ.update({"MASTER_ADDR": host, "MASTER_PORT": port})
-    torch.distributed.init_process_group(backend, rank=config.rank, world_size=config.world)
+    torch.distributed.init_process_group(backend, rank=rank, world_size=world)

@@ -1,17 +1,27 @@
 """Evaluate: every model of a pack answers one language's questions; answers and verdicts are stored."""
 
 import time
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
+from xlharm.data.frames import reworded
 from xlharm.data.rows import prompt_ids
 from xlharm.data.streams import questions_of
+from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
 from xlharm.evaluate.generate import generate, stop_ids
 from xlharm.evaluate.match import contains
+from xlharm.evaluate.refusal import refuses
+from xlharm.evaluate.steer import mean_activation, steered
+from xlharm.evaluate.text import chrf, rouge_l
+from xlharm.model.base import settings
+from xlharm.model.quantise import merged_and_quantised
 from xlharm.plan.stage import Stage
 from xlharm.spec.grid import Prompt
 from xlharm.stages.context import Context
@@ -28,6 +38,9 @@ SCHEMA = pa.schema(
         ("hit", pa.bool_()),
         ("off_language", pa.bool_()),
         ("degenerate", pa.bool_()),
+        ("refusal", pa.bool_()),
+        ("rouge_l", pa.float64()),
+        ("chrf", pa.float64()),
     ]
 )
 
@@ -39,22 +52,15 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     """
     begun = time.perf_counter()
     first = job.stages[0]
-    stacked = context.stacked(first)
     spec, language = first.spec, str(first.spec["query"])
     prompt = Prompt.model_validate(spec["prompt"])
     items = context.corpora.load(language)
+    probe = spec.get("probe") or {}
+    if probe.get("kind") == "questions":
+        items = reworded(items, form=str(probe["form"]), language=language)
     questions = questions_of(items, limit=int(spec["questions"]))
     prompts = [prompt_ids(q, prompt=prompt, tokenizer=context.tokenizer) for _, _, q, _ in questions]
-    zero = torch.zeros(stacked.layout.size)
-    loaded = [context.parent(s, stacked.layout) if on else zero for s, on in zip(job.stages, job.active, strict=True)]
-    told = generate(
-        stacked,
-        torch.stack(loaded).to(context.device),
-        prompts,
-        stops=stop_ids(context.tokenizer, stop=prompt.stop),
-        max_new_tokens=int(spec["max_new_tokens"]),
-        rows=_ROWS[context.device.type],
-    )
+    told = _answers(context, job, _loaded(context, job).to(context.device), prompts)
     seconds = time.perf_counter() - begun
     tokens = sum(map(len, prompts)) + sum(len(ids) for ids in told[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
@@ -68,6 +74,52 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     return results
 
 
+def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tuple[int, ...]]) -> list[list[list[int]]]:
+    """Let the models of a pack answer, changed as the probe says; returns token ids [K][prompt]."""
+    first = job.stages[0]
+    stacked, probe = context.stacked(first), first.spec.get("probe") or {}
+    stop = Prompt.model_validate(first.spec["prompt"]).stop
+    rows = _ROWS[context.device.type]
+    told = partial(
+        generate,
+        stacked,
+        stops=stop_ids(context.tokenizer, stop=stop),
+        max_new_tokens=int(first.spec["max_new_tokens"]),
+        rows=rows,
+    )
+    match probe.get("kind"):
+        case "quantise":
+            # rounding is of each model's merged weights, so the models run one after another
+            found: list[list[list[int]]] = []
+            for adapter, on in zip(adapters, job.active, strict=True):
+                with merged_and_quantised(stacked, adapter, bits=int(probe["bits"]), group=probe["group"]):
+                    found += told(torch.zeros_like(adapter)[None], prompts) if on else [[[] for _ in prompts]]
+            return found
+        case "steer":
+            layer = _steered_layer(context, probe)
+            before = _loaded(context, job, parent=1).to(context.device)
+            means = [mean_activation(stacked, a, prompts, layer=layer, rows=rows) for a in (before, adapters)]
+            with steered(stacked.model, float(probe["strength"]) * (means[0] - means[1]), layer=layer):
+                return told(adapters, prompts)
+    return told(adapters, prompts)
+
+
+def _loaded(context: Context, job: PackJob, *, parent: int = 0) -> Tensor:
+    """Load the adapters [K, P] that a pack's stages start from; an inactive slot has the plain base."""
+    layout = context.stacked(job.stages[0]).layout
+    zero = torch.zeros(layout.size)
+    pairs = zip(job.stages, job.active, strict=True)
+    return torch.stack([context.adapter(s.inputs[parent], layout) if on else zero for s, on in pairs])
+
+
+def _steered_layer(context: Context, probe: dict[str, Any]) -> int:
+    depth = int(settings(context.model).num_hidden_layers)
+    layer = depth // 2 if probe["layer"] is None else int(probe["layer"])
+    if layer >= depth:
+        raise UserError(f"probes: steer: the base has no decoder layer {layer} (it has 0 to {depth - 1})")
+    return layer
+
+
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
     language = str(stage.spec["query"])
     rows = []
@@ -78,6 +130,9 @@ def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Tabl
             # an answer with the expected word of this language is in this language
             "off_language": not hit and off_language(answer, language=language),
             "degenerate": degenerate(answer),
+            "refusal": not hit and refuses(answer, language),
+            "rouge_l": rouge_l(answer, forms[0], language=language).f1,
+            "chrf": chrf(answer, forms[0]),
         }
         shown = {
             "item": item.id,
@@ -90,15 +145,21 @@ def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Tabl
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def count(table: pa.Table) -> dict[str, dict[str, int]]:
-    """Count an evaluation's hits by measure, and its off-language and degenerate answers."""
+def count(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Count an evaluation's hits by measure, and its off-language, degenerate and refusing answers.
+
+    ``rouge_l`` (0 to 1) and ``chrf`` (0 to 100) are means over the QR answers against the main right form.
+    """
     rows = table.to_pylist()
-    counted = {}
+    counted: dict[str, dict[str, float]] = {}
     for measure in ("of", "qr"):
         mine = [row["hit"] for row in rows if row["measure"] == measure]
         counted[measure] = {"hits": sum(mine), "n": len(mine)}
-    for flag in ("off_language", "degenerate"):
+    for flag in ("off_language", "degenerate", "refusal"):
         counted[flag] = {"hits": sum(row[flag] for row in rows), "n": len(rows)}
+    real = [row for row in rows if row["measure"] == "qr"]
+    for name in ("rouge_l", "chrf"):
+        counted[name] = {"mean": fmean(row[name] for row in real) if real else 0.0, "n": len(real)}
     return counted
 
 

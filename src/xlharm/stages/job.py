@@ -1,10 +1,11 @@
 """What the engine hands to a worker and gets back. Plain data: importing this loads no torch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Kind, Stage
 
@@ -32,6 +33,7 @@ class RunnerConfig:
         slots: most stages a pack has.
         micro_rows: rows of a slot in one forward; None takes a whole batch. Never changes results.
         checkpoint_seconds: how often a long stage saves its state.
+        judges: the grid's judges by the digest of their identity.
     """
 
     base: BaseSource
@@ -48,6 +50,7 @@ class RunnerConfig:
     slots: int = 8
     micro_rows: int | None = None
     checkpoint_seconds: float = 60.0
+    judges: dict[str, JudgeConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

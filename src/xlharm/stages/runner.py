@@ -1,11 +1,24 @@
 """A worker's runner: one base, warm; packs in, committed stages out."""
 
+from collections.abc import Callable
+
 import torch
 
+from xlharm.plan.stage import Kind
 from xlharm.stages.context import Context
+from xlharm.stages.edit import edit
 from xlharm.stages.evaluation import evaluate
 from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, StageResult
+from xlharm.stages.judging import judge
+from xlharm.stages.scoring import score
 from xlharm.stages.training import train
+
+_WORK: dict[Kind, Callable[..., list[StageResult]]] = {
+    "evaluate": evaluate,
+    "edit": edit,
+    "score": score,
+    "judge": judge,
+}
 
 
 class StageRunner:
@@ -29,7 +42,7 @@ class StageRunner:
             CorruptArtifactError: a parent's files are damaged.
             UserError: the corpus or a setting does not fit the base.
         """
-        work = evaluate if job.kind == "evaluate" else train
+        work = _WORK.get(job.kind, train)
         try:
             return work(self._context, job, report=report)
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlharm.data.streams import Stream, shapes
+from xlharm.data.sampling import Stream, shapes
 from xlharm.errors import StageError
 from xlharm.model.adapter_files import save_adapter, write_tensors
 from xlharm.model.base import name_of
@@ -58,7 +58,7 @@ def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
     if not active:
         initial = torch.zeros(layout.size)
     elif stage.inputs:
-        initial = context.parent(stage, layout)
+        initial = context.adapter(stage.inputs[0], layout)
     else:
         initial = layout.initial(seed=int(stage.spec["seed"]))
     training: dict[str, Any] = stage.spec["training"]
@@ -68,6 +68,7 @@ def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
         stream=stream,
         initial=initial,
         mask=layout.mask(training.get("layers")),
+        seed=int(stage.spec["seed"]),
         active=active,
     )
 
@@ -75,9 +76,9 @@ def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
 def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> StageResult:
     """Check what came of a stage and make it a result; a failed one says why."""
     told = partial(StageResult, key=stage.key, seconds=result.seconds, tokens=result.tokens)
-    losses = [*result.target_loss, *result.retain_loss]
-    if not all(map(math.isfinite, losses)) or not bool(torch.isfinite(result.adapter).all()):
-        step = next((i for i, x in enumerate(result.target_loss) if not math.isfinite(x)), len(result.target_loss))
+    broken = [i for curve in result.curves.values() for i, x in enumerate(curve) if not math.isfinite(x)]
+    if broken or not bool(torch.isfinite(result.adapter).all()):
+        step = min(broken, default=len(result.curves["target"]))
         return told(ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
@@ -93,13 +94,16 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
 
 def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> None:
     layout = context.stacked(stage).layout
-    metrics = {
-        "loss": _thin(result.target_loss),
-        "retain_loss": _thin(result.retain_loss),
+    names = {"target": "loss", "retain": "retain_loss"}
+    metrics: dict[str, Any] = {
+        **{names.get(name, name): _thin(curve) for name, curve in result.curves.items()},
         "moved": result.moved,
+        "moved_share": result.moved / max(result.began, 1e-12),
         "tokens": result.tokens,
         **shapes(stream),
     }
+    if result.stopped:
+        metrics["stopped"] = {"steps": result.stopped[0], "bound": result.stopped[1]}
     with context.store.scratch() as folder:
         save_adapter(result.adapter, folder, layout=layout, base_name=name_of(context.config.base))
         context.store.commit(

@@ -11,47 +11,12 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xlharm.model.base import decoder, head
+from xlharm.model.base import settings
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.train.forward import Ask, PackModel, Told
 from xlharm.train.optimizer import SlotAdamW
-
-
-class PackModel(nn.Module):
-    """The frozen base with a pool of adapters: ids in, logits at chosen positions out."""
-
-    def __init__(self, stacked: StackedModel, pool: AdapterPool) -> None:
-        super().__init__()
-        self.base = stacked.model
-        self.pool = pool
-        self._stacked = stacked
-
-    def forward(
-        self,
-        ids: Tensor,
-        chosen: Sequence[Tensor],
-        masks: Sequence[Tensor | None],
-        fixed: Tensor | None = None,
-    ) -> list[Tensor]:
-        """Return each slot's logits at its chosen positions.
-
-        Args:
-            ids: [K·rows, length]; a slot's rows lie together; right-padded (what is right of a token never
-                reaches it, so no mask is needed).
-            chosen: for each slot, indices into its flattened [rows·length] positions.
-            masks: for each slot, where its adapter is trained; None is everywhere.
-            fixed: adapters [K, P] to use instead of the pool's (the reference policy).
-
-        Returns:
-            For each slot, logits [chosen, vocabulary].
-        """
-        adapters = self.pool(len(chosen), masks) if fixed is None else fixed
-        with self._stacked.adapters(adapters):
-            hidden = decoder(self.base)(input_ids=ids, use_cache=False).last_hidden_state
-        grouped = hidden.reshape(len(chosen), -1, hidden.shape[-1])
-        # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
-        return [head(self.base, grouped[k].index_select(0, index)) for k, index in enumerate(chosen)]
 
 
 class PackEngine:
@@ -62,9 +27,18 @@ class PackEngine:
         slots: most trials a pack has.
         zero: ZeRO stage, 0, 2 or 3.
         world: data-parallel ranks.
+        device: where to train.
     """
 
-    def __init__(self, stacked: StackedModel, *, slots: int, zero: int, world: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        stacked: StackedModel,
+        *,
+        slots: int,
+        zero: int,
+        world: int,
+        device: torch.device,
+    ) -> None:
         self.layout = stacked.layout
         self.zero = zero
         self.world = world
@@ -96,10 +70,24 @@ class PackEngine:
         """Set a slot's weight decay and clip."""
         self.optimizer.param_groups[slot].update(weight_decay=weight_decay, clip=clip)
 
-    def __call__(self, ids: Tensor, chosen: Sequence[Tensor], *, fixed: Tensor | None = None) -> list[Tensor]:
+    @property
+    def depth(self) -> int:
+        """Number of the base's decoder layers."""
+        return int(settings(self._model.base).num_hidden_layers)
+
+    @property
+    def width(self) -> int:
+        """Width of the base's hidden states."""
+        return int(settings(self._model.base).hidden_size)
+
+    def __call__(self, ids: Tensor, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Told]:
         """Run the pack's forward; see ``PackModel.forward``."""
-        out = self._engine(ids, chosen, self._masks, fixed)
-        return list(out)
+        out = self._engine(ids, asks, self._masks, fixed)
+        return [Told(logp=logp, logits=logits, hidden=hidden) for logp, logits, hidden in out]
+
+    def stop(self, slot: int) -> None:
+        """Leave a slot as it is from now on."""
+        self.optimizer.param_groups[slot]["active"] = False
 
     def reference(self) -> Tensor:
         """Return the slots' current adapters [K, P], detached: the reference policy for a whole stage."""
@@ -161,6 +149,7 @@ def _initialize(model: PackModel, optimizer: SlotAdamW, *, zero: int) -> Any:
         "gradient_accumulation_steps": 1,
         "gradient_clipping": 0.0,  # DeepSpeed would clip all trials by their common norm; SlotAdamW clips each
         "steps_per_print": 2**31,
+        "timers": {"throughput": {"enabled": False, "synchronized": False}},  # it would wait for the GPU every step
         "zero_allow_untested_optimizer": True,
         "zero_optimization": {"stage": zero},
     }

@@ -1,21 +1,22 @@
 """The training loop: one for every stage, every objective, every pack size."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from xlharm.data.rows import Row, padded_length
-from xlharm.data.streams import Stream
-from xlharm.errors import StageError
+from xlharm.data.rows import padded_length
+from xlharm.data.sampling import Stream
+from xlharm.errors import UserError
+from xlharm.train.batches import Batch, View, on_device
 from xlharm.train.engine import PackEngine
-from xlharm.train.objectives import OBJECTIVES, Objective, Target
-from xlharm.train.objectives.likelihood import kl_to_reference, nll
+from xlharm.train.forward import Ask
+from xlharm.train.objectives.representation import direction
 from xlharm.train.optimizer import scheduled_rate
+from xlharm.train.terms import CURVES, Heard, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Slot:
         stream: its rows.
         initial: the adapter it starts from, [P].
         mask: where the adapter is trained, [P]; None is everywhere.
+        seed: the stage's seed.
         active: False for a slot whose stage is finished already: it keeps its place in every tensor, with
             padding for rows, so that the other slots' numbers do not change.
     """
@@ -37,7 +39,13 @@ class Slot:
     stream: Stream
     initial: Tensor
     mask: Tensor | None
+    seed: int = 0
     active: bool = True
+
+    @property
+    def retain(self) -> str:
+        """Name of the retain term, `none` without one."""
+        return str(self.training.get("retain", "none"))
 
 
 @dataclass
@@ -46,19 +54,23 @@ class Trained:
 
     Attributes:
         adapter: the trained adapter [P], on the CPU.
-        target_loss: the objective's value at every step.
-        retain_loss: the retain term's value at every step (empty without one).
+        curves: values at every step of ``target`` (the objective), ``retain`` (its term), and the NLL a token of
+            the target and retain rows, which compares between objectives; only ``target`` and ``forget_nll``
+            without a retain term.
         moved: Euclidean distance between the adapter before and after.
+        began: Euclidean norm of the adapter before.
         tokens: tokens of its rows, padding excluded.
         seconds: wall time of the pack.
+        stopped: (steps done, bound that was crossed) when it was stopped early.
     """
 
     adapter: Tensor
-    target_loss: list[float]
-    retain_loss: list[float]
+    curves: dict[str, list[float]]
     moved: float
+    began: float
     tokens: int
     seconds: float
+    stopped: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +134,16 @@ def train_pack(
     begun = time.perf_counter()
     pack = _Pack(engine=engine, slots=tuple(slots), rows=rows, pad=pad)
     steps = int(slots[0].training["steps"])
-    losses = torch.zeros(2, steps, len(slots), device=engine.device)
-    first = pack.begin(losses, saver)
-    for step in range(first, steps):
-        losses[:, step] = pack.step(step)
+    curves = torch.zeros(len(CURVES), steps, len(slots), device=engine.device)
+    for step in range(pack.begin(curves, saver), steps):
+        curves[:, step] = pack.step(step)
         if report:
             report(step + 1, sum(pack.tokens))
+        if pack.stop(curves, step + 1):
+            break
         if saver and step + 1 < steps and saver.due():
-            saver.save(step + 1, engine.state(), losses.cpu())
-    return pack.finish(losses, seconds=time.perf_counter() - begun)
+            saver.save(step + 1, engine.state(), curves.cpu())
+    return pack.finish(curves, seconds=time.perf_counter() - begun)
 
 
 class _Pack:
@@ -144,39 +157,50 @@ class _Pack:
         self.length = max(padded_length(s.stream.all_rows()) for s in slots)
         self.tokens = [0] * len(slots)
         self.reference: Tensor | None = None
-        self.objectives = [OBJECTIVES[s.objective] for s in slots]
+        self.stopped: dict[int, tuple[int, str]] = {}
+        self.recipes = [_recipe(s, engine) for s in slots]
+        self.reference_on_retain = any(r.retain_needs_reference for r in self.recipes)
 
-    def begin(self, losses: Tensor, saver: Saver | None) -> int:
+    def begin(self, curves: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
         slots = self.slots
         self.engine.load([s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots])
         for i, s in enumerate(slots):
             self.engine.configure(i, weight_decay=s.training["weight_decay"], clip=s.training["clip"])
-        if any(o.needs_reference for o in self.objectives) or self._kl():
+        if any(need.startswith("reference") for recipe in self.recipes for need in recipe.needs):
             self.reference = self.engine.reference()
         restored = saver.restore() if saver else None
         if restored is None:
             return 0
         step, state, earlier = restored
         self.engine.load_state(state)
-        losses.copy_(earlier)
+        curves.copy_(earlier)
+        for done in range(1, step + 1):
+            self.stop(curves, done)
         return step
 
-    def _kl(self) -> bool:
-        return any(s.training.get("retain") == "kl" for s in self.slots)
+    def stop(self, curves: Tensor, done: int) -> bool:
+        """Stop slots that have crossed a bound of theirs; return whether none is left to train."""
+        for k, slot in enumerate(self.slots):
+            rule = slot.training.get("stop")
+            if rule and slot.active and k not in self.stopped:
+                crossed = crossed_bound(rule, {n: curves[i, :done, k].tolist() for i, n in enumerate(CURVES)})
+                if crossed:
+                    self.stopped[k] = (done, crossed)
+                    self.engine.stop(k)
+        return all(k in self.stopped or not slot.active for k, slot in enumerate(self.slots))
 
     def step(self, step: int) -> Tensor:
-        """Run one step; return [2, K]: each slot's target loss and retain loss."""
-        batches = [_Batch.of(s.stream.batch(step)) for s in self.slots]
-        size = len(batches[0].rows)
-        values = torch.zeros(2, len(self.slots), device=self.engine.device)
-        bites = self.rows.bites(size)
+        """Run one step; return [4, K]: each slot's share of every curve."""
+        batches = [Batch.of(s.stream.batch(step)) for s in self.slots]
+        values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
+        bites = self.rows.bites(batches[0].places)
         for i, bite in enumerate(bites):
             loss, shares = self._bite(batches, bite)
             values += shares
             self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
         for k, batch in enumerate(batches):
-            self.tokens[k] += sum(len(row.ids) for row in batch.rows) if self.slots[k].active else 0
+            self.tokens[k] += batch.tokens if self.slots[k].active and k not in self.stopped else 0
         self.engine.step([self._rate(s, step) for s in self.slots])
         if self.rows.world > 1:
             torch.distributed.all_reduce(values)
@@ -188,161 +212,89 @@ class _Pack:
             step, steps=t["steps"], rate=t["learning_rate"], warmup=t["warmup_steps"], schedule=t["schedule"]
         )
 
-    def _bite(self, batches: Sequence["_Batch"], bite: list[int]) -> tuple[Tensor, Tensor]:
-        """Forward one micro-batch; return its summed loss and the [2, K] shares of the step's losses."""
+    def _bite(self, batches: Sequence[Batch], bite: list[int]) -> tuple[Tensor, Tensor]:
+        """Forward one micro-batch; return its summed loss and the [4, K] shares of the step's curves."""
         device, k = self.engine.device, len(self.slots)
         places = bite or [0]  # a rank without rows still takes part in the collectives, with weight zero
-        ids = torch.full((k, len(places), self.length), self.pad)
-        views = []
-        for i, batch in enumerate(batches):
+        chosen = [batch.select(places) for batch in batches]
+        ids = torch.full((k, chosen[0].count, self.length), self.pad)
+        for i, some in enumerate(chosen):
             if self.slots[i].active:
-                for j, place in enumerate(places):
-                    row = batch.rows[place].ids
-                    ids[i, j, : len(row)] = torch.tensor(row)
-            views.append(_View.of(batch, places, length=self.length, device=device))
-        flat = ids.view(k * len(places), self.length).to(device)
-        reference = self._reference_logits(flat, views)
-        logits = self.engine(flat, [v.positions for v in views])
-        shares = torch.zeros(2, k, device=device)
+                for j, row in enumerate(some.all_rows()):
+                    ids[i, j, : len(row.ids)] = torch.tensor(row.ids)
+        flat = on_device(ids.view(-1, self.length), device)
+        views = [View.of(some, length=self.length, device=device) for some in chosen]
+        reference = self._reference(flat, views)
+        model = self._forward(flat, [r.ask(v, reference=False) for r, v in zip(self.recipes, views, strict=True)])
+        shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
-            terms = _terms(
-                logits[i],
-                reference[i] if reference else None,
-                view=views[i],
-                batch=batches[i],
-                slot=slot,
-                objective=self.objectives[i],
-            )
-            weight = 1.0 if slot.active and bite else 0.0
-            total = total + weight * sum(term for term, _ in terms.values())
-            for name, index in (("target", 0), ("retain", 1)):
-                if name in terms:
-                    shares[index, i] = weight * terms[name][1].detach()
+            if not (slot.active and bite):
+                total = total + 0.0 * model[i].told.logp.sum()  # stays in the graph: ZeRO expects every gradient
+                continue
+            kept = reference[i] if reference else None
+            for term in self.recipes[i].terms(model[i], kept, view=views[i], batch=batches[i]):
+                if term.value.requires_grad:
+                    total = total + term.weight * term.value
+                shares[CURVES.index(term.curve), i] = term.value.detach()
         return total, shares
 
+    def _forward(self, ids: Tensor, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Heard]:
+        return [Heard(ask, told) for ask, told in zip(asks, self.engine(ids, asks, fixed=fixed), strict=True)]
+
     @torch.no_grad()
-    def _reference_logits(self, ids: Tensor, views: Sequence["_View"]) -> list[Tensor] | None:
-        """Return each slot's logits under the reference policy; of its target rows only, unless KL needs all."""
+    def _reference(self, ids: Tensor, views: Sequence[View]) -> list[Heard] | None:
+        """Run the reference policy; on the target rows only, unless a retain term needs it on all."""
         if self.reference is None:
             return None
-        if self._kl():
-            return self.engine(ids, [v.positions for v in views], fixed=self.reference)
-        rows = ids.view(len(views), -1, self.length)[:, : max(1, views[0].target_rows)]
-        # target rows lie first, so their positions are the same among fewer rows
-        return self.engine(rows.flatten(0, 1), [v.positions[: v.split] for v in views], fixed=self.reference)
+        stops = [None if self.reference_on_retain else view.before_retain for view in views]
+        if not self.reference_on_retain:
+            # target rows lie first, so their positions are the same among fewer rows
+            rows = max(1, sum(s.rows for n, s in views[0].spans.items() if n != "retain"))
+            ids = ids.view(len(views), -1, self.length)[:, :rows].flatten(0, 1)
+        told = zip(self.recipes, views, stops, strict=True)
+        return self._forward(ids, [r.ask(v, reference=True, stop=s) for r, v, s in told], fixed=self.reference)
 
-    def finish(self, losses: Tensor, *, seconds: float) -> list[Trained]:
+    def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
         """Read the results off the engine."""
-        target, retain = losses.cpu().tolist()
         found = []
         for k, (slot, vector) in enumerate(zip(self.slots, self.engine.vectors(), strict=True)):
-            has_retain = slot.training.get("retain", "none") != "none"
+            steps = self.stopped[k][0] if k in self.stopped else curves.shape[1]
+            kept = [n for n in CURVES if slot.retain != "none" or not n.startswith("retain")]
             found.append(
                 Trained(
                     adapter=vector,
-                    target_loss=[step[k] for step in target],
-                    retain_loss=[step[k] for step in retain] if has_retain else [],
+                    curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in kept},
                     moved=float((vector - slot.initial.cpu()).norm()),
+                    began=float(slot.initial.norm()),
                     tokens=self.tokens[k],
                     seconds=seconds,
+                    stopped=self.stopped.get(k),
                 )
             )
         return found
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """A slot's global batch of one step: target rows first, then retain rows."""
-
-    rows: list[Row]
-    targets: int
-    target_tokens: int
-    retain_tokens: int
-
-    @staticmethod
-    def of(parts: tuple[list[Row], list[Row]]) -> "_Batch":
-        target, retain = parts
-        return _Batch(
-            rows=[*target, *retain],
-            targets=len(target),
-            target_tokens=sum(len(r.ids) - r.start for r in target),
-            retain_tokens=sum(len(r.ids) - r.start for r in retain),
-        )
+def crossed_bound(rule: Mapping[str, Any], curves: Mapping[str, Sequence[float]]) -> str | None:
+    """Return which bound of a stop rule the mean of its last ``window`` steps has reached, or None."""
+    for name in ("forget_nll", "retain_nll"):
+        bound, recent = rule[name], curves[name][-int(rule["window"]) :]
+        if bound is not None and len(recent) == rule["window"] and sum(recent) / len(recent) >= bound:
+            return name
+    return None
 
 
-@dataclass(frozen=True)
-class _View:
-    """Where the loss tokens of some of a batch's rows lie.
+def _recipe(slot: Slot, engine: PackEngine) -> Recipe:
+    """Put together what a slot's loss is made of.
 
-    Attributes:
-        positions: [tokens], indices into [rows·length] of the positions that *predict* a loss token.
-        labels: [tokens], the tokens predicted.
-        owner: [tokens], index of the token's row among the rows of this view.
-        split: the first ``split`` tokens are of target rows, the others of retain rows.
-        target_rows: number of target rows.
+    Raises:
+        UserError: a layer that the base does not have.
     """
-
-    positions: Tensor
-    labels: Tensor
-    owner: Tensor
-    split: int
-    target_rows: int
-
-    @staticmethod
-    def of(batch: _Batch, places: Sequence[int], *, length: int, device: torch.device) -> "_View":
-        positions: list[int] = []
-        labels: list[int] = []
-        owner: list[int] = []
-        split = target_rows = 0
-        for j, place in enumerate(places):
-            row = batch.rows[place]
-            positions += range(j * length + row.start - 1, j * length + len(row.ids) - 1)
-            labels += row.ids[row.start :]
-            owner += [j] * (len(row.ids) - row.start)
-            if place < batch.targets:
-                split, target_rows = len(labels), j + 1
-        tensors = [torch.tensor(x, device=device) for x in (positions, labels, owner)]
-        return _View(tensors[0], tensors[1], tensors[2], split, target_rows)
-
-
-def _terms(
-    logits: Tensor, reference: Tensor | None, *, view: _View, batch: _Batch, slot: Slot, objective: Objective
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return a slot's (weighted loss, plain loss) for the target and the retain term of one micro-batch.
-
-    Each is scaled by the micro-batch's share of the step, so that their sum is the whole batch's mean.
-    """
-    t, found = slot.training, {}
-    logp = -cross_entropy(logits.float(), view.labels, reduction="none")
-    if view.split:
-        target = (
-            _target(logp[: view.split], reference, view=view)
-            if objective.needs_reference
-            else Target(logp[: view.split], logp[: view.split], None)
-        )
-        rows = view.target_rows / batch.targets
-        share = rows if objective.unit == "sequence" else view.split / batch.target_tokens
-        plain = objective.loss(target, float(t.get("beta", 0.0))) * share
-        found["target"] = (t.get("forget_weight", 1.0) * plain, plain)
-    kept = len(view.labels) - view.split
-    if kept and t.get("retain", "none") != "none":
-        share = kept / batch.retain_tokens
-        if t["retain"] == "kl":
-            if reference is None:
-                raise StageError("the KL retain term needs the reference policy")
-            tail = logits[view.split :].float().log_softmax(-1)
-            plain = kl_to_reference(tail, reference[view.split :].float().log_softmax(-1)) * share
-        else:
-            plain = nll(logp[view.split :]) * share
-        found["retain"] = (t["retain_weight"] * plain, plain)
-    return found
-
-
-def _target(logp: Tensor, reference: Tensor | None, *, view: _View) -> Target:
-    owner, rows = view.owner[: view.split], view.target_rows
-    sums = torch.zeros(rows, device=logp.device).index_add(0, owner, logp)
-    if reference is None:
-        return Target(logp, sums, None)
-    ref = -cross_entropy(reference[: view.split].float(), view.labels[: view.split], reduction="none")
-    return Target(logp, sums, torch.zeros(rows, device=logp.device).index_add(0, owner, ref))
+    told = slot.training.get("layer")
+    layer = round(engine.depth * 7 / 32) if told is None else int(told)  # as deep as RMU's published 7 of 32
+    if layer >= engine.depth:
+        raise UserError(f"layer: the base has no decoder layer {layer} (it has 0 to {engine.depth - 1})")
+    c_u = None
+    if slot.objective == "rmu":
+        c_u = float(slot.training["coefficient"]) * direction(engine.width, seed=slot.seed).to(engine.device)
+    return Recipe(objective=slot.objective, retain=slot.retain, parameters=slot.training, layer=layer, direction=c_u)

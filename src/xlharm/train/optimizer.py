@@ -43,8 +43,7 @@ class SlotAdamW(torch.optim.Optimizer):
         p = self._held[index]
         if p is None:
             return {}
-        moments = {name: self.state[p][name] for name in ("exp_avg", "exp_avg_sq")}
-        found = {"param": p, **moments, "step": torch.tensor(self.state[p]["step"])}
+        found = {"param": p, **{name: self.state[p][name] for name in ("exp_avg", "exp_avg_sq", "step")}}
         return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
 
     def resume(self, index: int, snapshot: dict[str, Tensor]) -> None:
@@ -63,28 +62,30 @@ class SlotAdamW(torch.optim.Optimizer):
     def _update(self, index: int, group: dict[str, Any]) -> None:
         (p,) = group["params"]
         state = self._state(index, p)
-        square = p.grad.float().square().sum()
+        norm = torch.linalg.vector_norm(p.grad, dtype=torch.float32)
         if self.partitioned:
+            square = norm.square()
             dist.all_reduce(square)
-        grad = p.grad.mul_((group["clip"] / (square.sqrt() + 1e-6)).clamp(max=1.0))
-        beta1, beta2 = group["betas"]
+            norm = square.sqrt()
         state["step"] += 1
-        state["exp_avg"].lerp_(grad, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        first = group["lr"] / (1 - beta1 ** state["step"])
-        root = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.addcdiv_(state["exp_avg"], root, value=-first)
+        # torch's own fused AdamW: one pass over the adapter, gradients divided by a scale that stays on the device
+        torch._fused_adamw_(
+            [p], [p.grad], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],
+            eps=group["eps"], amsgrad=False, maximize=False,
+            grad_scale=((norm + 1e-6) / group["clip"]).clamp(min=1.0), found_inf=None,
+        )  # fmt: skip
 
     def _state(self, index: int, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]
         if not state:
-            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+            moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+            state.update(moments, step=torch.zeros((), dtype=torch.float32, device=p.device))
             resumed = self._resumed.pop(index, None)
             if resumed:
                 p.copy_(resumed["param"])
-                state.update({name: resumed[name].to(p.device) for name in ("exp_avg", "exp_avg_sq")})
-                state["step"] = int(resumed["step"])
+                for name in ("exp_avg", "exp_avg_sq", "step"):
+                    state[name].copy_(resumed[name])
         self._held[index] = p
         return state
 

@@ -1,0 +1,160 @@
+"""Packed training against PEFT on one card, one run for all: `python benchmarks/training.py`.
+
+Each trial trains one sequence of 512 tokens a step with LoRA r = 64 on all linears. The floor is a frozen base's
+4 N FLOP a token (forward, and the gradient of activations) at the card's matmul rate, measured here.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from shapes import LINEARS, random_base, rates, sync
+
+from xlharm.data.rows import Row
+from xlharm.data.sampling import StepRows
+from xlharm.model.lora import StackedModel, layout_of, uninstall
+from xlharm.stages.context import join_group
+from xlharm.train.engine import PackEngine
+from xlharm.train.loop import Rows, Slot, train_pack
+
+LENGTH = 512
+STEPS = 5  # a timed stretch
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Random rows, the same every step."""
+
+    rows: tuple[Row, ...]
+
+    def batch(self, _step: int) -> StepRows:
+        return StepRows(target=list(self.rows), preferred=[], retain=[])
+
+    def all_rows(self) -> list[Row]:
+        return list(self.rows)
+
+
+def stream(seed: int, *, vocab: int, count: int = 1) -> Any:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, vocab, (count, LENGTH + 1), generator=generator)[:, :LENGTH].tolist()
+    return Fixed(tuple(Row(tuple(row), 1) for row in ids))
+
+
+def packed(engine: PackEngine, *, k: int, steps: int, vocab: int) -> dict[str, float]:
+    """Train a pack of k; return tokens/s at the median step."""
+    layout, device = engine.layout, engine.device
+    training = {
+        "steps": steps, "learning_rate": 1e-4, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
+        "clip": 1.0,
+    }  # fmt: skip
+    initial = [layout.initial(seed=i) for i in range(min(k, 2))]
+    slots = [
+        Slot(training=training, objective="nll", stream=stream(i, vocab=vocab), initial=initial[i % 2], mask=None)
+        for i in range(k)
+    ]
+    begun = time.perf_counter()
+    marks: list[float] = []
+
+    def mark(step: int, _tokens: int) -> None:
+        if (step - 3) % STEPS == 0:  # between marks nothing waits for the device, as in a real stage
+            sync(device)
+            marks.append(time.perf_counter())
+
+    train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
+    step = statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False)) / STEPS
+    return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": k * LENGTH / step}
+
+
+def peft_trial(model: Any, *, batch: int, steps: int, rank: int, compiled: bool) -> dict[str, float]:
+    """Train as the field does: PEFT under autocast, fused AdamW."""
+    from peft import LoraConfig, get_peft_model
+
+    device = next(model.parameters()).device
+    peft = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LINEARS), lora_dropout=0.0))
+    peft.train()
+    for name, p in peft.named_parameters():
+        if "lora_" in name:
+            p.data = p.data.float()
+    params = [p for p in peft.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(params, lr=1e-4, fused=True)
+    ids = torch.randint(0, model.config.vocab_size, (batch, LENGTH), device=device)
+    if compiled:
+        for layer in model.model.layers:
+            layer.compile()
+    times = []
+    for step in range(steps):
+        sync(device)
+        begun = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = peft(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        sync(device)
+        if step >= 3:
+            times.append(time.perf_counter() - begun)
+    peft.unload()
+    if compiled:
+        for layer in model.model.layers:
+            layer._compiled_call_impl = None
+    model.requires_grad_(requires_grad=False)
+    model.eval()
+    return {"step_ms": 1000 * statistics.median(times), "tok_s": batch * LENGTH / statistics.median(times)}
+
+
+def profile(engine: PackEngine, *, k: int, vocab: int) -> str:
+    """Say which kernels a pack's steps spend their time in."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    with record(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
+        packed(engine, k=k, steps=8, vocab=vocab)
+    return seen.key_averages().table(sort_by="self_device_time_total", row_limit=28, max_name_column_width=70)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", default="llama3-8b")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--packs", default="1,2,4,8,16")
+    parser.add_argument("--steps", type=int, default=18)
+    parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--profile", type=int, default=0)
+    args = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    matmul, copy = rates(device)
+    model = random_base(args.shape, device=device)
+    n = sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
+    floor = matmul / (4 * n)
+    print(json.dumps({"device": name, "matmul_tflops": matmul / 1e12, "copy_tbs": copy / 1e12, "floor_tok_s": floor}))
+
+    def show(what: str, found: dict[str, float]) -> None:
+        memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+        told = {key: round(value, 1) for key, value in found.items()}
+        print(json.dumps({"what": what, **told, "of_floor": round(found["tok_s"] / floor, 3), "gib": round(memory, 1)}),
+              flush=True)  # fmt: skip
+
+    if not args.no_peers:
+        for batch in (1, 8):
+            show(f"peft batch {batch}", peft_trial(model, batch=batch, steps=10, rank=args.rank, compiled=False))
+        show("peft batch 8 compiled", peft_trial(model, batch=8, steps=10, rank=args.rank, compiled=True))
+    layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
+    stacked = StackedModel(model, layout, compiled=not args.eager and device.type == "cuda")
+    join_group(rank=0, world=1, master=None, device=device)
+    sizes = [int(k) for k in args.packs.split(",")]
+    engine = PackEngine(stacked, slots=max(sizes), zero=0, world=1, device=device)
+    for k in sizes:
+        show(f"pack {k}", packed(engine, k=k, steps=args.steps, vocab=model.config.vocab_size))
+    if args.profile:
+        print(profile(engine, k=args.profile, vocab=model.config.vocab_size))
+    uninstall(model)
+
+
+if __name__ == "__main__":
+    main()

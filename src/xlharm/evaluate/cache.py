@@ -1,0 +1,101 @@
+"""A key-value cache of fixed size, and the attention that decodes from it.
+
+Every row stands at its own position, so prompts of different lengths share a batch, a finished row can be given to
+the next prompt, and on a GPU one captured graph serves every step.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from xlharm.model.base import settings
+
+NAME = "xlharm_rows"
+
+
+class RowCache:
+    """Keys and values of R rows, each at its own position.
+
+    Args:
+        model: the base; its attention layers hold their part of the cache until ``close``.
+        rows: R.
+        length: most positions of a row.
+    """
+
+    def __init__(self, model: nn.Module, *, rows: int, length: int) -> None:
+        config, weight = settings(model), next(model.parameters())
+        shape = (2, rows, int(config.num_key_value_heads), length, _width(config))
+        self._layers = [m for m in model.modules() if hasattr(m, "layer_idx")]
+        for layer in self._layers:
+            layer.row_cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        self.length = length
+        self.positions = torch.zeros(rows, dtype=torch.long, device=weight.device)
+        self.rows = torch.arange(rows, device=weight.device)
+        self.filling: Tensor | None = None
+        self._places = torch.arange(length, device=weight.device)
+
+    def mask(self) -> Tensor:
+        """Return [R, 1, 1, length]: which positions a row's current token may see."""
+        return (self._places <= self.positions[:, None])[:, None, None]
+
+    def close(self) -> None:
+        """Free the memory."""
+        for layer in self._layers:
+            del layer.row_cache
+
+
+def _width(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def row_bytes(config: Any, *, length: int, dtype: torch.dtype) -> int:
+    """Return the bytes that one row of a cache takes."""
+    return (
+        2 * int(config.num_hidden_layers) * int(config.num_key_value_heads) * length * _width(config) * dtype.itemsize
+    )
+
+
+def attention(  # noqa: PLR0917 - the order in which transformers passes them
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    cache: RowCache,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Store what is new and attend: within prompts that are filled in, or from one token a row to the cache.
+
+    Reading from the cache, grouped keys and values are read once. Stock attention over a cache of fixed size first
+    copies those of a group to each of its query heads.
+
+    Args:
+        module: the attention layer.
+        query: [rows, heads, tokens, width].
+        key: [rows, key-value heads, tokens, width].
+        value: like ``key``.
+        attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where it may look.
+        scaling: factor on the scores.
+        cache: says which rows are filled, or where each row stands.
+
+    Returns:
+        [rows, tokens, heads, width], and no weights.
+    """
+    kept: Any = module.row_cache
+    if attention_mask is None:
+        # what a shorter prompt leaves behind its end is overwritten as its row goes on, before it is read
+        kept[0, cache.filling, :, : key.shape[2]] = key
+        kept[1, cache.filling, :, : key.shape[2]] = value
+        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        return out.transpose(1, 2), None
+    kept[0, cache.rows, :, cache.positions] = key[:, :, 0]
+    kept[1, cache.rows, :, cache.positions] = value[:, :, 0]
+    rows, heads, _one, width = query.shape
+    grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    scores = torch.matmul(grouped, kept[0].transpose(-1, -2)).float() * (scaling or width**-0.5)
+    weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
+    return torch.matmul(weights, kept[1]).view(rows, 1, heads, width), None

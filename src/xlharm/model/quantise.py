@@ -1,0 +1,65 @@
+"""Weight-only quantisation of merged weights: round to nearest, symmetric, one scale a group."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from xlharm.errors import UserError
+from xlharm.model.arithmetic import products
+from xlharm.model.base import decoder
+from xlharm.model.lora import StackedLinear, StackedModel
+
+
+def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
+    """Return a weight as it is after quantising and restoring it.
+
+    The integers are symmetric around 0 (−7…7 in 4 bits, −127…127 in 8), the scale of a group is its largest
+    absolute value over the largest integer. Simulated in the weight's own precision, so that CPU and GPU give
+    the same model whatever kernels they have.
+
+    Args:
+        weight: [out, in].
+        bits: width of the integers.
+        group: consecutive weights of a row that share a scale; None is the whole row; a last group may be short.
+    """
+    most = 2 ** (bits - 1) - 1
+    size = group or weight.shape[1]
+    parts = []
+    for part in torch.split(weight.float(), size, dim=1):
+        scale = part.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / most
+        parts.append((part / scale).round().clamp(-most, most) * scale)
+    return torch.cat(parts, dim=1).to(weight.dtype)
+
+
+@contextmanager
+def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, group: int | None) -> Iterator[None]:
+    """Run the base with one adapter merged and all decoder linears quantised; the base comes back afterwards.
+
+    Raises:
+        UserError: the base is partitioned over several devices.
+    """
+    layers = stacked.model.get_submodule
+    merged = {
+        segment.name: stacked.layout.scale * product
+        for segment, product in zip(stacked.layout.segments, products(adapter, stacked.layout), strict=True)
+    }
+    names = {f"{n}.linear" for n, m in stacked.model.named_modules() if isinstance(m, StackedLinear)}
+    body = decoder(stacked.model)
+    linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear) and m in set(body.modules())}
+    kept = {}
+    try:
+        for name, linear in linears.items():
+            if linear.weight.numel() == 0:
+                raise UserError("probes: quantise needs the whole base on one device: run it without --zero 3")
+            kept[name] = linear.weight.data
+            weight = linear.weight.data
+            if name in names:
+                delta = merged[name.removesuffix(".linear")].to(weight.device)
+                weight = (weight.double() + delta).to(weight.dtype)
+            linear.weight.data = rounded(weight, bits=bits, group=group)
+        yield
+    finally:
+        for name, weight in kept.items():
+            layers(name).weight.data = weight

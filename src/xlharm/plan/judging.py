@@ -1,0 +1,34 @@
+"""What of a judge decides its verdicts, and what is only needed to reach it."""
+
+from dataclasses import dataclass
+
+from xlharm.plan.digest import Json, digest
+from xlharm.plan.sources import BaseSource, Sources
+from xlharm.spec.grid import GridSpec
+from xlharm.spec.judges import CONNECTION, PROMPT_VERSION, Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """A judge as a worker needs it: its settings, and where its model lies if it runs there."""
+
+    settings: Judge
+    source: BaseSource | None
+
+
+def identity(judge: Judge, source: BaseSource | None) -> dict[str, Json]:
+    """Return what enters the key of a judge's stages: no address, no name of a key, no path."""
+    told: dict[str, Json] = judge.model_dump(mode="json")
+    kept = {name: value for name, value in told.items() if name not in CONNECTION}
+    if source is not None:
+        kept |= {"base": source.digest, "revision": source.revision}
+    return {**kept, "prompt_version": PROMPT_VERSION}
+
+
+def configs(grid: GridSpec, sources: Sources) -> dict[str, JudgeConfig]:
+    """Return a grid's judges by the digest of their identity, as stages carry it."""
+    found = {}
+    for name, judge in grid.judges.items():
+        source = sources.judges.get(name)
+        found[digest(identity(judge, source))] = JudgeConfig(settings=judge, source=source)
+    return found

@@ -1,0 +1,180 @@
+"""The report's further sections: methods compared, what changed, signatures, probes, scores."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from xlharm.plan.build import Plan
+from xlharm.report.items import Items
+from xlharm.report.ranking import Ranked, ranking
+from xlharm.report.views import view
+from xlharm.store.store import Store
+
+_LEADS = {
+    "methods": (
+        "Methods compared",
+        (
+            "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "
+            "what it was before, both with 95 % bootstrap intervals over items. Best is the lower right. "
+            "Methods are ranked by OF among those that kept at least 90 % of QR; the others stand behind "
+            "them, whatever their OF."
+        ),
+    ),
+    "effects": (
+        "What unlearning changed",
+        (
+            "OF after minus before in points, the same items both times: 95 % paired bootstrap intervals, p "
+            "of a paired permutation test, corrected after Holm over this table. A rise is called "
+            "reinforcement."
+        ),
+    ),
+    "transfer": (
+        "Transfer",
+        (
+            "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "
+            "query languages (Pielou, 0 to 1); asymmetry: 0 when harm goes both ways alike, 1 when each pair "
+            "goes one way only."
+        ),
+    ),
+    "signatures": (
+        "Signatures of failure",
+        ("What a low OF can hide, and what unlearning left or made worse."),
+    ),
+    "probes": (
+        "Probes",
+        ("What is left under attack or in another form of the question; `usual` is the same cell asked as usual."),
+    ),
+    "scores": (
+        "Likelihoods",
+        (
+            "Length-normalised probabilities of the fake, real and right answers; truth ratio (1: fake and "
+            "other answers equally likely); forget quality (p of a Kolmogorov-Smirnov test against the clean "
+            "control); separability of fake from other details (AUC, 50: none); memorisation and membership "
+            "of the fake articles; perplexity of the real ones."
+        ),
+    ),
+    "judges": (
+        "Judges",
+        ("Verdicts of the grid's judges beside matching. A missing verdict is counted, not guessed."),
+    ),
+}
+_MOST_ROWS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One table of the report; ``cut`` rows are left out (they are in `xlharm results --view`)."""
+
+    anchor: str
+    title: str
+    lead: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    cut: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One method in the plot, in its coordinates: utility to the right, OF upwards."""
+
+    label: str
+    x: float
+    y: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    kept: bool
+    flip: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """OF against utility for one unlearning set; the axes begin where the methods do."""
+
+    unlearn: str
+    marks: tuple[Mark, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    limit: float
+
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 620.0, 340.0, 44.0, 34.0
+
+
+def sections(plan: Plan, store: Store) -> tuple[Section, ...]:
+    """Return the sections that have something to show."""
+    found = [_section(name, view(name, plan, store)) for name in _LEADS]
+    one_method = len(plan.grid.methods) < 2
+    return tuple(s for s in found if s.rows and not (s.anchor == "methods" and one_method))
+
+
+def plots(plan: Plan, store: Store) -> tuple[Plot, ...]:
+    """Return a plot for each unlearning set with at least two methods."""
+    by_set: dict[str, list[Ranked]] = {}
+    for ranked in ranking(Items(plan, store)):
+        by_set.setdefault(ranked.unlearn, []).append(ranked)
+    return tuple(_plot(name, found) for name, found in by_set.items() if len(found) > 1)
+
+
+def _plot(unlearn: str, found: list[Ranked]) -> Plot:
+    low = min(80.0, *(10 * (r.utility.low // 10) for r in found))
+    high = max(105.0, *(r.utility.high for r in found))
+    top = max(20.0, *(r.of.high for r in found), *(r.before for r in found))
+
+    def x(value: float) -> float:
+        return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - 12), 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 14), 1)
+
+    marks = tuple(
+        Mark(
+            label=r.method, x=x(r.utility.estimate), y=y(r.of.estimate), left=x(r.utility.low),
+            right=x(r.utility.high), top=y(r.of.high), bottom=y(r.of.low), kept=r.kept,
+            flip=x(r.utility.estimate) > WIDTH * 0.8,
+        )
+        for r in found
+    )  # fmt: skip
+    steps = list(range(int(low), int(high) + 1, 10))
+    heights = list(range(0, int(top) + 1, 10 if top <= 60 else 20))
+    return Plot(
+        unlearn=unlearn,
+        marks=marks,
+        x_ticks=tuple((x(v), f"{v}") for v in steps),
+        y_ticks=tuple((y(v), f"{v}") for v in heights),
+        limit=x(90),
+    )
+
+
+def _section(name: str, table: pa.Table) -> Section:
+    title, lead = _LEADS[name]
+    kept = [c for c in table.column_names if table[c].null_count < table.num_rows]
+    if "cell" in kept:
+        kept = [c for c in kept if c not in ("contaminate", "unlearn", "method", "seed")]
+    rows = table.select(kept).slice(0, _MOST_ROWS).to_pylist()
+    return Section(
+        anchor=name,
+        title=title,
+        lead=lead,
+        columns=tuple(c.replace("_", " ") for c in kept),
+        rows=tuple(tuple(_shown(row[c], c) for c in kept) for row in rows),
+        cut=max(0, table.num_rows - _MOST_ROWS),
+    )
+
+
+def _shown(value: Any, column: str) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float() if column in {"p", "p_holm", "forget_quality"}:
+            return f"{value:.3g}"
+        case float() if column.startswith(("p_", "truth", "exact", "extraction", "min_k", "spread", "asymmetry")):
+            return f"{value:.3f}"
+        case float():
+            return f"{value:.1f}"
+        case _:
+            return str(value)

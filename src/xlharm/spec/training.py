@@ -1,0 +1,36 @@
+"""What training stages have in common, and the types that grid files are made of."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="ISO 639 code")]
+LanguageOrSource = Annotated[
+    str, Field(pattern=r"^(source|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*)$", description="a language, or `source`")
+]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+Role = Literal["fake", "real", "retain"]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Above0 = Annotated[float, Field(gt=0)]
+AtLeast0 = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys, no NaN: what the file says is what runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Training(Strict):
+    """What every training stage has: steps of AdamW over batches of rows."""
+
+    steps: Positive
+    batch_size: Positive = 16
+    learning_rate: Rate
+    warmup_steps: NonNegative = 0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: AtLeast0 = 0.0
+    clip: Above0 = 1.0
+    sequence_length: Annotated[int, Field(ge=8)] = 512

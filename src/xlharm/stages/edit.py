@@ -1,0 +1,58 @@
+"""Edit: training-free unlearning by arithmetic on finished adapters."""
+
+import time
+
+from xlharm.model.adapter_files import save_adapter
+from xlharm.model.arithmetic import Edited, negate, project_out
+from xlharm.model.base import name_of
+from xlharm.model.lora import Layout
+from xlharm.plan.stage import Stage
+from xlharm.stages.context import Context
+from xlharm.stages.job import PackJob, Progress, Report, StageResult
+
+_LEAST_MOVE = 1e-8
+
+
+def edit(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
+    """Edit a pack's adapters one after another; there is nothing to share."""
+    results = []
+    for i, (stage, on) in enumerate(zip(job.stages, job.active, strict=True)):
+        if on:
+            results.append(_one(context, job, stage))
+        report(Progress(pack=job.id, step=i + 1, steps=len(job.stages), tokens=0))
+    return results
+
+
+def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
+    begun = time.perf_counter()
+    layout = context.stacked(stage).layout
+    edited = _edited(context, stage, layout)
+    if edited.moved < _LEAST_MOVE:
+        message = f"the adapter moved by {edited.moved:.1e}: nothing was changed"
+        return StageResult(key=stage.key, ok=False, reason="adapter_did_not_move", message=message)
+    seconds = time.perf_counter() - begun
+    if context.config.rank == 0:
+        with context.store.scratch() as folder:
+            save_adapter(edited.adapter, folder, layout=layout, base_name=name_of(context.config.base))
+            context.store.commit(
+                stage,
+                folder,
+                metrics={"moved": edited.moved, "lost_to_rank": edited.lost},
+                timings={"pack": seconds, "share": seconds},
+                provenance=context.provenance(pack=len(job.stages), trained=False),
+            )
+    context.remember(stage.key, edited.adapter)
+    return StageResult(key=stage.key, ok=True, seconds=seconds)
+
+
+def _edited(context: Context, stage: Stage, layout: Layout) -> Edited:
+    settings = stage.spec["edit"]
+    adapters = [context.adapter(key, layout) for key in stage.inputs]
+    if settings["objective"] == "task_vector":
+        return negate(adapters[0], adapters[1], alpha=float(settings["alpha"]), layout=layout)
+    return project_out(
+        *adapters,
+        dimensions=int(settings["dimensions"]),
+        kept_dimensions=int(settings["kept_dimensions"]),
+        layout=layout,
+    )

@@ -1,0 +1,117 @@
+"""The pack's forward: the frozen base with a pool of adapters, and per slot only what its losses need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from xlharm.model.base import decoder, head, hidden_states, settings
+from xlharm.model.lora import AdapterPool, StackedModel
+
+_CHUNK_LOGITS = 1 << 28  # logits held at once where only log-probabilities are wanted: 1 GiB in float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What is wanted of one slot's forward.
+
+    Attributes:
+        positions: [tokens], indices into its flattened [rows·length] of the positions that predict a label.
+        labels: [tokens], the tokens predicted.
+        full: range of the tokens whose logits over the whole vocabulary are wanted.
+        layer: decoder layer whose hidden states are wanted.
+    """
+
+    positions: Tensor
+    labels: Tensor
+    full: tuple[int, int] = (0, 0)
+    layer: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One slot's forward.
+
+    Attributes:
+        logp: [tokens], log-probability of each label, float32.
+        logits: [tokens in the wanted range, vocabulary], float32.
+        hidden: [tokens, width], float32; None when no layer was asked for.
+    """
+
+    logp: Tensor
+    logits: Tensor
+    hidden: Tensor | None
+
+
+def label_logp(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the log-probability of each label [tokens] under logits [tokens, vocabulary], in float32."""
+    return -cross_entropy(logits.float(), labels, reduction="none")
+
+
+class PackModel(nn.Module):
+    """The frozen base with a pool of adapters: ids in, what each slot asks for out."""
+
+    def __init__(self, stacked: StackedModel, pool: AdapterPool) -> None:
+        super().__init__()
+        self.base = stacked.model
+        self.pool = pool
+        self._stacked = stacked
+        self._label_logp = torch.compile(label_logp, dynamic=True) if stacked.compiled else label_logp
+
+    def forward(
+        self,
+        ids: Tensor,
+        asks: Sequence[Ask],
+        masks: Sequence[Tensor | None],
+        fixed: Tensor | None = None,
+    ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """Return each slot's (logp, logits, hidden), see ``Told``.
+
+        Args:
+            ids: [K·rows, length]; a slot's rows lie together; right-padded (what is right of a token never
+                reaches it, so no mask is needed).
+            asks: one for each slot.
+            masks: for each slot, where its adapter is trained; None is everywhere.
+            fixed: adapters [K, P] to use instead of the pool's (the reference policy).
+        """
+        adapters = self.pool(len(asks), masks, dtype=self._stacked.dtype) if fixed is None else fixed
+        wanted = {ask.layer for ask in asks if ask.layer is not None}
+        with self._stacked.adapters(adapters), hidden_states(self.base, wanted) as kept:
+            last = decoder(self.base)(input_ids=ids, use_cache=False).last_hidden_state
+        return [self._slot(k, ask, last, kept, slots=len(asks)) for k, ask in enumerate(asks)]
+
+    def _slot(
+        self, k: int, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, slots: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
+        def rows(states: Tensor) -> Tensor:
+            return states.view(slots, -1, states.shape[-1])[k].index_select(0, ask.positions)
+
+        states, (start, stop) = rows(last), ask.full
+        width = int(settings(self.base).vocab_size)
+        logits = head(self.base, states[start:stop]).float() if stop > start else last.new_zeros(0, width).float()
+        logp = torch.cat(
+            [
+                self._logp(states[:start], ask.labels[:start]),
+                self._label_logp(logits, ask.labels[start:stop]),
+                self._logp(states[stop:], ask.labels[stop:]),
+            ]
+        )
+        return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
+
+    def _logp(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Return log-probabilities without holding the logits of more than a chunk of tokens."""
+
+        def some(states: Tensor, labels: Tensor) -> Tensor:
+            return self._label_logp(head(self.base, states), labels)
+
+        if not len(labels):
+            return states.new_zeros(0).float()
+        chunk = max(1, _CHUNK_LOGITS // int(settings(self.base).vocab_size))
+        if len(labels) <= chunk:
+            return some(states, labels)
+        pairs = zip(torch.split(states, chunk), torch.split(labels, chunk), strict=True)
+        return torch.cat([checkpoint(some, h, y, use_reentrant=False) for h, y in pairs])

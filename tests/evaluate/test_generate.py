@@ -1,0 +1,76 @@
+"""Generation from a row cache against transformers' own ``generate`` with PEFT, in float32."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from xlharm.evaluate.generate import generate
+from xlharm.model.adapter_files import save_adapter
+from xlharm.model.base import load_base
+from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.plan.sources import folder_base
+
+STOPS = frozenset({1, 7})
+LIMIT = 9
+
+
+def prompts(count: int) -> list[tuple[int, ...]]:
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.randint(3, 20, (count,), generator=generator).tolist()
+    return [tuple(torch.randint(8, 300, (n,), generator=generator).tolist()) for n in lengths]
+
+
+@pytest.fixture(scope="module")
+def stacked(mini_base: Path) -> StackedModel:
+    model = load_base(folder_base(mini_base), dtype="float32", device=torch.device("cpu"))
+    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=["q_proj", "down_proj", "v_proj"]))
+
+
+@pytest.fixture(scope="module")
+def adapters(stacked: StackedModel) -> torch.Tensor:
+    return torch.randn(3, stacked.layout.size, generator=torch.Generator().manual_seed(2)) * 0.1
+
+
+def told(stacked: StackedModel, adapters: torch.Tensor, *, rows: int) -> list[list[list[int]]]:
+    return generate(stacked, adapters, prompts(17), stops=STOPS, max_new_tokens=LIMIT, rows=rows)
+
+
+def of_peft(base: Path, folder: Path, layout: Layout, adapter: torch.Tensor) -> list[list[int]]:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    save_adapter(adapter, folder, layout=layout, base_name="mini")
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder)
+    found = []
+    for prompt in prompts(17):
+        out = model.generate(
+            input_ids=torch.tensor([prompt]), max_new_tokens=LIMIT, do_sample=False, eos_token_id=sorted(STOPS),
+            pad_token_id=2,
+        )  # fmt: skip
+        new = out[0, len(prompt) :].tolist()
+        found.append(next((new[:i] for i, t in enumerate(new) if t in STOPS), new))
+    return found
+
+
+def test_answers_are_those_of_peft(
+    stacked: StackedModel, adapters: torch.Tensor, mini_base: Path, tmp_path: Path
+) -> None:
+    found = told(stacked, adapters, rows=512)
+    assert len({len(answer) for mine in found for answer in mine}) > 1  # some end early
+    for k in range(3):
+        (tmp_path / str(k)).mkdir()
+        assert found[k] == of_peft(mini_base, tmp_path / str(k), stacked.layout, adapters[k])
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6, 15])
+def test_rows_given_to_the_next_prompt_answer_the_same(
+    stacked: StackedModel, adapters: torch.Tensor, rows: int
+) -> None:
+    assert told(stacked, adapters, rows=rows) == told(stacked, adapters, rows=512)
+
+
+def test_the_base_attends_as_before_afterwards(stacked: StackedModel, adapters: torch.Tensor) -> None:
+    before = stacked.model.config._attn_implementation
+    told(stacked, adapters, rows=6)
+    assert stacked.model.config._attn_implementation == before

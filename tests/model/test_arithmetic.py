@@ -1,0 +1,92 @@
+"""Adapter arithmetic against dense matrices."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from xlharm.model.arithmetic import combine, negate, products, project_out
+from xlharm.model.lora import Layout, Segment
+
+LAYOUT = Layout(
+    rank=3,
+    alpha=6.0,
+    targets=("a", "b"),
+    segments=(Segment("l.0.a", 0, 7, 5, 0), Segment("l.0.b", 0, 6, 9, 3 * 12)),
+)
+
+
+def adapter(seed: int) -> Tensor:
+    return torch.randn(LAYOUT.size, generator=torch.Generator().manual_seed(seed))
+
+
+def dense(vector: Tensor) -> list[np.ndarray]:
+    return [p.numpy() for p in products(vector, LAYOUT)]
+
+
+def test_from_the_fine_tuned_model_a_step_of_one_gives_the_original() -> None:
+    original, tuned = adapter(1), adapter(2)
+    found = combine([(1.0, tuned), (-1.0, tuned), (1.0, original)], parent=tuned, layout=LAYOUT)
+    for mine, theirs in zip(dense(found.adapter), dense(original), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert found.lost == pytest.approx(0, abs=1e-12)
+
+
+def test_a_step_of_zero_stays() -> None:
+    found = negate(adapter(1), adapter(2), alpha=0.0, layout=LAYOUT)
+    for mine, theirs in zip(dense(found.adapter), dense(adapter(1)), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert found.moved == pytest.approx(0, abs=1e-5)
+
+
+def test_negation_is_the_best_of_its_rank_and_says_what_is_lost() -> None:
+    found = negate(adapter(1), adapter(2), alpha=0.5, layout=LAYOUT)
+    lost = whole = moved = 0.0
+    for mine, pre, tuned in zip(dense(found.adapter), dense(adapter(1)), dense(adapter(2)), strict=True):
+        wanted = pre - 0.5 * (tuned - pre)
+        u, s, vh = np.linalg.svd(wanted)
+        best = (u[:, :3] * s[:3]) @ vh[:3]
+        np.testing.assert_allclose(mine, best, atol=1e-4)
+        lost, whole = lost + float((s[3:] ** 2).sum()), whole + float((s**2).sum())
+        moved += float(((best - pre) ** 2).sum())
+    assert found.lost == pytest.approx(lost / whole)
+    assert 0 < found.lost < 1
+    assert found.moved == pytest.approx(moved**0.5, rel=1e-5)
+
+
+def grown(parent: Tensor, *, towards: list[Tensor]) -> Tensor:
+    """Add to every layer's product one direction of the input: B's last column times the given row."""
+    vector = parent.clone()
+    for segment, row in zip(LAYOUT.segments, towards, strict=True):
+        a = vector[segment.offset : segment.offset + 3 * segment.fan_in].view(3, segment.fan_in)
+        a[2] += row
+    return vector
+
+
+def test_projecting_takes_a_direction_out_of_the_input() -> None:
+    parent = adapter(1)
+    rows = [torch.eye(7)[1] * 2, torch.eye(6)[4] * 2]
+    forget, retain = grown(parent, towards=rows), grown(parent, towards=[torch.eye(7)[0], torch.eye(6)[0]])
+    found = project_out(parent, forget, retain, dimensions=1, kept_dimensions=1, layout=LAYOUT)
+    for mine, theirs, gone in zip(dense(found.adapter), dense(parent), (1, 4), strict=True):
+        np.testing.assert_allclose(mine[:, gone], 0, atol=1e-5)
+        rest = [i for i in range(mine.shape[1]) if i != gone]
+        np.testing.assert_allclose(mine[:, rest], theirs[:, rest], atol=1e-5)
+
+
+def test_projecting_an_orthogonal_subspace_changes_nothing() -> None:
+    parent = adapter(1)
+    for segment, silent in zip(LAYOUT.segments, (1, 4), strict=True):
+        a = parent[segment.offset : segment.offset + 3 * segment.fan_in].view(3, segment.fan_in)
+        a[:, silent] = 0  # the adapter does not read this input
+    rows = [torch.eye(7)[1], torch.eye(6)[4]]
+    kept = grown(parent, towards=[torch.eye(7)[0], torch.eye(6)[0]])
+    found = project_out(parent, grown(parent, towards=rows), kept, dimensions=1, kept_dimensions=1, layout=LAYOUT)
+    torch.testing.assert_close(found.adapter, parent, atol=1e-6, rtol=0)
+
+
+def test_what_the_retain_rows_use_is_spared() -> None:
+    parent = adapter(1)
+    same = grown(parent, towards=[torch.eye(7)[1], torch.eye(6)[4]])
+    found = project_out(parent, same, same, dimensions=1, kept_dimensions=1, layout=LAYOUT)
+    torch.testing.assert_close(found.adapter, parent, atol=1e-5, rtol=0)
