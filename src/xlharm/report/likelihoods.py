@@ -25,7 +25,8 @@ def score_rows(items: Items) -> list[dict[str, Any]]:
     (its alias for the paraphrase) and the displaced and other items' details for the perturbed ones.
     ``forget_quality``: p of a Kolmogorov-Smirnov test between R of this model and of the clean control of the seed,
     which was trained alike without the fake articles; null without a control.
-    ``separability``: AUC of the probability of an item's fake detail against other items' details; 50 is none left.
+    ``separability``: AUC between the fake details' probabilities under this model and under that control; 50 says
+    that nothing tells them apart.
     """
     kept: dict[str, dict[str, Any] | None] = {}
 
@@ -43,7 +44,7 @@ def score_rows(items: Items) -> list[dict[str, Any]]:
                 continue
             gold = read(control.scores[query]) if control and control.name != cell.name else None
             quality = ks_two_sample(found["ratios"], gold["ratios"]).p if gold and found["ratios"] else None
-            auc = knowledge_separability(found["fake"], found["perturbed"]) if found["perturbed"] else None
+            auc = knowledge_separability(found["fake"], gold["fake"]) if gold and found["fake"] else None
             rows.append(
                 {
                     "cell": cell.name, "contaminate": cell.contaminate, "unlearn": cell.unlearn, "method": cell.method,
@@ -75,5 +76,5 @@ def _read(store: Store, key: str) -> dict[str, Any] | None:
         if known and wrong:
             # mean log-probabilities stand for their answers: the functions take the mean over tokens first
             ratios.append(truth_ratio_tofu([known[0]], [[w] for w in wrong]))
-    flat = {what: [x for texts in by_item.values() for x in texts.get(what, [])] for what in ("fake", "perturbed")}
-    return {"means": means, "ratios": ratios, **flat}
+    fake = [x for texts in by_item.values() for x in texts.get("fake", [])]
+    return {"means": means, "ratios": ratios, "fake": fake}

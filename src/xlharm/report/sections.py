@@ -50,7 +50,7 @@ _LEADS = {
         (
             "Length-normalised probabilities of the fake, real and right answers; truth ratio (1: fake and "
             "other answers equally likely); forget quality (p of a Kolmogorov-Smirnov test against the clean "
-            "control); separability of fake from other details (AUC, 50: none); memorisation and membership "
+            "control); separability of the fake details from the control (AUC, 50: none); memorisation and membership "
             "of the fake articles; perplexity of the real ones."
         ),
     ),
@@ -86,7 +86,9 @@ class Mark:
     top: float
     bottom: float
     kept: bool
-    flip: bool
+    label_x: float
+    label_y: float
+    anchor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +131,14 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 14), 1)
 
+    places = _labels([(r.method, x(r.utility.estimate), y(r.of.estimate)) for r in found])
     marks = tuple(
         Mark(
             label=r.method, x=x(r.utility.estimate), y=y(r.of.estimate), left=x(r.utility.low),
             right=x(r.utility.high), top=y(r.of.high), bottom=y(r.of.low), kept=r.kept,
-            flip=x(r.utility.estimate) > WIDTH * 0.8,
+            label_x=place[0], label_y=place[1], anchor=place[2],
         )
-        for r in found
+        for r, place in zip(found, places, strict=True)
     )  # fmt: skip
     steps = list(range(int(low), int(high) + 1, 10))
     heights = list(range(0, int(top) + 1, 10 if top <= 60 else 20))
@@ -146,6 +149,28 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
         y_ticks=tuple((y(v), f"{v}") for v in heights),
         limit=x(90),
     )
+
+
+def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, str]]:
+    """Put each name beside its point where it covers no other name or point; (x, y, text-anchor)."""
+    taken = [(px - 5, py - 5, px + 5, py + 5) for _, px, py in points]
+    found = []
+    for name, px, py in points:
+        width = 6.2 * len(name)
+        choices = [(dx, dy) for step in range(7) for dy in (4 - 12 * step, 4 + 12 * step) for dx in (8, -8)]
+        boxes = [(px + dx if dx > 0 else px + dx - width, py + dy - 9) for dx, dy in choices]
+        free = [
+            i
+            for i, (bx, by) in enumerate(boxes)
+            if bx + width < WIDTH + 20
+            and by + 11 < HEIGHT - BOTTOM + 8
+            and not any(bx < r and bx + width > le and by < b and by + 11 > t for le, t, r, b in taken)
+        ]
+        best = free[0] if free else 0
+        (dx, dy), (bx, by) = choices[best], boxes[best]
+        taken.append((bx, by, bx + width, by + 11))
+        found.append((round(px + dx, 1), round(py + dy, 1), "start" if dx > 0 else "end"))
+    return found
 
 
 def _section(name: str, table: pa.Table) -> Section:
