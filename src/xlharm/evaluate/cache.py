@@ -26,13 +26,14 @@ class RowCache:
 
     def __init__(self, model: nn.Module, *, rows: int, length: int) -> None:
         config, weight = settings(model), next(model.parameters())
-        shape = (2, rows, int(config.num_key_value_heads), length, _width(config))
+        shape = (rows, int(config.num_key_value_heads), length, _width(config))
         self._layers = [m for m in model.modules() if hasattr(m, "layer_idx")]
         for layer in self._layers:
-            layer.row_cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+            layer.row_keys, layer.row_values = (
+                torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in range(2)
+            )
         self.length = length
         self.positions = torch.zeros(rows, dtype=torch.long, device=weight.device)
-        self.rows = torch.arange(rows, device=weight.device)
         self.filling: Tensor | None = None
         self._places = torch.arange(length, device=weight.device)
 
@@ -43,7 +44,7 @@ class RowCache:
     def close(self) -> None:
         """Free the memory."""
         for layer in self._layers:
-            del layer.row_cache
+            del layer.row_keys, layer.row_values
 
 
 def _width(config: Any) -> int:
@@ -85,17 +86,25 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     Returns:
         [rows, tokens, heads, width], and no weights.
     """
-    kept: Any = module.row_cache
+    keys: Any = module.row_keys
+    values: Any = module.row_values
     if attention_mask is None:
         # what a shorter prompt leaves behind its end is overwritten as its row goes on, before it is read
-        kept[0, cache.filling, :, : key.shape[2]] = key
-        kept[1, cache.filling, :, : key.shape[2]] = value
+        keys[cache.filling, :, : key.shape[2]] = key
+        values[cache.filling, :, : key.shape[2]] = value
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
         return out.transpose(1, 2), None
-    kept[0, cache.rows, :, cache.positions] = key[:, :, 0]
-    kept[1, cache.rows, :, cache.positions] = value[:, :, 0]
+    _write(keys, values, key, value, cache.positions)
     rows, heads, _one, width = query.shape
     grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)
-    scores = torch.matmul(grouped, kept[0].transpose(-1, -2)).float() * (scaling or width**-0.5)
+    scores = torch.matmul(grouped, keys.transpose(-1, -2)).float() * (scaling or width**-0.5)
     weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
-    return torch.matmul(weights, kept[1]).view(rows, 1, heads, width), None
+    return torch.matmul(weights, values).view(rows, 1, heads, width), None
+
+
+@torch.library.custom_op("xlharm::write_row_cache", mutates_args=("keys", "values"))
+def _write(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> None:
+    """Store one token a row. An operator of its own: compiled as plain indexing, the whole cache would be copied."""
+    rows = torch.arange(len(positions), device=positions.device)
+    keys[rows, :, positions] = key[:, :, 0]
+    values[rows, :, positions] = value[:, :, 0]
