@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.plan.stage import Kind
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
@@ -101,10 +102,11 @@ def run_grid(
         EngineError: workers do not start.
     """
     began = time.monotonic()
-    state = _begin(plan, store, options)
+    seconds = measured_seconds(store, plan)
+    state = _begin(plan, store, options, seconds=seconds)
     if not state.left:
         return _outcome(plan, store, state, began=began)
-    meter = Meter(plan=plan, began=began, seconds=measured_seconds(store, plan))
+    meter = Meter(plan=plan, began=began, seconds=seconds)
     with interruptions() as stop, Leases(store) as leases:
         executor = (start_executor or _ray)(plan, store, options)
         try:
@@ -119,7 +121,7 @@ def run_grid(
     return _outcome(plan, store, state, began=began, ran=driver.ran, interrupted=stop.hit and state.left > 0)
 
 
-def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
+def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Kind, float]) -> State:
     """Read the store: what is finished and sound, and what failed for good."""
     done = store.done(plan.stages)
     for key in damaged(store, plan, done):
@@ -129,8 +131,7 @@ def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
     final = [k for k, f in failures.items() if f.final and not options.retry_failed]
     for key in failures.keys() - set(final):
         store.clear_failure(key)
-    graph = Graph.of(plan, seconds=measured_seconds(store, plan))
-    return State(graph, packs(plan, size=options.pack), done=done, failed=final)
+    return State(Graph.of(plan, seconds=seconds), packs(plan, size=options.pack), done=done, failed=final)
 
 
 def _outcome(
