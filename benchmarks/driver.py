@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.grids import plan_with
+
 from xlharm.engine.executor import Executor, Reply
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.run import RunOptions, run_grid

@@ -28,6 +28,7 @@ class RunOptions:
 
     Attributes:
         pack: most stages that share one forward and backward.
+        spread: workers that packs are cut for, so that none idles where stages are few; None cuts full packs.
         workers: how many workers; None takes one per GPU, or one per CPU machine.
         ranks: processes a worker has (a data-parallel group).
         zero: ZeRO stage of such a group; 3 partitions the base.
@@ -38,6 +39,7 @@ class RunOptions:
     """
 
     pack: int
+    spread: int | None = None
     workers: int | None = None
     ranks: int = 1
     zero: int | None = None
@@ -131,7 +133,9 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Ki
     final = [k for k, f in failures.items() if f.final and not options.retry_failed]
     for key in failures.keys() - set(final):
         store.clear_failure(key)
-    return State(Graph.of(plan, seconds=seconds), packs(plan, size=options.pack), done=done, failed=final)
+    return State(
+        Graph.of(plan, seconds=seconds), packs(plan, size=options.pack, workers=options.spread), done=done, failed=final
+    )
 
 
 def _outcome(
