@@ -21,17 +21,14 @@ def prompts(count: int, *, length: int, vocab: int) -> list[tuple[int, ...]]:
     return [tuple(row) for row in ids.tolist()]
 
 
-def stock(model: Any, *, rows: int, length: int, new: int, static: bool) -> float:
+def stock(model: Any, *, rows: int, length: int, new: int) -> float:
     """Return new tokens/s of transformers' own `generate` without adapters."""
     device = next(model.parameters()).device
     ids = torch.tensor(prompts(rows, length=length, vocab=model.config.vocab_size), device=device)
-    kind = {"cache_implementation": "static"} if static else {}
     model.generation_config.eos_token_id = None
 
     def run() -> None:
-        model.generate(
-            ids, max_new_tokens=new, min_new_tokens=new, do_sample=False, use_cache=True, pad_token_id=0, **kind
-        )
+        model.generate(ids, max_new_tokens=new, min_new_tokens=new, do_sample=False, use_cache=True, pad_token_id=0)
 
     return rows * new / seconds(run, device=device, repeats=2, warm=1)
 
@@ -114,29 +111,29 @@ def main() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         print(json.dumps(agreement(dtype=dtype, device=device)), flush=True)
 
-    def show(what: str, rows: int, told: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0) -> None:
-        mean = args.length + args.new / 2
-        cache = rows * row_bytes(model.config, length=1, dtype=model.dtype) * mean
+    def show(what: str, *, rows: int, told: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0) -> None:
+        cache = rows * row_bytes(model.config, length=1, dtype=model.dtype) * (args.length + args.new / 2)
         floor = rows / ((weights + cache + extra) / copy)
-        print(json.dumps({"what": what, "rows": rows, "new_tok_s": round(told), "step_ms": round(1000 * rows / told, 2),
-                          "floor_tok_s": round(floor), "of_floor": round(told / floor, 3), "first_s": round(first, 1), "decode_ms": round(1000 * step, 2),
-                          "decode_of_floor": round(rows / floor / step, 3) if step else None}),
-              flush=True)  # fmt: skip
+        line = {
+            "what": what, "rows": rows, "new_tok_s": round(told), "first_s": round(first, 1),
+            "floor_tok_s": round(floor), "of_floor": round(told / floor, 3),
+        }  # fmt: skip
+        if step:
+            line |= {"decode_ms": round(1000 * step, 2), "decode_of_floor": round(rows / floor / step, 3)}
+        print(json.dumps(line), flush=True)
 
     for rows in sizes:
         if not args.no_peers:
-            show(
-                "generate, dynamic cache, no adapter",
-                rows,
-                stock(model, rows=rows, length=args.length, new=args.new, static=False),
-            )
+            told = stock(model, rows=rows, length=args.length, new=args.new)
+            show("generate, dynamic cache, no adapter", rows=rows, told=told)
     layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
     stacked = StackedModel(model, layout, compiled=device.type == "cuda" and not args.eager)
     for rows in sizes:
         for k in (1, 8):
             adapters = torch.stack([layout.initial(seed=i) for i in range(2)])[[i % 2 for i in range(k)]].to(device)
             first, told, step = packed(stacked, adapters, rows=rows, length=args.length, new=args.new)
-            show(f"xlharm, {k} adapters", rows, told, first, step=step, extra=k * layout.size * model.dtype.itemsize)
+            extra = k * layout.size * model.dtype.itemsize
+            show(f"xlharm, {k} adapters", rows=rows, told=told, first=first, step=step, extra=extra)
     if args.profile:
         from torch.profiler import ProfilerActivity, profile
 

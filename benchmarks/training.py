@@ -5,6 +5,7 @@ Each trial trains one sequence of 512 tokens a step with LoRA r = 64 on all line
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -65,7 +66,7 @@ def packed(engine: PackEngine, *, k: int, steps: int, vocab: int) -> dict[str, f
             marks.append(time.perf_counter())
 
     train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
-    step = statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False)) / STEPS
+    step = statistics.median(b - a for a, b in itertools.pairwise(marks)) / STEPS
     return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": k * LENGTH / step}
 
 

@@ -39,3 +39,13 @@ def test_a_run_is_told() -> None:
     assert end.tokens_per_second == pytest.approx(40.0)
     assert end.notes == ()
     assert (end.done, end.elapsed) == (3, 20.0)
+
+
+def test_the_time_to_go_follows_the_mean_of_whole_packs() -> None:
+    state = State(Graph.of(PLAN), packs(PLAN, size=3))
+    meter = Meter(plan=PLAN, began=0.0, seconds={"contaminate": 0.0, "sft": 0.0, "unlearn": 0.0, "evaluate": 0.0})
+    unlearn = [p for p in state.packs.values() if p.kind == "unlearn"]
+    for i, (took, whole) in enumerate([(4.0, True), (8.0, True), (100.0, False)]):
+        meter.started(f"p{i}", now=10.0)
+        meter.ended(f"p{i}", kind="unlearn", tokens=[], whole=whole, now=10.0 + took)
+    assert meter.snapshot(state, {}, workers=1, now=200.0).eta == pytest.approx(6.0 * len(unlearn))

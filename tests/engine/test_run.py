@@ -63,6 +63,14 @@ def test_all_of_it_once_and_then_nothing(store: Store) -> None:
     assert again.closed == 0  # nothing was started
 
 
+def test_packs_are_cut_for_declared_workers(store: Store) -> None:
+    executor = FakeExecutor(store, workers=3)
+    assert run(store, executor, pack=3, spread=3).exit_code == 0
+    sizes = {(j.kind, len(j.stages)) for j in executor.seen}
+    assert {s for k, s in sizes if k in {"contaminate", "sft"}} == {1}  # one of three for each of three workers
+    assert Counter(executor.computed) == Counter(list(PLAN.stages))
+
+
 def test_a_finished_grid_needs_neither_ray_nor_torch(store: Store) -> None:
     run(store, FakeExecutor(store))
     code = f"""

@@ -63,6 +63,9 @@ def check_counters(state: State) -> None:
         if missing and idle and parents <= state.done:
             ready.append(name)
     assert sorted(state.ready()) == sorted(ready)
+    for limit in (0, 1, 2, 100):
+        assert state.ready(limit=limit) == state.ready()[:limit]
+        assert state.ready(worker="w0", limit=limit) == state.ready(worker="w0")[:limit]
     assert state.left == left
     assert state.ready_count == len(ready)
     assert sorted(k for p in state.packs.values() for k in p.keys) == sorted(PLAN.stages)

@@ -48,7 +48,9 @@ def run(
         str | None,
         typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster; without it a local one is started."),
     ] = None,
-    pack: Annotated[str, typer.Option(help="Trials trained together: auto, or a number.")] = "auto",
+    pack: Annotated[
+        str, typer.Option(help="Trials trained together: a number, or auto: fewer where --workers would idle.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Default: one per GPU, or one on a CPU machine.")] = None,
     ranks: Annotated[int, typer.Option(min=1, help="Processes a worker has: a data-parallel group.")] = 1,
     zero: Annotated[
@@ -71,8 +73,8 @@ def run(
     session = open_grid(grid, store=store, overrides=overrides)
     remember(session)
     options = RunOptions(
-        pack=_pack_size(pack, device), workers=workers, ranks=ranks, zero=zero, device=device, address=address,
-        retry_failed=retry_failed, keep_warm=keep_warm,
+        pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,
+        zero=zero, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
     )  # fmt: skip
     console = terminal()
     with Display(console, title=session.plan.grid.name) as display:

@@ -67,7 +67,7 @@ class Meter:
     _finished_tokens: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: dict[str, float] = field(default_factory=dict)
-    _took: dict[Kind, list[float]] = field(default_factory=dict)
+    _took: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # seconds of whole packs, and how many
 
     def note(self, line: str) -> None:
         """Say something in the next snapshot."""
@@ -82,7 +82,8 @@ class Meter:
         began = self._started.pop(pack, now)
         self._finished_tokens += sum(tokens)
         if whole:
-            self._took.setdefault(kind, []).append(now - began)
+            seconds, count = self._took.get(kind, (0.0, 0))
+            self._took[kind] = (seconds + now - began, count + 1)
 
     def snapshot(self, state: State, progress: Mapping[str, Progress], *, workers: int, now: float) -> Snapshot:
         """Describe this moment."""
@@ -124,7 +125,8 @@ class Meter:
     def _pack_seconds(self, state: State, pack: str) -> float:
         kind = state.packs[pack].kind
         if kind in self._took:
-            return sum(self._took[kind]) / len(self._took[kind])
+            seconds, count = self._took[kind]
+            return seconds / count
         return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
 
     def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:

@@ -60,7 +60,7 @@ class RayExecutor:
         self._options = options
         self._cluster = cluster
         self._runner = runner
-        self._most = len(packs(plan, size=options.pack))
+        self._most = len(packs(plan, size=options.pack, workers=options.spread))
         self._shape = self._choose()
         self._config = _config(plan, store, options, shape=self._shape)
         self._warm = Warm(kind=fingerprint(self._config, self._shape)) if not cluster.local else None

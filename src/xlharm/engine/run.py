@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from xlharm.engine.scheduler import Graph, State
 from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.plan.stage import Kind
 from xlharm.spec.judges import FOR_NOW
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
@@ -29,6 +30,7 @@ class RunOptions:
 
     Attributes:
         pack: most stages that share one forward and backward.
+        spread: workers that packs are cut for, so that none idles where stages are few; None cuts full packs.
         workers: how many workers; None takes one per GPU, or one per CPU machine.
         ranks: processes a worker has (a data-parallel group).
         zero: ZeRO stage of such a group; 3 partitions the base.
@@ -39,6 +41,7 @@ class RunOptions:
     """
 
     pack: int
+    spread: int | None = None
     workers: int | None = None
     ranks: int = 1
     zero: int | None = None
@@ -103,10 +106,11 @@ def run_grid(
         EngineError: workers do not start.
     """
     began = time.monotonic()
-    state = _begin(plan, store, options)
+    seconds = measured_seconds(store, plan)
+    state = _begin(plan, store, options, seconds=seconds)
     if not state.left:
         return _outcome(plan, store, state, began=began)
-    meter = Meter(plan=plan, began=began, seconds=measured_seconds(store, plan))
+    meter = Meter(plan=plan, began=began, seconds=seconds)
     with interruptions() as stop, Leases(store) as leases:
         executor = (start_executor or _ray)(plan, store, options)
         try:
@@ -121,7 +125,7 @@ def run_grid(
     return _outcome(plan, store, state, began=began, ran=driver.ran, interrupted=stop.hit and state.left > 0)
 
 
-def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
+def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Kind, float]) -> State:
     """Read the store: what is finished and sound, and what failed for good."""
     done = store.done(plan.stages)
     for key in damaged(store, plan, done):
@@ -135,8 +139,9 @@ def _begin(plan: Plan, store: Store, options: RunOptions) -> State:
     final = [k for k, f in failures.items() if f.final and not options.retry_failed]
     for key in failures.keys() - set(final):
         store.clear_failure(key)
-    graph = Graph.of(plan, seconds=measured_seconds(store, plan))
-    return State(graph, packs(plan, size=options.pack), done=done, failed=final)
+    return State(
+        Graph.of(plan, seconds=seconds), packs(plan, size=options.pack, workers=options.spread), done=done, failed=final
+    )
 
 
 def _missing_for_now(store: Store, key: str) -> bool:

@@ -114,7 +114,8 @@ class State:
         top = self._ready[0][0]
         equal = [entry for entry in self._ready[:_LOOKED_AT] if entry[0] == top]
         best = sorted(equal, key=lambda entry: -self._warmth(entry[2], worker))  # stable: plan order last
-        return [pack for _, _, pack in (*best, *self._ready[len(equal) :])][:limit]
+        rest = self._ready[len(equal) : limit]  # no more than is asked for: the list may be as long as the grid
+        return [pack for _, _, pack in (*best[:limit], *rest)]
 
     def _warmth(self, pack: str, worker: str) -> int:
         return sum(self._warm.get(p) == worker for k in self.missing(pack) for p in self.graph.parents[k])

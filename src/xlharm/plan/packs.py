@@ -1,5 +1,6 @@
-"""Which stages train or answer together: decided from the plan and the pack size alone."""
+"""Which stages train or answer together: decided from the plan, the pack size and declared workers alone."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,14 +26,41 @@ class Pack:
         return digest(list(self.keys))[:16]
 
 
-def packs(plan: Plan, *, size: int) -> tuple[Pack, ...]:
-    """Group a plan's stages by shape and depth, then cut to ``size``.
+def auto_sizes(plan: Plan, *, workers: int, most: int) -> dict[Kind, int]:
+    """Choose a pack size for each kind, so that few stages do not queue on one worker while others idle.
+
+    A kind takes the rounds over all workers that full packs would take, in the smallest packs that need no
+    more rounds: 9 stages on 8 workers go in packs of 2, 729 stages on 8 workers in packs of 8.
+
+    Args:
+        plan: what will run.
+        workers: that packs run on.
+        most: slots of a full pack.
 
     Raises:
-        ValueError: ``size`` is below 1.
+        ValueError: ``workers`` or ``most`` is below 1.
+    """
+    if workers < 1 or most < 1:
+        raise ValueError("packs need at least one worker and one slot")
+    counts = Counter(stage.kind for stage in plan.stages.values())
+    rounds = {kind: -(-n // (workers * most)) for kind, n in counts.items()}
+    return {kind: -(-n // (workers * rounds[kind])) for kind, n in counts.items()}
+
+
+def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, ...]:
+    """Group a plan's stages by shape and depth, then cut to ``size``.
+
+    Args:
+        plan: what will run.
+        size: most stages of a pack.
+        workers: that the packs are cut for, by ``auto_sizes``; None cuts full packs.
+
+    Raises:
+        ValueError: ``size`` or ``workers`` is below 1.
     """
     if size < 1:
         raise ValueError("a pack has at least one slot")
+    sizes = {} if workers is None else auto_sizes(plan, workers=workers, most=size)
     depth: dict[str, int] = {}
     groups: dict[tuple[str, int], list[str]] = {}
     for key, stage in plan.stages.items():
@@ -41,8 +69,9 @@ def packs(plan: Plan, *, size: int) -> tuple[Pack, ...]:
     found: list[Pack] = []
     for keys in groups.values():
         kind = plan.stages[keys[0]].kind
-        starts = range(0, len(keys), size)
-        found.extend(Pack(kind=kind, keys=tuple(keys[start : start + size])) for start in starts)
+        slots = sizes.get(kind, size)
+        starts = range(0, len(keys), slots)
+        found.extend(Pack(kind=kind, keys=tuple(keys[start : start + slots])) for start in starts)
     return tuple(found)
 
 

@@ -28,7 +28,14 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._folder = store.local / "leases"
         self._enabled = not store.remote  # object stores have no exclusive creation that all of them honour
-        self._token = uuid.uuid4().hex
+        self._owner = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "start": _start(os.getpid()),
+                "token": uuid.uuid4().hex,
+            }
+        )
         self._held: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,7 +66,7 @@ class Leases:
                 path.unlink()
         try:
             with path.open("x", encoding="utf-8") as handle:
-                json.dump(self._owner(), handle)
+                handle.write(self._owner)
         except FileExistsError:
             return False
         self._held.add(key)
@@ -74,14 +81,6 @@ class Leases:
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:16]
-
-    def _owner(self) -> dict[str, object]:
-        return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "start": _start(os.getpid()),
-            "token": self._token,
-        }
 
     def _stale(self, path: Path) -> bool:
         try:
