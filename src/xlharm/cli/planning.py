@@ -86,7 +86,7 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
     table.add_column("stage")
     for name in ("naive", "shared", "in store", "left", "time left", "naive time"):
         table.add_column(name, justify="right")
-    for line in (line for line in found.lines if line.naive):
+    for line in found.lines:
         left = line.shared - line.done
         row = [
             line.kind,

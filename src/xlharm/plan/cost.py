@@ -30,7 +30,7 @@ class Estimate:
     """What a plan takes.
 
     Attributes:
-        lines: one for each kind.
+        lines: one for each kind that the plan has.
         disk: bytes that the missing stages will add to the store.
         measured: whether the times come from stages in the store.
     """
@@ -51,7 +51,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
     """
     per_kind = {kind: seconds.get(kind, DEFAULT_SECONDS[kind]) for kind in KINDS}
     lines = []
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
         finished = sum(k in done for k in keys)
         lines.append(
