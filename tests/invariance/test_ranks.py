@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import plan_of
+from tests.stages.test_methods import FEW, METHODS
 from tests.stages.test_runner import assert_same_results, run_all
 from xlharm.store.store import Store
 
@@ -56,3 +57,22 @@ def test_ranks_and_zero_stages_equal_one_process(
     run_all(plan, alone, size=4)
     gang = run_ranks(mini_grid, tmp_path, world=world, zero=zero)
     assert_same_results(plan, gang, alone, tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("zero", [2, 3])
+def test_every_method_trains_the_same_on_two_ranks(mini_grid: dict[str, Any], tmp_path: Path, zero: int) -> None:
+    """Each rank sees half of every batch: an odd one, so that one rank has a row less."""
+    grid = {
+        **mini_grid,
+        "contaminate": ["de"],
+        "languages": ["de"],
+        "unlearn": {"both": ["en", "source"]},
+        "methods": {name: {"objective": name, **FEW, "batch_size": 3, **own} for name, own in METHODS.items()},
+        "exclude": [],
+        "evaluate": {"max_new_tokens": 2, "questions": 1},
+    }
+    plan = plan_of(grid)
+    alone = Store(str(tmp_path / "alone"))
+    run_all(plan, alone, size=4)
+    gang = run_ranks(grid, tmp_path, world=2, zero=zero)
+    assert_same_results(plan, gang, alone, tolerance=2e-3)

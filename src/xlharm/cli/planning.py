@@ -1,6 +1,8 @@
 """`xlharm plan`: what would run. Imports no torch and no Ray."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from xlharm.errors import UserError
 from xlharm.plan.cost import Estimate, differences, estimate
 from xlharm.plan.stage import MODELS, Kind, Stage
 
+_PROMPT_TOKENS = 300  # of a judge's prompt, generously
 _ADAPTER_BYTES = 4 << 20  # before any adapter is in the store
 
 
@@ -105,8 +108,32 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
     console.print(table)
     basis = "measured on stages in this store" if found.measured else "a guess for two CPU cores; nothing measured yet"
     console.print(f"Times are of one worker, {basis}. Disk to add: {found.disk / 1e6:.0f} MB in {session.store.url}")
+    for told in _judging(session, done):
+        console.print(told)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
+
+
+def _judging(session: Session, done: set[str]) -> Iterator[str]:
+    """Say for each chat judge how many answers it is still to see, and what that may cost."""
+    from xlharm.data.corpus import load_language
+    from xlharm.data.streams import questions_of
+
+    plan, folder = session.plan, session.plan.sources.corpus.path
+    asked: dict[str, Counter[str]] = {}
+    for name, judge in plan.grid.judges.items():
+        left = [(c, q) for c in plan.cells for q, key in c.judged[name].items() if key not in done]
+        if judge.kind != "chat" or not left:
+            continue
+        for query in {q for _, q in left} - asked.keys():
+            some = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
+            asked[query] = Counter(measure for _, measure, _, _ in some)
+        count = sum(asked[q][measure] for _, q in left for measure in judge.measures)
+        line = f"judge {name}: up to {count} answers to ask for"
+        if judge.price_in is not None and judge.price_out is not None:
+            each = _PROMPT_TOKENS * judge.price_in + judge.max_tokens * judge.price_out
+            line += f", about ${count * each * (3 if judge.translate else 1) / 1e6:.2f} at most"
+        yield line
 
 
 def clock(seconds: float) -> str:
