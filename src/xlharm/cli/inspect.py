@@ -28,7 +28,7 @@ def results(
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
     view: Annotated[
-        Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "signatures"],
+        Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
         typer.Option(help="What to look at."),
     ] = "cells",
 ) -> None:
@@ -44,6 +44,7 @@ def results(
     --view probes      relearned, quantised, reworded, steered: against the usual questions
     --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
+    --view seeds       each cell over its seeds, intervals over seeds x items
     --view signatures  persistence, reinforcement, damage, collapse, off-language, barely moved
     """
     from xlharm.report.table import collect, render, write

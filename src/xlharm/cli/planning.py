@@ -32,16 +32,24 @@ def plan(
         str | None,
         typer.Option(metavar="KEY|CELL", help="Why does this stage or cell have to run? Names the field."),
     ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(min=1, max=90, metavar="POINTS", help="Which n and seeds decide a difference of so many points?"),
+    ] = None,
 ) -> None:
     """Show a grid's stages and cells: naive against shared, what is in the store, time and disk.
 
     \b
     xlharm plan grid/quickstart.yaml
     xlharm plan grid/quickstart.yaml -s stages.contaminate.learning_rate=1e-3 --why ur/en
+    xlharm plan grid/quickstart.yaml --power 10
     """
     session = open_grid(grid, store=store, overrides=overrides)
     if why:
         _why(session, why)
+        return
+    if power is not None:
+        _power(session, points=power)
         return
     done = session.store.done(session.plan.stages)
     seconds = {str(k): s for k, s in measured_seconds(session.store, session.plan).items()}
@@ -143,6 +151,33 @@ def clock(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _power(session: Session, *, points: float) -> None:
+    from xlharm.data.corpus import load_language
+    from xlharm.data.streams import questions_of
+    from xlharm.report.items import Items
+    from xlharm.report.seeds import GUESSED_SD, RATES, measured_sd, powers
+
+    plan, console = session.plan, terminal()
+    items = load_language(plan.sources.corpus.path, plan.grid.languages[0])
+    asked = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
+    n = asked.count("of")
+    if n == 0:
+        raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
+    sd = measured_sd(Items(plan, session.store))
+    shown = Table(title=f"Chance to find a difference of {points:g} points", title_justify="left", box=None)
+    for name in ("questions", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
+        shown.add_column(name, justify="right")
+    for row in powers(n=n, points=points, sd=GUESSED_SD if sd is None else sd):
+        style = "bold" if (row.n, row.seeds) == (n, len(plan.grid.seeds)) else ""
+        told = [f"{100 * c:.0f} %" for c in row.chances]
+        shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *told, style=style)
+    console.print(shown)
+    basis = "measured on this store's seeds" if sd is not None else "a guess: no two seeds are in the store yet"
+    spread = 100 * (GUESSED_SD if sd is None else sd)
+    console.print(f"* this corpus. Two models, two-sided 5 %; between seeds {spread:.1f} points ({basis}).")
+    console.print("Questions on one item are taken as independent: with several an item the true chance is lower.")
 
 
 def _why(session: Session, wanted: str) -> None:

@@ -14,6 +14,7 @@ from xlharm.report.items import Items
 from xlharm.report.likelihoods import COLUMNS, score_rows
 from xlharm.report.ranking import ranking
 from xlharm.report.reading import Readings
+from xlharm.report.seeds import pooled
 from xlharm.report.signatures import signatures
 from xlharm.report.table import collect
 from xlharm.spec.grid import NONE
@@ -167,6 +168,12 @@ def _judges(plan: Plan, store: Store) -> _View:
     return {**columns, "why": pa.string()}, rows
 
 
+def _seeds(plan: Plan, store: Store) -> _View:
+    numbers = ("of", "of_lo", "of_hi", "of_sd", "qr", "qr_lo", "qr_hi", "qr_sd")
+    columns = _columns(*numbers, text=("contaminate", "unlearn", "method"), whole=("seeds", "n"))
+    return columns, pooled(Items(plan, store)) if len(plan.grid.seeds) > 1 else []
+
+
 VIEWS: dict[str, Callable[[Plan, Store], _View]] = {
     "effects": _effects,
     "methods": _methods,
@@ -174,6 +181,7 @@ VIEWS: dict[str, Callable[[Plan, Store], _View]] = {
     "probes": _probes,
     "scores": _scores,
     "judges": _judges,
+    "seeds": _seeds,
     "signatures": _signatures,
 }
 """What each holds: see the docstrings of the modules that compute them."""
