@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from xlharm.evaluate.generate import generate
+from xlharm.errors import UserError
+from xlharm.evaluate.generate import check_decoding, generate
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -74,3 +75,38 @@ def test_the_base_attends_as_before_afterwards(stacked: StackedModel, adapters: 
     before = stacked.model.config._attn_implementation
     told(stacked, adapters, rows=6)
     assert stacked.model.config._attn_implementation == before
+
+
+def small(kind: str, **fields: object) -> StackedModel:
+    """A random base of another architecture."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **{**sizes, **fields})
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=["q_proj"]))
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral", "olmo2", "granite"])
+def test_architectures_that_are_known(kind: str) -> None:
+    window = {"sliding_window": None} if kind == "mistral" else {}
+    check_decoding(small(kind, **window))
+
+
+def test_a_window_shorter_than_the_cache_is_refused() -> None:
+    with pytest.raises(UserError, match="a sliding window of 16 tokens, which generation does not know yet"):
+        check_decoding(small("mistral", sliding_window=16))
+
+
+def test_attention_that_goes_wrong_is_noticed(stacked: StackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xlharm.evaluate import cache
+
+    monkeypatch.setattr(
+        cache.RowCache, "mask", lambda self: torch.ones_like(self._places, dtype=torch.bool)[None, None, None]
+    )
+    with pytest.raises(UserError, match="differs from its plain forward"):
+        check_decoding(stacked)

@@ -143,7 +143,7 @@ def _show_status(session: Session, console: Console) -> bool:
     failures = session.store.failures({k: s for k, s in plan.stages.items() if k not in done})
     leased = session.store.local / "leases"
     running = {p.name for p in leased.iterdir()} if leased.is_dir() and not session.store.remote else set()
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
         counts = {
             "done": sum(k in done for k in keys),
@@ -155,6 +155,6 @@ def _show_status(session: Session, console: Console) -> bool:
         console.print(f"{kind:<12} {shown} of {len(keys)}")
     for failure in failures.values():
         console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
-    cells = [c for c in plan.cells if all(k in done for k in c.evaluations.values())]
+    cells = [c for c in plan.cells if all(k in done for k in c.leaves)]
     console.print(f"{len(cells)} of {len(plan.cells)} cells are complete")
     return len(done) == len(plan.stages)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from xlharm.errors import UserError
 from xlharm.model.base import settings
 
 NAME = "xlharm_rows"
@@ -26,7 +27,7 @@ class RowCache:
 
     def __init__(self, model: nn.Module, *, rows: int, length: int) -> None:
         config, weight = settings(model), next(model.parameters())
-        shape = (rows, int(config.num_key_value_heads), length, _width(config))
+        shape = (rows, _heads(config), length, _width(config))
         self._layers = [m for m in model.modules() if hasattr(m, "layer_idx")]
         for layer in self._layers:
             layer.row_keys, layer.row_values = (
@@ -47,15 +48,17 @@ class RowCache:
             del layer.row_keys, layer.row_values
 
 
+def _heads(config: Any) -> int:
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
 def _width(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def row_bytes(config: Any, *, length: int, dtype: torch.dtype) -> int:
     """Return the bytes that one row of a cache takes."""
-    return (
-        2 * int(config.num_hidden_layers) * int(config.num_key_value_heads) * length * _width(config) * dtype.itemsize
-    )
+    return 2 * int(config.num_hidden_layers) * _heads(config) * length * _width(config) * dtype.itemsize
 
 
 def attention(  # noqa: PLR0917 - the order in which transformers passes them
@@ -67,7 +70,8 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     scaling: float | None = None,
     *,
     cache: RowCache,
-    **_: Any,
+    sliding_window: int | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Store what is new and attend: within prompts that are filled in, or from one token a row to the cache.
 
@@ -82,10 +86,19 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where it may look.
         scaling: factor on the scores.
         cache: says which rows are filled, or where each row stands.
+        sliding_window: how far back a token sees, in bases that limit it.
+        others: what transformers passes on; whatever would change the result is refused.
 
     Returns:
         [rows, tokens, heads, width], and no weights.
+
+    Raises:
+        UserError: a window shorter than the cache, soft-capped scores, attention sinks or position biases.
     """
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    if unknown or (sliding_window is not None and sliding_window < cache.length):
+        why = unknown[0] if unknown else f"a sliding window of {sliding_window} tokens"
+        raise UserError(f"base: its attention has {why}, which generation does not know yet")
     keys: Any = module.row_keys
     values: Any = module.row_values
     if attention_mask is None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
 from xlharm.model.base import TextTokenizer, decoder, head, settings
 from xlharm.model.lora import StackedModel
@@ -70,6 +71,33 @@ def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
     return min(rows, int(free * _MEMORY) // row_bytes(settings(stacked.model), length=length, dtype=weight.dtype))
 
 
+@torch.no_grad()
+def check_decoding(stacked: StackedModel) -> None:
+    """Compare a step from the row cache with a plain forward of the same tokens: other bases, other attention.
+
+    Raises:
+        UserError: they differ: answers of this base would be wrong.
+    """
+    vocabulary = int(settings(stacked.model).vocab_size)
+    prompts = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (3, 9)]
+    with _decoding(stacked.model), torch.compiler.set_stance("force_eager"):
+        batch = _Batch(stacked, slots=1, each=2, length=_LENGTHS)
+        try:
+            first = batch.fill([[0, 1]], [prompts])[0]
+            found = batch.logits()
+        finally:
+            batch.cache.close()
+    for i, prompt in enumerate(prompts):
+        ids = torch.tensor([[*prompt, first[i]]], device=found.device)
+        plain = head(stacked.model, decoder(stacked.model)(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
+        apart = float((found[i].float() - plain.float()).abs().max() / plain.float().std())
+        if not apart < (0.01 if plain.dtype == torch.float32 else 0.5):
+            raise UserError(
+                f"base: one step of generation differs from its plain forward by {apart:.2g} standard deviations: "
+                f"the attention of {type(stacked.model).__name__} is not known here"
+            )
+
+
 @contextmanager
 def _decoding(model: nn.Module) -> Iterator[None]:
     """Let the base attend as a row cache needs it."""
@@ -132,7 +160,8 @@ class _Batch:
             told[i] = self._ids[:, 0]
         return told.tolist()
 
-    def _step(self) -> None:
+    def logits(self) -> Tensor:
+        """Return the logits [R, vocabulary] that follow every row's current token."""
         out = decoder(self.model)(
             input_ids=self._ids,
             position_ids=self.cache.positions[:, None],
@@ -140,7 +169,10 @@ class _Batch:
             use_cache=False,
             cache=self.cache,
         )
-        self._ids.copy_(head(self.model, out.last_hidden_state[:, -1]).argmax(-1, keepdim=True))
+        return head(self.model, out.last_hidden_state[:, -1])
+
+    def _step(self) -> None:
+        self._ids.copy_(self.logits().argmax(-1, keepdim=True))
         # a row that has ended goes on in place until it is given to another prompt
         self.cache.positions.add_(1).clamp_(max=self.cache.length - 1)
 

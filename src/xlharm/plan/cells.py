@@ -45,6 +45,12 @@ class Cell:
         """`contaminate/unlearn/method/seed`: how the command line calls the cell."""
         return f"{self.contaminate}/{self.unlearn}/{self.method}/{self.seed}"
 
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """Keys of all that is measured of the cell: evaluations, scores, probes and verdicts."""
+        groups = (self.evaluations, self.scores, *self.probes.values(), *self.judged.values())
+        return tuple(key for group in groups for key in group.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class CellBuilder:

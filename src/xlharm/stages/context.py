@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xlharm.data.streams import Corpora
 from xlharm.errors import StageError, UserError
+from xlharm.evaluate.generate import check_decoding
 from xlharm.evaluate.judges import Judge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base, load_tokenizer
@@ -41,6 +42,7 @@ class Context:
         self._stacked: StackedModel | None = None
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
+        self._decoding_checked = False
         self.judges: dict[str, Judge] = {}
 
     @property
@@ -57,6 +59,7 @@ class Context:
         if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
             layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
             self._stacked, self._engine = StackedModel(self.model, layout, compiled=self._worth_compiling()), None
+            self._decoding_checked = False
         assert self._stacked is not None
         return self._stacked
 
@@ -74,6 +77,16 @@ class Context:
                 device=self.device,
             )
         return self._engine
+
+    def check_decoding(self, stacked: StackedModel) -> None:
+        """Make sure once that generation knows this base's attention.
+
+        Raises:
+            UserError: it does not.
+        """
+        if not self._decoding_checked:
+            check_decoding(stacked)
+            self._decoding_checked = True
 
     def _worth_compiling(self) -> bool:
         """Whether compiling (about ten seconds) pays: for a large base on a GPU that is not partitioned."""

@@ -80,6 +80,7 @@ def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tup
     stacked, probe = context.stacked(first), first.spec.get("probe") or {}
     stop = Prompt.model_validate(first.spec["prompt"]).stop
     rows = _ROWS[context.device.type]
+    context.check_decoding(stacked)
     told = partial(
         generate,
         stacked,
