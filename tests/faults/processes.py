@@ -52,7 +52,7 @@ def verdict(process: "subprocess.Popen[str]", *, timeout: float = 180) -> dict[s
         raise AssertionError(f"driver ended with {code}: {told}") from None
 
 
-def until(condition: Callable[[], object], *, timeout: float = 90) -> None:
+def until(condition: Callable[[], object], *, timeout: float = 300) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + timeout
     while not condition():
