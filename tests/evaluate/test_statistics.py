@@ -122,10 +122,19 @@ def test_permutation_of_few_items_is_exact(difference: list[float], p: float) ->
 
 def test_permutation_of_many_items() -> None:
     difference = [0.3, -0.2, 0.5, 0.1, 0.4, -0.1, 0.2, 0.6, -0.3, 0.2, 0.1, 0.5, -0.4, 0.3, 0.2, 0.1]
-    p = permutation_paired([0] * 16, difference, seed=5, resamples=20000)
-    assert p == pytest.approx(0.059844970703125, abs=0.006)  # scipy, all 65536 patterns; 3.5 standard errors
-    assert permutation_paired([0] * 16, difference, seed=5, resamples=20000) == p
-    assert permutation_paired([0] * 60, [1] * 60, seed=0, resamples=999) == 1 / 1000  # never 0
+    exact = 0.059844970703125  # scipy, all 65536 patterns
+    assert permutation_paired([0] * 16, difference, seed=5) == pytest.approx(exact)
+    # the same shares of pi are no multiples of a small fraction: random flips
+    odd = [d * np.pi for d in difference]
+    p = permutation_paired([0] * 16, odd, seed=5, resamples=20000)
+    assert p == pytest.approx(exact, abs=0.006)  # 3.5 standard errors
+    assert permutation_paired([0] * 16, odd, seed=5, resamples=20000) == p
+    assert permutation_paired([0] * 60, [np.pi] * 60, seed=0, resamples=999) == 1 / 1000  # never 0
+
+
+def test_permutation_reaches_below_what_hundreds_of_comparisons_leave() -> None:
+    assert permutation_paired([0] * 50, [0.5] * 50, seed=0) == pytest.approx(2.0**-49)
+    assert permutation_paired([0] * 2000, [1, -1] * 1000, seed=0) == pytest.approx(1)
 
 
 # statsmodels 0.15.0: multipletests(pvalues, method="holm")[1]

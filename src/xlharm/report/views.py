@@ -34,7 +34,7 @@ def _schema(columns: dict[str, pa.DataType]) -> pa.Schema:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 _View = tuple[dict[str, pa.DataType], list[dict[str, Any]]]
