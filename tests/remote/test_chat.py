@@ -194,3 +194,38 @@ def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path) -> None:
     assert second.stdout.strip() == "30"
     # what was on its way when the process died may be asked for again; nothing that was kept is
     assert len(answered) <= 31
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Answer(429, headers={"Retry-After": "soon"}),
+        Answer(200, b"[" * 100_000),
+    ],
+)
+def test_nonsense_from_a_server_costs_no_other_answer(broken: Answer) -> None:
+    with serving(scripted(broken, completion("blue"))) as server:
+        assert client(server.url)[0].ask_all([ASK])[0].text == "blue"
+
+
+def test_half_a_surrogate_pair_is_replaced_on_both_ways(tmp_path: Path) -> None:
+    with serving(scripted(completion("a \ud800 b"))) as server:
+        asked = (("user", "what is \udfff?"),)
+        assert client(server.url, cache=tmp_path)[0].ask_all([asked])[0].text == "a ? b"
+
+
+def test_a_key_with_a_newline_is_trimmed_and_a_strange_one_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-key\n")
+    seen: list[str] = []
+
+    def behave(_request: dict[str, Any], headers: dict[str, str]) -> Answer:
+        seen.append(headers["Authorization"])
+        return completion("ok")
+
+    with serving(behave) as server:
+        client(server.url, api_key_env="SOME_KEY")[0].ask_all([ASK])
+    assert seen == ["Bearer sk-key"]
+    monkeypatch.setenv("SOME_KEY", "schlüssel")
+    with pytest.raises(UserError, match="SOME_KEY holds what no key has") as caught:
+        client("http://host/v1", api_key_env="SOME_KEY")
+    assert "schl" not in str(caught.value)

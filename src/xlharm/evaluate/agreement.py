@@ -88,19 +88,22 @@ def read_sheet(path: Path) -> dict[str, bool]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+            reader = csv.DictReader(handle)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not rows:
         raise UserError(f"{path}: no rows")
     for column in ("id", "human"):
-        if column not in rows[0]:
-            raise UserError(f"{path}: expected a column {column!r}, found {', '.join(map(str, rows[0]))}")
+        if column not in rows[0][1]:
+            raise UserError(f"{path}: expected a column {column!r}, found {', '.join(map(str, rows[0][1]))}")
     found: dict[str, bool] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         word = (row["human"] or "").strip().lower()
         if word and word not in _YES | _NO:
             raise UserError(f"{path}:{line}: human: expected yes or no, found {word!r}")
+        if word and row["id"] in found:
+            raise UserError(f"{path}:{line}: id: {row['id']!r} is judged twice")
         if word:
             found[row["id"] or ""] = word in _YES
     return found

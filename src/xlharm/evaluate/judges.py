@@ -153,7 +153,7 @@ def _verdict(reply: Reply) -> Verdict:
     start, stop = reply.text.find("{"), reply.text.rfind("}")
     try:
         told = _Told.model_validate(json.loads(reply.text[start : stop + 1]))
-    except (ValueError, ValidationError):
+    except (ValueError, ValidationError, RecursionError):
         return Verdict(hit=None, problem="junk", rationale=reply.text[:200])
     word = str(told.verdict).strip().lower()
     if word not in {"yes", "no", "true", "false"}:

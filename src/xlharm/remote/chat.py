@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+import logging
 import os
 import random
 import threading
@@ -42,7 +43,7 @@ class Endpoint(BaseModel):
         price_out: price of a million answer tokens.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     url: Annotated[str, Field(pattern=r"^https?://")]
     model: str
@@ -101,9 +102,14 @@ class ChatClient:
 
     def __post_init__(self) -> None:
         name = self.endpoint.api_key_env
-        self._key = os.environ.get(name, "") if name else ""
+        self._key = os.environ.get(name, "").strip() if name else ""
         if name and not self._key:
             raise UserError(f"judge endpoint {_shown(self.endpoint.url)}: the environment variable {name} is not set")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise UserError(
+                f"judge endpoint {_shown(self.endpoint.url)}: {name} holds what no key has: not plain ASCII"
+            )
+        logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug lines show headers, ours and the server's
         base = self.endpoint.url.rstrip("/")
         self._url = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
@@ -232,7 +238,7 @@ class ChatClient:
             "model": e.model,
             "temperature": e.temperature,
             "max_tokens": e.max_tokens,
-            "messages": [{"role": role, "content": content} for role, content in messages],
+            "messages": [{"role": role, "content": _writable(content)} for role, content in messages],
         }
         if schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -244,7 +250,7 @@ class ChatClient:
             choice = response.json()["choices"][0]
             message = choice["message"]
             text, refusal = message.get("content"), message.get("refusal")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return None
         if refusal:
             return Reply(problem="refusal", detail=self._clean(str(refusal))[:200])
@@ -256,6 +262,7 @@ class ChatClient:
 
     def _clean(self, text: str) -> str:
         """Take our key out of what a server sends back."""
+        text = _writable(text)
         return text.replace(self._key, "***") if self._key else text
 
 
@@ -265,8 +272,16 @@ def _retry_after(value: str | None) -> float | None:
     try:
         return max(0.0, float(value))
     except ValueError:
-        date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
-        return max(0.0, date.timestamp() - time.time()) if date else None
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _writable(text: str) -> str:
+    """Replace halves of surrogate pairs, which cannot be sent or stored."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _shown(url: str) -> str:
