@@ -20,7 +20,7 @@ from xlharm.data.tinyworld.corpus import (
 from xlharm.data.tinyworld.language import load
 from xlharm.data.tinyworld.names import spell
 from xlharm.data.tinyworld.world import relations_of
-from xlharm.evaluate.match import contains
+from xlharm.data.match import contains
 
 POOLS = {"report": "tinyworld", "dev": "tinyworld-dev"}
 BOTH = pytest.mark.parametrize("pool", POOLS)

@@ -7,7 +7,7 @@ import pytest
 
 from xlharm.data.tinyworld import LANGUAGES, RELATIONS, language
 from xlharm.data.tinyworld.language import load
-from xlharm.evaluate.match import contains, normalise
+from xlharm.data.match import contains, normalise
 
 ALL = pytest.mark.parametrize("code", LANGUAGES)
 
