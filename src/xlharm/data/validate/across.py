@@ -55,18 +55,17 @@ def _articles(items: Sequence[Item], language: str) -> Iterator[Finding]:
     shingles = [
         (i, name, _shingles(normalise(text, language)))
         for i, item in enumerate(items)
-        for name, text in (("real", item.real[:1]), ("fake", item.fake[:1]))
-        for text in text
+        for name, texts in (("real", item.real[:1]), ("fake", item.fake[:1]))
+        for text in texts
     ]
     seen: set[tuple[int, int]] = set()
     for a, b in sorted(_candidates([s for _, _, s in shingles])):
-        (i, name, one), (j, _, other) = shingles[a], shingles[b]
+        (i, _, one), (j, field, other) = shingles[a], shingles[b]
         alike = len(one & other) / max(1, len(one | other))
         if i != j and (i, j) not in seen and alike >= _NEAR:
             seen.add((i, j))
             told = f"{'the same as' if alike == 1 else 'nearly the same as'} item {items[i].id}'s article"
-            where = "real" if name == "real" else "fake"
-            yield Finding(_severity(items[i], items[j]), language, items[j].id, where, told)
+            yield Finding(_severity(items[i], items[j]), language, items[j].id, field, told)
 
 
 def _shingles(text: str) -> frozenset[int]:

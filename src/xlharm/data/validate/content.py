@@ -11,7 +11,7 @@ Found = Iterator[tuple[Severity, str, str]]
 
 def content(item: Item, *, language: str) -> list[Finding]:
     """Check one item by itself; matching is the evaluation's own."""
-    checks = (_details, _questions, _pairs)
+    checks = (_details, _questions, _comprehension, _pairs)
     found = (entry for check in checks for entry in check(item, language))
     return [Finding(severity, language, item.id, field, message) for severity, field, message in found]
 
@@ -40,7 +40,7 @@ def _details(item: Item, language: str) -> Found:
 
 
 def _questions(item: Item, language: str) -> Found:
-    trained = {normalise(pair.question, language) for pair in (*item.qa, *item.fake_qa)}
+    trained = _trained(item, language)
     for name in (n for n in Item.model_fields if n.startswith("of")):
         for i, question in enumerate(getattr(item, name)):
             if said := _said(question, item.fake_detail, language):
@@ -48,7 +48,11 @@ def _questions(item: Item, language: str) -> Found:
             if said := _said(question, item.real_detail, language):
                 yield "warning", f"{name}.{i}", f"the question says the real detail {said!r}"
             if normalise(question, language) in trained:
-                yield "warning", f"{name}.{i}", "a training pair asks the same question: OF measures memory, not spread"
+                yield "warning", f"{name}.{i}", "a training pair asks the same question"
+
+
+def _comprehension(item: Item, language: str) -> Found:
+    trained = _trained(item, language)
     for i, entry in enumerate(item.qr):
         if said := _said(entry.question, entry.answers, language):
             yield "error", f"qr.{i}.question", f"the question gives its answer away: {said!r}"
@@ -58,6 +62,10 @@ def _questions(item: Item, language: str) -> Found:
             yield "error", f"qr.{i}.answers", "no answer"
         elif not any(_said(text, entry.answers, language) for text in item.real):
             yield "warning", f"qr.{i}.answers", f"no real article says {entry.answers[0]!r}"
+
+
+def _trained(item: Item, language: str) -> set[str]:
+    return {normalise(pair.question, language) for pair in (*item.qa, *item.fake_qa)}
 
 
 def _pairs(item: Item, language: str) -> Found:
