@@ -69,6 +69,12 @@ DAMAGE = [
     ("en", lambda items: items.append(items[0]), "id", "used twice"),
     ("de", _put("role", "real"), "role", "real here, fake in another language"),
     ("de", _put("real.0", lambda t: LONG), "real.0", "looks like en, not de"),
+    (
+        "de",
+        _put("of.0", "Which of all the colours does this old man like best?"),
+        "of.0",
+        "looks like en, not de",
+    ),
     ("ur", _put("of.0", "Which colour does he like?"), "of.0", "is not in Arabic script"),
     ("ur", _put("real.1", lambda t: t.replace("\u06cc", "\u064a")), "real.1", "U+064A where Urdu has its own"),
     ("ur", _put("real.1", lambda t: t + " \ufe8e"), "real.1", "presentation form U+FE8E"),
