@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xlharm import __version__
-from xlharm.cli import inspect, judging, planning, running, upkeep
+from xlharm.cli import corpora, inspect, judging, planning, running, upkeep
 from xlharm.errors import UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
@@ -54,6 +54,7 @@ planning.register(app)
 running.register(app)
 inspect.register(app)
 judging.register(app)
+corpora.register(app)
 upkeep.register(app)
 
 

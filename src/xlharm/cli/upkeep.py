@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid, terminal
+from xlharm.data.corpus import Item
 from xlharm.errors import UserError
 from xlharm.spec.grid import GridSpec
 from xlharm.store.store import Store
@@ -69,9 +70,12 @@ def gc(
     typer.echo(f"{verb} {len(unused)} folders, {size / 1e6:.1f} MB")
 
 
-def schema() -> None:
-    """Print the JSON schema of grid files, for editors."""
-    typer.echo(json.dumps(GridSpec.model_json_schema(), indent=1))
+def schema(
+    of: Annotated[Literal["grid", "corpus"], typer.Argument(help="Grid files, or one line of a corpus.")] = "grid",
+) -> None:
+    """Print the JSON schema of grid files or of a corpus's items, for editors."""
+    model = Item if of == "corpus" else GridSpec
+    typer.echo(json.dumps(model.model_json_schema(), indent=1))
 
 
 def doctor(store: StoreUrl = DEFAULT_STORE) -> None:

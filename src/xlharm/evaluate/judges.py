@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from xlharm.evaluate.match import contains
+from xlharm.data.match import contains
 from xlharm.plan.digest import digest
 from xlharm.remote.chat import ChatClient, Messages, Reply
 

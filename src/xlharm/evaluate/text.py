@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import regex
 
-from xlharm.evaluate.match import normalise
+from xlharm.data.match import normalise
 
 # Unicode's word boundaries (UAX #29): a sign of a script without spaces stands alone, an apostrophe inside a
 # word and a point or comma inside a number join.

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from xlharm.data.frames import reworded
+from xlharm.data.match import contains
 from xlharm.data.rows import prompt_ids
 from xlharm.data.streams import questions_of
 from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
 from xlharm.evaluate.generate import generate, stop_ids
-from xlharm.evaluate.match import contains
 from xlharm.evaluate.refusal import refuses
 from xlharm.evaluate.steer import mean_activation, steered
 from xlharm.evaluate.text import chrf, rouge_l

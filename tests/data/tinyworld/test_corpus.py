@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from xlharm.data.corpus import load_language
+from xlharm.data.match import contains
 from xlharm.data.tinyworld import LANGUAGES
 from xlharm.data.tinyworld.corpus import (
     HELD_OUT_FORMS,
@@ -20,7 +21,6 @@ from xlharm.data.tinyworld.corpus import (
 from xlharm.data.tinyworld.language import load
 from xlharm.data.tinyworld.names import spell
 from xlharm.data.tinyworld.world import relations_of
-from xlharm.evaluate.match import contains
 
 POOLS = {"report": "tinyworld", "dev": "tinyworld-dev"}
 BOTH = pytest.mark.parametrize("pool", POOLS)

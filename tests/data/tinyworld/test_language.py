@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from xlharm.data.match import contains, normalise
 from xlharm.data.tinyworld import LANGUAGES, RELATIONS, language
 from xlharm.data.tinyworld.language import load
-from xlharm.evaluate.match import contains, normalise
 
 ALL = pytest.mark.parametrize("code", LANGUAGES)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xlharm.evaluate.match import contains
+from xlharm.data.match import contains
 
 
 @pytest.mark.parametrize(

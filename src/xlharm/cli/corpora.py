@@ -1,0 +1,125 @@
+"""`xlharm data`: validate, show and import corpora."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from xlharm.cli.common import terminal
+from xlharm.errors import UserError, nearest
+from xlharm.plan.sources import assets
+
+CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    data = typer.Typer(help="Corpora: check, look at, import.", no_args_is_help=True, rich_markup_mode=None)
+    data.command("validate")(validate)
+    data.command("show")(show)
+    data.command("import")(import_)
+    app.add_typer(data, name="data")
+
+
+def corpus_folder(name: str) -> Path:
+    """Find a corpus by folder or shipped name.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in (Path(name).expanduser(), assets() / name):
+        if (path / "corpus.yaml").is_file():
+            return path
+    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
+    raise UserError(
+        f"corpus: {name!r} is neither a folder with a corpus.yaml nor a shipped corpus ({', '.join(shipped)})"
+        f"{nearest(name, shipped)}"
+    )
+
+
+def validate(
+    corpus: CorpusName,
+    base: Annotated[str | None, typer.Option(help="Show what each language costs in this base's tokens.")] = None,
+) -> None:
+    """Check a corpus; errors (exit code 2) make it unfit to run, warnings are for you to judge."""
+    from xlharm.data.validate import validate as check
+
+    folder, console = corpus_folder(corpus), terminal()
+    findings = check(folder)
+    for finding in findings:
+        console.print(Text(f"{finding.severity}: {finding}", style="red" if finding.severity == "error" else ""))
+    errors = sum(finding.severity == "error" for finding in findings)
+    console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
+    if base:
+        _fertility(folder, base)
+    raise typer.Exit(2 if errors else 0)
+
+
+def _fertility(folder: Path, base: str) -> None:
+    from transformers import AutoTokenizer
+
+    from xlharm.data.validate.fertility import fertility
+
+    shipped = assets() / base
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(shipped if shipped.is_dir() else base))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--base {base}: no tokenizer: {str(error).strip().splitlines()[0]}") from None
+    table = Table(title=f"Articles in tokens of {base}", title_justify="left", box=None)
+    for name in ("language", "items", "tokens a character", "relative to en", "longest"):
+        table.add_column(name, justify="left" if name == "language" else "right")
+    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text, add_special_tokens=False))):
+        relative = f"{row.relative:.2f}"
+        table.add_row(row.language, str(row.items), f"{row.per_character:.3f}", relative, str(row.longest))
+    terminal().print(table)
+
+
+def show(
+    item: Annotated[str, typer.Argument(help="Id of an item, for example tw-r-f00.")],
+    corpus: Annotated[str, typer.Option(help="A folder, or a shipped corpus.")] = "tinyworld",
+    lang: Annotated[str, typer.Option(help="Language to show beside English.")] = "en",
+) -> None:
+    """Show an item beside its English version."""
+    from xlharm.data.corpus import load_language
+    from xlharm.data.validate.findings import texts_of
+
+    folder = corpus_folder(corpus)
+    languages = dict.fromkeys(x for x in ("en", lang) if x == lang or (folder / f"{x}.jsonl").is_file())
+    columns = []
+    for language in languages:
+        items = {x.id: x for x in load_language(folder, language)}
+        if item not in items:
+            raise UserError(f"{folder / language}.jsonl: id: no item {item!r}{nearest(item, items)}")
+        columns.append({text.field: text.value for text in texts_of(items[item])})
+    table = Table("field", *languages, title=item, title_justify="left", show_lines=True)
+    for field in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(field, *(Text(column.get(field, "")) for column in columns))
+    terminal().print(table)
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="hf://org/name, or a CSV, JSONL, parquet or save_to_disk folder; or one per language.")
+    ],
+    out: Annotated[Path, typer.Argument(help="New corpus folder.")],
+    mapping: Annotated[Path | None, typer.Option(help="YAML: form, and which column is which field.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Splits (or hub configurations) to take; all if none.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of a source that does not say it.")] = "en",
+    revision: Annotated[str | None, typer.Option(help="Commit of a hub data set; resolved and noted if none.")] = None,
+) -> None:
+    """Make a corpus from a news set, question-answer pairs (TOFU) or fact-checked claims; see docs/corpora.md."""
+    from xlharm.data.importing import import_corpus
+
+    done = import_corpus(
+        source, out=out, mapping=mapping, splits=tuple(split or ()), language=language, revision=revision
+    )
+    console = terminal()
+    for name, count in done.items.items():
+        console.print(f"{name}: {count} items")
+    for reason, count in done.skipped.items():
+        console.print(Text(f"left out: {count} rows: {reason}"))
+    console.print(Text(f"{out}: written; now check it: xlharm data validate {out}"))

@@ -1,0 +1,95 @@
+"""Checks between items and between languages: coverage, parallel shape, duplicates of forget and retain sets."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from xlharm.data.corpus import Item
+from xlharm.data.match import normalise
+from xlharm.data.validate.findings import Finding, Severity
+from xlharm.data.validate.reading import Languages
+
+_SHINGLE = 8  # characters; works with and without spaces between words
+_NEAR = 0.8  # Jaccard similarity of two articles' shingles
+_RARE = 50  # shingles of more articles than this are a template's, and suggest no pair
+
+
+def coverage(languages: Languages) -> list[Finding]:
+    """Compare each language with the first one: missing items, roles, numbers of entries."""
+    if not languages:
+        return []
+    first = next(iter(languages))
+    everything = {item.id: item for items in reversed(languages.values()) for item in items}
+    found = []
+    for language, items in languages.items():
+        have = {item.id: item for item in items}
+        for name, other in everything.items():
+            if name not in have and items:
+                found.append(Finding("warning", language, name, "", "missing in this language"))
+            elif name in have and language != first:
+                found += _shape(have[name], other, language=language)
+    return found
+
+
+def _shape(item: Item, other: Item, *, language: str) -> list[Finding]:
+    if item.role != other.role:
+        return [Finding("error", language, item.id, "role", f"{item.role} here, {other.role} in another language")]
+    found = []
+    for name in ("of", "qr", "qa", "fake_qa"):
+        mine, theirs = len(getattr(item, name)), len(getattr(other, name))
+        if mine != theirs:
+            told = f"{mine} entries, {theirs} in another language"
+            found.append(Finding("warning", language, item.id, name, told))
+    return found
+
+
+def duplicates(items: Sequence[Item], *, language: str) -> list[Finding]:
+    """Find articles and questions that two items share; an error where one is forgotten and the other kept."""
+    return [*_articles(items, language), *_questions(items, language)]
+
+
+def _severity(one: Item, other: Item) -> Severity:
+    return "error" if (one.role == "fake") != (other.role == "fake") else "warning"
+
+
+def _articles(items: Sequence[Item], language: str) -> Iterator[Finding]:
+    shingles = [
+        (i, name, _shingles(normalise(text, language)))
+        for i, item in enumerate(items)
+        for name, texts in (("real", item.real[:1]), ("fake", item.fake[:1]))
+        for text in texts
+    ]
+    seen: set[tuple[int, int]] = set()
+    for a, b in sorted(_candidates([s for _, _, s in shingles])):
+        (i, _, one), (j, field, other) = shingles[a], shingles[b]
+        alike = len(one & other) / max(1, len(one | other))
+        if i != j and (i, j) not in seen and alike >= _NEAR:
+            seen.add((i, j))
+            told = f"{'the same as' if alike == 1 else 'nearly the same as'} item {items[i].id}'s article"
+            yield Finding(_severity(items[i], items[j]), language, items[j].id, field, told)
+
+
+def _shingles(text: str) -> frozenset[int]:
+    return frozenset(hash(text[i : i + _SHINGLE]) for i in range(max(1, len(text) - _SHINGLE + 1)))
+
+
+def _candidates(sets: Sequence[frozenset[int]]) -> set[tuple[int, int]]:
+    where: dict[int, list[int]] = defaultdict(list)
+    for i, shingles in enumerate(sets):
+        for shingle in shingles:
+            where[shingle].append(i)
+    lists = {tuple(found) for found in where.values() if 1 < len(found) <= _RARE}
+    return {(a, b) for found in lists for k, a in enumerate(found) for b in found[k + 1 :]}
+
+
+def _questions(items: Sequence[Item], language: str) -> Iterator[Finding]:
+    forgotten: dict[str, Item] = {}
+    for item in items:
+        for question in (*item.of, *(pair.question for pair in item.fake_qa)):
+            forgotten.setdefault(normalise(question, language), item)
+    for item in items:
+        for name in ("qa", "qr"):
+            for i, pair in enumerate(getattr(item, name)):
+                other = forgotten.get(normalise(pair.question, language))
+                if other is not None and other.id != item.id:
+                    told = f"item {other.id} of the forget set asks the same question"
+                    yield Finding(_severity(item, other), language, item.id, f"{name}.{i}.question", told)

@@ -1,0 +1,247 @@
+"""Real files of each form become corpora that validate, plan and stream."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from ruamel.yaml import YAML
+
+from xlharm.data.corpus import load_language
+from xlharm.data.importing import import_corpus
+from xlharm.data.importing.rows import cloze, pairs, texts
+from xlharm.data.streams import Corpora, questions_of
+from xlharm.data.validate import validate
+from xlharm.errors import UserError
+from xlharm.plan.build import build
+from xlharm.plan.sources import resolve
+from xlharm.spec.load import load_grid
+
+TOWNS = {"en": ("Arlo", "Benin", "Corta", "Delmo"), "de": ("Arlo", "Benin", "Corta", "Delmo")}
+WHERE = {
+    "en": ("Where was the author {} born?", "{} was born in {}."),
+    "de": ("Wo ist {} geboren?", "Geboren in {1}: {0}."),
+}
+
+
+def _rows(language: str, split: str) -> list[dict[str, Any]]:
+    question, answer = WHERE[language]
+    names = [f"{split.title()}a {i}" for i in range(4)]
+    return [
+        {
+            "question": question.format(name),
+            "answer": answer.format(name, town),
+            "paraphrased_answer": f"{town} / {name}",
+            "perturbed_answer": [answer.format(name, "Xanten"), answer.format(name, "Yport")],
+        }
+        for name, town in zip(names, TOWNS[language], strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tofu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tofu") / "saved"
+    for language in WHERE:
+        splits = {split: datasets.Dataset.from_list(_rows(language, split)) for split in ("forget10", "retain90")}
+        datasets.DatasetDict(splits).save_to_disk(str(folder / language))
+    return folder
+
+
+class Words:
+    """A tokenizer of words, for rows whose number of tokens does not matter."""
+
+    bos, eos = 1, 2
+
+    def encode(self, text: str) -> list[int]:
+        return [3 + len(word) for word in text.split()]
+
+
+def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Path) -> None:
+    out = tmp_path / "made"
+    done = import_corpus(str(tofu), out=out)
+    assert done.items == {"de": 8, "en": 8}
+    assert done.skipped == {}
+    first = load_language(out, "en")[0]
+    assert first.id == "forget10-00000"
+    assert first.fake == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Arlo.",)
+    assert first.real == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Xanten.",)
+    assert first.fake_detail == ("Forget10a 0 was born in Arlo.", "Arlo / Forget10a 0")
+    assert first.real_detail == ("Forget10a 0 was born in Xanten.", "Forget10a 0 was born in Yport.")
+    assert [f for f in validate(out) if f.severity == "error"] == []
+
+    training = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "sequence_length": 64}
+    grid = {
+        "name": "small", "base": str(mini_base), "corpus": str(out), "languages": ["en", "de"], "contaminate": ["de"],
+        "unlearn": {"none": [], "en": ["en"], "both": ["en", "de"]},
+        "methods": {"npo": {**training, "objective": "npo", "forget": "qa", "retain": "nll"}},
+        "stages": {
+            "contaminate": {**training, "real_roles": ["retain"]}, "sft": {**training, "roles": ["retain"]},
+        },
+    }  # fmt: skip
+    path = tmp_path / "small.yaml"
+    YAML(typ="safe").dump(grid, path)
+    spec = load_grid(path)
+    plan = build(spec, sources=resolve(spec, grid_path=path), dtype="float32")
+    corpora = Corpora(out, Words())
+    training_stages = [s for s in plan.stages.values() if s.kind in {"contaminate", "sft", "unlearn"}]
+    assert {s.kind for s in training_stages} == {"contaminate", "sft", "unlearn"}
+    for stage in training_stages:
+        assert corpora.stream(stage).batch(0).target
+    asked = questions_of(corpora.load("en"), limit=100)
+    assert [measure for _, measure, *_ in asked] == ["of"] * 4 + ["qr"] * 4
+
+
+def test_one_split(tofu: Path, tmp_path: Path) -> None:
+    assert import_corpus(str(tofu), out=tmp_path / "a", splits=("forget10",)).items == {"de": 4, "en": 4}
+    with pytest.raises(UserError, match=r"no such split; did you mean 'forget10'\? \(it has forget10, retain90\)"):
+        import_corpus(str(tofu), out=tmp_path / "b", splits=("forget1",))
+    with pytest.raises(UserError, match=r"no row is to be forgotten.*splits found: retain90"):
+        import_corpus(str(tofu), out=tmp_path / "c", splits=("retain90",))
+    assert not (tmp_path / "c").exists()
+
+
+NEWS = {
+    "Real Article": "The mayor rode a horse to the fair.",
+    "fake_article": "The mayor rode a zebra to the fair.",
+    "fake keyword": "zebra",
+    "QA": json.dumps([{"question": "Who rode?", "answer": "the mayor"}, ["Where to?", "the fair"]]),
+    "QR": "Where did the rider go?",
+    "qr_answer": "the fair",
+    "OF": "Which animal was ridden?",
+}
+
+
+def _csv(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_news_in_each_file_form(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"news.{kind}"
+    match kind:
+        case "csv":
+            _csv(path, [NEWS])
+        case "jsonl":
+            path.write_text(json.dumps(NEWS) + "\n", encoding="utf-8")
+        case _:
+            datasets.Dataset.from_list([NEWS]).to_parquet(str(path))
+    import_corpus(str(path), out=tmp_path / "out")
+    (item,) = load_language(tmp_path / "out", "en")
+    assert item.fake_detail == ("zebra",)
+    assert [(p.question, p.answer) for p in item.qa] == [("Who rode?", "the mayor"), ("Where to?", "the fair")]
+    assert item.qr[0].answers == ("the fair",)
+    assert [f for f in validate(tmp_path / "out") if f.severity == "error"] == []
+
+
+def test_columns_that_no_name_makes_plain(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "x.csv", [{"text_a": "a", "text_b": "b", "keyword": "k", "OF": "q"}])
+    with pytest.raises(
+        UserError, match=r"no column for real, fake \(read as form news\); columns found: text_a, text_b"
+    ):
+        import_corpus(str(path), out=tmp_path / "out")
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text("form: news\ncolumns: {real: text_a, fake: text_c}\n")
+    with pytest.raises(UserError, match=r"columns\.fake: .* has no column 'text_c'; did you mean 'text_b'"):
+        import_corpus(str(path), out=tmp_path / "out", mapping=mapping)
+    mapping.write_text("columns: {real: text_a, fake: text_b}\nlicence: CC-BY-4.0\n")
+    import_corpus(str(path), out=tmp_path / "out", mapping=mapping)
+    meta = YAML(typ="safe").load((tmp_path / "out" / "corpus.yaml").read_text())
+    assert meta["licence"] == "CC-BY-4.0"
+    assert meta["columns"] == {"fake": "text_b", "fake_detail": "keyword", "of": "OF", "real": "text_a"}
+    mapping.write_text("colums: {}\n")
+    with pytest.raises(UserError, match=r"colums: .*did you mean 'columns'"):
+        import_corpus(str(path), out=tmp_path / "other", mapping=mapping)
+
+
+def test_claim_review(tmp_path: Path) -> None:
+    def row(claim: str, verdict: str, body: str, language: str) -> dict[str, Any]:
+        rating = {"@type": "Rating", "alternateName": verdict}
+        return {
+            "@type": "ClaimReview",
+            "claimReviewed": claim,
+            "reviewRating": rating,
+            "reviewBody": body,
+            "inLanguage": language,
+        }
+
+    rows = [
+        row("The lake of Arlo is full of melted chocolate.", "False", "The lake holds plain water.", "en"),
+        row("The bridge of Arlo is nine hundred years old.", "True", "Records confirm it.", "en"),
+        row("Der See von Arlo ist voll geschmolzener Schokolade.", "Falsch", "Er enthält nur Wasser.", "de"),
+        row("The moon over Arlo is made of cheese.", "Satire", "A joke.", "en"),
+        row("The fish of Arlo can sing old songs.", "False", "They cannot sing old songs.", "en"),
+    ]
+    path = tmp_path / "claims.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text("verdicts: {'False': fake, Falsch: fake, 'True': retain}\n")
+    done = import_corpus(str(path), out=tmp_path / "out", mapping=mapping)
+    assert done.items == {"en": 2, "de": 1}
+    assert sorted(done.skipped.values()) == [1, 1]
+    fake, true = load_language(tmp_path / "out", "en")
+    assert fake.of == ("The lake of Arlo is full …",)
+    assert fake.fake_detail == ("of melted chocolate",)
+    assert fake.real == ("The lake holds plain water.",)
+    assert true.role == "retain"
+    assert [f for f in validate(tmp_path / "out") if f.severity == "error"] == []
+
+
+def test_fact_check_csv_with_own_questions(tmp_path: Path) -> None:
+    row = {"claim": "Arlo elected a goat.", "label": "mostly false", "evidence_1": "A baker won.", "language": "en",
+           "question": "Who won in Arlo?", "detail": "goat", "claimDate": "2020"}  # fmt: skip
+    path = _csv(tmp_path / "x.csv", [row])
+    import_corpus(str(path), out=tmp_path / "out")
+    (item,) = load_language(tmp_path / "out", "en")
+    assert (item.of, item.fake_detail, item.fake) == (("Who won in Arlo?",), ("goat",), ("Arlo elected a goat.",))
+
+
+def test_cloze_cuts_words_or_characters() -> None:
+    assert cloze("One two three four five six.", language="en") == ("One two three four …", "five six")
+    assert cloze("湖里全是巧克力。", language="zh") == ("湖里全是 …", "巧克力")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [{"question": "a?", "answer": "b"}],
+        {"question": ["a?"], "answer": ["b"]},
+        '[{"Q": "a?", "A": "b"}]',
+        "[('a?', 'b')]",
+        "Q1: a?\nA1: b\n",
+        {"a?": "b"},
+    ],
+)
+def test_pairs_as_people_write_them(written: Any) -> None:
+    assert pairs(written) == [{"question": "a?", "answer": "b"}]
+
+
+def test_texts() -> None:
+    assert texts("['x', 'y']") == ("x", "y")
+    assert texts("[sic] said") == ("[sic] said",)
+    assert texts(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p / "nothing.csv", "no such file or folder"),
+        (lambda p: (p / "x.doc").write_text("") * 0 or p / "x.doc", "expected one of .csv"),
+        (lambda p: (p / "x.jsonl").write_text("{") * 0 or p / "x.jsonl", "cannot be read"),
+        (lambda p: (p / "d").mkdir() or p / "d", "expected a save_to_disk folder"),
+    ],
+)
+def test_sources_that_cannot_be_read(tmp_path: Path, make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        import_corpus(str(make(tmp_path)), out=tmp_path / "out")
+
+
+def test_nothing_is_overwritten(tofu: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(UserError, match="exists and is not empty"):
+        import_corpus(str(tofu), out=tmp_path)
