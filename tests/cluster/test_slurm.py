@@ -59,7 +59,9 @@ def test_a_job_warned_of_its_time_limit_is_queued_again_and_finishes(
     assert "is queued again" in log.read_text()
     assert "go on with" in log.read_text(), "the run was not stopped cleanly"
 
-    cluster.call("scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm lets a requeued job wait
+    # Slurm lets a requeued job wait for minutes; within the second of its end it would not be launched at all
+    # ("Job credential revoked").
+    cluster.call("scontrol", "update", f"JobId={number}", "StartTime=now+3seconds")
     _until(lambda: cluster.job(number)["JobState"] in {"COMPLETED", "FAILED"}, log)
     assert cluster.job(number)["JobState"] == "COMPLETED", log.read_text()[-3000:]
     after = _commits(store)
