@@ -143,7 +143,7 @@ def test_every_pod_is_unprivileged_limited_and_sees_the_store(name: str) -> None
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_versions_agree(name: str) -> None:
     text = (ROOT / f"cluster/kubernetes/{name}.yaml").read_text()
-    pinned = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    pinned = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
     assert cluster_of(manifest(name))["rayVersion"] == pinned[1]
     images = set(re.findall(r"image: (\S+)", text))
