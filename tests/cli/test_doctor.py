@@ -9,19 +9,19 @@ from xlharm.cli.upkeep import _ray_auth
 
 
 @pytest.mark.parametrize(
-    ("file", "variables", "good", "told"),
+    ("file", "variables", "expected"),
     [
-        (False, {}, True, "no surprise ahead"),
-        (True, {}, False, "set RAY_AUTH_MODE=token"),
-        (True, {"RAY_AUTH_MODE": "token"}, True, "RAY_AUTH_MODE=token"),
-        (True, {"RAY_AUTH_MODE": "disabled"}, True, "RAY_AUTH_MODE=disabled"),
-        (False, {"RAY_AUTH_TOKEN": "hunter2"}, False, "RAY_AUTH_TOKEN is set"),
-        (False, {"RAY_AUTH_MODE": "token"}, False, "there is no token"),
-        (False, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "hunter2"}, True, "RAY_AUTH_MODE=token"),
+        (False, {}, (True, "no surprise ahead")),
+        (True, {}, (False, "set RAY_AUTH_MODE=token")),
+        (True, {"RAY_AUTH_MODE": "token"}, (True, "RAY_AUTH_MODE=token")),
+        (True, {"RAY_AUTH_MODE": "disabled"}, (True, "RAY_AUTH_MODE=disabled")),
+        (False, {"RAY_AUTH_TOKEN": "hunter2"}, (False, "RAY_AUTH_TOKEN is set")),
+        (False, {"RAY_AUTH_MODE": "token"}, (False, "there is no token")),
+        (False, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "hunter2"}, (True, "RAY_AUTH_MODE=token")),
     ],
 )
 def test_ray_auth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: bool, variables: dict[str, str], good: bool, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: bool, variables: dict[str, str], expected: tuple[bool, str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
@@ -32,8 +32,8 @@ def test_ray_auth(
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text("hunter2")
     found, text = _ray_auth()
-    assert found is good
-    assert told in text
+    assert found is expected[0]
+    assert expected[1] in text
     assert "hunter2" not in text
 
 
