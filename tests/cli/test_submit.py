@@ -1,5 +1,6 @@
 """`xlharm submit` on a real Ray head; and what it refuses without one."""
 
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx
+import psutil
 import pytest
 
 from tests.cli.conftest import Xlharm, command, environment
@@ -143,9 +146,39 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     named = {"port": free_port(), "dashboard-port": free_port(), "dashboard-agent-listen-port": free_port()}
     ray = str(Path(sys.executable).with_name("ray"))
     arguments = ["--head", "--dashboard-host=127.0.0.1", "--num-cpus=2", *(f"--{n}={v}" for n, v in named.items())]
-    subprocess.run([ray, "start", *arguments], env=env, check=True, capture_output=True, timeout=120)
-    yield f"http://127.0.0.1:{named['dashboard-port']}", token
-    subprocess.run([ray, "stop", "--force"], env=env, check=False, capture_output=True, timeout=120)
+    started = subprocess.Popen(
+        [ray, "start", "--block", *arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{named['dashboard-port']}"
+    try:
+        _until_it_answers(address, started)
+        yield address, token
+    finally:
+        _end(started)
+
+
+def _until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{address}/api/version", timeout=5)
+            return
+        assert process.poll() is None, "the head does not start"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a head and all that it started, and nothing else: `ray stop` would end every Ray of this user."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
+    for one in [*below, process]:
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            one.kill()
+    process.wait(timeout=20)
+    psutil.wait_procs(below, timeout=20)
 
 
 @pytest.mark.cluster
