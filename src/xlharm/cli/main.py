@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xlharm import __version__
-from xlharm.cli import corpora, inspect, judging, planning, running, upkeep
+from xlharm.cli import corpora, inspect, judging, planning, running, submit, upkeep
 from xlharm.errors import UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
@@ -52,6 +52,7 @@ def _root(
 
 planning.register(app)
 running.register(app)
+submit.register(app)
 inspect.register(app)
 judging.register(app)
 corpora.register(app)

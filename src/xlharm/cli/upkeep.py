@@ -116,8 +116,16 @@ def _gpu() -> str:
 
 
 def _ray_auth() -> tuple[bool, str]:
-    """Recognise the trap of Ray since 2.59: a token file turns authentication on for clusters started here."""
-    token = Path("~/.ray/auth_token").expanduser()
-    if not token.exists() or os.environ.get("RAY_AUTH_MODE"):
-        return True, f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', 'not set')}, no surprise ahead"
-    return True, "~/.ray/auth_token exists: clients of a `ray start` cluster need RAY_AUTH_MODE=token"
+    """Recognise the trap of Ray since 2.59: a token file turns authentication on for clusters started here.
+
+    Its clients send the token only when told to, and fail with an error that does not say so.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    given = os.environ.get("RAY_AUTH_TOKEN")
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    if mode == "token" and not given and not path.exists():
+        return False, f"RAY_AUTH_MODE=token, but there is no token: set RAY_AUTH_TOKEN, or write it to {path}"
+    if not mode and (given or path.exists()):
+        where = "RAY_AUTH_TOKEN is set" if given else f"{path} exists"
+        return False, f"{where}, so `ray start` clusters ask for it and clients do not send it: set RAY_AUTH_MODE=token"
+    return True, f"RAY_AUTH_MODE={mode or 'not set'}, no surprise ahead"

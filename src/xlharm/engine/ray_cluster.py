@@ -15,7 +15,7 @@ from xlharm.errors import UserError
 
 NAMESPACE = "xlharm"
 _OBJECT_STORE = 100 << 20  # results travel through the xlharm store: Ray's own may be small
-_AUTH_HELP = (
+AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
     "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
     "RAY_AUTH_MODE=disabled"
@@ -122,7 +122,7 @@ def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None
 def _explained(error: Exception, where: str | None) -> Exception:
     message = one_line(error)
     if is_auth_trouble(error):
-        return UserError(_AUTH_HELP)
+        return UserError(AUTH_HELP)
     if where is not None:
         return UserError(f"--address {where}: no Ray cluster answers there: {message[:200]}")
     return EngineError(f"Ray does not start on this machine: {message}")

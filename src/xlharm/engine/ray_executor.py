@@ -77,9 +77,13 @@ class RayExecutor:
 
     def _choose(self) -> Shape:
         options = self._options
+        gpus = self._cluster.gpus()
+        if options.device == "cuda" and options.workers is not None and not self._cluster.local:
+            # An autoscaler starts machines for what is asked of it, from none: what there is now is no limit.
+            gpus = max(gpus, options.workers * options.ranks)
         return shape_of(
             self._cluster.cpus(),
-            self._cluster.gpus(),
+            gpus,
             device=options.device,
             workers=options.workers,
             ranks=options.ranks,

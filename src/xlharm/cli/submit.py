@@ -1,0 +1,146 @@
+"""`xlharm submit`: the same run, on a cluster."""
+
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from xlharm.cli.common import GridPath
+from xlharm.cli.running import run
+from xlharm.errors import UserError
+from xlharm.spec.load import load_grid
+
+_PROJECT_MARKS = (".rayignore", "pyproject.toml", ".git")
+_NEVER = (".git/", ".venv/", "wandb/", "__pycache__/", ".mypy_cache/", ".ruff_cache/")
+_UsageError: Any = typer.BadParameter.__base__  # click's, or that of the click inside recent versions of Typer
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("submit")(submit)
+
+
+def submit(
+    grid: GridPath,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Passed on to `xlharm run`.")
+    ] = None,
+    *,
+    address: Annotated[str, typer.Option(metavar="URL", help="The cluster's job server: http://HEAD:8265")],
+    store: Annotated[
+        str | None,
+        typer.Option("--store", envvar="XLHARM_STORE", metavar="URL", help="As all machines of the cluster see it."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Show its output; exit with its exit code.")] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME", help="Send this variable's value along (who sees the cluster sees it)."),
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option("--secret", metavar="NAME", help="Must be set on the cluster; is not sent.")
+    ] = None,
+) -> None:
+    """Hand a grid to a Ray cluster: uploads its project, runs `xlharm run` there. Again: does only what is missing.
+
+    \b
+    xlharm submit grid/quickstart.yaml --address http://head:8265 --store /shared/store --follow
+    xlharm submit grid/quickstart.yaml --address http://head:8265 --store s3://bucket/store -- --workers 4 --device cuda
+    """
+    words = [*(["--store", store] if store is not None else []), *(options or ())]
+    name = _checked(grid, words)
+    forwarded = {key: _value(key) for key in env or ()}
+    folder = _project(grid)
+
+    from xlharm.engine.ray_submit import JobServer, Submission
+
+    server = JobServer(address)
+    job = Submission(
+        id=f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)}-{time.strftime('%Y%m%d-%H%M%S')}",
+        entrypoint=_entrypoint(grid.resolve().relative_to(folder), words, secrets=secret or ()),
+        folder=folder,
+        excludes=[*_NEVER, *(f"/{path}/" for path in _bulky(folder))],
+        environment=forwarded,
+    )
+    server.submit(job)
+    typer.echo(f"Submitted {job.id}")
+    typer.echo(f"Follow: ray job logs --address {server.address} --follow {job.id}")
+    typer.echo(f"Stop:   ray job stop --address {server.address} {job.id}")
+    if not follow:
+        return
+    try:
+        code = server.follow(job.id, write=_write)
+    except KeyboardInterrupt:
+        typer.echo(f"Detached; {job.id} goes on.", err=True)
+        raise typer.Exit(130) from None
+    raise typer.Exit(code)
+
+
+def _checked(grid: Path, words: Sequence[str]) -> str:
+    """Read the options as `xlharm run` will, so that mistakes show here; return the grid's name."""
+    reader = typer.Typer(add_completion=False)
+    reader.command("run")(run)
+    command = typer.main.get_command(reader)
+    try:
+        given = command.make_context("run", [str(grid), *words]).params
+    except _UsageError as error:
+        raise UserError(f"run options: {error.format_message()}") from None
+    store = str(given["store"])
+    if "://" not in store and not PurePosixPath(store).is_absolute():
+        raise UserError(
+            f"--store {store}: expected an absolute path or a URL: a relative store would vanish with the job's folder"
+        )
+    return load_grid(grid, overrides=given["overrides"] or ()).name
+
+
+def _value(name: str) -> str:
+    _named("--env", name)
+    value = os.environ.get(name)
+    if value is None:
+        raise UserError(f"--env {name}: is not set here")
+    return value
+
+
+def _named(option: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        shown = name.partition("=")[0]  # what follows may be a secret
+        raise UserError(f"{option} {shown}: expected the name of a variable alone, without its value")
+
+
+def _project(grid: Path) -> Path:
+    """Return the folder to upload: the nearest one around the grid that is a project, else the grid's own."""
+    own = grid.resolve().parent
+    home = Path.home().resolve()
+    around = [p for p in (own, *own.parents) if p not in {home, Path(p.anchor)}]
+    return next((p for p in around if any((p / mark).exists() for mark in _PROJECT_MARKS)), own)
+
+
+def _bulky(folder: Path) -> Iterator[str]:
+    """Yield stores and virtual environments below a folder, by what is in them: their names are free."""
+    for where, below, files in os.walk(folder):
+        here = Path(where)
+        store = ".writable" in files or {"stages", "grids"} <= set(below)
+        if here != folder and (store or "pyvenv.cfg" in files):
+            yield here.relative_to(folder).as_posix()
+            below.clear()
+        below[:] = [name for name in below if f"{name}/" not in _NEVER]
+
+
+def _entrypoint(grid: Path, words: Sequence[str], *, secrets: Sequence[str]) -> str:
+    checks = []
+    for name in secrets:
+        _named("--secret", name)
+        told = f"error: --secret {name}: is not set on the cluster"
+        checks.append(f'[ -n "${{{name}:-}}" ] || {{ echo {shlex.quote(told)} >&2; exit 2; }}; ')
+    return "".join(checks) + "exec " + shlex.join(["xlharm", "run", grid.as_posix(), *words])
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
