@@ -61,7 +61,8 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     return Row(ids=ids, start=len(given))
 
 
-def padded_length(rows: Sequence[Row], *, multiple: int = 8) -> int:
-    """Return the longest row's length, rounded up."""
+def padded_length(rows: Sequence[Row]) -> int:
+    """Return the longest row's length, rounded up: to few lengths where rows are long, as shapes are compiled for."""
     longest = max(len(row.ids) for row in rows)
+    multiple = 8 if longest <= 128 else 32
     return -(-longest // multiple) * multiple

@@ -154,7 +154,6 @@ class _Pack:
         self.slots = slots
         self.rows = rows
         self.pad = pad
-        self.length = max(padded_length(s.stream.all_rows()) for s in slots)
         self.tokens = [0] * len(slots)
         self.reference: Tensor | None = None
         self.stopped: dict[int, tuple[int, str]] = {}
@@ -217,13 +216,15 @@ class _Pack:
         device, k = self.engine.device, len(self.slots)
         places = bite or [0]  # a rank without rows still takes part in the collectives, with weight zero
         chosen = [batch.select(places) for batch in batches]
-        ids = torch.full((k, chosen[0].count, self.length), self.pad)
+        # Finished slots count, too: a pack that is taken up again has the shapes, and so the rounding, of all.
+        length = padded_length([row for some in chosen for row in some.all_rows()])
+        ids = torch.full((k, chosen[0].count, length), self.pad)
         for i, some in enumerate(chosen):
             if self.slots[i].active:
                 for j, row in enumerate(some.all_rows()):
                     ids[i, j, : len(row.ids)] = torch.tensor(row.ids)
-        flat = on_device(ids.view(-1, self.length), device)
-        views = [View.of(some, length=self.length, device=device) for some in chosen]
+        flat = on_device(ids.view(-1, length), device)
+        views = [View.of(some, length=length, device=device) for some in chosen]
         reference = self._reference(flat, views)
         model = self._forward(flat, [r.ask(v, reference=False) for r, v in zip(self.recipes, views, strict=True)])
         shares = torch.zeros(len(CURVES), k, device=device)
@@ -251,7 +252,7 @@ class _Pack:
         if not self.reference_on_retain:
             # target rows lie first, so their positions are the same among fewer rows
             rows = max(1, sum(s.rows for n, s in views[0].spans.items() if n != "retain"))
-            ids = ids.view(len(views), -1, self.length)[:, :rows].flatten(0, 1)
+            ids = ids.view(len(views), -1, ids.shape[1])[:, :rows].flatten(0, 1)
         told = zip(self.recipes, views, stops, strict=True)
         return self._forward(ids, [r.ask(v, reference=True, stop=s) for r, v, s in told], fixed=self.reference)
 
