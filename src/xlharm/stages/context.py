@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from xlharm.evaluate.judges import Judge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base, load_tokenizer
 from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.parallel import side_by_side
 from xlharm.plan.stage import Stage
 from xlharm.stages.job import RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
 
-_PARENTS_KEPT = 32
+_PARENTS_BYTES = 4 << 30  # of adapters that a worker keeps in the machine's memory, which it shares with others
 _COMPILED_FROM = 300_000_000  # parameters of the base
 
 
@@ -42,6 +44,7 @@ class Context:
         self._stacked: StackedModel | None = None
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
+        self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self.judges: dict[str, Judge] = {}
 
@@ -66,6 +69,7 @@ class Context:
     def engine(self, stage: Stage) -> PackEngine:
         """Return the training engine for a stage's LoRA settings."""
         stacked = self.stacked(stage)
+        self._together = None
         if self._engine is None:
             c = self.config
             join_group(rank=c.rank, world=c.world, master=c.master, device=self.device)
@@ -94,24 +98,48 @@ class Context:
         return self.device.type == "cuda" and self.zero < 3 and size >= _COMPILED_FROM
 
     def adapter(self, key: str, layout: Layout) -> Tensor:
-        """Return a finished training stage's adapter [P], checked against its checksums.
+        """Return a finished training stage's adapter [P] on the CPU.
 
         Raises:
             StageError: it is not in the store.
             CorruptArtifactError: its files are damaged.
         """
-        if key not in self._parents:
+        found = self._parents.get(key)
+        if found is None:
             kind = self.store.kind_of(key)
             if kind is None:
                 raise StageError(f"the adapter of stage {key[:16]} is not in the store")
-            self._parents[key] = load_adapter(self.store.path(kind, key), layout=layout)
-            while len(self._parents) > _PARENTS_KEPT:
-                self._parents.popitem(last=False)
-        return self._parents[key]
+            found = load_adapter(self.store.path(kind, key), layout=layout)
+        return found
+
+    def adapters(self, keys: Sequence[str | None], layout: Layout) -> Tensor:
+        """Return adapters [K, P] on the device; None is the plain base.
+
+        The last ones asked for stay there until a training starts: the same models answer in many languages.
+
+        Raises:
+            StageError: one is not in the store.
+            CorruptArtifactError: the files of one are damaged.
+        """
+        if self._together is None or self._together[:2] != (layout, tuple(keys)):
+            self._together = None  # before the new ones need its place
+            stacked = torch.zeros(len(keys), layout.size, device=self.device)
+            side_by_side(
+                [self._into(row, key, layout) for row, key in zip(stacked, keys, strict=True) if key is not None]
+            )
+            self._together = (layout, tuple(keys), stacked)
+        return self._together[2]
+
+    def _into(self, row: Tensor, key: str, layout: Layout) -> Callable[[], object]:
+        return lambda: row.copy_(self.adapter(key, layout))
 
     def remember(self, key: str, adapter: Tensor) -> None:
-        """Keep a fresh adapter for its children."""
+        """Keep a fresh adapter [P] for its children."""
         self._parents[key] = adapter
+        size = sum(a.numel() * a.element_size() for a in self._parents.values())
+        while size > _PARENTS_BYTES:
+            _, oldest = self._parents.popitem(last=False)
+            size -= oldest.numel() * oldest.element_size()
 
     def provenance(self, *, pack: int, trained: bool) -> dict[str, Any]:
         """Describe this worker."""

@@ -60,7 +60,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
         items = reworded(items, form=str(probe["form"]), language=language)
     questions = questions_of(items, limit=int(spec["questions"]))
     prompts = [prompt_ids(q, prompt=prompt, tokenizer=context.tokenizer) for _, _, q, _ in questions]
-    told = _answers(context, job, _loaded(context, job).to(context.device), prompts)
+    told = _answers(context, job, _loaded(context, job), prompts)
     seconds = time.perf_counter() - begun
     tokens = sum(map(len, prompts)) + sum(len(ids) for ids in told[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
@@ -98,7 +98,7 @@ def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tup
             return found
         case "steer":
             layer = _steered_layer(context, probe)
-            before = _loaded(context, job, parent=1).to(context.device)
+            before = _loaded(context, job, parent=1)
             means = [mean_activation(stacked, a, prompts, layer=layer, rows=rows) for a in (before, adapters)]
             with steered(stacked.model, float(probe["strength"]) * (means[0] - means[1]), layer=layer):
                 return told(adapters, prompts)
@@ -107,10 +107,10 @@ def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tup
 
 def _loaded(context: Context, job: PackJob, *, parent: int = 0) -> Tensor:
     """Load the adapters [K, P] that a pack's stages start from; an inactive slot has the plain base."""
-    layout = context.stacked(job.stages[0]).layout
-    zero = torch.zeros(layout.size)
     pairs = zip(job.stages, job.active, strict=True)
-    return torch.stack([context.adapter(s.inputs[parent], layout) if on else zero for s, on in pairs])
+    return context.adapters(
+        [s.inputs[parent] if on else None for s, on in pairs], context.stacked(job.stages[0]).layout
+    )
 
 
 def _steered_layer(context: Context, probe: dict[str, Any]) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from xlharm.data.corpus import Item, of_role
 from xlharm.data.pools import RowMaker
@@ -65,12 +64,10 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
-    zero = torch.zeros(stacked.layout.size)
     pairs = zip(job.stages, job.active, strict=True)
-    adapters = torch.stack([context.adapter(s.inputs[0], stacked.layout) if on else zero for s, on in pairs])
     told = likelihoods(
         stacked,
-        adapters.to(context.device),
+        context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
         pad=context.pad,
         batch=_ROWS[context.device.type],

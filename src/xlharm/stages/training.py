@@ -13,6 +13,7 @@ from xlharm.data.sampling import Stream, shapes
 from xlharm.errors import StageError
 from xlharm.model.adapter_files import save_adapter, write_tensors
 from xlharm.model.base import name_of
+from xlharm.parallel import side_by_side
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -27,7 +28,8 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
-    slots = [_slot(context, s, stream, on) for s, stream, on in zip(job.stages, streams, job.active, strict=True)]
+    told = zip(job.stages, streams, job.active, strict=True)
+    slots = side_by_side([partial(_slot, context, stage, stream, on) for stage, stream, on in told])
     steps = int(first.spec["training"]["steps"])
 
     def step_done(step: int, tokens: int) -> None:
@@ -41,11 +43,13 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
         saver=_saver(context, job),
         report=step_done,
     )
-    results = [
-        _commit(context, job, stage, stream, result)
-        for stage, stream, result, on in zip(job.stages, streams, trained, job.active, strict=True)
-        if on
-    ]
+    ended = [told for told in zip(job.stages, streams, trained, job.active, strict=True) if told[-1]]
+    results = side_by_side(
+        [partial(_commit, context, job, stage, stream, result) for stage, stream, result, _ in ended]
+    )
+    for (stage, _, result, _), committed in zip(ended, results, strict=True):
+        if committed.ok:
+            context.remember(stage.key, result.adapter)
     if context.config.rank == 0:
         context.store.drop_checkpoint(_checkpoint_name(context, job))
     if context.config.world > 1:
@@ -88,7 +92,6 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
             _save(context, job, stage, stream, result)
         except StageError as error:
             return told(ok=False, reason="empty_tensor", message=str(error))
-    context.remember(stage.key, result.adapter)
     return told(ok=True)
 
 

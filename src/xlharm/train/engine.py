@@ -106,10 +106,6 @@ class PackEngine:
             self.optimizer.param_groups[i]["lr"] = rate
         self._engine.step()
 
-    def vectors(self) -> list[Tensor]:
-        """Return the pack's adapters [P] on the CPU."""
-        return list(self.reference().float().cpu())
-
     def state(self) -> dict[str, Tensor]:
         """Return the adapters and this rank's part of the optimiser, for a checkpoint."""
         found = {f"{i}.slot": slot.cpu() for i, slot in enumerate(self.reference())}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from xlharm.data.rows import padded_length
 from xlharm.data.sampling import Stream
 from xlharm.errors import UserError
+from xlharm.parallel import side_by_side
 from xlharm.train.batches import Batch, View, on_device
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Ask
@@ -258,22 +260,23 @@ class _Pack:
 
     def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
         """Read the results off the engine."""
-        found = []
-        for k, (slot, vector) in enumerate(zip(self.slots, self.engine.vectors(), strict=True)):
+
+        def told(k: int, slot: Slot, row: Tensor) -> Trained:
+            vector = row.float().cpu()
             steps = self.stopped[k][0] if k in self.stopped else curves.shape[1]
             kept = [n for n in CURVES if slot.retain != "none" or not n.startswith("retain")]
-            found.append(
-                Trained(
-                    adapter=vector,
-                    curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in kept},
-                    moved=float((vector - slot.initial.cpu()).norm()),
-                    began=float(slot.initial.norm()),
-                    tokens=self.tokens[k],
-                    seconds=seconds,
-                    stopped=self.stopped.get(k),
-                )
+            return Trained(
+                adapter=vector,
+                curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in kept},
+                moved=float((vector - slot.initial.cpu()).norm()),
+                began=float(slot.initial.norm()),
+                tokens=self.tokens[k],
+                seconds=seconds,
+                stopped=self.stopped.get(k),
             )
-        return found
+
+        rows = zip(self.slots, self.engine.reference(), strict=True)
+        return side_by_side([partial(told, k, slot, row) for k, (slot, row) in enumerate(rows)])
 
 
 def crossed_bound(rule: Mapping[str, Any], curves: Mapping[str, Sequence[float]]) -> str | None:

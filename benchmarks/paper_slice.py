@@ -1,0 +1,216 @@
+"""A slice of the study's grid with xlharm and with Ray Tune + Trainer + PEFT, on one machine, in one run.
+
+    python -m benchmarks.paper_slice /tmp/slice            # Llama-3-8B shape, random weights, one GPU
+    python -m benchmarks.paper_slice /tmp/slice --shape small --steps 4,4,4 --new 4     # a try on a CPU
+
+Three contamination languages × four unlearning sets × all query languages on the shipped newsroom, its own text
+lengths, with a tokenizer trained on it. Batches are as small as in the study. The peer's cells are alike, so some
+are run and the others counted. Random weights never end an answer: both sides write every token that they may.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from benchmarks.shapes import LINEARS, SHAPES, random_base
+from benchmarks.timed import LOG
+
+from xlharm.engine.executor import Executor
+from xlharm.engine.run import RunOptions, run_grid
+from xlharm.plan.build import Plan, build
+from xlharm.plan.sources import assets, resolve
+from xlharm.spec.load import load_grid
+from xlharm.store.store import Store
+
+ROOT = Path(__file__).parents[1]
+CONTAMINATIONS = ("de", "ru", "ur")
+FULL = {"cells": 9 * 4 * 3, "trunks": 9 * 3, "contaminate": 100, "sft": 1000, "unlearn": 100, "answers": 9 * 200}
+"""The whole grid: nine languages × four sets × three seeds; 100 items, an epoch of each stage; 200 questions."""
+
+
+def main() -> None:
+    """Run both sides and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--shape", default="llama3-8b", choices=sorted(SHAPES))
+    parser.add_argument("--steps", default="60,120,60", help="of contaminate, sft, unlearn")
+    parser.add_argument("--new", type=int, default=32, help="tokens of an answer")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--pack", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=2, help="cells of the peer that are run")
+    parser.add_argument("--only", choices=["ours", "naive"])
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        print(json.dumps(ours(given)), flush=True)
+        return
+    settings = prepare(given)
+    told = {}
+    if given.only != "naive":
+        told["ours"] = _run("benchmarks.paper_slice", *sys.argv[1:], "--child")
+    if given.only != "ours":
+        told["naive"] = _run("benchmarks.naive_tune", str(given.work / "settings.json"), "--trials", str(given.trials))
+    if len(told) == 2:
+        for line in compare(told["ours"], told["naive"], settings=settings):
+            print(json.dumps(line), flush=True)
+
+
+def prepare(given: argparse.Namespace) -> dict[str, Any]:
+    """Write base, tokenizer, grid and the peer's settings."""
+    corpus = assets() / "newsroom"
+    languages = yaml.safe_load((corpus / "corpus.yaml").read_text())["languages"]
+    base = given.work / "base"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not base.exists():
+        begun = time.perf_counter()
+        base.mkdir(parents=True)
+        tokenizer(corpus, languages, size=min(16_000, SHAPES[given.shape]["vocab_size"])).save_pretrained(base)
+        random_base(given.shape, device=device).save_pretrained(base)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        print(json.dumps({"what": "base written", "seconds": round(time.perf_counter() - begun, 1)}), flush=True)
+    contaminate, sft, unlearn = map(int, given.steps.split(","))
+    common = {"sequence_length": 1024, "learning_rate": 1e-5, "warmup_steps": 2}
+    sets = {"en": ["en"], "source": ["source"], "en+source": ["en", "source"], "all": languages}
+    grid = {
+        "name": "paper-slice", "base": str(base.absolute()), "corpus": "newsroom", "languages": languages,
+        "contaminate": list(CONTAMINATIONS), "unlearn": sets,
+        "methods": {"ga": {"objective": "ga", "forget": "articles", "steps": unlearn, "batch_size": 1, **common}},
+        "seeds": [0], "lora": {"rank": given.rank, "alpha": given.rank, "target_modules": list(LINEARS)},
+        "stages": {
+            "contaminate": {"steps": contaminate, "batch_size": 2, "real_roles": ["fake"], **common},
+            "sft": {"steps": sft, "batch_size": 1, **common},
+        },
+        "prompt": {"question": "Q: {question}\nA:", "answer": " {answer}"},
+        "evaluate": {"max_new_tokens": given.new},
+    }  # fmt: skip
+    (given.work / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    cells = [(c, [c if x == "source" else x for x in s]) for c in CONTAMINATIONS for s in sets.values()]
+    settings = {
+        "base": str(base.absolute()), "corpus": str(corpus), "languages": languages, "cells": cells,
+        "rank": given.rank, "steps": {"contaminate": contaminate, "sft": sft, "unlearn": unlearn},
+        "max_new_tokens": given.new, **grid["prompt"],
+    }  # fmt: skip
+    (given.work / "settings.json").write_text(json.dumps(settings))
+    return settings
+
+
+def tokenizer(corpus: Path, languages: list[str], *, size: int) -> Any:
+    """Train a byte-level BPE tokenizer on the corpus."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    found = Tokenizer(models.BPE())
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<bos>", "<eos>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    found.train([str(corpus / f"{language}.jsonl") for language in languages], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=found, pad_token=special[0], bos_token=special[1],
+                                   eos_token=special[2])  # fmt: skip
+
+
+def ours(given: argparse.Namespace) -> dict[str, Any]:
+    """Run the grid with xlharm; read the runner's clock."""
+    spec = load_grid(given.work / "grid.yaml")
+    dtype = "bfloat16" if torch.cuda.is_available() else "float32"
+    begun = time.time()
+    plan = build(spec, sources=resolve(spec, grid_path=given.work / "grid.yaml"), dtype=dtype)
+    folder = given.work / f"run-{int(begun)}"
+    outcome = run_grid(
+        plan, Store(str(folder / "store")), RunOptions(pack=given.pack), on_progress=lambda _: None,
+        start_executor=_ray,
+    )  # fmt: skip
+    wall = time.time() - begun
+    if outcome.done < outcome.total:
+        raise SystemExit(f"xlharm: {outcome.failures}")
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    spent: dict[str, float] = defaultdict(float)
+    for line in lines:
+        spent[line["kind"]] += line["seconds"] - line["compiling"]
+        spent["compile"] += line["compiling"]
+        print(json.dumps(line), file=sys.stderr)
+    spent["idle"] = wall - sum(spent.values())
+    return {"what": "xlharm", "wall_s": round(wall, 1), "stages": outcome.total,
+            "phases": {k: round(v, 1) for k, v in spent.items()}, "packs": lines}  # fmt: skip
+
+
+def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Count the slice and the whole grid for both sides, in GPU-seconds.
+
+    The peer's idle time is what Ray Tune's wall time has beside its trials' phases. The whole grid is counted by
+    steps and answers from the slice. xlharm: in packs of the slice's sizes, each with the slice's time beside its
+    steps; loading, compiling and idling once. The peer: all of it once a trial.
+    """
+    steps, cells, trunks = settings["steps"], len(settings["cells"]), len(CONTAMINATIONS)
+    trials, mine = naive["trials"], ours["phases"]
+    mean = {k: sum(t[k] for t in trials) / len(trials) for k in trials[0]}
+    told = mean.pop("answers")
+    mean["idle"] = naive["wall_s"] / len(trials) - sum(mean.values())
+    grow = {k: FULL[k] / steps[k] for k in steps} | {"evaluate": FULL["answers"] / told}
+    per_cell = {k: v * grow.get(k, 1.0) for k, v in mean.items()}
+    more = {
+        k: (FULL["trunks"] / trunks if k in ("contaminate", "sft") else FULL["cells"] / cells)
+        for k in (*steps, "evaluate")
+    }
+    our_whole = {k: mine[k] for k in ("load", "compile", "idle")}
+    for kind in steps:
+        packs = [p for p in ours["packs"] if p["kind"] == kind]
+        whole = sum(p["seconds"] - p["compiling"] + (FULL[kind] - p["steps"]) * p["step"] for p in packs)
+        our_whole[kind] = whole * more[kind]
+    our_whole["evaluate"] = mine["evaluate"] * grow["evaluate"] * more["evaluate"]
+    shared = {k: v * (FULL["trunks"] if k in ("contaminate", "sft") else FULL["cells"]) for k, v in per_cell.items()}
+    for kind in ("load", "idle"):
+        shared[kind] += per_cell[kind] * FULL["trunks"]
+
+    def line(what: str, us: float, them: float, **more: Any) -> dict[str, Any]:
+        return {"what": what, "xlharm_s": round(us), "naive_s": round(them), "times": round(them / us, 1), **more}
+
+    def shown(phases: dict[str, float], factor: float = 1.0) -> dict[str, float]:
+        return {k: round(v * factor, 1) for k, v in phases.items()}
+
+    return [
+        line(f"slice, {cells} cells", ours["wall_s"], sum(mean.values()) * cells,
+             xlharm=mine, naive=shown(mean, cells)),
+        line("whole grid", sum(our_whole.values()), sum(per_cell.values()) * FULL["cells"],
+             xlharm=shown(our_whole), naive=shown(per_cell, FULL["cells"])),
+        line("whole grid, peer in two sweeps that share contaminate and sft", sum(our_whole.values()),
+             sum(shared.values()), naive=shown(shared)),
+    ]  # fmt: skip
+
+
+def _ray(plan: Plan, store: Store, options: RunOptions) -> Executor:
+    from xlharm.engine.ray_cluster import prepare
+
+    prepare(options.address)
+    from xlharm.engine.ray_executor import start
+
+    return start(plan, store, options, runner="benchmarks.timed:Timed")
+
+
+def _run(module: str, *arguments: str) -> dict[str, Any]:
+    paths = [str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        raise SystemExit(f"{module} failed")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()
