@@ -1,5 +1,6 @@
 """One rank of a gang, started by test_ranks.py: trains a mini grid's first pack and says what came of it."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from xlharm.store.store import Store
 
 
 def main() -> None:
-    grid, store, rank, world, zero, master = sys.argv[1:]
+    grid, store, rank, world, master, *settings = sys.argv[1:]
     spec = load_grid(Path(grid))
     plan = build(spec, sources=resolve(spec), dtype="float32")
     config = RunnerConfig(
         base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=store, dtype="float32", device="cpu",
-        rank=int(rank), world=int(world), zero=int(zero), master=master, slots=4, threads=1,
+        rank=int(rank), world=int(world), master=master, slots=4, threads=1, **json.loads("".join(settings)),
     )  # fmt: skip
     runner = StageRunner(config)
     for pack in packs(plan, size=4):
