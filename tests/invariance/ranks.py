@@ -1,4 +1,4 @@
-"""One rank of a gang, started by test_ranks.py: trains a mini grid's first pack and says what came of it."""
+"""One rank of a gang, started by test_ranks.py: runs a mini grid, or its stages of some kinds."""
 
 import json
 import sys
@@ -14,15 +14,15 @@ from xlharm.store.store import Store
 
 
 def main() -> None:
-    grid, store, rank, world, master, *settings = sys.argv[1:]
+    grid, store, rank, world, master, settings, *kinds = sys.argv[1:]
     spec = load_grid(Path(grid))
     plan = build(spec, sources=resolve(spec), dtype="float32")
     config = RunnerConfig(
         base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=store, dtype="float32", device="cpu",
-        rank=int(rank), world=int(world), master=master, slots=4, threads=1, **json.loads("".join(settings)),
+        rank=int(rank), world=int(world), master=master, slots=4, threads=1, **json.loads(settings),
     )  # fmt: skip
     runner = StageRunner(config)
-    for pack in packs(plan, size=4):
+    for pack in [p for p in packs(plan, size=4) if p.kind in kinds or not kinds]:
         stages = tuple(plan.stages[k] for k in pack.keys)
         job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
         results = runner.run(job, report=lambda _: None)

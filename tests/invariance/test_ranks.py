@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from xlharm.store.store import Store
 TOLERANCE = 1e-3
 
 
-def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, **config: Any) -> Store:
+def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, kinds: tuple[str, ...] = (), **config: Any) -> Store:
     path = folder / "grid.yaml"
     YAML(typ="safe").dump(grid, path)
     with socket.socket() as probe:
@@ -32,10 +33,11 @@ def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, **config: Any) 
         **os.environ,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "OMP_NUM_THREADS": "1",
+        "PATH": str(folder),  # no compiler: nothing may need one
     }
     ranks = [
         subprocess.Popen(
-            [sys.executable, script, str(path), store, str(rank), str(world), master, json.dumps(config)],
+            [sys.executable, script, str(path), store, str(rank), str(world), master, json.dumps(config), *kinds],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -98,6 +100,7 @@ def scored(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
         (1, {"offload": "both", "micro_rows": 1}),
         (2, {"offload": "optimizer"}),
         (2, {"offload": "both"}),
+        (2, {"zero": 0}),
         (4, {"zero": 2}),
         (4, {"zero": 3}),
     ],
@@ -106,7 +109,19 @@ def scored(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 def test_offload_and_more_ranks_equal_one_process(
     scored: Store, mini_grid: dict[str, Any], tmp_path: Path, world: int, config: dict[str, Any]
 ) -> None:
-    """With a PATH that has no compiler: offload needs none."""
     grid = {**mini_grid, **SCORED}
     gang = run_ranks(grid, tmp_path, world=world, **config)
     assert_same_results(plan_of(grid), gang, scored, tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("config", [{"zero": 3}, {"offload": "params"}], ids=str)
+def test_a_fresh_gang_that_only_evaluates_gives_the_same_answers(
+    scored: Store, mini_grid: dict[str, Any], tmp_path: Path, config: dict[str, Any]
+) -> None:
+    """Nothing was trained in these processes, so nothing but the evaluation itself can have partitioned the base."""
+    plan = plan_of({**mini_grid, **SCORED})
+    for kind in ("contaminate", "sft", "unlearn"):
+        shutil.copytree(scored.local / "stages" / kind, tmp_path / "store" / "stages" / kind)
+    gang = run_ranks({**mini_grid, **SCORED}, tmp_path, world=2, kinds=("evaluate", "score"), **config)
+    assert gang.done(plan.stages) == set(plan.stages)
+    assert_same_results(plan, gang, scored, tolerance=TOLERANCE)

@@ -186,7 +186,6 @@ def _partition(base: nn.Module, config: dict[str, Any], *, device: torch.device)
     """Partition a base that lies on the CPU, one parameter after another; ``initialize`` would move all of it first."""
     import deepspeed
 
-    for module in base.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            module.register_buffer(name, buffer.to(device), persistent=name not in module._non_persistent_buffers_set)
+    for buffer in base.buffers():
+        buffer.data = buffer.to(device)
     deepspeed.zero.Init(module=base, config_dict_or_path=config, dtype=next(base.parameters()).dtype)
