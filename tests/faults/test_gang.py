@@ -28,15 +28,16 @@ def test_kill_9_of_a_rank_goes_on_from_the_checkpoint_with_the_same_result(
         (store / "orders").mkdir(parents=True)
         if name == "killed":
             (store / "orders" / "contaminate-1").write_text("4")
-            (store / "orders" / "unlearn-0").write_text("2")
+            (store / "orders" / "unlearn-0").write_text("2 damage")
         process = drive(store, "training:Saving", f'grid="{tmp_path}/grid.yaml"', "ranks=2", option)
         with ending(process):
             ended = verdict(process)
         assert (ended["done"], ended["exit"]) == (len(plan.stages), 0)
-    # Rank 1 died in step 4, so three steps were saved; rank 0 died in step 2 of unlearning.
+    # Rank 1 died in step 4, so three steps were saved; rank 0 died in step 2 of unlearning and its file is no good,
+    # so both begin anew, although rank 1 could go on.
     steps = {kind: [int(w[2]) for w in trace(stores["killed"], f"{kind} 1")] for kind in ("contaminate", "unlearn")}
     assert steps["contaminate"] == [1, 2, 3, 4, 4, 5, 6]
-    assert steps["unlearn"] in ([1, 2, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])  # killed before or after its own report
+    assert steps["unlearn"] in ([1, 2, 1, 2, 3, 4, 5, 6], [1, 1, 2, 3, 4, 5, 6])  # rank 1 may not have told step 2
     killed, calm = (Store(str(stores[name])) for name in ("killed", "calm"))
     assert_same_results(plan, killed, calm, tolerance=0.0)
     assert not list((killed.local / "partial").iterdir())

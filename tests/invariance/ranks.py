@@ -27,6 +27,13 @@ def main() -> None:
         job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
         results = runner.run(job, report=lambda _: None)
         assert all(r.ok for r in results), results
+    if runner._context.zero and (engine := runner._context._engine) is not None:
+        offload = config.offload
+        assert engine._engine.zero_optimization_stage() == runner._context.zero
+        assert (engine._engine.zero_offload_param() is not None) == (offload in {"params", "both"})
+        assert (engine._engine.zero_offload_optimizer() is not None) == (offload in {"optimizer", "both"})
+    if runner._context.zero == 3:
+        assert not any(p.numel() for p in runner._context.model.parameters())  # nothing of the base stays gathered
     assert int(rank) or len(Store(store).done(plan.stages)) == len(plan.stages)
 
 

@@ -41,9 +41,7 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
         UserError: the base is partitioned over several devices.
     """
     if is_partitioned(stacked.model):
-        raise UserError(
-            "probes: quantise needs the whole base on one device: no --zero 3, no --offload params"
-        )
+        raise UserError("probes: quantise needs the whole base on one device: no --zero 3, no --offload params")
     layers = stacked.model.get_submodule
     merged = {
         segment.name: stacked.layout.scale * product
