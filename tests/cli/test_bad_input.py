@@ -57,6 +57,8 @@ def test_a_model_that_is_not_there_yet(xlharm: Xlharm, grid_file: Path) -> None:
 def test_pack_and_zero(xlharm: Xlharm, grid_file: Path) -> None:
     assert "expected auto or a number from 1" in xlharm("run", grid_file, "--pack", "many").stderr
     assert "expected 0, 2 or 3" in xlharm("run", grid_file, "--zero", "1").stderr
+    told = xlharm("run", grid_file, "--zero", "2", "--offload", "params").stderr
+    assert "--offload params needs --zero 3" in told
 
 
 def test_a_damaged_corpus_names_file_line_and_field(xlharm: Xlharm, grid_file: Path, mini_corpus: Path) -> None:

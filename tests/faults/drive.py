@@ -2,7 +2,11 @@
 
 import json
 import sys
+from pathlib import Path
 
+from ruamel.yaml import YAML
+
+from tests.conftest import plan_of
 from tests.engine.worlds import PLAN
 from xlharm.engine.executor import Executor
 from xlharm.engine.run import RunOptions, run_grid
@@ -12,7 +16,11 @@ from xlharm.store.store import Store
 
 def main() -> None:
     url, runner, *settings = sys.argv[1:]
+    runner = f"tests.faults.{runner if ':' in runner else f'runners:{runner}'}"
     options = {name: json.loads(value) for name, value in (s.split("=", 1) for s in settings)}
+
+    grid = options.pop("grid", None)
+    plan = plan_of(YAML(typ="safe").load(Path(grid))) if grid else PLAN
 
     def start(plan: Plan, store: Store, given: RunOptions) -> Executor:
         from xlharm.engine.ray_cluster import prepare
@@ -20,10 +28,10 @@ def main() -> None:
         prepare(given.address)
         from xlharm.engine.ray_executor import start as ray_start
 
-        return ray_start(plan, store, given, runner=f"tests.faults.runners:{runner}")
+        return ray_start(plan, store, given, runner=runner)
 
     outcome = run_grid(
-        PLAN,
+        plan,
         Store(url),
         RunOptions(**{"pack": 3, "device": "cpu", **options}),
         on_progress=lambda s: [print(note, flush=True) for note in s.notes] and None,

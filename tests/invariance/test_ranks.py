@@ -1,6 +1,8 @@
 """Results do not depend on how many ranks share a stage, nor on the ZeRO stage."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from xlharm.store.store import Store
 TOLERANCE = 1e-3
 
 
-def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, zero: int) -> Store:
+def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, kinds: tuple[str, ...] = (), **config: Any) -> Store:
     path = folder / "grid.yaml"
     YAML(typ="safe").dump(grid, path)
     with socket.socket() as probe:
@@ -31,10 +33,11 @@ def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, zero: int) -> S
         **os.environ,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "OMP_NUM_THREADS": "1",
+        "PATH": str(folder),  # no compiler: nothing may need one
     }
     ranks = [
         subprocess.Popen(
-            [sys.executable, script, str(path), store, str(rank), str(world), str(zero), master],
+            [sys.executable, script, str(path), store, str(rank), str(world), master, json.dumps(config), *kinds],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,3 +79,49 @@ def test_every_method_trains_the_same_on_two_ranks(mini_grid: dict[str, Any], tm
     run_all(plan, alone, size=4)
     gang = run_ranks(grid, tmp_path, world=2, zero=zero)
     assert_same_results(plan, gang, alone, tolerance=2e-3)
+
+
+SCORED = {"evaluate": {"max_new_tokens": 4, "scores": True}, "contaminate": ["none", "de"]}
+
+
+@pytest.fixture(scope="module")
+def scored(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Results of one process, likelihoods included."""
+    store = Store(str(tmp_path_factory.mktemp("scored")))
+    run_all(plan_of({**mini_grid, **SCORED}), store, size=4)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("world", "config"),
+    [
+        (1, {"offload": "optimizer"}),
+        (1, {"offload": "params"}),
+        (1, {"offload": "both", "micro_rows": 1}),
+        (2, {"offload": "optimizer"}),
+        (2, {"offload": "both"}),
+        (2, {"zero": 0}),
+        (4, {"zero": 2}),
+        (4, {"zero": 3}),
+    ],
+    ids=str,
+)
+def test_offload_and_more_ranks_equal_one_process(
+    scored: Store, mini_grid: dict[str, Any], tmp_path: Path, world: int, config: dict[str, Any]
+) -> None:
+    grid = {**mini_grid, **SCORED}
+    gang = run_ranks(grid, tmp_path, world=world, **config)
+    assert_same_results(plan_of(grid), gang, scored, tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("config", [{"zero": 3}, {"offload": "params"}], ids=str)
+def test_a_fresh_gang_that_only_evaluates_gives_the_same_answers(
+    scored: Store, mini_grid: dict[str, Any], tmp_path: Path, config: dict[str, Any]
+) -> None:
+    """Nothing was trained in these processes, so nothing but the evaluation itself can have partitioned the base."""
+    plan = plan_of({**mini_grid, **SCORED})
+    for kind in ("contaminate", "sft", "unlearn"):
+        shutil.copytree(scored.local / "stages" / kind, tmp_path / "store" / "stages" / kind)
+    gang = run_ranks({**mini_grid, **SCORED}, tmp_path, world=2, kinds=("evaluate", "score"), **config)
+    assert gang.done(plan.stages) == set(plan.stages)
+    assert_same_results(plan, gang, scored, tolerance=TOLERANCE)

@@ -23,6 +23,7 @@ from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display
 from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.errors import UserError
+from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
 
 # Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
@@ -56,6 +57,10 @@ def run(
     zero: Annotated[
         int | None, typer.Option(help="ZeRO stage: 0, 2, or 3 (base partitioned). Default: as needed.")
     ] = None,
+    offload: Annotated[
+        Offload | None,
+        typer.Option(help="Keep this in the machine's memory between uses: slower, for a base that does not fit."),
+    ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
     wandb: Wandb = "off",
     report: Annotated[Path | None, typer.Option(help="Write the HTML page here afterwards.")] = None,
@@ -68,13 +73,12 @@ def run(
     xlharm run grid/quickstart.yaml
     xlharm run grid/quickstart.yaml --address auto --store /shared/store
     """
-    if zero not in {None, 0, 2, 3}:
-        raise UserError(f"--zero {zero}: expected 0, 2 or 3")
+    zero_stage(zero, ranks=ranks, offload=offload)
     session = open_grid(grid, store=store, overrides=overrides)
     remember(session)
     options = RunOptions(
         pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,
-        zero=zero, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
+        zero=zero, offload=offload, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
     )  # fmt: skip
     console = terminal()
     with Display(console, title=session.plan.grid.name) as display:

@@ -198,7 +198,8 @@ class Driver:
             raise UserError(trouble.message)
         if trouble.kind == "out_of_memory":
             raise UserError(
-                f"the base does not fit a worker's device ({trouble.message}); spread it: --ranks N --zero 3"
+                f"the base does not fit a worker's device ({trouble.message}); spread it, --ranks N --zero 3, "
+                "or keep it in the machine's memory: --offload params"
             )
         self._start_failures += 1
         self.meter.note(f"a worker did not start: {trouble.message}")

@@ -17,6 +17,7 @@ from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.packs import packs
+from xlharm.plan.sharding import zero_stage
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.store.store import Store
 
@@ -49,8 +50,9 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
 def _check(options: RunOptions) -> None:
     if options.keep_warm and options.ranks > 1:
         raise UserError("--keep-warm: works with single-process workers only (--ranks 1)")
-    if options.zero is not None and options.zero > 0 and options.ranks == 1:
-        raise UserError(f"--zero {options.zero}: needs a group of several processes: --ranks N")
+    zero = zero_stage(options.zero, ranks=options.ranks, offload=options.offload)
+    if zero and options.ranks == 1 and options.offload is None:
+        raise UserError(f"--zero {zero}: needs a group of several processes, --ranks N, or something to --offload")
 
 
 class RayExecutor:
@@ -189,6 +191,7 @@ def _config(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> R
         dtype=plan.dtype,
         device=shape.device,
         zero=options.zero,
+        offload=options.offload,
         trust_remote_code=plan.grid.trust_remote_code,
         threads=shape.threads,
         slots=options.pack,

@@ -17,6 +17,7 @@ from xlharm.engine.scheduler import Graph, State
 from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.plan.sharding import Offload
 from xlharm.plan.stage import Kind
 from xlharm.spec.judges import FOR_NOW
 from xlharm.store.lease import Leases
@@ -34,6 +35,7 @@ class RunOptions:
         workers: how many workers; None takes one per GPU, or one per CPU machine.
         ranks: processes a worker has (a data-parallel group).
         zero: ZeRO stage of such a group; 3 partitions the base.
+        offload: what lies in the machine's memory between uses.
         device: where workers compute.
         address: a Ray cluster; None starts a local one.
         retry_failed: try again what failed for good.
@@ -45,6 +47,7 @@ class RunOptions:
     workers: int | None = None
     ranks: int = 1
     zero: int | None = None
+    offload: Offload | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     address: str | None = None
     retry_failed: bool = False

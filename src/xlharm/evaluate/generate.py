@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
-from xlharm.model.base import TextTokenizer, decoder, head, settings
+from xlharm.model.base import TextTokenizer, decoder, head, is_partitioned, settings
 from xlharm.model.lora import StackedModel
 
 _BLOCK = 4  # decode steps between looks at which rows have ended
@@ -153,7 +153,7 @@ class _Batch:
     def steps(self, count: int) -> list[list[int]]:
         """Decode ``count`` tokens of every row; return them as [count][R]."""
         if self._replay is None:
-            self._replay = self._captured() if self.device.type == "cuda" else self._step
+            self._replay = self._captured() if self._capturable() else self._step
         told = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
         for i in range(count):
             self._replay()
@@ -175,6 +175,10 @@ class _Batch:
         self._ids.copy_(self.logits().argmax(-1, keepdim=True))
         # a row that has ended goes on in place until it is given to another prompt
         self.cache.positions.add_(1).clamp_(max=self.cache.length - 1)
+
+    def _capturable(self) -> bool:
+        # a graph would replay the addresses of gathered weights that are gone by then
+        return self.device.type == "cuda" and not is_partitioned(self.model)
 
     def _captured(self) -> Callable[[], None]:
         kept = self._ids.clone(), self.cache.positions.clone()

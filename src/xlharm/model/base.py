@@ -120,6 +120,11 @@ def hidden_states(model: nn.Module, wanted: Collection[int]) -> Iterator[dict[in
             handle.remove()
 
 
+def is_partitioned(model: nn.Module) -> bool:
+    """Whether ZeRO 3 holds the parameters: they are there only while their module runs."""
+    return hasattr(next(model.parameters()), "ds_id")
+
+
 def head(model: Any, hidden: Tensor) -> Tensor:
     """Return logits [..., vocabulary] of hidden states [..., width]."""
     return model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]

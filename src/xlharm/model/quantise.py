@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.model.arithmetic import products
-from xlharm.model.base import decoder
+from xlharm.model.base import decoder, is_partitioned
 from xlharm.model.lora import StackedLinear, StackedModel
 
 
@@ -40,6 +40,8 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
     Raises:
         UserError: the base is partitioned over several devices.
     """
+    if is_partitioned(stacked.model):
+        raise UserError("probes: quantise needs the whole base on one device: no --zero 3, no --offload params")
     layers = stacked.model.get_submodule
     merged = {
         segment.name: stacked.layout.scale * product
@@ -51,8 +53,6 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
     kept = {}
     try:
         for name, linear in linears.items():
-            if linear.weight.numel() == 0:
-                raise UserError("probes: quantise needs the whole base on one device: run it without --zero 3")
             kept[name] = linear.weight.data
             weight = linear.weight.data
             if name in names:

@@ -16,6 +16,7 @@ from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base, load_tokenizer
 from xlharm.model.lora import Layout, StackedModel, layout_of
 from xlharm.parallel import side_by_side
+from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
 from xlharm.stages.job import RunnerConfig
 from xlharm.stages.provenance import provenance
@@ -34,11 +35,13 @@ class Context:
         self.device = _device(config.device)
         if config.threads and self.device.type == "cpu":
             torch.set_num_threads(config.threads)
-        self.zero = config.zero if config.zero is not None else (2 if config.world > 1 else 0)
+        self.zero = zero_stage(config.zero, ranks=config.world, offload=config.offload)
         self.store = Store(config.store_url)
         self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
+        # A base that will be partitioned may not fit the device whole, not even for a moment.
+        place = torch.device("cpu") if self.zero == 3 else self.device
         self.model = load_base(
-            config.base, dtype=config.dtype, device=self.device, trust_remote_code=config.trust_remote_code
+            config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
         )
         self.corpora = Corpora(config.corpus, self.tokenizer)
         self._stacked: StackedModel | None = None
@@ -55,7 +58,13 @@ class Context:
         return int(found if found is not None else self.tokenizer.eos or 0)
 
     def stacked(self, stage: Stage) -> StackedModel:
-        """Return the base with the adapter layers of a stage's LoRA settings."""
+        """Return the base with the adapter layers of a stage's LoRA settings, partitioned if it is to be."""
+        stacked = self._installed(stage)
+        if self.zero == 3:
+            self.engine(stage)
+        return stacked
+
+    def _installed(self, stage: Stage) -> StackedModel:
         lora = stage.spec["lora"]
         current = self._stacked
         wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
@@ -68,7 +77,7 @@ class Context:
 
     def engine(self, stage: Stage) -> PackEngine:
         """Return the training engine for a stage's LoRA settings."""
-        stacked = self.stacked(stage)
+        stacked = self._installed(stage)
         self._together = None
         if self._engine is None:
             c = self.config
@@ -79,6 +88,7 @@ class Context:
                 zero=self.zero,
                 world=self.config.world,
                 device=self.device,
+                offload=self.config.offload,
             )
         return self._engine
 
@@ -143,11 +153,12 @@ class Context:
 
     def provenance(self, *, pack: int, trained: bool) -> dict[str, Any]:
         """Describe this worker."""
+        c = self.config
+        engine = {"name": "DeepSpeed", "zero": self.zero, "ranks": c.world, "offload": c.offload}
         return provenance(
             device=self.device,
             dtype=self.config.dtype,
-            zero=self.zero if trained else None,
-            world=self.config.world,
+            engine=engine if trained else None,
             pack=pack,
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from xlharm.plan.judging import JudgeConfig
+from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Kind, Stage
 
@@ -26,7 +27,8 @@ class RunnerConfig:
         device: `auto` takes a GPU when there is one.
         rank: this process in its gang.
         world: ranks of the gang.
-        zero: ZeRO stage; None takes 0 for one rank and 2 for several.
+        zero: ZeRO stage; None takes the lowest that serves, see ``zero_stage``.
+        offload: what lies in the machine's memory between uses.
         master: "host:port" of rank 0, when there are several ranks.
         trust_remote_code: run code that comes with the base.
         threads: CPU threads; None leaves torch's default.
@@ -44,6 +46,7 @@ class RunnerConfig:
     rank: int = 0
     world: int = 1
     zero: int | None = None
+    offload: Offload | None = None
     master: str | None = None
     trust_remote_code: bool = False
     threads: int | None = None

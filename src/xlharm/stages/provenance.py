@@ -44,7 +44,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def provenance(*, device: torch.device, dtype: str, zero: int | None, world: int, pack: int) -> dict[str, Any]:
+def provenance(*, device: torch.device, dtype: str, engine: dict[str, Any] | None, pack: int) -> dict[str, Any]:
     """Describe the code, packages and hardware of this process."""
     cuda = device.type == "cuda"
     return {
@@ -55,7 +55,7 @@ def provenance(*, device: torch.device, dtype: str, zero: int | None, world: int
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "dtype": dtype,
-        "engine": None if zero is None else {"name": "DeepSpeed", "zero": zero, "ranks": world},
+        "engine": engine,
         "pack_size": pack,
         "platform": platform.platform(),
     }

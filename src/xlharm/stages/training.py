@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -149,7 +150,7 @@ def _saver(context: Context, job: PackJob) -> Saver:
         steps = [{int(p.name[:8]) for p in folder.glob(f"*-rank{r}.safetensors")} for r in ranks]
         common = set.intersection(*steps)
         for step in sorted(common, reverse=True):
-            with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged checkpoint: try an older one
+            with contextlib.suppress(OSError, SafetensorError):  # a damaged checkpoint: try an older one
                 state = load_file(folder / f"{step:08d}-rank{rank}.safetensors")
                 return step, state, state.pop("losses")
         return None

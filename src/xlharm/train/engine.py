@@ -1,7 +1,8 @@
 """The DeepSpeed engine: built once a worker and shape, then filled with one pack after another.
 
 Re-initialising DeepSpeed leaks, so packs swap the slots' values and the optimiser's state instead. ZeRO 0
-serves one process, ZeRO 2 a data-parallel group, ZeRO 3 partitions the base as well.
+serves one process, ZeRO 2 a data-parallel group, ZeRO 3 partitions the base as well. With offload the partitions
+lie in the machine's memory: ZeRO-Offload (2101.06840) for the optimiser, ZeRO-Infinity (2104.07857) for the base.
 """
 
 import logging
@@ -11,10 +12,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xlharm.model.base import settings
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.plan.sharding import Offload
 from xlharm.train.forward import Ask, PackModel, Told
 from xlharm.train.optimizer import SlotAdamW
 
@@ -28,6 +30,8 @@ class PackEngine:
         zero: ZeRO stage, 0, 2 or 3.
         world: data-parallel ranks.
         device: where to train.
+        offload: what lies in the machine's memory between uses: `optimizer` (fp32 adapters, moments and the update
+            itself; ZeRO 2 or 3), `params` (base and adapters; ZeRO 3), `both`; None keeps all on the device.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class PackEngine:
         zero: int,
         world: int,
         device: torch.device,
+        offload: Offload | None = None,
     ) -> None:
         self.layout = stacked.layout
         self.zero = zero
@@ -45,9 +50,9 @@ class PackEngine:
         self.device = device
         self.pool = AdapterPool(slots=slots, size=self.layout.size, device=device, complete=zero > 0)
         self.optimizer = SlotAdamW(list(self.pool.slots))
-        self.optimizer.partitioned = zero >= 2 and world > 1
+        self.optimizer.across = device if zero >= 2 and world > 1 else None
         self._model = PackModel(stacked, self.pool)
-        self._engine = _initialize(self._model, self.optimizer, zero=zero)
+        self._engine = _initialize(self._model, self.optimizer, zero=zero, device=device, offload=offload)
         self._count = 0
         self._masks: list[Tensor | None] = []
 
@@ -59,8 +64,7 @@ class PackEngine:
         with self._gathered(slots, modifier=0), torch.no_grad():
             for i, slot in enumerate(slots):
                 slot.zero_() if i >= len(vectors) else slot.copy_(vectors[i])
-        if hasattr(self._engine.optimizer, "refresh_fp32_params") and self.zero:
-            self._engine.optimizer.refresh_fp32_params()
+        self._refresh()
         self.optimizer.reset()
         for i, group in enumerate(self.optimizer.param_groups):
             group["active"] = i < len(active) and active[i]
@@ -119,10 +123,16 @@ class PackEngine:
         with self._gathered(slots, modifier=0), torch.no_grad():
             for i, slot in enumerate(slots):
                 slot.copy_(state[f"{i}.slot"])
+        self._refresh()  # a slot that was stopped never steps again: its master copy must be the restored one
         for i in range(self._count):
             snapshot = {n: state[f"{i}.{n}"] for n in ("param", "exp_avg", "exp_avg_sq", "step") if f"{i}.{n}" in state}
             if snapshot:
                 self.optimizer.resume(i, snapshot)
+
+    def _refresh(self) -> None:
+        """Bring ZeRO's master copies in line with the slots."""
+        if self.zero:
+            self._engine.optimizer.refresh_fp32_params()
 
     def _gathered(self, slots: list[Any], *, modifier: int | None = None) -> Any:
         if self.zero < 3:
@@ -132,8 +142,10 @@ class PackEngine:
         return deepspeed.zero.GatheredParameters(slots, modifier_rank=modifier)
 
 
-def _initialize(model: PackModel, optimizer: SlotAdamW, *, zero: int) -> Any:
-    """Build the DeepSpeed engine, quietly, without its compiled CPU communication op."""
+def _initialize(
+    model: PackModel, optimizer: SlotAdamW, *, zero: int, device: torch.device, offload: Offload | None
+) -> Any:
+    """Build the DeepSpeed engine, quietly, without its compiled operators."""
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     import deepspeed
@@ -147,6 +159,7 @@ def _initialize(model: PackModel, optimizer: SlotAdamW, *, zero: int) -> Any:
         "steps_per_print": 2**31,
         "timers": {"throughput": {"enabled": False, "synchronized": False}},  # it would wait for the GPU every step
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # it wants a C++ compiler; torch's fused AdamW runs on the CPU as it is
         "zero_optimization": {"stage": zero},
     }
     if zero == 3:
@@ -154,5 +167,21 @@ def _initialize(model: PackModel, optimizer: SlotAdamW, *, zero: int) -> Any:
             "stage3_param_persistence_threshold": 0,
             "stage3_prefetch_bucket_size": 0,
         }
+    host = {"device": "cpu", "pin_memory": device.type == "cuda"}
+    if offload in {"optimizer", "both"}:
+        config["zero_optimization"]["offload_optimizer"] = host
+    if offload in {"params", "both"}:
+        config["zero_optimization"]["offload_param"] = host
+    if zero == 3:
+        _partition(model.base, config, device=device)
     engine, _, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     return engine
+
+
+def _partition(base: nn.Module, config: dict[str, Any], *, device: torch.device) -> None:
+    """Partition a base that lies on the CPU, one parameter after another; ``initialize`` would move all of it first."""
+    import deepspeed
+
+    for buffer in base.buffers():
+        buffer.data = buffer.to(device)
+    deepspeed.zero.Init(module=base, config_dict_or_path=config, dtype=next(base.parameters()).dtype)

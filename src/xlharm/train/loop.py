@@ -90,6 +90,15 @@ class Rows:
         micro = min(self.micro or most, most)
         return [mine[i : i + micro] for i in range(0, most, micro)]
 
+    def extremes(self, told: int, *, device: torch.device) -> tuple[int, int]:
+        """Return the least and the most that any rank says."""
+        if self.world == 1:
+            return told, told
+        said = torch.tensor([told, -told], device=device)
+        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
+        least, most = said.tolist()
+        return least, -most
+
 
 @dataclass
 class Saver:
@@ -108,10 +117,12 @@ class Saver:
 
     def due(self) -> bool:
         """Whether it is time to save."""
-        if time.monotonic() - self._last < self.every:
-            return False
+        return time.monotonic() - self._last >= self.every
+
+    def keep(self, step: int, state: dict[str, Tensor], losses: Tensor) -> None:
+        """Save now."""
+        self.save(step, state, losses)
         self._last = time.monotonic()
-        return True
 
 
 def train_pack(
@@ -143,8 +154,9 @@ def train_pack(
             report(step + 1, sum(pack.tokens))
         if pack.stop(curves, step + 1):
             break
-        if saver and step + 1 < steps and saver.due():
-            saver.save(step + 1, engine.state(), curves.cpu())
+        # No rank may go by its own clock: reading the state is a collective.
+        if saver and step + 1 < steps and rows.extremes(saver.due(), device=engine.device)[1]:
+            saver.keep(step + 1, engine.state(), curves.cpu())
     return pack.finish(curves, seconds=time.perf_counter() - begun)
 
 
@@ -171,7 +183,9 @@ class _Pack:
         if any(need.startswith("reference") for recipe in self.recipes for need in recipe.needs):
             self.reference = self.engine.reference()
         restored = saver.restore() if saver else None
-        if restored is None:
+        # Ranks that cannot all go on from one step (a file is damaged, a machine is new) begin anew together.
+        least, most = self.rows.extremes(restored[0] if restored else 0, device=self.engine.device)
+        if restored is None or least != most:
             return 0
         step, state, earlier = restored
         self.engine.load_state(state)

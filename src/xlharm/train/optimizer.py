@@ -13,7 +13,7 @@ class SlotAdamW(torch.optim.Optimizer):
     """AdamW (1711.05101) in which every parameter group is one trial.
 
     A group's gradients are clipped to its own norm, so trials that share a pack never see each other. When
-    ZeRO has partitioned the parameters, the norm is summed over the data-parallel group.
+    ZeRO has partitioned the parameters, the norm is summed over the data-parallel group on the device ``across``.
 
     Args:
         slots: one parameter for each slot.
@@ -28,7 +28,7 @@ class SlotAdamW(torch.optim.Optimizer):
         super().__init__(
             groups, {"lr": 0.0, "weight_decay": 0.0, "clip": 1.0, "active": True, "betas": betas, "eps": eps}
         )
-        self.partitioned = False
+        self.across: torch.device | None = None
         self._held: list[Tensor | None] = [None] * len(groups)
         self._resumed: dict[int, dict[str, Tensor]] = {}
 
@@ -63,10 +63,10 @@ class SlotAdamW(torch.optim.Optimizer):
         (p,) = group["params"]
         state = self._state(index, p)
         norm = torch.linalg.vector_norm(p.grad, dtype=torch.float32)
-        if self.partitioned:
-            square = norm.square()
+        if self.across is not None:
+            square = norm.square().to(self.across)  # an offloaded group's gradient lies where NCCL cannot reach it
             dist.all_reduce(square)
-            norm = square.sqrt()
+            norm = square.sqrt().to(norm.device)
         state["step"] += 1
         # torch's own fused AdamW: one pass over the adapter, gradients divided by a scale that stays on the device
         torch._fused_adamw_(
