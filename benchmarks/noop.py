@@ -1,6 +1,7 @@
 """A runner whose stages do nothing but commit: what is left of a run's time is the engine's and the store's."""
 
 import time
+from collections.abc import Callable
 
 from xlharm.stages.job import PackJob, Report, RunnerConfig, StageResult
 from xlharm.store.store import Store
@@ -12,7 +13,7 @@ class Noop:
     def __init__(self, config: RunnerConfig) -> None:
         self.store = Store(config.store_url)
 
-    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:  # noqa: ARG002 - the runners' form
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002
         """Commit the active stages; their seconds are those of the commit."""
         results = []
         for stage in (s for s, on in zip(job.stages, job.active, strict=True) if on):

@@ -34,6 +34,10 @@ class StageError(RuntimeError):
     """A stage cannot have a valid result (NaN loss, an adapter that did not move, …)."""
 
 
+class StoppedError(RuntimeError):
+    """A pack was asked to stop and did: what it had is saved, and another run goes on from there."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest choice, or nothing when none is near."""
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

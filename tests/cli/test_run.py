@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.conftest import Xlharm, command, environment
+from tests.faults.processes import ending
 
 pytestmark = pytest.mark.cluster
 
@@ -124,6 +126,22 @@ def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp
     assert len(commits(store)) == 39
 
 
+def test_a_limit_stops_the_run_and_says_how_to_go_on(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    limited = xlharm("run", grid_file, "--store", store, "--max-gpu-hours", 0.0005)
+    assert limited.returncode == 1, limited.stdout + limited.stderr
+    assert "Stopped by --max-gpu-hours" in limited.stdout
+    assert f"go on with: xlharm run {grid_file} --store {store} --max-gpu-hours 0.0005" in limited.stdout
+    assert len(commits(store)) < 39
+    done = xlharm("run", grid_file, "--store", store, "--deadline", "2h")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(commits(store)) == 39
+    for option, value in (("--deadline", "soon"), ("--max-gpu-hours", "0")):
+        wrong = xlharm("run", grid_file, "--store", store, option, value)
+        assert wrong.returncode == 2
+        assert f"{option} {value}: expected" in wrong.stderr
+
+
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A real cluster of one node with its job server, authentication off and on ports of its own."""
@@ -132,9 +150,20 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     env = {**environment(), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     named = {"port": ports[0], "dashboard-port": ports[1], "dashboard-agent-listen-port": ports[2], "num-cpus": 2}
     arguments = ["--head", "--dashboard-host=127.0.0.1", *(f"--{name}={value}" for name, value in named.items())]
-    subprocess.run([ray, "start", *arguments], env=env, check=True, capture_output=True, timeout=120)
-    yield f"http://127.0.0.1:{ports[1]}", env
-    subprocess.run([ray, "stop", "--force"], env=env, check=False, capture_output=True, timeout=120)
+    process = subprocess.Popen(
+        [ray, "start", "--block", *arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{ports[1]}"
+    with ending(process):  # and nobody else's Ray
+        _until(lambda: _answers(f"{address}/api/version"), process)
+        yield address, env
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url).status_code == 200
+    return False
 
 
 def test_ray_job_submit_runs_to_the_end_and_then_has_nothing_to_do(

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_a_job_warned_of_its_time_limit_is_queued_again_and_finishes(
     after = _commits(store)
     assert {k: after[k] for k in stopped} == stopped, "a finished stage was computed again"
     assert log.read_text().count("is queued again") == 1
+    _until(lambda: not (Path(tempfile.gettempdir()) / f"ray-{os.getuid()}-{number}").exists(), log, seconds=30)
 
     again = tmp_path / "again.log"
     number = _submit(cluster, grid_file, store=store, log=again)

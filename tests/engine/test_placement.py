@@ -33,6 +33,18 @@ def test_one_worker_for_each_machine_or_gpu_but_no_more_than_packs() -> None:
     assert place([16], gpus=8, device="cpu").device == "cpu"
 
 
+def test_several_workers_share_a_gpu() -> None:
+    assert (place([16], gpus=2, share=0.25).workers, place([16], gpus=2, share=0.25).gpus) == (8, 0.25)
+    assert place([16], gpus=2, share=0.4).workers == 4  # two on each, and a fifth of each is left
+    assert place([16], gpus=1, share=0.1).workers == 10
+    assert place([16], gpus=2, share=0.5, workers=3).workers == 3
+    for share in (0, -1, 1.5, float("nan")):
+        with pytest.raises(UserError, match="above 0, at most 1"):
+            place([16], gpus=2, share=share)
+    with pytest.raises(UserError, match="--ranks 1"):
+        place([16], gpus=2, share=0.5, ranks=2)
+
+
 def test_gangs() -> None:
     assert place([16], gpus=8, ranks=4).workers == 2
     shape = place([8], ranks=2)

@@ -355,12 +355,53 @@ def test_a_signal_stops_cleanly_and_the_same_command_goes_on(store: Store, numbe
     outcome = run(store, executor)
     assert (outcome.interrupted, outcome.exit_code) == (True, 130)
     assert 0 < outcome.done < TOTAL
+    assert not executor.jobs
     assert executor.closed == 1
     assert signal.getsignal(number) is before
     assert not list((store.local / "leases").iterdir())
     rest = FakeExecutor(store)
     assert run(store, rest).exit_code == 0
     assert len(rest.computed) == TOTAL - outcome.done
+
+
+def test_what_runs_when_a_run_is_stopped_may_save_its_state(store: Store) -> None:
+    def script(job: PackJob) -> Trouble | None:
+        if job.id in executor.stopped:
+            return Trouble(kind="stopped", message="stopped after step 2 of 6")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return None
+
+    executor = FakeExecutor(store, script)
+    snapshots: list[Snapshot] = []
+    outcome = run(store, executor, pack=1, snapshots=snapshots)
+    assert (outcome.ran, outcome.interrupted, len(executor.seen)) == (1, True, 2)
+    assert not executor.jobs  # the other one was waited for
+    assert any("stopped after step 2 of 6" in n for s in snapshots for n in s.notes)
+    assert not store.failures(PLAN.stages)
+    assert not list((store.local / "leases").iterdir())
+    assert run(store, FakeExecutor(store), pack=1).exit_code == 0
+
+
+def test_before_a_deadline_nothing_begins_that_could_not_end_in_time(store: Store) -> None:
+    commit(store, PLAN.stages[KEYS["evaluate"][0]], seconds=2000.0)
+    executor = FakeExecutor(store)
+    outcome = run(store, executor, pack=3, deadline=time.time() + 1900)
+    assert set(executor.computed) == {k for k, s in PLAN.stages.items() if s.kind != "evaluate"}
+    assert (outcome.limit, outcome.interrupted, outcome.exit_code) == ("--deadline", False, 1)
+    assert outcome.seconds_left == pytest.approx(2000.0 * (TOTAL - outcome.done))
+    assert not list((store.local / "leases").iterdir())
+    assert run(store, FakeExecutor(store), pack=3).exit_code == 0
+
+
+def test_when_the_hours_are_used_up_what_runs_may_save_its_state(store: Store) -> None:
+    executor = FakeExecutor(
+        store, lambda job: Trouble(kind="stopped", message="") if job.id in executor.stopped else None
+    )
+    outcome = run(store, executor, pack=1, max_hours=1e-9)
+    assert (outcome.limit, outcome.exit_code) == ("--max-gpu-hours", 1)
+    assert executor.stopped
+    assert not executor.jobs
+    assert run(store, FakeExecutor(store), pack=1).exit_code == 0
 
 
 def test_a_failing_start_leaves_no_lease(store: Store) -> None:

@@ -25,11 +25,11 @@ PLAN = plan_of(
 Behaviour = Callable[[PackJob], "Sequence[StageResult] | Trouble"]
 
 
-def commit(store: Store, stage: Stage) -> None:
+def commit(store: Store, stage: Stage, *, seconds: float = 0.5) -> None:
     """Store a made-up result, the same each time."""
     with store.scratch() as folder:
         (folder / "result.txt").write_text(f"result of {stage.key}")
-        store.commit(stage, folder, metrics={}, timings={"pack": 1.0, "share": 0.5}, provenance={})
+        store.commit(stage, folder, metrics={}, timings={"pack": 2 * seconds, "share": seconds}, provenance={})
 
 
 class FakeExecutor:
@@ -48,9 +48,19 @@ class FakeExecutor:
         self.seen: list[PackJob] = []
         self.computed: list[str] = []
         self.closed = 0
+        self.stopped: list[str] = []
         self.rng = random.Random(0)
 
     def size(self) -> int:
+        return len(self.names)
+
+    def want(self, packs: int) -> None:
+        self.wanted = packs
+
+    def notes(self) -> Sequence[str]:
+        return []
+
+    def held(self) -> float:
         return len(self.names)
 
     def idle(self) -> Sequence[str]:
@@ -81,6 +91,9 @@ class FakeExecutor:
             commit(self.store, stage)
             self.computed.append(stage.key)
         return [StageResult(key=s.key, ok=True, seconds=1.0, tokens=10) for s in active]
+
+    def stop(self) -> None:
+        self.stopped += [job.id for job in self.jobs.values()]
 
     def close(self) -> None:
         self.closed += 1

@@ -1,4 +1,7 @@
-"""A driver process for tests: ``python -m tests.faults.drive STORE RUNNER [option=value …]``."""
+"""A driver process for tests: ``python -m tests.faults.drive STORE RUNNER [option=value …]``.
+
+An option in capitals is a constant of the executor's module.
+"""
 
 import json
 import sys
@@ -17,7 +20,9 @@ from xlharm.store.store import Store
 def main() -> None:
     url, runner, *settings = sys.argv[1:]
     runner = f"tests.faults.{runner if ':' in runner else f'runners:{runner}'}"
-    options = {name: json.loads(value) for name, value in (s.split("=", 1) for s in settings)}
+    given = {name: json.loads(value) for name, value in (s.split("=", 1) for s in settings)}
+    options = {name: value for name, value in given.items() if not name.isupper()}
+    constants = {name: value for name, value in given.items() if name.isupper()}
 
     grid = options.pop("grid", None)
     plan = plan_of(YAML(typ="safe").load(Path(grid))) if grid else PLAN
@@ -26,9 +31,11 @@ def main() -> None:
         from xlharm.engine.ray_cluster import prepare
 
         prepare(given.address)
-        from xlharm.engine.ray_executor import start as ray_start
+        from xlharm.engine import ray_executor
 
-        return ray_start(plan, store, given, runner=runner)
+        for name, value in constants.items():
+            setattr(ray_executor, name, value)
+        return ray_executor.start(plan, store, given, runner=runner)
 
     outcome = run_grid(
         plan,

@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 from tests.engine.worlds import commit
-from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.errors import CorruptArtifactError, StoppedError, UserError
 from xlharm.stages.job import OutOfMemoryError, PackJob, Progress, Report, RunnerConfig, StageResult
 from xlharm.store.store import Store
 
@@ -15,7 +16,7 @@ class Tracing:
     """Commits made-up results.
 
     The folder ``orders`` beside the stages may hold files that say what to do: ``<kind>`` with `crash`, `hang`,
-    `oom`, `user`, `bug` or `full`, or `corrupt`; an order is obeyed once.
+    `hold` (until there is a file ``release``), `oom`, `user`, `bug` or `full`, or `corrupt`; an order is obeyed once.
     """
 
     seconds: ClassVar[float] = 0.15
@@ -27,13 +28,16 @@ class Tracing:
         if self._order("start") == "user":
             raise UserError("no such base")
 
-    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
         active = [s for s, on in zip(job.stages, job.active, strict=True) if on]
         self._trace(f"began {job.kind} {os.getpid()} {len(job.stages)}")
         self._obey(job)
         for step in range(4):
             time.sleep(self.seconds / 4)
             report(Progress(pack=job.id, step=step + 1, steps=4, tokens=10 * (step + 1)))
+            if stopping():
+                self._trace(f"stopped {os.getpid()}")
+                raise StoppedError(f"stopped after step {step + 1}")
         if self.config.rank == 0:
             for stage in active:
                 commit(self.store, stage)
@@ -44,6 +48,9 @@ class Tracing:
         match self._order(f"{job.kind}-{self.config.rank}") or self._order(job.kind):
             case "crash":
                 os.kill(os.getpid(), 9)
+            case "hold":
+                while not (self.store.local / "orders" / "release").exists():
+                    time.sleep(0.05)
             case "hang":
                 time.sleep(600)
             case "oom":

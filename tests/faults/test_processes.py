@@ -32,7 +32,7 @@ def computed(store: Path) -> Counter[str]:
 
 
 def test_two_workers_do_it_all_and_leave_nothing_behind(store: Path, tmp_path: Path) -> None:
-    process = drive(store, "Tracing", "workers=2", HOME=str(tmp_path))
+    process = drive(store, "Tracing", "workers=2", "pack=1", HOME=str(tmp_path))
     with ending(process):
         assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
         until(lambda: not session_of(process), timeout=20)
@@ -94,6 +94,7 @@ def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) 
         until(lambda: not session_of(process), timeout=20)
     assert not list((store / "leases").iterdir())
     assert len(trace(store, "loaded")) == 1
+    assert len(trace(store, "stopped")) == 1
 
 
 def test_two_drivers_on_one_store_do_each_stage_once(store: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
+from xlharm.errors import StoppedError
 from xlharm.model.adapter_files import load_adapter
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
@@ -173,6 +174,31 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(finished: tuple[
     for key in pack.keys:
         assert torch.equal(adapter(plan, other, key), adapter(plan, store, key))
     assert not list((other.local / "partial").iterdir())
+
+
+def test_a_pack_asked_to_stop_saves_at_the_next_step_and_ends_bit_identical(
+    finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, store = finished
+    other = Store(str(tmp_path))
+    pack = packs(plan, size=4)[0]
+    job = PackJob(
+        id=pack.id, kind=pack.kind, stages=tuple(plan.stages[k] for k in pack.keys), active=(True,) * len(pack.keys)
+    )
+    config = RunnerConfig(
+        base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32", device="cpu",
+        slots=4,
+    )  # fmt: skip
+    steps: list[int] = []
+    runner = StageRunner(config)
+    with pytest.raises(StoppedError, match="after step 2 of 6"):
+        runner.run(job, report=lambda p: steps.append(p.step), stopping=lambda: steps[-1] == 2)
+    assert not other.done(plan.stages)
+    runner.run(job, report=lambda p: steps.append(p.step))
+    assert steps == [1, 2, 3, 4, 5, 6]
+    for key in pack.keys:
+        assert torch.equal(adapter(plan, other, key), adapter(plan, store, key))
+        assert other.record(pack.kind, key).metrics == store.record(pack.kind, key).metrics
 
 
 def test_a_nan_fails_its_slot_alone(finished: tuple[Plan, Store], tmp_path: Path) -> None:

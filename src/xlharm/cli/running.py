@@ -1,7 +1,11 @@
 """`xlharm run` and `xlharm status`."""
 
+import math
+import re
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +25,7 @@ from xlharm.cli.common import (
 )
 from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display
+from xlharm.engine.limits import deadline_at
 from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
@@ -28,6 +33,8 @@ from xlharm.plan.stage import KINDS
 
 # Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
 _PACK = {"cpu": 6, "cuda": 8}
+
+_LABEL = re.compile(r"[A-Za-z0-9][\w./-]*=[A-Za-z0-9][\w.-]*")
 
 Wandb = Annotated[
     Literal["online", "offline", "off"],
@@ -62,31 +69,64 @@ def run(
         typer.Option(help="Keep this in the machine's memory between uses: slower, for a base that does not fit."),
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    gpus_per_worker: Annotated[
+        float, typer.Option(metavar="SHARE", help="0.25: four workers on each GPU, for small bases.")
+    ] = 1.0,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only on machines with this Ray label (`ray start --labels`)."),
+    ] = None,
     wandb: Wandb = "off",
     report: Annotated[Path | None, typer.Option(help="Write the HTML page here afterwards.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed for good.")] = False,
     keep_warm: Annotated[bool, typer.Option("--keep-warm", help="Leave the workers on the cluster.")] = False,
+    max_gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Stop when the workers of this run have held GPUs for so long, all together "
+            "(on CPUs: hours of worker processes).",
+        ),
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Stop by then: 6h30m from now, or 2026-11-25T08:00.")
+    ] = None,
 ) -> None:
     """Run what is missing of a grid. Ctrl-C, crashes and kills lose nothing that was finished.
+
+    At a limit nothing begins that could not end in time, what runs saves its state, and the exit code is 1. The same
+    command goes on from there. Exit codes: 0 all done, 1 not all, 2 a mistake in the input, 130 interrupted.
 
     \b
     xlharm run grid/quickstart.yaml
     xlharm run grid/quickstart.yaml --address auto --store /shared/store
     """
     zero_stage(zero, ranks=ranks, offload=offload)
+    if max_gpu_hours is not None and not 0 < max_gpu_hours < math.inf:
+        raise UserError(f"--max-gpu-hours {max_gpu_hours:g}: expected a number above 0")
+    until = None if deadline is None else deadline_at(deadline, now=time.time())
     session = open_grid(grid, store=store, overrides=overrides)
     remember(session)
     options = RunOptions(
         pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,
         zero=zero, offload=offload, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
+        gpus_per_worker=gpus_per_worker, labels=_labels(label or ()), max_hours=max_gpu_hours, deadline=until,
     )  # fmt: skip
     console = terminal()
     with Display(console, title=session.plan.grid.name) as display:
         outcome = run_grid(session.plan, session.store, options, on_progress=display.update)
-    _conclude(session, outcome, console=console, grid=grid)
-    if not outcome.interrupted:
+    _conclude(session, outcome, console=console)
+    if not outcome.interrupted and outcome.limit is None:
         _show_results(session, console=console, report=report, wandb=wandb)
     raise typer.Exit(outcome.exit_code)
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    """Read labels; Ray would take other signs for operators."""
+    for text in given:
+        if not _LABEL.fullmatch(text):
+            raise UserError(f"--label {text}: expected KEY=VALUE, of letters, digits, and `-_./`")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _pack_size(text: str, device: str) -> int:
@@ -97,11 +137,17 @@ def _pack_size(text: str, device: str) -> int:
     return int(text)
 
 
-def _conclude(session: Session, outcome: Outcome, *, console: Console, grid: Path) -> None:
+def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
     for failure in outcome.failures.values():
         console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
-    if outcome.interrupted:
-        console.print(f"Stopped. {outcome.done} of {outcome.total} stages are stored; go on with: xlharm run {grid}")
+    if outcome.interrupted or outcome.limit is not None:
+        by = f" by {outcome.limit}" if outcome.limit else ""
+        left = outcome.total - outcome.done - outcome.dead
+        told = f"{outcome.done} of {outcome.total} stages are stored; {left} are left"
+        ahead = f"about {clock(outcome.seconds_left)} of a worker"
+        console.print(f"Stopped{by}. {told}, {ahead}", markup=False, soft_wrap=True)
+        command = shlex.join(["xlharm", *sys.argv[1:]])
+        console.print(f"go on with: {command}", markup=False, soft_wrap=True)
     elif outcome.ran == 0 and outcome.done == outcome.total:
         console.print(f"Nothing to do: all {outcome.total} stages are in {session.store.url}")
     else:

@@ -13,6 +13,7 @@ import typer
 
 from xlharm.cli.common import GridPath
 from xlharm.cli.running import run
+from xlharm.engine.limits import deadline_at
 from xlharm.errors import UserError
 from xlharm.spec.load import load_grid
 
@@ -91,6 +92,8 @@ def _checked(grid: Path, words: Sequence[str]) -> str:
         given = command.make_context("run", [str(grid), *words]).params
     except _UsageError as error:
         raise UserError(f"run options: {error.format_message()}") from None
+    if given["deadline"] is not None:
+        deadline_at(given["deadline"], now=time.time())
     store = str(given["store"])
     if "://" not in store and not PurePosixPath(store).is_absolute():
         raise UserError(

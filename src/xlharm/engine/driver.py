@@ -19,6 +19,7 @@ from xlharm.engine.events import (
     WorkerLost,
 )
 from xlharm.engine.executor import Executor, Reply
+from xlharm.engine.limits import Budget
 from xlharm.engine.policy import Abort, Decision, GiveUp, Policy, Recompute, Retry, Split
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import State
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 2.0  # between looks at what another driver is doing
 SNAPSHOT_SECONDS = 0.5
 START_FAILURES = 3  # workers in a row that do not start, before the run gives up
+STOP_SECONDS = 30.0  # in which packs that are asked to stop may save their state
 _SETTLE_SECONDS = 15.0  # network filesystems show a new folder to other machines with this delay at most
 
 
@@ -50,6 +52,7 @@ class Driver:
         leases: keeps other drivers off our stages.
         meter: progress.
         on_progress: called with a snapshot twice a second.
+        budget: how long it may go on.
         policy: what to do about failures.
         ran: stages this driver finished.
     """
@@ -61,6 +64,7 @@ class Driver:
     leases: Leases
     meter: Meter
     on_progress: Callable[[Snapshot], None]
+    budget: Budget = field(default_factory=Budget)
     policy: Policy = field(default_factory=Policy)
     ran: int = 0
     _wake: dict[str, float] = field(default_factory=dict)
@@ -69,20 +73,52 @@ class Driver:
     _told_to_wait: bool = False
 
     def loop(self, *, stopped: Callable[[], bool]) -> None:
-        """Run until nothing is left, or ``stopped``.
+        """Run until nothing is left, ``stopped``, or the budget is used up; packs that run then may save their state.
 
         Raises:
             UserError: the run cannot go on as it is (full disk, base that does not load, …).
             EngineError: workers do not start.
         """
-        while self.state.left and not stopped():
+        while self.state.left and not stopped() and not self._used_up():
             self._resume()
             self._dispatch()
+            self.executor.want(len(self.state.running) + self._startable())
             waiting = self.state.running or not self.executor.idle()
-            for reply in self.executor.wait(timeout=SNAPSHOT_SECONDS if waiting else SNAPSHOT_SECONDS / 5):
-                self._handle(reply)
-            self._show()
+            self._listen(SNAPSHOT_SECONDS if waiting else SNAPSHOT_SECONDS / 5)
+        self._wind_down()
         self._show(last=True)
+
+    def _listen(self, seconds: float) -> None:
+        for reply in self.executor.wait(timeout=seconds):
+            self._handle(reply)
+        for line in self.executor.notes():
+            self.meter.note(line)
+        self.budget.tick(held=self.executor.held(), now=time.monotonic())
+        self._show()
+
+    def _used_up(self) -> bool:
+        """Whether the time is up, or too short for all that could begin."""
+        if not self.budget.limited:
+            return False
+        waits = self.state.running or self.state.deferred or self._startable()
+        return self.budget.reached() or not waits
+
+    def _startable(self) -> int:
+        """Return how many packs could begin now."""
+        return sum(map(self._fits, self.state.ready())) if self.budget.limited else self.state.ready_count
+
+    def _fits(self, pack: str) -> bool:
+        return self.budget.fits(self.meter.pack_seconds(self.state, pack), kind=self.state.packs[pack].kind)
+
+    def _wind_down(self) -> None:
+        """Let what runs save its state."""
+        if self.state.running:
+            self.meter.note("stopping: what runs may save its state, half a minute at most (Ctrl-C again: at once)")
+            self._show()
+        self.executor.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.state.running and time.monotonic() < deadline:
+            self._listen(SNAPSHOT_SECONDS / 5)
 
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()
@@ -95,9 +131,14 @@ class Driver:
 
     def _dispatch(self) -> None:
         for worker in self.executor.idle():
-            while pack := next(iter(self.state.ready(worker=worker, limit=1)), None):
+            while pack := self._next(worker):
                 if self._try(pack, worker=worker):
                     break
+
+    def _next(self, worker: str) -> str | None:
+        if not self.budget.limited:
+            return next(iter(self.state.ready(worker=worker, limit=1)), None)
+        return next(filter(self._fits, self.state.ready(worker=worker)), None)
 
     def _try(self, pack: str, *, worker: str) -> bool:
         """Hand a pack to a worker unless another driver is at it or has finished it."""
@@ -252,6 +293,9 @@ class Driver:
 
     def _trouble(self, trouble: Trouble, *, pack: str) -> None:
         keys = self.state.packs[pack].keys
+        if trouble.kind == "stopped":
+            self.meter.note(f"{self._name(pack)}: {trouble.message}: goes on from there next time")
+            return
         decision = self.policy.decide(trouble, pack=pack, size=len(keys))
         self.meter.note(f"{self._name(pack)}: {trouble.message}: {_TOLD[type(decision)]}")
         if trouble.detail:

@@ -34,6 +34,18 @@ class Executor(Protocol):
         """Return how many workers there are, ready or starting."""
         ...
 
+    def want(self, packs: int) -> None:
+        """Say how many packs run or could begin now: no more workers are needed."""
+        ...
+
+    def notes(self) -> Sequence[str]:
+        """Return what there is to say to people, once."""
+        ...
+
+    def held(self) -> float:
+        """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
+        ...
+
     def idle(self) -> Sequence[str]:
         """Return the workers that could take a pack now."""
         ...
@@ -48,6 +60,10 @@ class Executor(Protocol):
 
     def progress(self) -> Mapping[str, Progress]:
         """Return how far the running packs are, by pack, as last heard."""
+        ...
+
+    def stop(self) -> None:
+        """Ask running packs to save their state and end; start no worker from now on."""
         ...
 
     def close(self) -> None:

@@ -15,17 +15,19 @@ class Shape:
         workers: how many.
         ranks: processes of each.
         cpus: that each process reserves.
-        gpus: that each process reserves.
+        gpus: that each process reserves; less than one shares a GPU.
         threads: that each process computes with; None leaves it to torch.
         device: that each process is told to use.
+        labels: that its machine must have.
     """
 
     workers: int
     ranks: int
     cpus: int
-    gpus: int
+    gpus: float
     threads: int | None
     device: Literal["cpu", "cuda"]
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def shape_of(
@@ -36,6 +38,7 @@ def shape_of(
     workers: int | None,
     ranks: int,
     most: int,
+    share: float = 1.0,
 ) -> Shape:
     """Choose workers for a cluster: one for each GPU, or one for each CPU machine with all its cores.
 
@@ -46,18 +49,24 @@ def shape_of(
         workers: how many were asked for.
         ranks: processes of each worker.
         most: packs there are; more workers than that would idle.
+        share: of a GPU that a worker reserves.
 
     Raises:
-        UserError: a GPU was asked for and there is none, or a gang is larger than the cluster.
+        UserError: a GPU was asked for and there is none, a gang is larger than the cluster, or its ranks would share
+            a GPU.
     """
+    if not 0 < share <= 1:
+        raise UserError(f"--gpus-per-worker {share:g}: expected a number above 0, at most 1 (--ranks N for more GPUs)")
+    if share < 1 and ranks > 1:
+        raise UserError(f"--gpus-per-worker {share:g}: ranks of a group cannot share a GPU; use it with --ranks 1")
     if device == "cuda" and not gpus:
         raise UserError("--device cuda: there is no GPU here (or Ray does not see it)")
     if gpus and device != "cpu":
         if ranks > gpus and workers is None:
             raise UserError(f"--ranks {ranks}: there are only {gpus} GPUs")
-        count = min(workers or gpus // ranks, most)
+        count = min(workers or gpus * int(1 / share + 1e-9) // ranks, most)
         spare = 1 if sum(cpus) >= count * ranks else 0
-        return Shape(workers=count, ranks=ranks, cpus=spare, gpus=1, threads=None, device="cuda")
+        return Shape(workers=count, ranks=ranks, cpus=spare, gpus=share, threads=None, device="cuda")
     cores, machines = min(cpus, default=1), max(len(cpus), 1)
     count = min(workers or max(machines // ranks, 1), most)
     per_machine = -(-count * ranks // machines)

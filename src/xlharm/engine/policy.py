@@ -71,7 +71,7 @@ class Policy:
         count = self.counts[trouble.kind, trouble.key or pack]
         decision: Decision
         match trouble.kind:
-            case "preempted" | "node_died":
+            case "preempted" | "node_died" | "stopped":
                 decision = Retry() if count <= PREEMPTIONS else GiveUp(reason="crashed")
             case "crashed":
                 # a pack that kills its worker again and again may have run the machine out of memory

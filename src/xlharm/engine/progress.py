@@ -105,6 +105,18 @@ class Meter:
             notes=notes,
         )
 
+    def pack_seconds(self, state: State, pack: str) -> float:
+        """Return how long a pack takes: the mean of those of its kind in this run, or else an estimate."""
+        kind = state.packs[pack].kind
+        if kind in self._took:
+            seconds, count = self._took[kind]
+            return seconds / count
+        return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
+
+    def seconds_left(self, state: State) -> float:
+        """Return how long one worker would take for what is left."""
+        return sum(self.pack_seconds(state, pack) for pack in state.remaining())
+
     def _rate(self, progress: Iterable[Progress], *, now: float) -> float | None:
         tokens = self._finished_tokens + sum(p.tokens for p in progress)
         self._samples.append((now, tokens))
@@ -117,17 +129,10 @@ class Meter:
         work = longest = 0.0
         for pack in remaining:
             spent = now - self._started[pack] if pack in state.running and pack in self._started else 0.0
-            ahead = max(self._pack_seconds(state, pack) - spent, 0.0)
+            ahead = max(self.pack_seconds(state, pack) - spent, 0.0)
             work += ahead
             longest = max(longest, ahead)
         return max(work / workers, longest) if workers else None
-
-    def _pack_seconds(self, state: State, pack: str) -> float:
-        kind = state.packs[pack].kind
-        if kind in self._took:
-            seconds, count = self._took[kind]
-            return seconds / count
-        return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
 
     def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:
         for pack in state.running:

@@ -4,8 +4,8 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,23 +28,25 @@ class Cluster:
 
     Attributes:
         local: it is ours and ends with us.
+        labels: of the machines that count.
     """
 
     local: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def cpus(self) -> list[int]:
         """Return the CPUs of every living node that has some."""
-        return [n for n in (int(r.get("CPU", 0)) for r in _nodes()) if n > 0]
+        return [n for n in (int(r.get("CPU", 0)) for r in self._nodes()) if n > 0]
 
     def gpus(self) -> int:
         """Return how many GPUs the living nodes have."""
-        return sum(int(r.get("GPU", 0)) for r in _nodes())
+        return sum(int(r.get("GPU", 0)) for r in self._nodes())
 
+    def _nodes(self) -> list[dict[str, float]]:
+        import ray
 
-def _nodes() -> list[dict[str, float]]:
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        wanted = self.labels.items()
+        return [n["Resources"] for n in ray.nodes() if n["Alive"] and wanted <= (n.get("Labels") or {}).items()]
 
 
 def wanted_address(address: str | None) -> str | None:

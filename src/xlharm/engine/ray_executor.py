@@ -1,14 +1,17 @@
 """Packs on Ray: starts workers, replaces lost ones, carries packs to them and answers back."""
 
 import contextlib
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import ray
 
 from xlharm.engine.executor import Reply
 from xlharm.engine.placement import Shape, shape_of
-from xlharm.engine.ray_cluster import Cluster, connected
+from xlharm.engine.ray_cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray_gang import Gang, create
 from xlharm.engine.ray_warm import Warm, fingerprint
 from xlharm.engine.ray_worker import RUNNER
@@ -21,7 +24,12 @@ from xlharm.plan.sharding import zero_stage
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.store.store import Store
 
-_GROW_EVERY = 20.0  # seconds between looks at whether the cluster has more room
+logger = logging.getLogger(__name__)
+
+GROW_SECONDS = 5.0  # between looks at whether the cluster has more room
+IDLE_SECONDS = 60.0  # a worker without anything to do for so long gives its place back
+PATIENCE = 20.0  # seconds without room for a worker, before people are told
+_TELL_EVERY = 600.0  # seconds between two such lines
 _RESTART_DELAY = 2.0  # seconds before a worker that did not start is tried again
 
 
@@ -42,6 +50,7 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
     stack = contextlib.ExitStack()
     with stack:
         cluster = stack.enter_context(connected(options.address, cpus=wanted, device=options.device))
+        cluster = replace(cluster, labels=options.labels)
         executor = RayExecutor(plan, store, options, cluster=cluster, runner=runner)
         executor.on_close = stack.pop_all().close
     return executor
@@ -50,6 +59,8 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
 def _check(options: RunOptions) -> None:
     if options.keep_warm and options.ranks > 1:
         raise UserError("--keep-warm: works with single-process workers only (--ranks 1)")
+    if options.labels and wanted_address(options.address) is None:
+        raise UserError("--label: names machines of a cluster: give its --address")
     zero = zero_stage(options.zero, ranks=options.ranks, offload=options.offload)
     if zero and options.ranks == 1 and options.offload is None:
         raise UserError(f"--zero {zero}: needs a group of several processes, --ranks N, or something to --offload")
@@ -69,12 +80,15 @@ class RayExecutor:
         self._gangs: dict[str, Gang] = {}
         self._later: dict[str, float] = {}
         self._grown = time.monotonic()
+        self._stopping = False
+        self._most_workers = self._shape.workers
+        self._wanted = 0
+        self._told = -math.inf
         self.on_close: Callable[[], None] = lambda: None
         if self._warm is not None and options.ranks == 1:
             self._warm.take_over()
-        for i in range(self._shape.workers):
-            self._spawn(f"worker-{i}")
-        if self._warm is not None:
+            for i in range(min(len(self._warm.free), self._most_workers)):
+                self._spawn(f"worker-{i}")
             self._warm.end_spare()
 
     def _choose(self) -> Shape:
@@ -83,14 +97,16 @@ class RayExecutor:
         if options.device == "cuda" and options.workers is not None and not self._cluster.local:
             # An autoscaler starts machines for what is asked of it, from none: what there is now is no limit.
             gpus = max(gpus, options.workers * options.ranks)
-        return shape_of(
+        shape = shape_of(
             self._cluster.cpus(),
             gpus,
             device=options.device,
             workers=options.workers,
             ranks=options.ranks,
             most=self._most,
+            share=options.gpus_per_worker,
         )
+        return replace(shape, labels=tuple(options.labels.items()))
 
     def _spawn(self, name: str) -> None:
         self._later.pop(name, None)
@@ -110,6 +126,29 @@ class RayExecutor:
         """Return how many workers are up."""
         return sum(g.doing != "starting" for g in self._gangs.values())
 
+    def want(self, packs: int) -> None:
+        """Say how many packs run or could begin now: no more workers are needed."""
+        self._wanted = packs
+
+    def notes(self) -> Sequence[str]:
+        """Say for what workers the cluster has no room; now and then, as long as it is so."""
+        now = time.monotonic()
+        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._gangs.values())
+        if not waiting or now - self._told < _TELL_EVERY:
+            return ()
+        self._told = now
+        what, each, there = "GPU", self._shape.gpus, float(self._cluster.gpus())
+        if not each:
+            what, each, there = "CPU", self._shape.cpus, float(sum(self._cluster.cpus()))
+        count = waiting * self._shape.ranks * each
+        line = f"waiting for {count:g} {what}{'' if count == 1 else 's'}; the cluster has {there:g}"
+        logger.info(line)
+        return (line,)
+
+    def held(self) -> float:
+        """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
+        return sum(g.placed() for g in self._gangs.values()) * self._shape.ranks * (self._shape.gpus or 1)
+
     def idle(self) -> Sequence[str]:
         """Return the workers that could take a pack now."""
         return [name for name, gang in self._gangs.items() if gang.doing == "idle"]
@@ -120,7 +159,9 @@ class RayExecutor:
 
     def wait(self, *, timeout: float) -> Sequence[Reply]:
         """Return what workers said, after at most ``timeout`` seconds."""
-        self._grow()
+        if not self._stopping:
+            self._grow()
+            self._shrink()
         calls = [call for gang in self._gangs.values() for call in gang.calls]
         if calls:
             ray.wait(calls, num_returns=1, timeout=timeout, fetch_local=False)
@@ -137,6 +178,12 @@ class RayExecutor:
         for gang in running:
             gang.ask()
         return {gang.progress.pack: gang.progress for gang in running if gang.progress is not None}
+
+    def stop(self) -> None:
+        """Ask running packs to save their state and end; start no worker from now on."""
+        self._stopping = True
+        for gang in self._gangs.values():
+            gang.stop()
 
     def close(self) -> None:
         """End every worker, or leave idle ones warm; then leave the cluster."""
@@ -166,15 +213,28 @@ class RayExecutor:
         return Reply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
 
     def _grow(self) -> None:
+        """Start workers for the packs that there are."""
         now = time.monotonic()
-        for name in [n for n, at in self._later.items() if at <= now]:
-            self._spawn(name)
-        if self._cluster.local or self._options.workers is not None or now - self._grown < _GROW_EVERY:
+        if not self._cluster.local and self._options.workers is None and now - self._grown >= GROW_SECONDS:
+            self._grown = now
+            self._most_workers = max(self._most_workers, self._room())
+        for name in (f"worker-{i}" for i in range(self._most_workers)):
+            if len(self._gangs) >= self._wanted:
+                return
+            if name not in self._gangs and self._later.get(name, now) <= now:
+                self._spawn(name)
+
+    def _shrink(self) -> None:
+        """End workers, or withdraw requests for them, that nothing has needed for a while."""
+        if self._options.keep_warm:
             return
-        self._grown = now
-        have = len(self._gangs) + len(self._later)
-        for i in range(have, self._room()):
-            self._spawn(f"worker-{i}")
+        now = time.monotonic()
+        spare = [g for g in self._gangs.values() if now - g.since >= IDLE_SECONDS]
+        spare = [g for g in spare if g.doing == "idle" or not g.placed()]
+        spare.sort(key=Gang.placed)  # requests first
+        for gang in spare[: max(len(self._gangs) - self._wanted, 0)]:
+            gang.kill()
+            del self._gangs[gang.name]
 
     def _room(self) -> int:
         """Return how many workers the cluster has room for now; it may have grown or shrunk."""

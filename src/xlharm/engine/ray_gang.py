@@ -20,6 +20,7 @@ _ASK_EVERY = 0.5  # seconds between questions for progress
 # When ranks of a gang tell different stories, the first of these is the cause and the others its echo.
 _CAUSES: tuple[TroubleKind, ...] = (
     "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
+    "stopped",
 )  # fmt: skip
 
 Actor = Any  # Ray's actor handles have no static type
@@ -35,6 +36,7 @@ class Gang:
         doing: what the outstanding calls are.
         pack: that it runs.
         progress: of the pack, as last heard.
+        since: when it last began or ended something.
     """
 
     name: str
@@ -43,10 +45,12 @@ class Gang:
     doing: Literal["starting", "idle", "running"] = "starting"
     pack: str | None = None
     progress: Progress | None = None
+    since: float = field(default_factory=time.monotonic)
     _calls: dict[Any, int] = field(default_factory=dict)
     _answers: dict[int, object] = field(default_factory=dict)
     _deadline: float | None = None
     _question: Any = None
+    _placing: Any = None
     _asked: float = 0.0
 
     # -- calls -----------------------------------------------------------------------------------------------
@@ -60,14 +64,27 @@ class Gang:
             for rank, actor in enumerate(self.actors)
         ]
         self._begin("starting", calls)
+        self._placing = self.actors[0].here.options(concurrency_group=CONTROL).remote()
+
+    def placed(self) -> bool:
+        """Whether the cluster has found room for it; a gang finds room as one."""
+        if self._placing is not None and ray.wait([self._placing], timeout=0, fetch_local=False)[0]:
+            self._placing = None
+        return self._placing is None
 
     def run(self, job: PackJob) -> None:
         """Run a pack on every rank."""
         self.pack = job.id
         self._begin("running", [actor.run.remote(job) for actor in self.actors])
 
+    def stop(self) -> None:
+        """Ask the running pack to save its state at its next step and end."""
+        if self.doing == "running":
+            for actor in self.actors:
+                actor.stop.options(concurrency_group=CONTROL).remote(self.pack)
+
     def _begin(self, doing: Literal["starting", "running"], calls: list[Any]) -> None:
-        self.doing = doing
+        self.doing, self.since = doing, time.monotonic()
         self._calls = {call: rank for rank, call in enumerate(calls)}
         self._answers, self._deadline, self.progress = {}, None, None
 
@@ -92,6 +109,7 @@ class Gang:
     def verdict(self) -> tuple[list[StageResult], Trouble | None, bool]:
         """Return results of rank 0, or the trouble, and whether the processes are of no more use."""
         self.doing, self.pack, self._calls, self.progress, self._deadline = "idle", None, {}, None, None
+        self.since = time.monotonic()
         troubles = [a for a in self._answers.values() if isinstance(a, Trouble)]
         if troubles:
             cause = min(troubles, key=lambda t: _CAUSES.index(t.kind))
@@ -131,13 +149,18 @@ def create(name: str, shape: Shape, *, lasting: str | None = None) -> Gang:
         lasting: name under which a single actor outlives the driver.
     """
     needs = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
+    labels = dict(shape.labels) or None
     kind = ray.remote(concurrency_groups={CONTROL: 1})(Worker)
     if shape.ranks == 1:
         kept = {"name": lasting, "lifetime": "detached"} if lasting else {}
-        options = {**needs, **kept, "scheduling_strategy": "SPREAD"}
+        options = {**needs, **kept, "scheduling_strategy": "SPREAD", "label_selector": labels}
         return Gang(name=name, actors=[kind.options(**options).remote(warm=lasting is not None)])
     bundle = {"CPU": shape.cpus, "GPU": shape.gpus}
-    group = placement_group([{k: v for k, v in bundle.items() if v}] * shape.ranks, strategy="PACK")
+    group = placement_group(
+        [{k: v for k, v in bundle.items() if v}] * shape.ranks,
+        strategy="PACK",
+        bundle_label_selector=[labels] * shape.ranks if labels else None,
+    )
     actors = [
         kind.options(
             **needs,

@@ -24,6 +24,7 @@ class Worker:
         self._runner: Any = None
         self._progress: Progress | None = None
         self._busy = False
+        self._stopping = ""  # the pack that is to save its state and end
         self._owner = ""
         self._heard = time.monotonic()
         if warm:
@@ -51,7 +52,7 @@ class Worker:
         """Run a pack; returns its results or what went wrong."""
         self._busy = True
         try:
-            return list(self._runner.run(job, report=self._report))
+            return list(self._runner.run(job, report=self._report, stopping=lambda: self._stopping == job.id))
         except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
             return trouble_of(error)
         finally:
@@ -61,6 +62,13 @@ class Worker:
         """Return how far the running pack is (control group)."""
         self._heard = time.monotonic()
         return self._progress
+
+    def here(self) -> None:
+        """Answer, which says that the process is there (control group)."""
+
+    def stop(self, pack: str) -> None:
+        """Ask a pack to save its state at its next step and end (control group)."""
+        self._stopping = pack
 
     def adopt(self, owner: str) -> str:
         """A driver asks for a warm worker (control group).
@@ -74,7 +82,7 @@ class Worker:
         self._heard = time.monotonic()
         if self._busy:
             return "busy"
-        self._owner = owner
+        self._owner, self._stopping = owner, ""  # what the last driver stopped, this one may want
         return "mine"
 
     def let_go(self) -> None:

@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Literal
 
 from xlharm.engine.catalog import damaged, measured_seconds
 from xlharm.engine.driver import Driver
 from xlharm.engine.executor import Executor
+from xlharm.engine.limits import Budget
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
 from xlharm.errors import CorruptArtifactError
@@ -38,8 +39,12 @@ class RunOptions:
         offload: what lies in the machine's memory between uses.
         device: where workers compute.
         address: a Ray cluster; None starts a local one.
+        gpus_per_worker: share of a GPU that each worker reserves.
+        labels: that the workers' machines must have.
         retry_failed: try again what failed for good.
         keep_warm: leave the workers on the cluster for the next run.
+        max_hours: of GPUs that the run may hold (on CPUs: of worker processes).
+        deadline: when to stop, in seconds since the epoch.
     """
 
     pack: int
@@ -50,8 +55,12 @@ class RunOptions:
     offload: Offload | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     address: str | None = None
+    gpus_per_worker: float = 1.0
+    labels: Mapping[str, str] = field(default_factory=dict)
     retry_failed: bool = False
     keep_warm: bool = False
+    max_hours: float | None = None
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,8 @@ class Outcome:
         failures: why stages have no result, by key.
         dead: stages that failed, and those that could not run because of them.
         interrupted: somebody stopped it.
+        limit: the option that stopped it, or None.
+        seconds_left: that one worker would take for the rest, estimated; told of a run that was stopped.
         seconds: wall time.
     """
 
@@ -74,11 +85,13 @@ class Outcome:
     failures: dict[str, Failure] = field(default_factory=dict)
     dead: int = 0
     interrupted: bool = False
+    limit: str | None = None
+    seconds_left: float = 0.0
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed, 130 interrupted."""
+        """0 all done, 1 some cells failed or a limit came first, 130 interrupted."""
         if self.interrupted:
             return 130
         return 0 if self.done == self.total else 1
@@ -120,12 +133,26 @@ def run_grid(
             stop.install()  # starting Ray may have put its own handlers in place
             driver = Driver(
                 plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
-                on_progress=on_progress,
+                on_progress=on_progress, budget=_budget(options, began=began),
             )  # fmt: skip
             driver.loop(stopped=lambda: stop.hit)
         finally:
             executor.close()
-    return _outcome(plan, store, state, began=began, ran=driver.ran, interrupted=stop.hit and state.left > 0)
+    outcome = _outcome(plan, store, state, began=began)
+    limited = state.left > 0 and not stop.hit
+    return replace(
+        outcome,
+        ran=driver.ran,
+        interrupted=state.left > 0 and stop.hit,
+        limit=driver.budget.binding() if limited else None,
+        seconds_left=meter.seconds_left(state),
+    )
+
+
+def _budget(options: RunOptions, *, began: float) -> Budget:
+    """Turn the wall clock's deadline into one of the clock that never jumps."""
+    until = None if options.deadline is None else time.monotonic() + options.deadline - time.time()
+    return Budget(hours=options.max_hours, deadline=until, began=began)
 
 
 def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Kind, float]) -> State:
@@ -156,16 +183,13 @@ def _missing_for_now(store: Store, key: str) -> bool:
     return any(problem in missing for problem in FOR_NOW)
 
 
-def _outcome(
-    plan: Plan, store: Store, state: State, *, began: float, ran: int = 0, interrupted: bool = False
-) -> Outcome:
+def _outcome(plan: Plan, store: Store, state: State, *, began: float) -> Outcome:
     return Outcome(
-        ran=ran,
+        ran=0,
         done=len(state.done),
         total=len(plan.stages),
         failures=store.failures({k: plan.stages[k] for k in state.dead}),
         dead=len(state.dead),
-        interrupted=interrupted,
         seconds=time.monotonic() - began,
     )
 

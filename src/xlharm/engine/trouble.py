@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xlharm.engine.scrub import scrub
-from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.errors import CorruptArtifactError, StoppedError, UserError
 from xlharm.stages.job import OutOfMemoryError
 
 TroubleKind = Literal[
-    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "user", "error"
+    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "user", "error", "stopped"
 ]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -39,6 +39,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble(kind="corrupt", message=message, key=error.key)
     if isinstance(error, (OutOfMemoryError, MemoryError)):
         return Trouble(kind="out_of_memory", message=message)
+    if isinstance(error, StoppedError):
+        return Trouble(kind="stopped", message=message)
     if isinstance(error, UserError):
         return Trouble(kind="user", message=message)
     if isinstance(error, OSError):

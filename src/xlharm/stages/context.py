@@ -22,6 +22,7 @@ from xlharm.stages.job import RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
+from xlharm.train.saver import never
 
 _PARENTS_BYTES = 4 << 30  # of adapters that a worker keeps in the machine's memory, which it shares with others
 _COMPILED_FROM = 300_000_000  # parameters of the base
@@ -50,6 +51,7 @@ class Context:
         self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self.judges: dict[str, Judge] = {}
+        self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
 
     @property
     def pad(self) -> int:

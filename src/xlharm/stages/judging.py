@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.errors import StageError
+from xlharm.errors import StageError, StoppedError
 from xlharm.evaluate.judges import Case, ChatJudge, Judge, Verdict
 from xlharm.evaluate.model_judges import LocalJudge, NliJudge
 from xlharm.plan.digest import digest
@@ -34,10 +34,16 @@ SCHEMA = pa.schema(
 
 
 def judge(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
-    """Judge the answers of a pack's evaluations, one after another."""
-    results = []
+    """Judge the answers of a pack's evaluations, one after another.
+
+    Raises:
+        StoppedError: the pack was asked to stop; what is judged is stored.
+    """
+    results: list[StageResult] = []
     for i, (stage, on) in enumerate(zip(job.stages, job.active, strict=True)):
         if on:
+            if context.stopping():
+                raise StoppedError(f"stopped after {len(results)} of {sum(job.active)} judgements")
             results.append(_one(context, job, stage))
         report(Progress(pack=job.id, step=i + 1, steps=len(job.stages), tokens=0))
     return results

@@ -12,6 +12,7 @@ from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, S
 from xlharm.stages.judging import judge
 from xlharm.stages.scoring import score
 from xlharm.stages.training import train
+from xlharm.train.saver import never
 
 _WORK: dict[Kind, Callable[..., list[StageResult]]] = {
     "evaluate": evaluate,
@@ -34,15 +35,22 @@ class StageRunner:
     def __init__(self, config: RunnerConfig) -> None:
         self._context = Context(config)
 
-    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool] = never) -> list[StageResult]:
         """Run a pack; commit its finished stages; return one result for each active stage.
 
+        Args:
+            job: the pack.
+            report: called with how far it is.
+            stopping: asked between steps whether to save the state and end (in a gang, rank 0's word counts).
+
         Raises:
+            StoppedError: the pack was asked to stop and did.
             OutOfMemoryError: the pack does not fit the device.
             CorruptArtifactError: a parent's files are damaged.
             UserError: the corpus or a setting does not fit the base.
         """
         work = _WORK.get(job.kind, train)
+        self._context.stopping = stopping
         try:
             return work(self._context, job, report=report)
         except (torch.OutOfMemoryError, MemoryError) as error:

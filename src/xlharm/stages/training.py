@@ -18,14 +18,19 @@ from xlharm.parallel import side_by_side
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
-from xlharm.train.loop import Rows, Saver, Slot, Trained, train_pack
+from xlharm.train.loop import Rows, Slot, Trained, train_pack
+from xlharm.train.saver import Saver
 
 _LEAST_MOVE = 1e-8
 _LOSSES_KEPT = 200
 
 
 def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
-    """Train a pack's active stages and commit those with a valid result."""
+    """Train a pack's active stages and commit those with a valid result.
+
+    Raises:
+        StoppedError: the pack was asked to stop; a checkpoint is written.
+    """
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
@@ -155,4 +160,4 @@ def _saver(context: Context, job: PackJob) -> Saver:
                 return step, state, state.pop("losses")
         return None
 
-    return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds)
+    return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds, stopping=context.stopping)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from xlharm.data.rows import padded_length
 from xlharm.data.sampling import Stream
-from xlharm.errors import UserError
+from xlharm.errors import StoppedError, UserError
 from xlharm.parallel import side_by_side
 from xlharm.train.batches import Batch, View, on_device
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Ask
 from xlharm.train.objectives.representation import direction
 from xlharm.train.optimizer import scheduled_rate
+from xlharm.train.saver import Saver, Wish
 from xlharm.train.terms import CURVES, Heard, Recipe
 
 
@@ -100,31 +101,6 @@ class Rows:
         return least, -most
 
 
-@dataclass
-class Saver:
-    """Saves and restores a pack's state between steps.
-
-    Attributes:
-        restore: returns (finished steps, engine state, losses so far), or None.
-        save: takes the same.
-        every: seconds between saves.
-    """
-
-    restore: Callable[[], tuple[int, dict[str, Tensor], Tensor] | None]
-    save: Callable[[int, dict[str, Tensor], Tensor], None]
-    every: float = 60.0
-    _last: float = field(default_factory=time.monotonic)
-
-    def due(self) -> bool:
-        """Whether it is time to save."""
-        return time.monotonic() - self._last >= self.every
-
-    def keep(self, step: int, state: dict[str, Tensor], losses: Tensor) -> None:
-        """Save now."""
-        self.save(step, state, losses)
-        self._last = time.monotonic()
-
-
 def train_pack(
     engine: PackEngine,
     slots: Sequence[Slot],
@@ -143,6 +119,9 @@ def train_pack(
         pad: token id for padding; it never reaches a loss.
         saver: checkpoints, for long stages.
         report: called after each step with (finished steps, tokens so far).
+
+    Raises:
+        StoppedError: the saver asked to stop; the state is saved.
     """
     begun = time.perf_counter()
     pack = _Pack(engine=engine, slots=tuple(slots), rows=rows, pad=pad)
@@ -154,9 +133,12 @@ def train_pack(
             report(step + 1, sum(pack.tokens))
         if pack.stop(curves, step + 1):
             break
-        # No rank may go by its own clock: reading the state is a collective.
-        if saver and step + 1 < steps and rows.extremes(saver.due(), device=engine.device)[1]:
-            saver.keep(step + 1, engine.state(), curves.cpu())
+        if saver and step + 1 < steps:
+            wish = saver.agreed(world=rows.world, device=engine.device)
+            if wish is not Wish.GO_ON:
+                saver.save(step + 1, engine.state(), curves.cpu())
+            if wish is Wish.STOP:
+                raise StoppedError(f"stopped after step {step + 1} of {steps}")
     return pack.finish(curves, seconds=time.perf_counter() - begun)
 
 
@@ -191,6 +173,7 @@ class _Pack:
         self.engine.load_state(state)
         curves.copy_(earlier)
         for done in range(1, step + 1):
+            self._count([Batch.of(s.stream.batch(done - 1)) for s in slots])
             self.stop(curves, done)
         return step
 
@@ -214,12 +197,15 @@ class _Pack:
             loss, shares = self._bite(batches, bite)
             values += shares
             self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
-        for k, batch in enumerate(batches):
-            self.tokens[k] += batch.tokens if self.slots[k].active and k not in self.stopped else 0
+        self._count(batches)
         self.engine.step([self._rate(s, step) for s in self.slots])
         if self.rows.world > 1:
             torch.distributed.all_reduce(values)
         return values
+
+    def _count(self, batches: Sequence[Batch]) -> None:
+        for k, batch in enumerate(batches):
+            self.tokens[k] += batch.tokens if self.slots[k].active and k not in self.stopped else 0
 
     def _rate(self, slot: Slot, step: int) -> float:
         t = slot.training

@@ -1,0 +1,57 @@
+"""Checkpoints of a pack in training: when to save, and when to stop; all ranks do the same after the same step."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Wish(IntEnum):
+    """What is to happen between two steps."""
+
+    GO_ON = 0
+    SAVE = 1
+    STOP = 2  # after saving
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+@dataclass
+class Saver:
+    """Saves and restores a pack's state between steps.
+
+    Attributes:
+        restore: returns (finished steps, engine state, losses so far), or None.
+        save: takes the same.
+        every: seconds between saves.
+        stopping: whether somebody asks the pack to save its state and end.
+    """
+
+    restore: Callable[[], tuple[int, dict[str, Tensor], Tensor] | None]
+    save: Callable[[int, dict[str, Tensor], Tensor], None]
+    every: float = 60.0
+    stopping: Callable[[], bool] = never
+    _last: float = field(default_factory=time.monotonic)
+
+    def agreed(self, *, world: int, device: torch.device) -> Wish:
+        """Return what every rank does now; call it on all ranks after the same step."""
+        wish = self._wish()
+        if world == 1:
+            return wish
+        told = torch.full((1,), int(wish), device=device)
+        torch.distributed.broadcast(told, src=0)  # clocks differ: only rank 0's counts
+        return Wish(int(told))
+
+    def _wish(self) -> Wish:
+        if self.stopping():
+            return Wish.STOP
+        if time.monotonic() - self._last < self.every:
+            return Wish.GO_ON
+        self._last = time.monotonic()
+        return Wish.SAVE
