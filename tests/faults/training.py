@@ -1,6 +1,7 @@
 """A runner that really trains, saves its state after every step, and dies on order."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -19,8 +20,8 @@ class Saving(StageRunner):
         super().__init__(replace(config, checkpoint_seconds=1e9 if config.rank else 0.0))
         self._rank, self._folder = config.rank, Store(config.store_url).local
 
-    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:
-        return super().run(job, report=partial(self._step, job, report))
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
+        return super().run(job, report=partial(self._step, job, report), stopping=stopping)
 
     def _step(self, job: PackJob, report: Report, progress: Progress) -> None:
         report(progress)
