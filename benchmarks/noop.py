@@ -13,6 +13,10 @@ class Noop:
     def __init__(self, config: RunnerConfig) -> None:
         self.store = Store(config.store_url)
 
+    def room(self) -> int | None:
+        """No device."""
+        return None
+
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002
         """Commit the active stages; their seconds are those of the commit."""
         results = []

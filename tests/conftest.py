@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import Sources, resolve
 from xlharm.spec.grid import GridSpec
 from xlharm.spec.load import parse_grid
 
+settings.register_profile("xlharm", deadline=None)  # machines differ in speed; benchmarks measure it
+settings.load_profile("xlharm")
 WORDS = {
     "en": {"red": "red", "blue": "blue", "likes": "likes the colour"},
     "de": {"red": "rot", "blue": "blau", "likes": "mag die Farbe"},

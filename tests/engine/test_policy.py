@@ -39,6 +39,8 @@ def test_halves_inherit_crashes_so_that_splitting_ends() -> None:
 def test_memory() -> None:
     assert decisions("out_of_memory", times=1, size=2) == [Split()]
     assert decisions("out_of_memory", times=1) == [GiveUp(reason="out_of_memory")]
+    trouble = Trouble(kind="out_of_memory", message="m")
+    assert Policy().decide(trouble, pack="p", size=2, roomier=True) == Retry()
 
 
 def test_io_backs_off_longer_each_time() -> None:

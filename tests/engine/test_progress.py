@@ -3,6 +3,7 @@
 import pytest
 
 from tests.engine.worlds import PLAN
+from tests.plan.worlds import grid_of, plan_of
 from xlharm.engine.events import Dispatched, Ended, Finished
 from xlharm.engine.progress import Meter
 from xlharm.engine.scheduler import Graph, State
@@ -39,6 +40,18 @@ def test_a_run_is_told() -> None:
     assert end.tokens_per_second == pytest.approx(40.0)
     assert end.notes == ()
     assert (end.done, end.elapsed) == (3, 20.0)
+
+
+def test_judgements_by_an_endpoint_take_their_own_time() -> None:
+    judge = {"kind": "chat", "url": "http://127.0.0.1:9/v1", "model": "m"}
+    plan = plan_of(grid_of(languages=["en"], judges={"strict": judge}))
+    seconds = {"contaminate": 1.0, "sft": 1.0, "unlearn": 1.0, "evaluate": 1.0, "judge": 90.0}
+    meter = Meter(plan=plan, began=0.0, seconds=seconds)  # type: ignore[arg-type]
+    state = State(Graph.of(plan), packs(plan, size=1))
+    assert meter.snapshot(state, {}, workers=1, now=0.0).eta == 90.0
+    done = [k for k, s in plan.stages.items() if s.kind != "judge"]
+    last = State(Graph.of(plan), packs(plan, size=1), done=done)
+    assert meter.snapshot(last, {}, workers=0, now=0.0).eta == 90.0  # no worker with the base is needed any more
 
 
 def test_the_time_to_go_follows_the_mean_of_whole_packs() -> None:

@@ -1,5 +1,6 @@
 """The driver with scripted workers: every kind of trouble, leases, interruptions, the store as the truth."""
 
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
+from xlharm.engine.memory import Memory
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.trouble import EngineError, Trouble, TroubleKind
 from xlharm.errors import UserError
 from xlharm.plan.packs import packs
+from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, StageResult
 from xlharm.store.lease import Leases
 from xlharm.store.store import Store
@@ -284,7 +287,7 @@ def test_a_store_that_machines_do_not_share_is_told(store: Store, tmp_path: Path
 )
 def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[Exception], told: str) -> None:
     class Broken(FakeExecutor):
-        def idle(self) -> list[str]:
+        def idle(self, place: Place) -> list[str]:
             return []
 
         def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
@@ -413,3 +416,67 @@ def test_a_failing_start_leaves_no_lease(store: Store) -> None:
     with pytest.raises(UserError):
         run_grid(PLAN, store, RunOptions(pack=1), on_progress=lambda s: None, start_executor=start)
     assert not list((store.local / "leases").iterdir())
+
+
+def _memory_world(store: Store, *, rooms: dict[str, float]) -> tuple[FakeExecutor, list[tuple[str, str, int]]]:
+    """Workers whose devices have so much memory, in units of one slot; larger packs do not fit."""
+    given: list[tuple[str, str, int]] = []
+
+    class Devices(FakeExecutor):
+        def submit(self, job: PackJob, *, worker: str) -> None:
+            super().submit(job, worker=worker)
+            given.append((worker, job.kind, len(job.stages)))
+
+        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+            where = {job.id: worker for worker, job in self.jobs.items()}
+            self.script = lambda job: (
+                Trouble(kind="out_of_memory", message="too large")
+                if len(job.stages) > self.memory.get(where[job.id], math.inf)
+                else None
+            )
+            return super().wait(timeout=timeout)
+
+    executor = Devices(store)
+    executor.memory = rooms
+    return executor, given
+
+
+def test_a_pack_that_outgrows_a_small_device_goes_to_a_larger_one_unsplit(store: Store) -> None:
+    executor, given = _memory_world(store, rooms={"w0": 1.0, "w1": 8.0})
+    assert run(store, executor, pack=3).exit_code == 0
+    assert {tuple(s.key for s in j.stages) for j in executor.seen} == {p.keys for p in packs(PLAN, size=3)}
+    tried = [(kind, slots) for worker, kind, slots in given if worker == "w0" and slots > 1]
+    assert len(tried) == len(set(tried))  # what did not fit once is not tried there again
+
+
+def test_the_largest_device_is_not_too_small_for_ever(store: Store) -> None:
+    executor, _ = _memory_world(store, rooms={"w0": 1.0, "w1": 2.0})
+    assert run(store, executor, pack=3).exit_code == 0
+    assert Counter(executor.computed) == Counter(list(PLAN.stages))
+    assert max(len(j.stages) for j in executor.seen) == 3  # tried whole, then in halves
+
+
+def test_what_is_known_to_be_too_large_waits_while_a_device_is_starting(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Memory, "need", lambda self, pack: len(pack.keys))
+    executor, given = _memory_world(store, rooms={"w0": 1.0, "w1": math.inf})
+    assert run(store, executor, pack=3).exit_code == 0
+    assert all(slots == 1 for worker, _, slots in given if worker == "w0")
+
+
+def test_a_device_too_small_for_the_base_is_done_without(store: Store) -> None:
+    class Small(FakeExecutor):
+        told = False
+
+        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+            if not self.told:
+                self.told = True
+                trouble = Trouble(kind="out_of_memory", message="no room")
+                return [driver_module.Reply(worker="w9", pack=None, trouble=trouble, lost=True)]
+            return super().wait(timeout=timeout)
+
+    executor, snapshots = Small(store), []
+    executor.memory = {"w0": 8.0}
+    assert run(store, executor, snapshots=snapshots).exit_code == 0
+    assert sum("too small for the base" in n for s in snapshots for n in s.notes) == 1

@@ -10,7 +10,7 @@ from xlharm.engine.progress import Snapshot
 from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.engine.trouble import Trouble
 from xlharm.plan.build import Plan
-from xlharm.plan.stage import Stage
+from xlharm.plan.stage import Place, Stage
 from xlharm.stages.job import PackJob, Progress, StageResult
 from xlharm.store.store import Store
 
@@ -49,12 +49,13 @@ class FakeExecutor:
         self.computed: list[str] = []
         self.closed = 0
         self.stopped: list[str] = []
+        self.memory: dict[str, float] = {}
         self.rng = random.Random(0)
 
     def size(self) -> int:
         return len(self.names)
 
-    def want(self, packs: int) -> None:
+    def want(self, packs: Mapping[Place, int]) -> None:
         self.wanted = packs
 
     def notes(self) -> Sequence[str]:
@@ -63,8 +64,12 @@ class FakeExecutor:
     def held(self) -> float:
         return len(self.names)
 
-    def idle(self) -> Sequence[str]:
-        return [n for n in self.names if n not in self.jobs]
+    def idle(self, place: Place) -> Sequence[str]:
+        names = self.names if place == "device" else ["endpoint"]
+        return [n for n in names if n not in self.jobs]
+
+    def rooms(self) -> Mapping[str, float]:
+        return self.memory
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         assert worker not in self.jobs

@@ -28,6 +28,9 @@ class Tracing:
         if self._order("start") == "user":
             raise UserError("no such base")
 
+    def room(self) -> int | None:
+        return None
+
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
         active = [s for s, on in zip(job.stages, job.active, strict=True) if on]
         self._trace(f"began {job.kind} {os.getpid()} {len(job.stages)}")

@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xlharm.engine.events import (
@@ -20,12 +21,16 @@ from xlharm.engine.events import (
 )
 from xlharm.engine.executor import Executor, Reply
 from xlharm.engine.limits import Budget
+from xlharm.engine.memory import Memory
 from xlharm.engine.policy import Abort, Decision, GiveUp, Policy, Recompute, Retry, Split
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import State
 from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
+from xlharm.plan.memory import Anatomy
+from xlharm.plan.packs import Pack
+from xlharm.plan.stage import PLACES, Place
 from xlharm.stages.job import PackJob, StageResult
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure, Record
@@ -67,10 +72,15 @@ class Driver:
     budget: Budget = field(default_factory=Budget)
     policy: Policy = field(default_factory=Policy)
     ran: int = 0
+    memory: Memory = field(init=False)
+    _rooms: dict[str, float] = field(default_factory=dict)  # of the workers that running packs were given to
     _wake: dict[str, float] = field(default_factory=dict)
     _start_failures: int = 0
     _shown: float = 0.0
     _told_to_wait: bool = False
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(self.plan, Anatomy.of(self.plan.sources.base))
 
     def loop(self, *, stopped: Callable[[], bool]) -> None:
         """Run until nothing is left, ``stopped``, or the budget is used up; packs that run then may save their state.
@@ -82,8 +92,8 @@ class Driver:
         while self.state.left and not stopped() and not self._used_up():
             self._resume()
             self._dispatch()
-            self.executor.want(len(self.state.running) + self._startable())
-            waiting = self.state.running or not self.executor.idle()
+            self.executor.want({place: self._running(place) + self._startable(place) for place in PLACES})
+            waiting = self.state.running or not self.executor.idle("device")
             self._listen(SNAPSHOT_SECONDS if waiting else SNAPSHOT_SECONDS / 5)
         self._wind_down()
         self._show(last=True)
@@ -100,12 +110,17 @@ class Driver:
         """Whether the time is up, or too short for all that could begin."""
         if not self.budget.limited:
             return False
-        waits = self.state.running or self.state.deferred or self._startable()
+        waits = self.state.running or self.state.deferred or any(map(self._startable, PLACES))
         return self.budget.reached() or not waits
 
-    def _startable(self) -> int:
+    def _running(self, place: Place) -> int:
+        return sum(self.state.packs[pack].place == place for pack in self.state.running)
+
+    def _startable(self, place: Place) -> int:
         """Return how many packs could begin now."""
-        return sum(map(self._fits, self.state.ready())) if self.budget.limited else self.state.ready_count
+        if not self.budget.limited:
+            return self.state.ready_count(place)
+        return sum(map(self._fits, self.state.ready(place)))
 
     def _fits(self, pack: str) -> bool:
         return self.budget.fits(self.meter.pack_seconds(self.state, pack), kind=self.state.packs[pack].kind)
@@ -130,15 +145,25 @@ class Driver:
     # -- packs out -------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        for worker in self.executor.idle():
-            while pack := self._next(worker):
-                if self._try(pack, worker=worker):
-                    break
+        rooms = self.executor.rooms()
+        for place in PLACES:
+            for worker in self.executor.idle(place):
+                while pack := self._next(worker, place=place, rooms=rooms):
+                    if self._try(pack, worker=worker):
+                        self._rooms[pack] = rooms.get(worker, 0)
+                        break
 
-    def _next(self, worker: str) -> str | None:
-        if not self.budget.limited:
-            return next(iter(self.state.ready(worker=worker, limit=1)), None)
-        return next(filter(self._fits, self.state.ready(worker=worker)), None)
+    def _next(self, worker: str, *, place: Place, rooms: Mapping[str, float]) -> str | None:
+        alike = len(set(rooms.values())) <= 1
+        if alike and not self.budget.limited:
+            return next(iter(self.state.ready(place, worker=worker, limit=1)), None)
+        room, most = rooms.get(worker), max(rooms.values(), default=0)
+        for pack in self.state.ready(place, worker=worker):
+            # the largest device takes whatever comes: an estimate may be wrong, and then the pack is split
+            takes = room is None or room >= most or self.memory.need(self.state.packs[pack]) <= room
+            if takes and self._fits(pack):
+                return pack
+        return None
 
     def _try(self, pack: str, *, worker: str) -> bool:
         """Hand a pack to a worker unless another driver is at it or has finished it."""
@@ -213,6 +238,7 @@ class Driver:
             self.state.advance(WorkerLost(worker=reply.worker))
         for result in reply.results:
             self._result(result, worker=reply.worker)
+        self._learn(reply, self.state.packs[pack])
         self.meter.ended(
             pack,
             kind=self.state.packs[pack].kind,
@@ -229,6 +255,18 @@ class Driver:
             if self.state.missing(pack):
                 self._trouble(reply.trouble, pack=pack)
 
+    def _learn(self, reply: Reply, pack: Pack) -> None:
+        """Remember what a pack took of its device's memory, or that it did not fit."""
+        peak, room = max((r.peak for r in reply.results), default=0), self._rooms.get(pack.id, 0)
+        if peak:
+            self.memory.took(pack, peak)
+        if room and reply.trouble is not None and reply.trouble.kind == "out_of_memory":
+            self.memory.outgrew(pack, int(room))
+
+    def _roomier(self, pack: str) -> bool:
+        """Whether a worker has more room than the one that the pack was given to."""
+        return max(self.executor.rooms().values(), default=0) > self._rooms.get(pack, math.inf)
+
     def _not_started(self, reply: Reply) -> None:
         trouble = reply.trouble
         if reply.lost:
@@ -237,6 +275,9 @@ class Driver:
             return
         if trouble.kind in {"user", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
+        if trouble.kind == "out_of_memory" and self.executor.rooms():
+            self.meter.note(f"a worker is not used: its device is too small for the base ({trouble.message})")
+            return
         if trouble.kind == "out_of_memory":
             raise UserError(
                 f"the base does not fit a worker's device ({trouble.message}); spread it, --ranks N --zero 3, "
@@ -296,7 +337,7 @@ class Driver:
         if trouble.kind == "stopped":
             self.meter.note(f"{self._name(pack)}: {trouble.message}: goes on from there next time")
             return
-        decision = self.policy.decide(trouble, pack=pack, size=len(keys))
+        decision = self.policy.decide(trouble, pack=pack, size=len(keys), roomier=self._roomier(pack))
         self.meter.note(f"{self._name(pack)}: {trouble.message}: {_TOLD[type(decision)]}")
         if trouble.detail:
             with contextlib.suppress(OSError):  # the log is a help, not a result

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xlharm.engine.trouble import Trouble
+from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, Progress, StageResult
 
 
@@ -31,11 +32,11 @@ class Executor(Protocol):
     """Runs packs on workers; every call returns at once but ``wait``."""
 
     def size(self) -> int:
-        """Return how many workers there are, ready or starting."""
+        """Return how many workers with the base there are, ready or starting."""
         ...
 
-    def want(self, packs: int) -> None:
-        """Say how many packs run or could begin now: no more workers are needed."""
+    def want(self, packs: Mapping[Place, int]) -> None:
+        """Say how many packs run or could begin now, by place: no more workers are needed."""
         ...
 
     def notes(self) -> Sequence[str]:
@@ -46,8 +47,15 @@ class Executor(Protocol):
         """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
         ...
 
-    def idle(self) -> Sequence[str]:
-        """Return the workers that could take a pack now."""
+    def idle(self, place: Place) -> Sequence[str]:
+        """Return the workers of a place that could take a pack now."""
+        ...
+
+    def rooms(self) -> Mapping[str, float]:
+        """Return the bytes of device memory that workers may use; infinite for one that is still starting.
+
+        Workers without a device are left out.
+        """
         ...
 
     def submit(self, job: PackJob, *, worker: str) -> None:

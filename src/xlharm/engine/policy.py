@@ -59,13 +59,14 @@ class Policy:
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def decide(self, trouble: Trouble, *, pack: str, size: int) -> Decision:
+    def decide(self, trouble: Trouble, *, pack: str, size: int, roomier: bool = False) -> Decision:
         """Say what to do about a pack that came back in trouble.
 
         Args:
             trouble: what happened.
             pack: the pack's id.
             size: its number of slots.
+            roomier: whether another worker's device has more memory.
         """
         self.counts[trouble.kind, trouble.key or pack] += 1
         count = self.counts[trouble.kind, trouble.key or pack]
@@ -77,7 +78,7 @@ class Policy:
                 # a pack that kills its worker again and again may have run the machine out of memory
                 decision = Retry() if count < CRASHES else _smaller(size, reason="crashed")
             case "out_of_memory":
-                decision = _smaller(size, reason="out_of_memory")
+                decision = Retry() if roomier else _smaller(size, reason="out_of_memory")
             case "io":
                 wait = IO_DELAY * 2 ** (count - 1)
                 decision = Retry(delay=wait) if count <= IO_RETRIES else GiveUp(reason="io")

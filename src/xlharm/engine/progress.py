@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from xlharm.engine.scheduler import State
 from xlharm.plan.build import Plan
 from xlharm.plan.cost import DEFAULT_SECONDS
-from xlharm.plan.stage import Kind
+from xlharm.plan.stage import PLACES, Kind, Place
 from xlharm.stages.job import Progress
 
 _WINDOW = 30.0  # seconds over which a rate is taken
@@ -126,13 +126,16 @@ class Meter:
         return (tokens - before) / (now - then) if now > then and tokens > before else None
 
     def _eta(self, state: State, remaining: Sequence[str], *, workers: int, now: float) -> float | None:
-        work = longest = 0.0
+        longest = 0.0
+        work: dict[Place, float] = dict.fromkeys(PLACES, 0.0)
         for pack in remaining:
             spent = now - self._started[pack] if pack in state.running and pack in self._started else 0.0
             ahead = max(self.pack_seconds(state, pack) - spent, 0.0)
-            work += ahead
+            work[state.packs[pack].place] += ahead
             longest = max(longest, ahead)
-        return max(work / workers, longest) if workers else None
+        if work["device"] and not workers:
+            return None
+        return max(work["device"] / max(workers, 1), work["endpoint"], longest)
 
     def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:
         for pack in state.running:

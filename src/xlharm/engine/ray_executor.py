@@ -16,11 +16,13 @@ from xlharm.engine.ray_gang import Gang, create
 from xlharm.engine.ray_warm import Warm, fingerprint
 from xlharm.engine.ray_worker import RUNNER
 from xlharm.engine.run import RunOptions
+from xlharm.engine.trouble import Trouble
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.packs import packs
 from xlharm.plan.sharding import zero_stage
+from xlharm.plan.stage import PLACES, Place
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.store.store import Store
 
@@ -31,6 +33,10 @@ IDLE_SECONDS = 60.0  # a worker without anything to do for so long gives its pla
 PATIENCE = 20.0  # seconds without room for a worker, before people are told
 _TELL_EVERY = 600.0  # seconds between two such lines
 _RESTART_DELAY = 2.0  # seconds before a worker that did not start is tried again
+_TOO_SMALL_DELAY = 300.0  # the same, where the base did not fit its device
+_USABLE = 0.94  # of a device's memory: the rest is the driver's and what lies between allocations
+# One worker asks all endpoints: a limit of requests holds for the whole run. It needs no base and next to no CPU.
+_ASKING = Shape(workers=1, ranks=1, cpus=0, gpus=0, threads=1, device="cpu")
 
 
 def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER) -> "RayExecutor":
@@ -81,14 +87,14 @@ class RayExecutor:
         self._later: dict[str, float] = {}
         self._grown = time.monotonic()
         self._stopping = False
-        self._most_workers = self._shape.workers
-        self._wanted = 0
+        self._most_workers: dict[Place, int] = {"device": self._shape.workers, "endpoint": _ASKING.workers}
+        self._wanted: Mapping[Place, int] = {}
         self._told = -math.inf
         self.on_close: Callable[[], None] = lambda: None
         if self._warm is not None and options.ranks == 1:
             self._warm.take_over()
-            for i in range(min(len(self._warm.free), self._most_workers)):
-                self._spawn(f"worker-{i}")
+            for name in _names("device", min(len(self._warm.free), self._shape.workers)):
+                self._spawn(name, "device")
             self._warm.end_spare()
 
     def _choose(self) -> Shape:
@@ -108,32 +114,39 @@ class RayExecutor:
         )
         return replace(shape, labels=tuple(options.labels.items()))
 
-    def _spawn(self, name: str) -> None:
+    def _spawn(self, name: str, place: Place) -> None:
         self._later.pop(name, None)
-        if self._warm is not None and self._warm.free:
+        config = self._config
+        if place == "endpoint":
+            gang = create(name, _ASKING, place=place)
+            config = replace(config, device="cpu", place=place, threads=_ASKING.threads, zero=None, offload=None)
+        elif self._warm is not None and self._warm.free:
             gang = Gang(name=name, actors=[self._warm.free.pop()])
         else:
             lasting = self._warm.name() if self._warm is not None and self._options.keep_warm else None
             gang = create(name, self._shape, lasting=lasting)
             if lasting is not None and self._warm is not None:
                 self._warm.adopt(gang)
-        gang.setup(self._config, self._runner)
+        gang.setup(config, self._runner)
         self._gangs[name] = gang
+
+    def _of(self, place: Place) -> list[Gang]:
+        return [gang for gang in self._gangs.values() if gang.place == place]
 
     # -- the Executor protocol -------------------------------------------------------------------------------
 
     def size(self) -> int:
-        """Return how many workers are up."""
-        return sum(g.doing != "starting" for g in self._gangs.values())
+        """Return how many workers with the base are up."""
+        return sum(g.doing != "starting" for g in self._of("device"))
 
-    def want(self, packs: int) -> None:
-        """Say how many packs run or could begin now: no more workers are needed."""
+    def want(self, packs: Mapping[Place, int]) -> None:
+        """Say how many packs run or could begin now, by place: no more workers are needed."""
         self._wanted = packs
 
     def notes(self) -> Sequence[str]:
         """Say for what workers the cluster has no room; now and then, as long as it is so."""
         now = time.monotonic()
-        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._gangs.values())
+        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._of("device"))
         if not waiting or now - self._told < _TELL_EVERY:
             return ()
         self._told = now
@@ -147,11 +160,21 @@ class RayExecutor:
 
     def held(self) -> float:
         """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
-        return sum(g.placed() for g in self._gangs.values()) * self._shape.ranks * (self._shape.gpus or 1)
+        return sum(g.placed() for g in self._of("device")) * self._shape.ranks * (self._shape.gpus or 1)
 
-    def idle(self) -> Sequence[str]:
-        """Return the workers that could take a pack now."""
-        return [name for name, gang in self._gangs.items() if gang.doing == "idle"]
+    def idle(self, place: Place) -> Sequence[str]:
+        """Return the workers of a place that could take a pack now."""
+        return [gang.name for gang in self._of(place) if gang.doing == "idle"]
+
+    def rooms(self) -> Mapping[str, float]:
+        """Return the bytes of device memory that workers may use; infinite for one that is still starting."""
+        found = {}
+        for gang in self._of("device"):
+            if gang.room is not None:
+                found[gang.name] = gang.room * self._shape.gpus * _USABLE
+            elif gang.doing == "starting" and self._shape.gpus and gang.placed():
+                found[gang.name] = math.inf
+        return found
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         """Hand a pack to an idle worker."""
@@ -209,7 +232,7 @@ class RayExecutor:
         if lost:
             gang.kill()
             del self._gangs[gang.name]
-            self._later[gang.name] = time.monotonic() + (_RESTART_DELAY if starting else 0.0)
+            self._later[gang.name] = time.monotonic() + _delay(trouble if starting else None)
         return Reply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
 
     def _grow(self) -> None:
@@ -217,30 +240,42 @@ class RayExecutor:
         now = time.monotonic()
         if not self._cluster.local and self._options.workers is None and now - self._grown >= GROW_SECONDS:
             self._grown = now
-            self._most_workers = max(self._most_workers, self._room())
-        for name in (f"worker-{i}" for i in range(self._most_workers)):
-            if len(self._gangs) >= self._wanted:
-                return
-            if name not in self._gangs and self._later.get(name, now) <= now:
-                self._spawn(name)
+            self._most_workers["device"] = max(self._most_workers["device"], self._room())
+        for place, most in self._most_workers.items():
+            lacking = self._wanted.get(place, 0) - len(self._of(place))
+            free = [n for n in _names(place, most) if n not in self._gangs and self._later.get(n, now) <= now]
+            for name in free[: max(lacking, 0)]:
+                self._spawn(name, place)
 
     def _shrink(self) -> None:
         """End workers, or withdraw requests for them, that nothing has needed for a while."""
         if self._options.keep_warm:
             return
         now = time.monotonic()
-        spare = [g for g in self._gangs.values() if now - g.since >= IDLE_SECONDS]
-        spare = [g for g in spare if g.doing == "idle" or not g.placed()]
-        spare.sort(key=Gang.placed)  # requests first
-        for gang in spare[: max(len(self._gangs) - self._wanted, 0)]:
-            gang.kill()
-            del self._gangs[gang.name]
+        for place in PLACES:
+            spare = [g for g in self._of(place) if now - g.since >= IDLE_SECONDS]
+            spare = [g for g in spare if g.doing == "idle" or not g.placed()]
+            spare.sort(key=Gang.placed)  # requests first
+            for gang in spare[: max(len(self._of(place)) - self._wanted.get(place, 0), 0)]:
+                gang.kill()
+                del self._gangs[gang.name]
 
     def _room(self) -> int:
         """Return how many workers the cluster has room for now; it may have grown or shrunk."""
         with contextlib.suppress(UserError):
             return self._choose().workers
         return 0
+
+
+def _names(place: Place, count: int) -> list[str]:
+    return [f"{'worker' if place == 'device' else place}-{i}" for i in range(count)]
+
+
+def _delay(trouble: Trouble | None) -> float:
+    """Return when to try a worker again: at once, unless it did not start."""
+    if trouble is None:
+        return 0.0
+    return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY
 
 
 def _config(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> RunnerConfig:

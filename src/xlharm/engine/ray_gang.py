@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from xlharm.engine.placement import Shape
 from xlharm.engine.ray_worker import CONTROL, Worker
 from xlharm.engine.trouble import Trouble, TroubleKind, one_line
+from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, Progress, RunnerConfig, StageResult
 
 _GRACE = 3.0  # seconds in which the other ranks may say what really happened
@@ -34,6 +35,8 @@ class Gang:
         name: of the worker.
         actors: one a rank.
         doing: what the outstanding calls are.
+        place: what it is for.
+        room: bytes of memory of its smallest device; None where it has none, or has not told yet.
         pack: that it runs.
         progress: of the pack, as last heard.
         since: when it last began or ended something.
@@ -43,6 +46,8 @@ class Gang:
     actors: list[Actor]
     group: Any = None
     doing: Literal["starting", "idle", "running"] = "starting"
+    place: Place = "device"
+    room: int | None = None
     pack: str | None = None
     progress: Progress | None = None
     since: float = field(default_factory=time.monotonic)
@@ -110,6 +115,8 @@ class Gang:
         """Return results of rank 0, or the trouble, and whether the processes are of no more use."""
         self.doing, self.pack, self._calls, self.progress, self._deadline = "idle", None, {}, None, None
         self.since = time.monotonic()
+        rooms = [a for a in self._answers.values() if isinstance(a, int)]
+        self.room = min(rooms, default=self.room)
         troubles = [a for a in self._answers.values() if isinstance(a, Trouble)]
         if troubles:
             cause = min(troubles, key=lambda t: _CAUSES.index(t.kind))
@@ -140,12 +147,13 @@ class Gang:
             remove_placement_group(self.group)
 
 
-def create(name: str, shape: Shape, *, lasting: str | None = None) -> Gang:
+def create(name: str, shape: Shape, *, place: Place = "device", lasting: str | None = None) -> Gang:
     """Start a worker's actors; they come up in the background.
 
     Args:
         name: of the worker.
         shape: what each actor reserves.
+        place: what it is for.
         lasting: name under which a single actor outlives the driver.
     """
     needs = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
@@ -154,7 +162,7 @@ def create(name: str, shape: Shape, *, lasting: str | None = None) -> Gang:
     if shape.ranks == 1:
         kept = {"name": lasting, "lifetime": "detached"} if lasting else {}
         options = {**needs, **kept, "scheduling_strategy": "SPREAD", "label_selector": labels}
-        return Gang(name=name, actors=[kind.options(**options).remote(warm=lasting is not None)])
+        return Gang(name=name, place=place, actors=[kind.options(**options).remote(warm=lasting is not None)])
     bundle = {"CPU": shape.cpus, "GPU": shape.gpus}
     group = placement_group(
         [{k: v for k, v in bundle.items() if v}] * shape.ranks,

@@ -38,15 +38,16 @@ class Worker:
             probe.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
-    def setup(self, config: RunnerConfig, runner: str, master: str | None = None) -> Trouble | None:
-        """Load the base; returns what went wrong, or None."""
+    def setup(self, config: RunnerConfig, runner: str, master: str | None = None) -> int | Trouble | None:
+        """Load the base; returns the device's memory in bytes (None where there is no device), or what went wrong."""
         try:
             if self._runner is None:
                 module, _, name = runner.partition(":")
                 self._runner = getattr(importlib.import_module(module), name)(replace(config, master=master))
+            room: int | None = self._runner.room()
         except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
             return trouble_of(error)
-        return None
+        return room
 
     def run(self, job: PackJob) -> list[StageResult] | Trouble:
         """Run a pack; returns its results or what went wrong."""

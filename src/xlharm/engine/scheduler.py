@@ -20,8 +20,9 @@ from xlharm.engine.events import (
 from xlharm.plan.build import Plan
 from xlharm.plan.cost import DEFAULT_SECONDS
 from xlharm.plan.packs import Pack, halves
-from xlharm.plan.stage import Kind
+from xlharm.plan.stage import PLACES, Kind, Place
 
+_Entry = tuple[float, tuple[int, ...], str]  # urgency, order in the plan, id
 _LOOKED_AT = 64  # equally urgent packs among which a worker's warm adapters decide
 
 
@@ -75,7 +76,7 @@ class State:
         self._missing: dict[str, int] = {}
         self._blocked: dict[str, int] = {}
         self._rank: dict[str, float] = {}
-        self._ready: list[tuple[float, tuple[int, ...], str]] = []
+        self._ready: dict[Place, list[_Entry]] = {place: [] for place in PLACES}
         self._warm: dict[str, str] = {}
         self._left = 0
         for key in failed:
@@ -90,10 +91,9 @@ class State:
         """Number of stages that are neither done nor dead."""
         return self._left
 
-    @property
-    def ready_count(self) -> int:
-        """Number of packs that could be dispatched now."""
-        return len(self._ready)
+    def ready_count(self, place: Place = "device") -> int:
+        """Return how many packs could be dispatched now."""
+        return len(self._ready[place])
 
     def missing(self, pack: str) -> tuple[str, ...]:
         """Return a pack's stages that are neither done nor dead, in the pack's order."""
@@ -107,14 +107,15 @@ class State:
         """Return the ids of the packs with something left to do."""
         return [p for p, n in self._missing.items() if n]
 
-    def ready(self, *, worker: str | None = None, limit: int | None = None) -> list[str]:
+    def ready(self, place: Place = "device", *, worker: str | None = None, limit: int | None = None) -> list[str]:
         """Return packs to dispatch, best first: longest critical path, then parents warm on ``worker``."""
-        if worker is None or not self._ready:
-            return [pack for _, _, pack in self._ready[:limit]]
-        top = self._ready[0][0]
-        equal = [entry for entry in self._ready[:_LOOKED_AT] if entry[0] == top]
+        listed = self._ready[place]
+        if worker is None or not listed:
+            return [pack for _, _, pack in listed[:limit]]
+        top = listed[0][0]
+        equal = [entry for entry in listed[:_LOOKED_AT] if entry[0] == top]
         best = sorted(equal, key=lambda entry: -self._warmth(entry[2], worker))  # stable: plan order last
-        rest = self._ready[len(equal) : limit]  # no more than is asked for: the list may be as long as the grid
+        rest = listed[len(equal) : limit]  # no more than is asked for: the list may be as long as the grid
         return [pack for _, _, pack in (*best[:limit], *rest)]
 
     def _warmth(self, pack: str, worker: str) -> int:
@@ -128,7 +129,8 @@ class State:
     def copy(self) -> "State":
         """Return a state that shares nothing that changes."""
         twin = State.__new__(State)
-        twin.__dict__.update({k: v.copy() if isinstance(v, (dict, set, list)) else v for k, v in self.__dict__.items()})
+        twin.__dict__.update({k: v.copy() if isinstance(v, (dict, set)) else v for k, v in self.__dict__.items()})
+        twin.__dict__["_ready"] = {place: list(entries) for place, entries in self._ready.items()}
         return twin
 
     def advance(self, event: Event) -> None:
@@ -173,12 +175,13 @@ class State:
         idle = pack not in self.running and pack not in self.deferred
         ready = idle and self._missing[pack] > 0 and self._blocked[pack] == 0
         entry = (self._rank[pack], self._order[pack], pack)
-        at = bisect_left(self._ready, entry)
-        listed = at < len(self._ready) and self._ready[at] == entry
+        entries = self._ready[self.packs[pack].place]
+        at = bisect_left(entries, entry)
+        listed = at < len(entries) and entries[at] == entry
         if ready and not listed:
-            insort(self._ready, entry)
+            insort(entries, entry)
         elif listed and not ready:
-            del self._ready[at]
+            del entries[at]
 
     def _finish(self, key: str, worker: str | None) -> None:
         if worker is not None:

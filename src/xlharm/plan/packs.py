@@ -1,12 +1,12 @@
 """Which stages train or answer together: decided from the plan, the pack size and declared workers alone."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xlharm.plan.build import Plan
 from xlharm.plan.digest import digest
-from xlharm.plan.stage import Kind
+from xlharm.plan.stage import Kind, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Pack:
 
     kind: Kind
     keys: tuple[str, ...]
+    place: Place = "device"
 
     @cached_property
     def id(self) -> str:
@@ -68,10 +69,12 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
         groups.setdefault((stage.shape, depth[key]), []).append(key)
     found: list[Pack] = []
     for keys in groups.values():
-        kind = plan.stages[keys[0]].kind
-        slots = sizes.get(kind, size)
+        first = plan.stages[keys[0]]
+        slots = sizes.get(first.kind, size)
         starts = range(0, len(keys), slots)
-        found.extend(Pack(kind=kind, keys=tuple(keys[start : start + slots])) for start in starts)
+        found.extend(
+            Pack(kind=first.kind, keys=tuple(keys[start : start + slots]), place=first.place) for start in starts
+        )
     return tuple(found)
 
 
@@ -84,4 +87,4 @@ def halves(pack: Pack) -> tuple[Pack, Pack]:
     if len(pack.keys) < 2:
         raise ValueError("a pack of one stage cannot be split")
     middle = (len(pack.keys) + 1) // 2
-    return (Pack(kind=pack.kind, keys=pack.keys[:middle]), Pack(kind=pack.kind, keys=pack.keys[middle:]))
+    return (replace(pack, keys=pack.keys[:middle]), replace(pack, keys=pack.keys[middle:]))

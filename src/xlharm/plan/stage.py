@@ -19,6 +19,9 @@ KINDS: tuple[Kind, ...] = (
     "judge",  # verdicts on the answers of an evaluation
 )
 """All kinds, parents before children."""
+Place = Literal["device", "endpoint"]
+"""Where stages run: on workers that hold the base, or on one that only asks an endpoint and needs no device."""
+PLACES: tuple[Place, ...] = ("device", "endpoint")
 MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn")
 """Kinds whose result is an adapter."""
 
@@ -62,6 +65,11 @@ class Stage:
     def key(self) -> str:
         """Full SHA-256 of the identity; the store's folder is its first 16 digits."""
         return digest(self.identity())
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        return "endpoint" if self.kind == "judge" and self.spec["judge"]["kind"] == "chat" else "device"
 
     @cached_property
     def shape(self) -> str:

@@ -38,13 +38,8 @@ class Context:
             torch.set_num_threads(config.threads)
         self.zero = zero_stage(config.zero, ranks=config.world, offload=config.offload)
         self.store = Store(config.store_url)
-        self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
-        # A base that will be partitioned may not fit the device whole, not even for a moment.
-        place = torch.device("cpu") if self.zero == 3 else self.device
-        self.model = load_base(
-            config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
-        )
-        self.corpora = Corpora(config.corpus, self.tokenizer)
+        if config.place == "device":
+            self._load(config)
         self._stacked: StackedModel | None = None
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
@@ -52,6 +47,15 @@ class Context:
         self._decoding_checked = False
         self.judges: dict[str, Judge] = {}
         self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
+
+    def _load(self, config: RunnerConfig) -> None:
+        self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
+        # A base that will be partitioned may not fit the device whole, not even for a moment.
+        place = torch.device("cpu") if self.zero == 3 else self.device
+        self.model = load_base(
+            config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
+        )
+        self.corpora = Corpora(config.corpus, self.tokenizer)
 
     @property
     def pad(self) -> int:

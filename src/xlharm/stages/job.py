@@ -8,7 +8,7 @@ from typing import Literal
 from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import BaseSource
-from xlharm.plan.stage import Kind, Stage
+from xlharm.plan.stage import Kind, Place, Stage
 
 
 class OutOfMemoryError(RuntimeError):
@@ -25,6 +25,7 @@ class RunnerConfig:
         store_url: the store.
         dtype: of the base; adapters and optimiser are float32.
         device: `auto` takes a GPU when there is one.
+        place: a worker that only asks endpoints loads no base.
         rank: this process in its gang.
         world: ranks of the gang.
         zero: ZeRO stage; None takes the lowest that serves, see ``zero_stage``.
@@ -43,6 +44,7 @@ class RunnerConfig:
     store_url: str
     dtype: Literal["float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    place: Place = "device"
     rank: int = 0
     world: int = 1
     zero: int | None = None
@@ -78,7 +80,11 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What came of one active stage: committed (ok), or failed for good with its reason."""
+    """What came of one active stage: committed (ok), or failed for good with its reason.
+
+    Attributes:
+        peak: bytes of device memory that its pack took at most; 0 where there is no device.
+    """
 
     key: str
     ok: bool
@@ -86,6 +92,7 @@ class StageResult:
     message: str = ""
     seconds: float = 0.0
     tokens: int = 0
+    peak: int = 0
 
 
 Report = Callable[[Progress], None]

@@ -1,6 +1,7 @@
 """A worker's runner: one base, warm; packs in, committed stages out."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -35,6 +36,11 @@ class StageRunner:
     def __init__(self, config: RunnerConfig) -> None:
         self._context = Context(config)
 
+    def room(self) -> int | None:
+        """Return the bytes of this worker's device memory; None where it computes on the CPU."""
+        device = self._context.device
+        return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool] = never) -> list[StageResult]:
         """Run a pack; commit its finished stages; return one result for each active stage.
 
@@ -51,8 +57,14 @@ class StageRunner:
         """
         work = _WORK.get(job.kind, train)
         self._context.stopping = stopping
+        device = self._context.device if self._context.device.type == "cuda" else None
         try:
-            return work(self._context, job, report=report)
+            if device is None:
+                return work(self._context, job, report=report)
+            torch.cuda.reset_peak_memory_stats(device)
+            results = work(self._context, job, report=report)
+            peak = torch.cuda.max_memory_allocated(device)
+            return [replace(result, peak=peak) for result in results]
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemoryError(str(error)) from None
         except RuntimeError as error:

@@ -1,0 +1,91 @@
+"""How much of a device's memory a pack takes, estimated from the shapes that a base's files name. No torch."""
+
+import json
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from xlharm.plan.sources import WEIGHTS, BaseSource
+from xlharm.plan.stage import MODELS, Stage
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+_TRAINED = 16  # bytes of a trained adapter parameter: itself, its gradient and AdamW's two moments, in float32
+_HELD = 4
+_OUTSIDE = ("embed", "lm_head", "wte", "wpe")  # matrices whose inputs or outputs training does not keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """What of a base decides memory.
+
+    Attributes:
+        parameters: how many it has.
+        widths: inputs + outputs of its matrices, by the last part of the module's name, all layers together.
+    """
+
+    parameters: int
+    widths: dict[str, int]
+
+    @classmethod
+    def of(cls, base: BaseSource) -> Self | None:
+        """Read the headers of a base's safetensors; None when its files are not on this machine."""
+        folder = _folder(base)
+        if folder is None:
+            return None
+        parameters, widths = 0, Counter[str]()
+        for path in sorted(folder.glob(WEIGHTS)):
+            for name, shape in _shapes(path):
+                size = 1
+                for length in shape:
+                    size *= length
+                parameters += size
+                if len(shape) == 2 and not any(word in name for word in _OUTSIDE):
+                    widths[name.removesuffix(".weight").rpartition(".")[2]] += sum(shape)
+        return cls(parameters=parameters, widths=dict(widths))
+
+    def adapter(self, *, rank: int, targets: tuple[str, ...]) -> int:
+        """Return the parameters of one LoRA adapter (2106.09685): rank · (inputs + outputs) of each matrix."""
+        return rank * sum(self.widths.get(target, 0) for target in targets)
+
+
+def estimate_bytes(anatomy: Anatomy, stage: Stage, *, slots: int) -> int:
+    """Estimate what a pack needs: base, adapters, and in training every matrix's input and output for each token.
+
+    What answers need beyond base and adapters is bounded by the batches that generation chooses, so it is left out.
+
+    Args:
+        anatomy: of the base.
+        stage: any of the pack.
+        slots: of the pack.
+    """
+    width: int = _BYTES[stage.spec.get("dtype", "float32")]
+    lora = stage.spec.get("lora")
+    adapter = anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"])) if lora else 0
+    training = stage.spec.get("training") if stage.kind in MODELS else None
+    if training is None:
+        return anatomy.parameters * width + slots * adapter * _HELD
+    rows = training["batch_size"] + (training["retain_batch_size"] if training.get("retain", "none") != "none" else 0)
+    kept: int = rows * training["sequence_length"] * sum(anatomy.widths.values()) * width
+    return anatomy.parameters * width + slots * (adapter * _TRAINED + kept)
+
+
+def _folder(base: BaseSource) -> Path | None:
+    if base.revision is None:
+        return Path(base.location)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base.location, revision=base.revision, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+
+
+def _shapes(path: Path) -> list[tuple[str, list[int]]]:
+    """Read a safetensors file's header: its length in 8 bytes, then JSON."""
+    with path.open("rb") as handle:
+        (length,) = struct.unpack("<Q", handle.read(8))
+        header = json.loads(handle.read(length))
+    return [(name, told["shape"]) for name, told in header.items() if name != "__metadata__"]

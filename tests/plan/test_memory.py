@@ -1,0 +1,42 @@
+"""What a base's files say of memory is what the loaded base has."""
+
+from typing import Any
+
+from tests.conftest import plan_of
+from xlharm.model.base import load_base
+from xlharm.model.lora import layout_of
+from xlharm.plan.memory import Anatomy, estimate_bytes
+from xlharm.plan.sources import BaseSource
+
+
+def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
+    import torch
+
+    plan = plan_of(mini_grid)
+    anatomy = Anatomy.of(plan.sources.base)
+    assert anatomy is not None
+    model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
+    assert anatomy.parameters == sum(p.numel() for p in model.parameters())
+    for targets in (
+        ("q_proj", "v_proj"),
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    ):
+        layout = layout_of(model, rank=4, alpha=8, targets=targets)
+        assert anatomy.adapter(rank=4, targets=targets) == layout.size
+
+
+def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
+    plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
+    anatomy = Anatomy(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
+    training = unlearn.spec["training"]
+    rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)
+    each = 2 * 30 * 16 + rows * training["sequence_length"] * 100 * 4
+    assert estimate_bytes(anatomy, unlearn, slots=1) == 4000 + each
+    assert estimate_bytes(anatomy, unlearn, slots=5) == 4000 + 5 * each
+    evaluate = next(s for s in plan.stages.values() if s.kind == "evaluate")
+    assert estimate_bytes(anatomy, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
+
+
+def test_a_base_that_is_not_here_yet_is_not_estimated() -> None:
+    assert Anatomy.of(BaseSource(location="nobody/nothing", revision="0" * 40, digest="d", size=0)) is None
