@@ -13,7 +13,7 @@ from xlharm.store.store import Store
 
 
 class Tracing:
-    """Commits made-up results.
+    """Commits made-up results; of a machine whose environment has ROOM=n, only of packs with at most n active slots.
 
     The folder ``orders`` beside the stages may hold files that say what to do: ``<kind>`` with `crash`, `hang`,
     `hold` (until there is a file ``release``), `oom`, `user`, `bug` or `full`, or `corrupt`; an order is obeyed once.
@@ -24,17 +24,19 @@ class Tracing:
     def __init__(self, config: RunnerConfig) -> None:
         self.config = config
         self.store = Store(config.store_url)
-        self._trace(f"loaded {os.getpid()} rank {config.rank} of {config.world} at {config.master}")
+        self._trace(f"loaded {os.getpid()} rank {config.rank} of {config.world} at {config.master} for {config.place}")
         if self._order("start") == "user":
             raise UserError("no such base")
 
     def room(self) -> int | None:
-        return None
+        return int(os.environ["ROOM"]) if "ROOM" in os.environ else None
 
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
         active = [s for s, on in zip(job.stages, job.active, strict=True) if on]
         self._trace(f"began {job.kind} {os.getpid()} {len(job.stages)}")
         self._obey(job)
+        if len(active) > (self.room() or len(active)):
+            raise OutOfMemoryError("too large for this device")
         for step in range(4):
             time.sleep(self.seconds / 4)
             report(Progress(pack=job.id, step=step + 1, steps=4, tokens=10 * (step + 1)))

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.engine.worlds import PLAN
 from tests.faults.processes import drive, ending, finished, session_of, start, until, verdict
 from tests.faults.runners import trace
+from xlharm.plan.packs import packs
 
 pytestmark = pytest.mark.cluster
 TOTAL = len(PLAN.stages)
@@ -40,8 +43,8 @@ def cluster() -> Iterator[tuple[str, Node]]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xr"))  # Unix sockets have short paths
         shared = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
 
-        def node(*arguments: str) -> "subprocess.Popen[str]":
-            process = start([ray, "start", *shared, *arguments], **QUIET)
+        def node(*arguments: str, **extra: str) -> "subprocess.Popen[str]":
+            process = start([ray, "start", *shared, *arguments], **QUIET, **extra)
             stack.enter_context(ending(process))
             return process
 
@@ -50,7 +53,7 @@ def cluster() -> Iterator[tuple[str, Node]]:
         healthy = [ray, "health-check", "--address", address]
         env = {**os.environ, **QUIET}
         until(lambda: subprocess.run(healthy, env=env, capture_output=True, check=False).returncode == 0)
-        yield address, lambda *arguments: node(f"--address={address}", *arguments)
+        yield address, lambda *arguments, **extra: node(f"--address={address}", *arguments, **extra)
 
 
 def test_machines_that_join_are_used_and_those_that_leave_are_done_without(
@@ -133,3 +136,38 @@ def test_workers_share_a_gpu(store: Path, cluster: tuple[str, Node]) -> None:
         until(lambda: len(trace(store, "loaded")) == 2)  # both at once: the first one's pack is held
         (store / "orders" / "release").touch()
         assert verdict(process)["done"] == TOTAL
+
+
+def test_packs_find_the_device_that_they_fit(store: Path, cluster: tuple[str, Node]) -> None:
+    address, add = cluster
+    add("--num-cpus=1", "--num-gpus=1", ROOM="100")
+    (store / "orders" / "evaluate").write_text("hold")
+    process = drive(store, "Tracing", f'address="{address}"', 'device="cuda"', "workers=2", "pack=3", **QUIET)
+    with ending(process):
+        until(lambda: trace(store, "began evaluate"))
+        add("--num-cpus=1", "--num-gpus=1", ROOM="1")
+        until(lambda: len(trace(store, "began evaluate")) == 2)  # the second does not fit, and goes to the first
+        (store / "orders" / "release").touch()
+        assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
+    cut = Counter((pack.kind, str(len(pack.keys))) for pack in packs(PLAN, size=3))
+    began = Counter((words[1], words[3]) for words in trace(store, "began"))
+    assert set(began) == set(cut)  # nothing was split
+
+
+def test_an_endpoint_is_asked_by_one_worker_without_a_gpu(
+    store: Path, cluster: tuple[str, Node], mini_grid: dict[str, Any], tmp_path: Path
+) -> None:
+    address, add = cluster
+    add("--num-cpus=1", "--num-gpus=1")
+    judge = {"kind": "chat", "url": "http://127.0.0.1:9/v1", "model": "m"}
+    YAML(typ="safe").dump({**mini_grid, "judges": {"strict": judge}}, tmp_path / "grid.yaml")
+    process = drive(
+        store, "Tracing", f'address="{address}"', 'device="cuda"', "workers=1", f'grid="{tmp_path}/grid.yaml"', **QUIET
+    )
+    with ending(process):
+        assert verdict(process)["exit"] == 0
+    loaded = {words[-1]: words[1] for words in trace(store, "loaded")}
+    assert set(loaded) == {"device", "endpoint"}
+    assert len(trace(store, "loaded")) == 2  # the only GPU has its one worker all the time
+    asked = {words[1] == "judge": words[2] for words in trace(store, "began")}
+    assert asked == {True: loaded["endpoint"], False: loaded["device"]}
