@@ -100,14 +100,22 @@ class ChatClient:
         finally:  # left midway, what is under way ends by itself, and its answers are kept
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def estimate(self, requests: Sequence[Messages], *, tokens_out: Sequence[int] | None = None) -> Estimate:
+    def estimate(
+        self,
+        requests: Sequence[Messages],
+        *,
+        tokens_out: Sequence[int] | None = None,
+        variants: Sequence[int] | None = None,
+    ) -> Estimate:
         """Guess what asking would cost; what is in the cache costs nothing.
 
         Args:
             requests: messages of each.
             tokens_out: tokens that each answer may have; without it the most there can be.
+            variants: as in ``ask_each``.
         """
-        fresh = [i for i, m in enumerate(requests) if self._answers.get(self._asked(m)) is None]
+        asked = [self._asked(m, variants[i] if variants else 0) for i, m in enumerate(requests)]
+        fresh = [i for i, told in enumerate(asked) if self._answers.get(told) is None]
         e = self.endpoint
         told_in = sum(about_tokens(content) + 4 for i in fresh for _, content in requests[i])
         told_out = sum(tokens_out[i] if tokens_out else e.max_tokens for i in fresh)
