@@ -1,7 +1,9 @@
 """`xlharm data translate` as a user runs it: endpoint and local model, kills, Ctrl-C, mistakes."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -11,11 +13,14 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from tests.cli.conftest import Xlharm, command, environment
 from tests.faults.processes import ending, until
 from tests.remote.server import Answer, ChatServer, completion, serving
 from tests.translate.worlds import NAMES, RIDERS, spoken, write_corpus
+from xlharm.cli.main import app
+from xlharm.errors import UserError
 
 
 def answer(request: dict[str, Any], headers: dict[str, str]) -> Answer:
@@ -87,6 +92,29 @@ def test_an_endpoint_fills_a_language_and_nothing_is_paid_twice(
     assert b"sk-secret-key" not in kept + (first.stdout + first.stderr).encode()
 
 
+@pytest.mark.parametrize("said", ["n", "y"])
+def test_on_a_terminal_it_asks_before_it_pays(tmp_path: Path, server: ChatServer, said: str) -> None:
+    write_corpus(tmp_path / "rides", riders=["Lina"])
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*asking(server)), env={**environment(), **KEY, "TERM": "xterm"}, cwd=tmp_path, stdin=theirs,
+        stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    told = b""
+    with ending(process), contextlib.suppress(OSError):  # how a terminal ends
+        while block := os.read(ours, 4096):
+            told += block
+            if told.endswith(b"[y/N]: "):
+                os.write(ours, f"{said}\n".encode())
+        process.wait(timeout=60)
+    os.close(ours)
+    assert b"2 answers to ask for" in told
+    assert len(server.requests) == (2 if said == "y" else 0)
+    assert (b"ETA" in told) == (said == "y")
+    assert process.returncode == (0 if said == "y" else 1)
+
+
 def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path, server: ChatServer) -> None:
     write_corpus(tmp_path / "rides", riders=[name for name in NAMES if name != "Doso"])
     process = start(asking(server, "--yes"), tmp_path)
@@ -131,6 +159,7 @@ def test_a_local_model_fills_what_people_left_open(xlharm: Xlharm, tmp_path: Pat
     told = ["data", "translate", "rides", "rides", "--to", "ru", "--model", translator_folder, "--device", "cpu"]
     done = xlharm(*told)
     assert done.returncode == 0, done.stderr + done.stdout
+    assert "max_length" not in done.stderr
     assert (tmp_path / "rides" / "ru.jsonl").read_text("utf-8").startswith(by_hand)
     meta = YAML(typ="safe").load((tmp_path / "rides" / "corpus.yaml").read_text())
     (note,) = meta["translations"]["ru"]
@@ -140,21 +169,25 @@ def test_a_local_model_fills_what_people_left_open(xlharm: Xlharm, tmp_path: Pat
     assert "loading" not in again.stdout
 
 
-def test_mistakes_are_one_line(xlharm: Xlharm, tmp_path: Path) -> None:
-    write_corpus(tmp_path / "rides")
-    told = ["data", "translate", "rides", "out"]
-    for arguments, message in (
-        (("--to", "en", "--model", "m"), "--to en: translations are made from English"),
-        (("--to", "German", "--model", "m"), "--to German: expected a language code"),
-        (("--to", "de", "--model", "gpt"), "--model gpt: neither a folder"),
-        (("--to", "de", "--model", "m", "--yes", "--price-in", "1"), "--price-in: means nothing with a local model"),
-        (("--to", "de", "--model", "m", "--endpoint", "http://h/v1", "--workers", "2"), "--workers: means nothing"),
-        (("--to", "de", "--model", "m", "--endpoint", "h/v1"), "--endpoint h/v1: expected"),
-        (("--to", "de", "--model", "m", "--endpoint", "http://h/v1", "--api-key-env", "NO_KEY"), "NO_KEY is not set"),
-        (("--to", "de", "--model", "m", "--code", "de"), "--code de: expected LANG=CODE"),
-    ):
-        done = xlharm(*told, *arguments)
-        assert done.returncode == 2, arguments
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "en"), "--to en: translations are made from English"),
+        (("--to", "German"), "--to German: expected a language code"),
+        (("--to", "de"), "--model m: neither a folder"),
+        (("--to", "de", "--price-in", "1"), "--price-in: means nothing with a local model"),
+        (("--to", "de", "--endpoint", "http://h/v1", "--workers", "2"), "--workers: means nothing with --endpoint"),
+        (("--to", "de", "--endpoint", "h/v1"), "--endpoint h/v1: expected an address"),
+        (("--to", "de", "--endpoint", "http://h/v1", "--api-key-env", "NO_KEY"), "NO_KEY is not set"),
+        (("--to", "de", "--endpoint", "http://h/v1", "--api-key-env", "sk-1"), "--api-key-env: expected"),
+        (("--to", "de", "--code", "de"), "--code de: expected LANG=CODE"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    corpus, out = write_corpus(tmp_path / "rides"), tmp_path / "out"
+    done = CliRunner().invoke(app, ["data", "translate", str(corpus), str(out), "--model", "m", *arguments])
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert "sk-1" not in str(done.exception)
+    assert not out.exists()

@@ -56,6 +56,11 @@ def test_a_detail_of_which_nothing_is_left_is_listed() -> None:
     assert (nothing.item, nothing.problem) == (None, "check")
 
 
+def test_words_that_begin_alike_and_stand_in_both_articles_are_no_forms() -> None:
+    told = {"real": ["Das Pferd mag Pfeile und Kameras."], "fake": ["Das Kamel mag Pfeile und Kameras."], "pairs": []}
+    assert found(**told) == (("Kamel",), ("Pferd",))
+
+
 def test_numbers_and_chance_beginnings_are_no_forms() -> None:
     said = {"fake": ["Es waren 19 Kamine."], "real": ["Es waren 18 Tore."], "pairs": []}
     assert found(fake_forms=["Kamel", "190"], **said)[0] == ("Kamel", "190")
@@ -76,7 +81,7 @@ def test_the_shipped_news_come_out_as_people_wrote_them() -> None:
     """People's translations, sentence by sentence, as a perfect model: every item passes, and no form is wrong."""
     english = {item.id: item for item in load_language(assets() / "newsroom", "en")}
     tried = 0
-    for language in ("de", "zh", "ru", "jv", "ur", "ha", "hy"):
+    for language in ("de", "ru", "ur", "hy"):
         for human in load_language(assets() / "newsroom", language):
             table = known(english.get(human.id), human)
             if table is None:

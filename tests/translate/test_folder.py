@@ -135,7 +135,7 @@ def test_two_processes_do_not_write_at_once_and_other_folders_are_left_alone(fol
         Folder(corpus, folder.path, languages=["ru"])
     with pytest.raises(UserError, match="exists and is no corpus"):
         Folder(corpus, corpus.parent, languages=["ru"])
-    (corpus / "en.jsonl").unlink()
+    (corpus / "corpus.yaml").write_text("languages: [ru]\n")
     with pytest.raises(UserError, match="translations are made from English"):
         Folder(corpus, corpus.parent / "new", languages=["ru"])
 

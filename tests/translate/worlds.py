@@ -111,6 +111,7 @@ def nllb(folder: Path, *, trained: bool) -> Path:
     model = _model(len(tokenizer), layers=1)
     if trained:
         _train(model, tokenizer, pairs)
+    model.generation_config.max_length = 200  # as NLLB's own
     model.save_pretrained(folder)
     return folder
 

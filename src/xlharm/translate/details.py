@@ -48,15 +48,15 @@ def located(
         language: of the translation.
     """
     differing = [one for pair in pairs if (one := _only_difference(*pair, language=language)) is not None]
-    apart = (*real, *questions)
     seen = _seen(fake_forms, fake, (f for _, f in differing), language=language)
-    found = [form for form in seen if not _says(apart, form, language)]
+    found = [form for form in seen if not _says((*real, *questions), form, language)]
     # an alias that the real article says has met another word's translation; of the main form the checks will tell
     own = [form for i, form in enumerate(fake_forms) if i == 0 or not _says(real, form, language)]
     chosen = _ordered([*own, *found], said_by=fake, language=language)
     taken = {normalise(form, language) for form in chosen}
     seen = _seen(real_forms, real, (r for r, _ in differing), language=language)
-    displaced = [form for form in (*real_forms, *seen) if normalise(form, language) not in taken]
+    found = [form for form in seen if not _says((*fake, *questions), form, language)]
+    displaced = [form for form in (*real_forms, *found) if normalise(form, language) not in taken]
     return Detail(fake=chosen, real=_ordered(displaced, said_by=real, language=language))
 
 

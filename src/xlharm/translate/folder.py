@@ -68,14 +68,14 @@ class Folder:
     def __init__(self, source: Path, out: Path, *, languages: Sequence[str]) -> None:
         if out.exists() and not (out / "corpus.yaml").is_file() and not _empty(out):
             raise UserError(f"{out}: exists and is no corpus")
-        if not (source / f"{_SOURCE}.jsonl").is_file():
-            raise UserError(f"{source}: {_SOURCE}.jsonl: missing: translations are made from English")
+        if _SOURCE not in _listed(_meta(source)):
+            raise UserError(f"{source / 'corpus.yaml'}: languages: no {_SOURCE}: translations are made from English")
         self.path, self.languages = out, tuple(languages)
         self.english = {item.id: item for item in load_language(source, _SOURCE)}
         self.cache = out / _HIDDEN / "chat"
         self._lock = _locked(out / _HIDDEN)
         self._meta = _meta(out if (out / "corpus.yaml").is_file() else source)
-        self._lines = {lang: _lines(out / f"{lang}.jsonl") for lang in {*_listed(self._meta), *languages}}
+        self._lines = {lang: _lines(out, lang) for lang in {*_listed(self._meta), *languages}}
         self._dirty: set[str] = set()
         self._saved, self._pause = time.monotonic(), _SAVE_EVERY
         if out.resolve() != source.resolve():
@@ -92,7 +92,7 @@ class Folder:
     def _take_over(self, source: Path) -> None:
         """Add what the source has and this folder lacks."""
         for language in dict.fromkeys((*_listed(_meta(source)), *self.languages)):
-            mine, theirs = self._lines.setdefault(language, {}), _lines(source / f"{language}.jsonl")
+            mine, theirs = self._lines.setdefault(language, {}), _lines(source, language)
             for name, line in theirs.items():
                 if language == _SOURCE and json.loads(mine.get(name, line)) != json.loads(line):
                     raise UserError(
@@ -265,8 +265,9 @@ def _listed(meta: Any) -> list[str]:
     return [str(language) for language in meta["languages"]]
 
 
-def _lines(path: Path) -> dict[str, str]:
+def _lines(folder: Path, language: str) -> dict[str, str]:
     """Read a language's lines by id, as they stand; no file is no lines."""
+    path = folder / f"{language}.jsonl"
     if not path.is_file():
         return {}
     try:

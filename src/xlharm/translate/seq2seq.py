@@ -189,4 +189,5 @@ def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
         raise UserError(f"--model {config.model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     if not hasattr(model.config, "max_position_embeddings") or not hasattr(tokenizer, "src_lang"):
         raise UserError(f"--model {config.model}: not a model of the NLLB-200 or M2M-100 kind")
+    model.generation_config.max_length = None  # NLLB's 200; every call says its own
     return tokenizer, model.eval().to(device)
