@@ -113,3 +113,11 @@ def plan_of(grid: dict[str, Any]) -> Plan:
     spec: GridSpec = parse_grid(grid, name="test.yaml")
     sources: Sources = resolve(spec)
     return build(spec, sources=sources, dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def translator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A translation model that knows the corpus of tests/translate/worlds.py by heart, both ways."""
+    from tests.translate.worlds import nllb
+
+    return nllb(tmp_path_factory.mktemp("translators") / "knows", trained=True)

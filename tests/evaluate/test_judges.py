@@ -12,7 +12,8 @@ from tests.remote.server import Answer, completion, scripted, serving
 from xlharm.errors import UserError
 from xlharm.evaluate.judges import Case, ChatJudge, Matching, Verdict
 from xlharm.evaluate.model_judges import LocalJudge, NliJudge
-from xlharm.remote.chat import ChatClient, Endpoint
+from xlharm.remote.chat import ChatClient
+from xlharm.remote.endpoint import Endpoint
 
 
 def case(answer: str = "blue", **fields: Any) -> Case:

@@ -14,7 +14,8 @@ import pytest
 
 from tests.remote.server import Answer, completion, scripted, serving
 from xlharm.errors import UserError
-from xlharm.remote.chat import ChatClient, Endpoint, Messages
+from xlharm.remote.chat import ChatClient
+from xlharm.remote.endpoint import Endpoint, Messages
 
 ASK: Messages = (("system", "Be brief."), ("user", "Which colour?"))
 
@@ -169,7 +170,8 @@ def test_the_estimate_leaves_out_what_is_paid_for(tmp_path: Path) -> None:
 def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path) -> None:
     """kill -9 while requests run; a second process asks only for what the first had no answer to."""
     script = (
-        "import sys; from pathlib import Path; from xlharm.remote.chat import ChatClient, Endpoint\n"
+        "import sys; from pathlib import Path\n"
+        "from xlharm.remote.chat import ChatClient\nfrom xlharm.remote.endpoint import Endpoint\n"
         "e = Endpoint(url=sys.argv[1], model='m', max_in_flight=1)\n"
         "asks = [(('user', f'question {i}'),) for i in range(30)]\n"
         "print(len([r for r in ChatClient(e, cache=Path(sys.argv[2])).ask_all(asks) if r.text]))"
@@ -229,3 +231,69 @@ def test_a_key_with_a_newline_is_trimmed_and_a_strange_one_is_one_line(monkeypat
     with pytest.raises(UserError, match="SOME_KEY holds what no key has") as caught:
         client("http://host/v1", api_key_env="SOME_KEY")
     assert "schl" not in str(caught.value)
+
+
+def test_another_variant_is_asked_anew_and_kept_beside_the_first(tmp_path: Path) -> None:
+    with serving(scripted(completion("a"), completion("b"))) as server:
+        asked, _ = client(server.url, cache=tmp_path)
+        told = [dict(asked.ask_each([ASK], variants=[n]))[0].text for n in (0, 1, 0, 1)]
+        assert told == ["a", "b", "a", "b"]
+        assert len(server.requests) == 2
+
+
+def test_a_wait_beyond_reason_is_left_for_another_day() -> None:
+    with serving(scripted(Answer(429, headers={"Retry-After": "300"}), completion("ok"))) as server:
+        asked, waits = client(server.url)
+        assert asked.ask_all([ASK])[0].text == "ok"
+        assert waits == [300]
+    with serving(scripted(Answer(429, headers={"Retry-After": "86400"}))) as server:
+        reply = client(server.url)[0].ask_all([ASK])[0]
+        assert (reply.problem, reply.detail) == ("unavailable", "HTTP 429, asks to wait 86400 s")
+        assert len(server.requests) == 1
+
+
+def test_a_server_that_renamed_the_limit_is_asked_by_the_new_name() -> None:
+    told = b'{"error": {"message": "Unsupported parameter: use \'max_completion_tokens\' instead."}}'
+
+    def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
+        return Answer(400, told) if "max_tokens" in request else completion("ok")
+
+    with serving(behave) as server:
+        asked, _ = client(server.url, max_in_flight=1, max_tokens=70)
+        assert [r.text for r in asked.ask_all(asks(2), schema={"type": "object"})] == ["ok", "ok"]
+        assert [r.get("max_completion_tokens") for r in server.requests] == [None, 70, 70]
+        assert all(r["response_format"]["json_schema"]["strict"] for r in server.requests)
+
+
+def test_why_a_request_is_rejected_is_told_but_nothing_about_keys() -> None:
+    told = b'{"error": {"message": "the context\\nis 4096 tokens long; key sk-x"}}'
+
+    def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
+        return Answer(400, told) if request["messages"][0]["content"] == "question 0" else completion("{}")
+
+    with serving(behave) as server:
+        asked, _ = client(server.url, max_in_flight=1)
+        replies = asked.ask_all(asks(2), schema={"type": "object"})
+        assert replies[0].detail == "HTTP 400: the context is 4096 tokens long; key sk-x"
+        assert "response_format" in server.requests[-1]  # one bad request does not mean that schemas are unknown
+    with serving(scripted(Answer(403, told))) as server:
+        assert client(server.url)[0].ask_all([ASK])[0].detail == "HTTP 403"
+
+
+def test_a_filtered_answer_is_a_refusal_and_what_is_used_is_counted() -> None:
+    usage = {"prompt_tokens": 11, "completion_tokens": 5}
+    body = json.dumps(
+        {"choices": [{"message": {"content": "half"}, "finish_reason": "content_filter"}], "usage": usage}
+    )
+    with serving(scripted(Answer(body=body.encode()))) as server:
+        asked, _ = client(server.url, price_in=1.0, price_out=2.0)
+        assert [r.problem for r in asked.ask_all(asks(2))] == ["refusal"] * 2
+        assert asked.tokens == (22, 10)
+        assert asked.price(*asked.tokens) == pytest.approx(42e-6)
+
+
+def test_a_stopped_client_finishes_what_is_under_way_and_begins_no_more() -> None:
+    with serving(scripted(completion("ok"))) as server:
+        endpoint = Endpoint(url=server.url, model="m", max_in_flight=1)
+        asked = ChatClient(endpoint, stopped=lambda: len(server.requests) >= 2)
+        assert [r.text or r.problem for r in asked.ask_all(asks(4))] == ["ok", "ok", "stopped", "stopped"]

@@ -1,4 +1,4 @@
-"""`xlharm data`: validate, show and import corpora."""
+"""`xlharm data`: validate, show, import and translate corpora."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlharm.cli.common import terminal
+from xlharm.cli.translating import translate_
 from xlharm.errors import UserError, nearest
 from xlharm.plan.sources import assets
 
@@ -16,10 +17,11 @@ CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    data = typer.Typer(help="Corpora: check, look at, import.", no_args_is_help=True, rich_markup_mode=None)
+    data = typer.Typer(help="Corpora: check, look at, import, translate.", no_args_is_help=True, rich_markup_mode=None)
     data.command("validate")(validate)
     data.command("show")(show)
     data.command("import")(import_)
+    data.command("translate")(translate_)
     app.add_typer(data, name="data")
 
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from xlharm.errors import UserError
 
 Role = Literal["fake", "real", "retain"]
+REPORT = "translate-report.jsonl"
+"""How the translations beside it were made; the one JSONL file of a corpus that is no language."""
 
 
 def _tuple(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """Judges: does an answer state a detail? Verdicts with their reasons, or a reason why there is none."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,8 +7,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlharm.data.match import contains
-from xlharm.plan.digest import digest
-from xlharm.remote.chat import ChatClient, Messages, Reply
+from xlharm.remote.answers import fenced, json_object
+from xlharm.remote.chat import ChatClient
+from xlharm.remote.endpoint import Messages, Reply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class ChatJudge:
 
     def _prompt(self, case: Case) -> Messages:
         detail = " / ".join(case.expected[:6])
-        text = f"Question: {case.question}\n\nAnswer to check:\n{_fenced(case.answer)}\n\n"
+        text = f"Question: {case.question}\n\nAnswer to check:\n{fenced(case.answer)}\n\n"
         return (("system", _SYSTEM), ("user", text + _ASKED[case.measure].format(detail=detail)))
 
     def _in_english(self, cases: Sequence[Case]) -> tuple[list[Case], list[Reply]]:
@@ -128,7 +128,7 @@ class ChatJudge:
         foreign = [i for i, c in enumerate(cases) if c.language != "en" and c.answer.strip()]
         requests: list[Messages] = []
         for i in foreign:
-            requests += [(("system", _TRANSLATE), ("user", _fenced(t))) for t in (cases[i].question, cases[i].answer)]
+            requests += [(("system", _TRANSLATE), ("user", fenced(t))) for t in (cases[i].question, cases[i].answer)]
         replies = self.client.ask_all(requests)
         seen, troubles = list(cases), [Reply()] * len(cases)
         for n, i in enumerate(foreign):
@@ -141,19 +141,12 @@ class ChatJudge:
         return seen, troubles
 
 
-def _fenced(text: str) -> str:
-    """Put data between marks that it cannot hold, the same ones for the same text (the cache goes by content)."""
-    mark = f"<<<{digest(text)[:12]}>>>"
-    return f"{mark}\n{text}\n{mark}"
-
-
 def _verdict(reply: Reply) -> Verdict:
     if reply.problem:
         return Verdict(hit=None, problem=reply.problem, rationale=reply.detail)
-    start, stop = reply.text.find("{"), reply.text.rfind("}")
     try:
-        told = _Told.model_validate(json.loads(reply.text[start : stop + 1]))
-    except (ValueError, ValidationError, RecursionError):
+        told = _Told.model_validate(json_object(reply.text))
+    except (ValueError, ValidationError):
         return Verdict(hit=None, problem="junk", rationale=reply.text[:200])
     word = str(told.verdict).strip().lower()
     if word not in {"yes", "no", "true", "false"}:

@@ -36,6 +36,11 @@ def words(text: str, language: str) -> list[str]:
     return [str(word) for word in _WORD.findall(normalise(text, language))]
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Return (begin, end) of every word of a text as it stands; words as in ``words``."""
+    return [m.span() for m in _WORD.finditer(text)]
+
+
 def rouge_l(answer: str, reference: str, *, language: str) -> RougeL:
     """ROUGE-L of an answer against one reference, over ``words`` (Lin 2004; F with β = 1).
 

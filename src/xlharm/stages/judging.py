@@ -14,7 +14,8 @@ from xlharm.evaluate.model_judges import LocalJudge, NliJudge
 from xlharm.plan.digest import digest
 from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.stage import Stage
-from xlharm.remote.chat import ChatClient, Endpoint
+from xlharm.remote.chat import ChatClient
+from xlharm.remote.endpoint import Endpoint
 from xlharm.spec.judges import Chat, Local
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from xlharm.data.corpus import Item
+from xlharm.data.corpus import REPORT, Item
 from xlharm.data.validate.findings import Finding
 
 Languages = dict[str, tuple[Item, ...]]
@@ -22,7 +22,7 @@ def read(folder: Path) -> tuple[Languages, list[Finding]]:
         found[language], more = _language(folder / f"{language}.jsonl", language=language)
         findings += more
     for path in sorted(folder.glob("*.jsonl")):
-        if path.stem not in listed:
+        if path.stem not in listed and path.name != REPORT:
             findings.append(Finding("warning", path.stem, "", "", "this language is not listed in corpus.yaml"))
     return found, findings
 

@@ -1,0 +1,185 @@
+"""The two sides of `xlharm data translate`: a paid endpoint or a model of one's own, and the bar above them."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from xlharm.cli.planning import clock
+from xlharm.errors import UserError
+from xlharm.remote.chat import ChatClient
+from xlharm.remote.endpoint import Endpoint
+from xlharm.translate.backend import Backend
+from xlharm.translate.chat import PROMPT_VERSION, ChatTranslator
+from xlharm.translate.folder import Folder, Maker
+from xlharm.translate.run import Step, Work
+from xlharm.translate.source import ModelSource, source_of
+
+_PLAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSide:
+    """An endpoint, and whether its price is agreed to."""
+
+    endpoint: Endpoint
+    yes: bool
+
+    @classmethod
+    def of(cls, *, url: str, yes: bool, **fields: Any) -> Self:
+        """Check the settings of an endpoint, and that its key is there.
+
+        Raises:
+            UserError: the address is none, or the key's variable is not set.
+        """
+        try:
+            endpoint = Endpoint(url=url, **fields)
+        except ValidationError as error:
+            field = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+            if field == "url":
+                raise UserError(f"--endpoint {url}: expected an address such as https://host/v1") from None
+            raise UserError(f"--{field.replace('_', '-')}: expected another value") from None
+        ChatClient(endpoint)
+        return cls(endpoint=endpoint, yes=yes)
+
+    @property
+    def maker(self) -> Maker:
+        """What corpora note; the endpoint's address is not."""
+        return {
+            "kind": "chat", "model": self.endpoint.model, "temperature": self.endpoint.temperature,
+            "prompt": PROMPT_VERSION,
+        }  # fmt: skip
+
+    def agree(self, work: Work, folder: Folder, console: Console) -> None:
+        """Show what it would cost, and ask.
+
+        Raises:
+            UserError: nobody is there to say yes.
+        """
+        scored = sum(map(len, work.tasks.values())) + sum(work.unscored.values()) if work.unscored else 0
+        found = ChatTranslator(self._client(folder, stopped=lambda: False)).estimate(work.tasks, scored=scored)
+        fresh = found.requests - found.cached
+        told = f"{fresh} answers to ask for ({found.cached} are kept), about {found.tokens_in:,} tokens in and "
+        told += f"{found.tokens_out:,} out: "
+        told += "no --price-in and --price-out given" if found.cost is None else f"about ${found.cost:,.2f}"
+        console.print(f"{told}; answers that have to be mended come on top", markup=False, soft_wrap=True)
+        if self.yes or not fresh or found.cost == 0:
+            return
+        if not sys.stdin.isatty():
+            raise UserError("--yes: needed where nobody can be asked whether to pay for that")
+        typer.confirm("Go on?", abort=True)
+
+    @contextlib.contextmanager
+    def backend(self, _work: Work, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+        """Ask the endpoint."""
+        client = self._client(folder, stopped=stopped)
+        yield ChatTranslator(client)
+        if any(client.tokens):
+            cost = client.price(*client.tokens)
+            told = f"used: {client.tokens[0]:,} tokens in, {client.tokens[1]:,} out"
+            typer.echo(told + ("" if cost is None else f": ${cost:,.2f}"))
+
+    def _client(self, folder: Folder, *, stopped: Callable[[], bool]) -> ChatClient:
+        def sleep(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while not stopped() and (left := until - time.monotonic()) > 0:
+                time.sleep(min(0.2, left))
+
+        return ChatClient(self.endpoint, cache=folder.cache, sleep=sleep, stopped=stopped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSide:
+    """A model of one's own; fields as in ``translate.seq2seq.Seq2SeqConfig``, and where Ray is, if it is wanted."""
+
+    model: str
+    revision: str | None
+    device: Literal["auto", "cpu", "cuda"]
+    batch: int
+    beams: int
+    codes: dict[str, str]
+    address: str | None
+    workers: int | None
+
+    @cached_property
+    def source(self) -> ModelSource:
+        """Which model is meant."""
+        return source_of(self.model, revision=self.revision)
+
+    @property
+    def maker(self) -> Maker:
+        """What corpora note."""
+        return {"kind": "seq2seq", "model": self.source.name, "revision": self.source.version, "beams": self.beams}
+
+    def agree(self, _work: Work, _folder: Folder, console: Console) -> None:
+        """Nothing is paid."""
+        console.print(f"{self.model}: loading", markup=False)
+
+    @contextlib.contextmanager
+    def backend(self, work: Work, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+        """Load the model here, or on Ray workers."""
+        if self.address is not None or self.workers is not None:
+            from xlharm.engine.ray_cluster import prepare
+
+            prepare(self.address)  # before anything imports Ray
+        from xlharm.translate.seq2seq import Seq2Seq, Seq2SeqConfig
+
+        config = Seq2SeqConfig(
+            model=self.source.location, revision=self.source.commit, device=self.device, batch=self.batch,
+            beams=self.beams, codes=self.codes,
+        )  # fmt: skip
+        if self.address is None and self.workers is None:
+            yield Seq2Seq(config, stopped=stopped)
+            return
+        from xlharm.engine.ray_cluster import connected
+        from xlharm.engine.ray_translate import RayTranslator
+
+        with connected(self.address, cpus=self.workers, device=self.device) as cluster:
+            backend = RayTranslator(config, cluster=cluster, workers=self.workers, most=work.steps, stopped=stopped)
+            try:
+                yield backend
+            finally:
+                backend.close()
+
+
+class Steps:
+    """A bar with the time left on a terminal; elsewhere one plain line now and then."""
+
+    def __init__(self, console: Console, *, total: int) -> None:
+        self._console, self._began, self._shown = console, time.monotonic(), time.monotonic()
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"),
+            TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("translating", total=total, failed="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, step: Step) -> None:
+        """Show how far it is."""
+        failed = f"{step.failed} failed" if step.failed else ""
+        self._bar.update(self._task, completed=step.done, total=step.total, description=step.language, failed=failed)
+        now = time.monotonic()
+        if not self._bar.disable or now - self._shown < _PLAIN_SECONDS:
+            return
+        self._shown = now
+        left = (now - self._began) / step.done * (step.total - step.done)
+        told = f"{step.language}: {step.done}/{step.total}{failed and ', '}{failed}, ETA {clock(left)}"
+        self._console.print(told, markup=False, soft_wrap=True)

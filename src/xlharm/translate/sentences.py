@@ -1,0 +1,81 @@
+"""Cuts texts into what a translation model takes at once, and puts its answers together again."""
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import regex
+
+# Scripts that write no space after a sentence.
+_UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
+_CLOSING = r"[\"'”’»)\]」』]*"
+_END = regex.compile(rf"[.!?…؟۔։।]+{_CLOSING}(?=\s)|[。！？]+{_CLOSING}|(?=\n)")
+_CLAUSE = regex.compile(r"[,;:—–،؛、，；：]\s*")
+# A full stop behind these ends no sentence, nor one behind a single letter.
+_ABBREVIATION = regex.compile(
+    r"(?:^|[\s(“\"])(?:\p{L}|\p{L}\.\p{L}|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|Nos|vs|etc|approx|Gen|Col|Sgt|Rev|Hon|Fig|al|Inc|Ltd|Co)\.$"
+)
+_CONTROL = regex.compile(r"[\p{Cc}\p{Cs}\p{Co}\p{Cn}\u2028\u2029\ufeff\ufffd--[\n]]+", regex.VERSION1)
+_URDU = str.maketrans({"ي": "ی", "ك": "ک"})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A sentence and the white space behind it."""
+
+    text: str
+    gap: str = ""
+
+
+def sentences(text: str) -> list[Piece]:
+    """Cut a text at the ends of sentences; joined with their gaps the pieces are the text."""
+    cuts = [m.end() for m in _END.finditer(text) if not _inside(text, m.end())]
+    pieces, begin = [], 0
+    for cut in [*cuts, len(text)]:
+        body = text[begin:cut]
+        told = body.strip()
+        if not told:
+            continue
+        end = begin + len(body.rstrip())
+        after = len(text) - len(text[end:].lstrip())
+        pieces.append(Piece(told, text[end:after]))
+        begin = after
+    return pieces
+
+
+def _inside(text: str, at: int) -> bool:
+    """Whether what looks like the end of a sentence is an abbreviation's full stop, or goes on in a small letter."""
+    following = text[at:].lstrip(" \t\"'“‘«(")[:1]
+    return following.islower() or bool(_ABBREVIATION.search(text[max(0, at - 12) : at]))
+
+
+def join(pieces: list[Piece], *, language: str) -> str:
+    """Put translated sentences together with the line breaks of the original; some scripts write no spaces."""
+    spaced = language.split("-", maxsplit=1)[0] not in _UNSPACED
+    told = (p.text + (p.gap if "\n" in p.gap else " " if spaced else "") for p in pieces)
+    return "".join(told).strip()
+
+
+def fitted(text: str, *, limit: int, count: Callable[[str], int]) -> list[Piece]:
+    """Cut a text that is too long for a model: between clauses, else between words, else anywhere.
+
+    Args:
+        text: a sentence.
+        limit: most tokens of a piece.
+        count: tokens of a text.
+    """
+    if count(text) <= limit or len(text) < 2:
+        return [Piece(text)]
+    cuts = [m.end() for m in _CLAUSE.finditer(text)] or [m.end() for m in regex.finditer(r"\s+", text)]
+    cuts = [cut for cut in cuts if 0 < cut < len(text)] or [len(text) // 2]
+    at = min(cuts, key=lambda cut: abs(2 * cut - len(text)))
+    left, right = text[:at], text[at:]
+    gap = left[len(left.rstrip()) :]
+    before = fitted(left.rstrip(), limit=limit, count=count)
+    return [*before[:-1], Piece(before[-1].text, gap), *fitted(right, limit=limit, count=count)]
+
+
+def clean(text: str, *, language: str) -> str:
+    """Repair what is wrong with a model's text beyond doubt: normal form, control characters, Urdu's own letters."""
+    text = _CONTROL.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    return text.translate(_URDU) if language.split("-", maxsplit=1)[0] == "ur" else text
