@@ -146,7 +146,7 @@ def test_packs_find_the_device_that_they_fit(store: Path, cluster: tuple[str, No
     with ending(process):
         until(lambda: trace(store, "began evaluate"))
         add("--num-cpus=1", "--num-gpus=1", ROOM="1")
-        until(lambda: len(trace(store, "began evaluate")) == 2)  # the second does not fit, and goes to the first
+        until(lambda: len(trace(store, "began evaluate")) > 1)  # what does not fit the second goes to the first
         (store / "orders" / "release").touch()
         assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
     cut = Counter((pack.kind, str(len(pack.keys))) for pack in packs(PLAN, size=3))
