@@ -8,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from xlharm.cli.common import terminal
+from xlharm.data.corpus import Item, load_language
 from xlharm.errors import UserError, nearest
+from xlharm.plan.corpus_folder import language_path
 from xlharm.plan.sources import assets
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
@@ -77,19 +79,20 @@ def _fertility(folder: Path, base: str) -> None:
 
 
 def show(
-    item: Annotated[str, typer.Argument(help="Id of an item, for example tw-r-f00.")],
-    corpus: Annotated[str, typer.Option(help="A folder, or a shipped corpus.")] = "tinyworld",
+    item: Annotated[str, typer.Argument(help="Id of an item, for example tw-r-f00 or nr-sport-1.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="A folder, or a shipped corpus; by default the shipped one that has the item.")
+    ] = None,
     lang: Annotated[str, typer.Option(help="Language to show beside English.")] = "en",
 ) -> None:
     """Show an item beside its English version."""
-    from xlharm.data.corpus import load_language
     from xlharm.data.validate.findings import texts_of
 
-    folder = corpus_folder(corpus)
-    languages = dict.fromkeys(x for x in ("en", lang) if x == lang or (folder / f"{x}.jsonl").is_file())
+    folder = corpus_folder(corpus) if corpus else _shipped_with(item)
     columns = []
+    languages = dict.fromkeys(x for x in ("en", lang) if x == lang or language_path(folder, x))
     for language in languages:
-        items = {x.id: x for x in load_language(folder, language)}
+        items = _items(folder, language)
         if item not in items:
             raise UserError(f"{folder / language}.jsonl: id: no item {item!r}{nearest(item, items)}")
         columns.append({text.field: text.value for text in texts_of(items[item])})
@@ -97,6 +100,19 @@ def show(
     for field in dict.fromkeys(name for column in columns for name in column):
         table.add_row(field, *(Text(column.get(field, "")) for column in columns))
     terminal().print(table)
+
+
+def _items(folder: Path, language: str) -> dict[str, Item]:
+    return {x.id: x for x in load_language(folder, language)}
+
+
+def _shipped_with(item: str) -> Path:
+    known: dict[str, Path] = {}
+    for path in sorted(assets().glob("*/en.jsonl"), reverse=True):
+        known.update(dict.fromkeys(_items(path.parent, "en"), path.parent))
+    if item not in known:
+        raise UserError(f"no item {item!r} in a shipped corpus{nearest(item, known)}; for your own say --corpus FOLDER")
+    return known[item]
 
 
 def import_(
