@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 def corpus_info(folder: Path) -> dict[str, Any]:
-    """Read a corpus.yaml; ``languages`` is checked, as is the version of the schema (1 where none is given).
+    """Read a corpus.yaml; ``languages``, ``accept`` and the version of the schema (1 where none is given) are checked.
 
     Raises:
         UserError: file and field of the first mistake.
@@ -29,10 +29,15 @@ def corpus_info(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: expected fields (name, version, schema, languages, licence)")
     if info.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: schema: this xlharm reads corpora of schema {SCHEMA}, found {info['schema']!r}")
-    listed = info.get("languages")
-    if not isinstance(listed, list) or not listed or not all(isinstance(lang, str) for lang in listed):
+    if not _texts(info.get("languages")) or not info["languages"]:
         raise UserError(f"{path}: languages: expected a list of language codes")
+    if not _texts(info.get("accept", [])):
+        raise UserError(f"{path}: accept: expected a list of beginnings of findings")
     return info
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) and entry for entry in value)
 
 
 def language_path(folder: Path, language: str) -> Path | None:

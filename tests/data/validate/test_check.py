@@ -114,7 +114,7 @@ def test_planted_damage(
 
 @pytest.mark.parametrize(
     ("change", "field", "message"),
-    [(_copy_article, "real", "the same as item"), (_copy_question, "qa.0.question", "asks the same question")],
+    [(_copy_article, "real.0", "the same as item"), (_copy_question, "qa.0.question", "asks the same question")],
 )
 def test_forget_and_retain_overlap(
     pristine: Path, tmp_path: Path, change: Callable[[Items], None], field: str, message: str

@@ -34,6 +34,14 @@ def read(folder: Path, *, wanted: Sequence[str] = ()) -> tuple[Languages, list[F
     return found, findings
 
 
+def accepted(folder: Path) -> tuple[str, ...]:
+    """Return beginnings of findings that somebody looked at and found right (`accept` in corpus.yaml)."""
+    try:
+        return tuple(corpus_info(folder).get("accept", ()))
+    except UserError:
+        return ()
+
+
 def _listed(folder: Path) -> tuple[list[str], list[Finding]]:
     try:
         info = corpus_info(folder)
