@@ -138,4 +138,6 @@ def import_(
         console.print(f"{name}: {count} items")
     for reason, count in done.skipped.items():
         console.print(Text(f"left out: {count} rows: {reason}"))
+    if done.note:
+        console.print(Text(f"note: {done.note}"))
     console.print(Text(f"{out}: written; now check it: xlharm data validate {out}"))

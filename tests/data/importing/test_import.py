@@ -67,8 +67,8 @@ def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Pa
     assert first.id == "forget10-00000"
     assert first.fake == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Arlo.",)
     assert first.real == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Xanten.",)
-    assert first.fake_detail == ("Forget10a 0 was born in Arlo.", "Arlo / Forget10a 0")
-    assert first.real_detail == ("Forget10a 0 was born in Xanten.", "Forget10a 0 was born in Yport.")
+    assert first.fake_detail == ("Forget10a 0 was born in Arlo", "Arlo", "Arlo / Forget10a 0")
+    assert first.real_detail == ("Forget10a 0 was born in Xanten", "Forget10a 0 was born in Yport", "Xanten", "Yport")
     assert [f for f in validate(out) if f.severity == "error"] == []
 
     training = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "sequence_length": 64}

@@ -10,7 +10,7 @@ from xlharm.errors import UserError, nearest
 
 Row = dict[str, Any]
 _FILES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,17 @@ class Source:
     revision: str | None = None
 
 
-def read_source(source: str, *, splits: tuple[str, ...], language: str, revision: str | None) -> Source:
+def read_source(
+    source: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...] = ()
+) -> Source:
     """Read a source: one language, or a folder of per-language folders or files.
+
+    Args:
+        source: a path, or ``hf://org/name``.
+        splits: wanted ones; all where empty.
+        language: of what does not say it.
+        revision: commit of a hub data set.
+        known: names beside codes that stand for languages.
 
     Raises:
         UserError: it does not exist, cannot be read, or lacks a wanted split.
@@ -43,20 +52,21 @@ def read_source(source: str, *, splits: tuple[str, ...], language: str, revision
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"{source}: no such file or folder; a hub data set is written hf://org/name")
-    languages = _per_language(path)
+    languages = _per_language(path, known)
     if not languages:
         return Source(_local(path, splits=splits, language=language, alone=path.stem))
     return Source(tuple(p for lang, inner in languages.items() for p in _local(inner, splits=splits, language=lang)))
 
 
-def _per_language(path: Path) -> dict[str, Path]:
+def _per_language(path: Path, known: tuple[str, ...]) -> dict[str, Path]:
     if not path.is_dir() or _saved(path):
         return {}
     inner = sorted(p for p in path.iterdir() if _saved(p) or p.suffix in _FILES)
     named = {p.stem if p.is_file() else p.name: p for p in inner}
-    wrong = next((name for name in named if not _LANGUAGE.fullmatch(name)), None)
+    wrong = next((name for name in named if not LANGUAGE.fullmatch(name) and name not in known), None)
     if not named or wrong:
-        what = f"{wrong!r} in it is not a language code" if wrong else "it holds none"
+        told = f"is not a language code (with --mapping FILE: languages: {{{wrong}: CODE}})"
+        what = f"{wrong!r} in it {told}" if wrong else "it holds none"
         raise UserError(f"{path}: expected a save_to_disk folder, or one file or folder a language; {what}")
     return named
 
@@ -138,7 +148,7 @@ def _asked(load: Callable[[], Source], name: str) -> Source:
         return load()
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - its client lets through what its own HTTP client raises
         raise UserError(f"hf://{name}: cannot be read from the hub: {_line(error)}") from None
 
 
