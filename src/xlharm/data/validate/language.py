@@ -11,6 +11,8 @@ from xlharm.data.validate.findings import Finding, texts_of
 from xlharm.data.validate.scripts import foreign_letters, script_of
 
 _LETTER = regex.compile(r"\p{L}")
+# What text is often left in; a corpus of one language has no others to tell it from.
+_ALWAYS = ("en", "de", "fr", "ru", "ar")
 _LONG = 40  # letters: from 30 on none of 7,700 texts in five Latin-script languages was taken for another
 
 
@@ -20,7 +22,7 @@ def wrong_language(items: Sequence[Item], *, language: str, among: Sequence[str]
     Args:
         items: one language's items.
         language: which.
-        among: the corpus's languages; identification chooses from them (py3langid, Lui & Baldwin 2012).
+        among: the corpus's languages; identification (py3langid, Lui & Baldwin 2012) chooses from them and a few more.
     """
     code, script = language.split("-", maxsplit=1)[0], script_of(language)
     everything: list[Finding] = []
@@ -51,7 +53,7 @@ def _identified(text: str, code: str, among: Sequence[str], *, item: str, field:
     if len(text) < _LONG or len(_LETTER.findall(text)) < _LONG:
         return []
     same_script = tuple(
-        sorted({x.split("-", maxsplit=1)[0] for x in ("en", *among) if script_of(x) == script_of(code)})
+        sorted({x.split("-", maxsplit=1)[0] for x in (*_ALWAYS, *among) if script_of(x) == script_of(code)})
     )
     if len(same_script) < 2:
         return []
