@@ -51,7 +51,8 @@ def validate(
     folder, console = corpus_folder(corpus), terminal()
     findings = check(folder)
     for finding in findings:
-        console.print(Text(f"{finding.severity}: {finding}", style="red" if finding.severity == "error" else ""))
+        style = "red" if finding.severity == "error" else ""
+        console.print(Text(f"{finding.severity}: {finding}", style=style), soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
     if base:
@@ -140,4 +141,5 @@ def import_(
         console.print(Text(f"left out: {count} rows: {reason}"))
     if done.note:
         console.print(Text(f"note: {done.note}"))
-    console.print(Text(f"{out}: written; now check it: xlharm data validate {out}"))
+    console.print(Text(f"{out}: written. Check it: xlharm data validate {out}"))
+    console.print(Text(f"A first grid on it:   xlharm run {out / 'grid.yaml'}"))

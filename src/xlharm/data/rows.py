@@ -36,13 +36,13 @@ class TooLongError(StageError):
     """A text has more tokens than a stage takes; cutting it might lose what it is about.
 
     Attributes:
-        text: the article or question.
-        length: its tokens, those around it included.
+        texts: the article, or question and answer.
+        length: their tokens, those around them included.
     """
 
-    def __init__(self, message: str, text: str = "", length: int = 0) -> None:
+    def __init__(self, message: str, texts: tuple[str, ...] = (), length: int = 0) -> None:
         super().__init__(message)
-        self.text, self.length = text, length
+        self.texts, self.length = texts, length
 
 
 def article_row(text: str, *, tokenizer: Tokenizer, limit: int) -> Row:
@@ -54,14 +54,14 @@ def article_row(text: str, *, tokenizer: Tokenizer, limit: int) -> Row:
     head = [] if tokenizer.bos is None else [tokenizer.bos]
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
     ids = (*head, *tokenizer.encode(text), *tail)
-    _fits(len(ids), limit=limit, what="an article", text=text)
+    _fits(len(ids), limit=limit, what="an article", texts=(text,))
     return Row(ids=ids, start=1)
 
 
-def _fits(length: int, *, limit: int, what: str, text: str) -> None:
+def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
     if length > limit:
-        told = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {text[:60]!r}"
-        raise TooLongError(told, text, length)
+        told = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(told, texts, length)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     told = tokenizer.encode(prompt.answer.replace("{answer}", answer))
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
     ids = (*given, *told, *tail)
-    _fits(len(ids), limit=limit, what="a question-answer pair", text=question)
+    _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
     return Row(ids=ids, start=len(given))
 
 

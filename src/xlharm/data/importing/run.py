@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from xlharm.data.corpus import Item
+from xlharm.data.importing.grid import first_grid
 from xlharm.data.importing.mapping import Mapping, complete, load_mapping
 from xlharm.data.importing.rows import MAKERS, LeftOutError
 from xlharm.data.importing.sources import LANGUAGE, Part, Source, read_source
@@ -166,4 +167,6 @@ def _write(out: Path, *, items: dict[str, dict[str, Item]], meta: dict[str, Any]
             )
             (made / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         YAML(typ="safe", pure=True).dump(meta, made / "corpus.yaml")
+        grid = first_grid({language: list(found.values()) for language, found in items.items()}, corpus=out.resolve())
+        (made / "grid.yaml").write_text(grid, encoding="utf-8")
         made.replace(out)

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
+from xlharm.data.corpus import Pair
 from xlharm.data.pools import MAKERS
 from xlharm.data.rows import Tokenizer, TooLongError
 from xlharm.data.streams import Corpora
-from xlharm.data.validate.findings import texts_of
 from xlharm.errors import StageError, UserError
 from xlharm.plan.digest import canonical
 from xlharm.plan.stage import Stage
@@ -32,12 +32,14 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | No
         UserError: stage, file, item and field of the first text that is too long, or what the stage lacks.
     """
     corpora = Corpora(corpora.folder, _Remembering(corpora.tokenizer))
-    different = {canonical([s.kind, {**s.spec, "seed": 0}]): s for s in stages if s.kind in MAKERS}
+    different: dict[str, Stage] = {}
+    for stage in (s for s in stages if s.kind in MAKERS):
+        different.setdefault(canonical([stage.kind, {**stage.spec, "seed": 0}]), stage)
     for stage in different.values():
         try:
             longest = max(len(row.ids) for row in corpora.stream(stage).all_rows())
         except TooLongError as error:
-            limit, where = stage.spec["training"]["sequence_length"], _where(error.text, stage, corpora)
+            limit, where = stage.spec["training"]["sequence_length"], _where(error.texts, stage, corpora)
             raise UserError(
                 f"{stage.label}: sequence_length: {limit} is too short for {where}, which has {error.length} tokens "
                 "(nothing is cut off; rows are padded to the longest of their step only)"
@@ -48,13 +50,14 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | No
             raise UserError(f"{stage.label}: a row has {longest} tokens, and the base can look at {positions}")
 
 
-def _where(text: str, stage: Stage, corpora: Corpora) -> str:
-    """Say where in the corpus a text is that a stage reads."""
+def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:
+    """Say where in the corpus an article or a pair is that a stage reads; its beginning where a stage made it up."""
     found = (
-        f"{language}.jsonl: {item.id}: {entry.field.removesuffix('.question')}"
+        f"{language}.jsonl: {item.id}: {field}.{i}"
         for language in stage.data
         for item in corpora.load(language)
-        for entry in texts_of(item)
-        if entry.value == text
+        for field in ("real", "fake", "qa", "fake_qa")
+        for i, entry in enumerate(getattr(item, field))
+        if texts == ((entry.question, entry.answer) if isinstance(entry, Pair) else (entry,))
     )
-    return next(found, repr(text[:60]))
+    return next(found, repr(texts[0][:60]))
