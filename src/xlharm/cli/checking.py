@@ -52,8 +52,9 @@ def _rows(session: Session, left: list[Stage]) -> str:
 
     sources, grid = session.plan.sources, session.plan.grid
     try:
+        seen = positions(sources.base)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
         return f"lengths of rows are not checked before the run: {error}"
-    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=positions(sources.base))
+    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=seen)
     return ""

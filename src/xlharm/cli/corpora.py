@@ -11,7 +11,7 @@ from xlharm.cli.common import terminal
 from xlharm.data.corpus import Item, load_language
 from xlharm.errors import UserError, nearest
 from xlharm.plan.corpus_folder import language_path
-from xlharm.plan.sources import assets
+from xlharm.plan.sources import BaseSource, assets
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
 
@@ -61,19 +61,24 @@ def validate(
 
 
 def _fertility(folder: Path, base: str) -> None:
-    from transformers import AutoTokenizer
-
     from xlharm.data.validate.fertility import fertility
+    from xlharm.model.tokenizer import light_tokenizer, positions
 
     shipped = assets() / base
+    source = BaseSource(location=str(shipped if shipped.is_dir() else base), revision=None, digest="", size=0)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(shipped if shipped.is_dir() else base))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--base {base}: no tokenizer: {str(error).strip().splitlines()[0]}") from None
-    table = Table(title=f"Articles in tokens of {base}", title_justify="left", box=None)
+        seen = positions(source)
+        tokenizer = light_tokenizer(source)
+    except UserError as error:
+        raise UserError(f"--base: {error}") from None
+    table = Table(
+        title=f"Articles in tokens of {base}{f', which looks at {seen}' if seen else ''}",
+        title_justify="left",
+        box=None,
+    )
     for name in ("language", "items", "tokens a character", "relative to en", "longest"):
         table.add_column(name, justify="left" if name == "language" else "right")
-    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text, add_special_tokens=False))):
+    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text))):
         relative = f"{row.relative:.2f}"
         table.add_row(row.language, str(row.items), f"{row.per_character:.3f}", relative, str(row.longest))
     terminal().print(table)

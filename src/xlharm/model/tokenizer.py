@@ -59,14 +59,20 @@ def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> T
 
 
 def positions(source: BaseSource) -> int | None:
-    """Return how many tokens the base can look at, or None where its configuration does not say."""
-    from transformers.utils.hub import cached_file
+    """Return how many tokens the base can look at, or None where its configuration does not say.
 
+    Raises:
+        UserError: there is no configuration, or a hub does not answer: asked first, as this is one file to wait for.
+    """
+    from huggingface_hub import hf_hub_download
+
+    path = Path(source.location) / "config.json"
     try:
-        path = cached_file(source.location, "config.json", revision=source.revision)
-        config = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        if not path.is_file():
+            path = Path(hf_hub_download(source.location, "config.json", revision=source.revision))
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except Exception as error:  # noqa: BLE001 - the hub's client lets through what its own HTTP client raises
+        raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
     found = {**config.get("text_config", {}), **config}.get("max_position_embeddings")
     return found if isinstance(found, int) else None
 
