@@ -1,10 +1,12 @@
 """What is checked before a run: the corpus, and whether its rows fit the grid and its base."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 
 from xlharm.cli.common import Session
+from xlharm.data.pools import MAKERS
 from xlharm.data.streams import Corpora
 from xlharm.data.validate import validate
 from xlharm.data.validate.fitting import check_rows
@@ -32,10 +34,10 @@ def check_before_run(session: Session, *, console: Console) -> None:
 
 def _findings(session: Session, left: list[Stage]) -> str:
     """Validate the languages that are read; return a line on warnings."""
-    folder = session.plan.sources.corpus.path
-    findings = validate(folder, wanted=sorted({language for stage in left for language in stage.data}))
+    folder, read = session.plan.sources.corpus.path, {language for stage in left for language in stage.data}
+    findings = validate(folder, wanted=sorted(read)) if read else []  # verdicts of judges read none
     errors = [finding for finding in findings if finding.severity == "error"]
-    show = f"xlharm data validate {_name(folder)}"
+    show = shlex.join(["xlharm", "data", "validate", _name(folder)])
     if errors:
         more = f" (and {len(errors) - 1} more errors: {show})" if len(errors) > 1 else ""
         raise UserError(f"corpus {_name(folder)}: {errors[0]}{more}")
@@ -50,6 +52,8 @@ def _rows(session: Session, left: list[Stage]) -> str:
     """Check that rows fit; return a line where the base's tokenizer is not to be had on this machine."""
     from xlharm.model.tokenizer import light_tokenizer, positions
 
+    if not any(stage.kind in MAKERS for stage in left):
+        return ""
     sources, grid = session.plan.sources, session.plan.grid
     try:
         seen = positions(sources.base)
