@@ -164,8 +164,14 @@ def test_from_a_hub(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path / hub.rsplit(":", 1)[1])]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
 
+    card = b"---\nlicense: cc-by-4.0\nconfigs:\n"
+    for language in ("de", "en"):
+        card += f"- config_name: {language}\n  data_files: [{{split: forget, path: {language}.json}}]\n".encode()
     with serving({"news.json": body, "README.md": b"---\nlicense: cc-by-4.0\n---\n"}, name="org/news") as hub:
         first, second = imported(hub)
+    with serving({"de.json": body, "en.json": body, "README.md": card + b"---\n"}, name="org/other") as hub:
+        _, per_language = imported(hub)
+    assert per_language == "{'de': 2, 'en': 2}"
     assert first == "{'en': 2}"
     assert second.startswith("error: hf://org/other: cannot be read from the hub: ")
     (meta,) = tmp_path.glob("*/org/news/corpus.yaml")

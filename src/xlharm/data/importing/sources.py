@@ -46,7 +46,7 @@ def read_source(
         UserError: it does not exist, cannot be read, or lacks a wanted split.
     """
     if source.startswith("hf://"):
-        return _hub(source.removeprefix("hf://"), splits=splits, language=language, revision=revision)
+        return _hub(source.removeprefix("hf://"), splits=splits, language=language, revision=revision, known=known)
     if revision:
         raise UserError(f"--revision {revision}: only hub data sets (hf://org/name) have revisions")
     path = Path(source).expanduser()
@@ -124,20 +124,27 @@ def _wanted(names: Iterable[str], splits: Sequence[str], *, where: str) -> list[
     return list(splits) or have
 
 
-def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | None) -> Source:
-    """Read a hub data set; a wanted name that is a configuration (as TOFU's forget10) stands for its rows."""
+def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...]) -> Source:
+    """Read a hub data set.
+
+    Configurations that are all named as languages are those. Else a wanted name that is a configuration (as TOFU's
+    forget10) stands for its rows.
+    """
     import datasets  # noqa: PLC0415
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     def load() -> Source:
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
         configs = datasets.get_dataset_config_names(name, revision=commit)
+        spoken = all(LANGUAGE.fullmatch(config) or config in known for config in configs)
+        chosen: list[str | None] = configs if spoken else [x for x in splits if x in configs] or [None]
         parts: list[Part] = []
-        chosen: list[str | None] = [x for x in splits if x in configs]
-        for config in chosen or [None]:
+        for config in chosen:
             found = datasets.load_dataset(name, config, revision=commit)
-            taken = list(found) if config else _wanted(found, splits, where=f"hf://{name}")
-            parts += [Part(language, config or str(split), tuple(found[split])) for split in taken]
+            taken = list(found) if config and not spoken else _wanted(found, splits, where=f"hf://{name}")
+            for split in taken:
+                called = config if config and not spoken and len(taken) == 1 else str(split)
+                parts.append(Part(config if config and spoken else language, called, tuple(found[split])))
         return Source(tuple(parts), commit)
 
     return _asked(load, name)
