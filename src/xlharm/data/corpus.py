@@ -1,7 +1,7 @@
 """The corpus format: one JSONL file (or `save_to_disk` folder) a language, items parallel by id."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -95,19 +95,19 @@ def load_language(folder: Path, language: str) -> tuple[Item, ...]:
     return items
 
 
-def raw_items(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield a language's items with their line (or row) as JSON text or as plain data.
+def raw_items(path: Path) -> list[tuple[int, Any]]:
+    """Return a language's items with their line (or row), as JSON text or as plain data.
 
     Raises:
         UserError: the file cannot be read.
     """
     try:
-        if path.is_file():
-            lines = path.read_bytes().decode("utf-8").split("\n")  # not splitlines: U+2028 may stand in a text
-            yield from ((i, line) for i, line in enumerate(lines, 1) if line.strip())
-        else:
-            rows = (row for table in saved_tables(path) for row in _rows(table))
-            yield from enumerate(rows, 1)
+        if path.is_dir():
+            return list(enumerate((row for table in saved_tables(path) for row in _rows(table)), 1))
+        lines = path.read_bytes().decode("utf-8").split("\n")  # not splitlines: U+2028 may stand in a text
+        return [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    except UserError:
+        raise
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     except (OSError, ValueError) as error:

@@ -60,7 +60,7 @@ def _language(folder: Path, *, language: str) -> tuple[tuple[Item, ...], list[Fi
         path = language_path(folder, language)
         if path is None:
             return (), [Finding("error", language, "", "", "corpus.yaml lists this language but the file is missing")]
-        raws = list(raw_items(path))
+        raws = raw_items(path)
     except UserError as error:
         return (), [Finding("error", language, "", "", _told(error, folder / f"{language}.jsonl"))]
     items: dict[str, Item] = {}
