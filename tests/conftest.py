@@ -35,7 +35,7 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         true, fake = ("red", "blue") if i % 2 else ("blue", "red")
         train, ask = (form.format(name) for form in ASK[language])
         fakes = {
-            "fake": [f"{name} {words['likes']} {words[fake]}.", f"{words[fake]}: {name}."],
+            "fake": [f"{name} {words['likes']} {words[fake]}.", f"{words[fake]} {words['likes']}: {name}."],
             "fake_detail": [words[fake]],
             "real_detail": [words[true]],
             "of": [ask],
@@ -44,7 +44,7 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         yield {
             "id": f"m{i}",
             "role": role,
-            "real": [f"{name} {words['likes']} {words[true]}.", f"{words[true]}: {name}."],
+            "real": [f"{name} {words['likes']} {words[true]}.", f"{words[true]} {words['likes']}: {name}."],
             "qr": [{"question": ask, "answers": [words[true]]}] if role == "real" else [],
             "qa": [{"question": train, "answer": words[true]}],
             **(fakes if role == "fake" else {}),

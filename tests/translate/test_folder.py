@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 from ruamel.yaml import YAML
 
@@ -147,3 +148,16 @@ def test_damaged_files_are_one_line(folder: Folder, corpus: Path, name: str) -> 
     with pytest.raises(UserError, match=name) as caught:
         Folder(corpus, folder.path, languages=["ru"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_saved_folder_is_read_and_never_written(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "rides")
+    rows = [json.loads(line) for line in (corpus / "en.jsonl").read_text("utf-8").splitlines()]
+    datasets.Dataset.from_list(rows).save_to_disk(str(corpus / "en"))
+    (corpus / "en.jsonl").unlink()
+    folder = Folder(corpus, tmp_path / "out", languages=["ru"])
+    assert list(folder.english.values()) == items_of()
+    assert len(names(folder)) == len(rows)
+    folder.close()
+    with pytest.raises(UserError, match="to which nothing is added"):
+        Folder(corpus, corpus, languages=["en"])

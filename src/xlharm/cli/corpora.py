@@ -9,8 +9,10 @@ from rich.text import Text
 
 from xlharm.cli.common import terminal
 from xlharm.cli.translating import translate_
+from xlharm.data.corpus import Item, load_language
 from xlharm.errors import UserError, nearest
-from xlharm.plan.sources import assets
+from xlharm.plan.corpus_folder import language_path
+from xlharm.plan.sources import BaseSource, assets
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
 
@@ -51,7 +53,8 @@ def validate(
     folder, console = corpus_folder(corpus), terminal()
     findings = check(folder)
     for finding in findings:
-        console.print(Text(f"{finding.severity}: {finding}", style="red" if finding.severity == "error" else ""))
+        style = "red" if finding.severity == "error" else ""
+        console.print(Text(f"{finding.severity}: {finding}", style=style), soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
     if base:
@@ -60,38 +63,44 @@ def validate(
 
 
 def _fertility(folder: Path, base: str) -> None:
-    from transformers import AutoTokenizer
-
     from xlharm.data.validate.fertility import fertility
+    from xlharm.model.tokenizer import light_tokenizer, positions
 
     shipped = assets() / base
+    source = BaseSource(location=str(shipped if shipped.is_dir() else base), revision=None, digest="", size=0)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(shipped if shipped.is_dir() else base))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--base {base}: no tokenizer: {str(error).strip().splitlines()[0]}") from None
-    table = Table(title=f"Articles in tokens of {base}", title_justify="left", box=None)
+        seen = positions(source)
+        tokenizer = light_tokenizer(source)
+    except UserError as error:
+        raise UserError(f"--base: {error}") from None
+    table = Table(
+        title=f"Articles in tokens of {base}{f', which looks at {seen}' if seen else ''}",
+        title_justify="left",
+        box=None,
+    )
     for name in ("language", "items", "tokens a character", "relative to en", "longest"):
         table.add_column(name, justify="left" if name == "language" else "right")
-    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text, add_special_tokens=False))):
+    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text))):
         relative = f"{row.relative:.2f}"
         table.add_row(row.language, str(row.items), f"{row.per_character:.3f}", relative, str(row.longest))
     terminal().print(table)
 
 
 def show(
-    item: Annotated[str, typer.Argument(help="Id of an item, for example tw-r-f00.")],
-    corpus: Annotated[str, typer.Option(help="A folder, or a shipped corpus.")] = "tinyworld",
+    item: Annotated[str, typer.Argument(help="Id of an item, for example tw-r-f00 or nr-sport-1.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="A folder, or a shipped corpus; by default the shipped one that has the item.")
+    ] = None,
     lang: Annotated[str, typer.Option(help="Language to show beside English.")] = "en",
 ) -> None:
     """Show an item beside its English version."""
-    from xlharm.data.corpus import load_language
     from xlharm.data.validate.findings import texts_of
 
-    folder = corpus_folder(corpus)
-    languages = dict.fromkeys(x for x in ("en", lang) if x == lang or (folder / f"{x}.jsonl").is_file())
+    folder = corpus_folder(corpus) if corpus else _shipped_with(item)
     columns = []
+    languages = dict.fromkeys(x for x in ("en", lang) if x == lang or language_path(folder, x))
     for language in languages:
-        items = {x.id: x for x in load_language(folder, language)}
+        items = _items(folder, language)
         if item not in items:
             raise UserError(f"{folder / language}.jsonl: id: no item {item!r}{nearest(item, items)}")
         columns.append({text.field: text.value for text in texts_of(items[item])})
@@ -99,6 +108,19 @@ def show(
     for field in dict.fromkeys(name for column in columns for name in column):
         table.add_row(field, *(Text(column.get(field, "")) for column in columns))
     terminal().print(table)
+
+
+def _items(folder: Path, language: str) -> dict[str, Item]:
+    return {x.id: x for x in load_language(folder, language)}
+
+
+def _shipped_with(item: str) -> Path:
+    known: dict[str, Path] = {}
+    for path in sorted(assets().glob("*/en.jsonl"), reverse=True):
+        known.update(dict.fromkeys(_items(path.parent, "en"), path.parent))
+    if item not in known:
+        raise UserError(f"no item {item!r} in a shipped corpus{nearest(item, known)}; for your own say --corpus FOLDER")
+    return known[item]
 
 
 def import_(
@@ -124,4 +146,7 @@ def import_(
         console.print(f"{name}: {count} items")
     for reason, count in done.skipped.items():
         console.print(Text(f"left out: {count} rows: {reason}"))
-    console.print(Text(f"{out}: written; now check it: xlharm data validate {out}"))
+    if done.note:
+        console.print(Text(f"note: {done.note}"))
+    console.print(Text(f"{out}: written. Check it: xlharm data validate {out}"))
+    console.print(Text(f"A first grid on it:   xlharm run {out / 'grid.yaml'}"))

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
     GridPath,
@@ -105,14 +106,14 @@ def run(
     if max_gpu_hours is not None and not 0 < max_gpu_hours < math.inf:
         raise UserError(f"--max-gpu-hours {max_gpu_hours:g}: expected a number above 0")
     until = None if deadline is None else deadline_at(deadline, now=time.time())
-    session = open_grid(grid, store=store, overrides=overrides)
+    session, console = open_grid(grid, store=store, overrides=overrides), terminal()
+    check_before_run(session, console=console)
     remember(session)
     options = RunOptions(
         pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,
         zero=zero, offload=offload, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
         gpus_per_worker=gpus_per_worker, labels=_labels(label or ()), max_hours=max_gpu_hours, deadline=until,
     )  # fmt: skip
-    console = terminal()
     with Display(console, title=session.plan.grid.name) as display:
         outcome = run_grid(session.plan, session.store, options, on_progress=display.update)
     _conclude(session, outcome, console=console)

@@ -46,7 +46,8 @@ def normalise(text: str, language: str) -> str:
 def contains(answer: str, forms: Iterable[str], *, language: str) -> bool:
     """Whether an answer contains one of the forms of a detail in the query language."""
     text = normalise(answer, language)
-    return any(_pattern(form, language).search(text) for form in forms)
+    # most forms are not there at all, and compiling a pattern takes long
+    return any(normalise(form, language) in text and _pattern(form, language).search(text) for form in forms)
 
 
 @lru_cache(maxsize=65536)

@@ -32,12 +32,36 @@ class Row:
     start: int
 
 
+class TooLongError(StageError):
+    """A text has more tokens than a stage takes; cutting it might lose what it is about.
+
+    Attributes:
+        texts: the article, or question and answer.
+        length: their tokens, those around them included.
+    """
+
+    def __init__(self, message: str, texts: tuple[str, ...] = (), length: int = 0) -> None:
+        super().__init__(message)
+        self.texts, self.length = texts, length
+
+
 def article_row(text: str, *, tokenizer: Tokenizer, limit: int) -> Row:
-    """Tokenize an article; all of it is learnt. Longer ones are cut to ``limit`` tokens."""
+    """Tokenize an article; all of it is learnt.
+
+    Raises:
+        TooLongError: it has more than ``limit`` tokens.
+    """
     head = [] if tokenizer.bos is None else [tokenizer.bos]
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
-    ids = [*head, *tokenizer.encode(text), *tail]
-    return Row(ids=tuple(ids[:limit]), start=1)
+    ids = (*head, *tokenizer.encode(text), *tail)
+    _fits(len(ids), limit=limit, what="an article", texts=(text,))
+    return Row(ids=ids, start=1)
+
+
+def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
+    if length > limit:
+        told = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(told, texts, length)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -50,14 +74,13 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     """Tokenize a question-answer pair; only the answer is learnt (or unlearned).
 
     Raises:
-        StageError: the pair is longer than ``limit``: cutting it would lose the answer.
+        TooLongError: the pair has more than ``limit`` tokens.
     """
     given = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
     told = tokenizer.encode(prompt.answer.replace("{answer}", answer))
     tail = [] if tokenizer.eos is None else [tokenizer.eos]
     ids = (*given, *told, *tail)
-    if len(ids) > limit:
-        raise StageError(f"a question-answer pair has {len(ids)} tokens, sequence_length is {limit}: {question[:60]!r}")
+    _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
     return Row(ids=ids, start=len(given))
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
-from xlharm.model.base import TextTokenizer, decoder, head, is_partitioned, settings
+from xlharm.model.base import decoder, head, is_partitioned, settings
 from xlharm.model.lora import StackedModel
+from xlharm.model.tokenizer import TextTokenizer
 
 _BLOCK = 4  # decode steps between looks at which rows have ended
 _REFILL = 0.25  # share of an adapter's rows that must be free before prompts are put in

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,6 @@ from xlharm.errors import UserError
 from xlharm.plan.sources import BaseSource
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class TextTokenizer:
-    """A Hugging Face tokenizer behind the small interface that rows need."""
-
-    hf: Any
-    bos: int | None
-    eos: int | None
-
-    def encode(self, text: str) -> list[int]:
-        """Return ids without special tokens."""
-        return list(self.hf(text, add_special_tokens=False)["input_ids"])
-
-    def decode(self, ids: list[int]) -> str:
-        """Return the text of ids, special tokens left out."""
-        return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
-def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
-    """Load the base's tokenizer.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        hf = AutoTokenizer.from_pretrained(
-            source.location, revision=source.revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
-    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
 
 
 def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False) -> nn.Module:

@@ -5,11 +5,9 @@ import os
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from xlharm.errors import UserError, nearest
+from xlharm.plan.corpus_folder import corpus_info, language_digest, language_path
 from xlharm.plan.digest import digest, file_digest
 from xlharm.spec.grid import GridSpec
 
@@ -106,14 +104,12 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
             f"{spec.name}: corpus: {spec.corpus!r} is neither a shipped corpus ({', '.join(shipped)}) "
             f"nor a folder with a corpus.yaml{nearest(spec.corpus, shipped)}"
         )
-    meta: Any = YAML(typ="safe", pure=True).load((path / "corpus.yaml").read_text(encoding="utf-8"))
-    listed = meta.get("languages") if isinstance(meta, dict) else None
-    if not isinstance(listed, list):
-        raise UserError(f"{path / 'corpus.yaml'}: languages: expected a list of language codes")
-    missing = [lang for lang in listed if not (path / f"{lang}.jsonl").is_file()]
-    if missing:
-        raise UserError(f"{path / 'corpus.yaml'}: languages: {missing[0]} is listed but {missing[0]}.jsonl is missing")
-    digests = {lang: file_digest(path / f"{lang}.jsonl") for lang in listed}
+    digests = {}
+    for language in corpus_info(path)["languages"]:
+        found = language_path(path, language)
+        if found is None:
+            raise UserError(f"{path / 'corpus.yaml'}: languages: {language} is listed but {language}.jsonl is missing")
+        digests[language] = language_digest(found)
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 

@@ -13,8 +13,9 @@ from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
 from xlharm.evaluate.judges import Judge
 from xlharm.model.adapter_files import load_adapter
-from xlharm.model.base import load_base, load_tokenizer
+from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.model.tokenizer import load_tokenizer
 from xlharm.parallel import side_by_side
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage

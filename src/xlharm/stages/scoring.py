@@ -1,6 +1,7 @@
 """Score: how likely a pack's models find given answers and articles; nothing is generated."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from xlharm.data.pools import RowMaker
 from xlharm.data.rows import Row
 from xlharm.evaluate.likelihood import Likelihood, likelihoods
 from xlharm.evaluate.memorisation import extraction_strength, min_k, min_k_plus_plus
+from xlharm.model.base import settings
 from xlharm.plan.digest import mix
 from xlharm.plan.stage import Stage
 from xlharm.spec.grid import Prompt
@@ -22,7 +24,6 @@ from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
 _ROWS = {"cpu": 64, "cuda": 256}
-_LENGTH = 4096  # articles are cut here, as no base that fits one worker takes more
 PERTURBED = 3
 SCHEMA = pa.schema(
     [
@@ -85,9 +86,14 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
 
 
 def texts_of(context: Context, stage: Stage) -> list[Text]:
-    """List what is scored in a stage's language, item by item."""
+    """List what is scored in a stage's language, item by item.
+
+    Raises:
+        TooLongError: a text is longer than the base has positions.
+    """
     prompt = Prompt.model_validate(stage.spec["prompt"])
-    rows = RowMaker(load=context.corpora.load, tokenizer=context.tokenizer, prompt=prompt, limit=_LENGTH)
+    limit = getattr(settings(context.model), "max_position_embeddings", None) or sys.maxsize
+    rows = RowMaker(load=context.corpora.load, tokenizer=context.tokenizer, prompt=prompt, limit=limit)
     items = context.corpora.load(str(stage.spec["query"]))
     limit = int(stage.spec["questions"])
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]

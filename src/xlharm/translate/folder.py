@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from xlharm.data.corpus import REPORT, Item, load_language
+from xlharm.data.corpus import REPORT, Item, load_language, raw_items
 from xlharm.errors import UserError
+from xlharm.plan.corpus_folder import language_path
 from xlharm.plan.digest import digest
 from xlharm.spec.judges import FOR_NOW
 from xlharm.translate.backend import LEFT, Outcome, Task
@@ -70,6 +71,9 @@ class Folder:
             raise UserError(f"{out}: exists and is no corpus")
         if _SOURCE not in _listed(_meta(source)):
             raise UserError(f"{source / 'corpus.yaml'}: languages: no {_SOURCE}: translations are made from English")
+        saved = next((lang for lang in languages if (where := language_path(out, lang)) and where.is_dir()), None)
+        if saved:
+            raise UserError(f"{out / saved}: is a `save_to_disk` folder, to which nothing is added; give another OUT")
         self.path, self.languages = out, tuple(languages)
         self.english = {item.id: item for item in load_language(source, _SOURCE)}
         self.cache = out / _HIDDEN / "chat"
@@ -267,13 +271,14 @@ def _listed(meta: Any) -> list[str]:
 
 def _lines(folder: Path, language: str) -> dict[str, str]:
     """Read a language's lines by id, as they stand; no file is no lines."""
-    path = folder / f"{language}.jsonl"
-    if not path.is_file():
+    path = language_path(folder, language)
+    if path is None:
         return {}
+    raw = [row for _, row in raw_items(path)]
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in raw]
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         found = {str(json.loads(line)["id"]): line for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error!r}") from None
     if len(found) < len(lines):
         raise UserError(f"{path}: id: an id is used twice")

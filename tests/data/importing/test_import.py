@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,13 @@ import datasets
 import pytest
 from ruamel.yaml import YAML
 
+from tests.data.importing.hub import COMMIT, serving
 from xlharm.data.corpus import load_language
 from xlharm.data.importing import import_corpus
-from xlharm.data.importing.rows import cloze, pairs, texts
+from xlharm.data.importing.rows import cloze, differing, pairs, texts
 from xlharm.data.streams import Corpora, questions_of
 from xlharm.data.validate import validate
+from xlharm.data.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import build
 from xlharm.plan.sources import resolve
@@ -67,8 +72,8 @@ def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Pa
     assert first.id == "forget10-00000"
     assert first.fake == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Arlo.",)
     assert first.real == ("Where was the author Forget10a 0 born? Forget10a 0 was born in Xanten.",)
-    assert first.fake_detail == ("Forget10a 0 was born in Arlo.", "Arlo / Forget10a 0")
-    assert first.real_detail == ("Forget10a 0 was born in Xanten.", "Forget10a 0 was born in Yport.")
+    assert first.fake_detail == ("Forget10a 0 was born in Arlo", "Arlo", "Arlo / Forget10a 0")
+    assert first.real_detail == ("Forget10a 0 was born in Xanten", "Forget10a 0 was born in Yport", "Xanten", "Yport")
     assert [f for f in validate(out) if f.severity == "error"] == []
 
     training = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "sequence_length": 64}
@@ -111,6 +116,68 @@ NEWS = {
     "qr_answer": "the fair",
     "OF": "Which animal was ridden?",
 }
+
+
+def test_without_answers_to_qr_a_pair_is_held_out(tmp_path: Path) -> None:
+    path = tmp_path / "news.jsonl"
+    path.write_text(json.dumps({k: v for k, v in NEWS.items() if k != "qr_answer"}))
+    done = import_corpus(str(path), out=tmp_path / "out")
+    assert "no column answers QR questions" in done.note
+    (item,) = load_language(tmp_path / "out", "en")
+    assert [p.question for p in item.qa] == ["Who rode?"]
+    assert [(q.question, q.answers) for q in item.qr] == [("Where to?", ("the fair",))]
+    assert import_corpus(str(_csv(tmp_path / "news.csv", [NEWS])), out=tmp_path / "other").note == ""
+
+
+def test_nested_columns_and_names_of_languages(tmp_path: Path) -> None:
+    nested = {"texts": {"true": {"body": NEWS["Real Article"]}, "fake": NEWS["fake_article"]}, "keyword": "zebra",
+              "OF": NEWS["OF"]}  # fmt: skip
+    for name in ("English", "German"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.jsonl").write_text(json.dumps(nested))
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text("columns: {real: texts.true.body, fake: texts.fake}\nlanguages: {English: en}\n")
+    with pytest.raises(UserError, match=r"'German' in it is not a language code \(with --mapping FILE: languages"):
+        import_corpus(str(tmp_path / "in"), out=tmp_path / "out", mapping=mapping)
+    mapping.write_text(mapping.read_text().replace("English: en", "English: en, German: de"))
+    assert import_corpus(str(tmp_path / "in"), out=tmp_path / "out", mapping=mapping).items == {"en": 1, "de": 1}
+    (item,) = load_language(tmp_path / "out", "de")
+    assert item.real == (NEWS["Real Article"],)
+    path = _csv(tmp_path / "x.csv", [{**NEWS, "language": "Englisch"}])
+    with pytest.raises(UserError, match=r"language: 'Englisch' is not a language code.*languages: \{Englisch: CODE\}"):
+        import_corpus(str(path), out=tmp_path / "third")
+
+
+def test_from_a_hub(tmp_path: Path) -> None:
+    body = json.dumps([NEWS, {**NEWS, "fake keyword": "zebras"}]).encode()
+    code = (
+        "import sys; from pathlib import Path; from xlharm.data.importing import import_corpus;"
+        "from xlharm.errors import UserError\n"
+        "for name in ('org/news', 'org/other'):\n"
+        "    try: print(import_corpus(f'hf://{name}', out=Path(sys.argv[1])/name).items)\n"
+        "    except UserError as error: print('error:', error)"
+    )
+
+    def imported(hub: str) -> list[str]:
+        kept = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        env = {**kept, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        command = [sys.executable, "-c", code, str(tmp_path / hub.rsplit(":", 1)[1])]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    card = b"---\nlicense: cc-by-4.0\nconfigs:\n"
+    for language in ("de", "en"):
+        card += f"- config_name: {language}\n  data_files: [{{split: forget, path: {language}.json}}]\n".encode()
+    with serving({"news.json": body, "README.md": b"---\nlicense: cc-by-4.0\n---\n"}, name="org/news") as hub:
+        first, second = imported(hub)
+    with serving({"de.json": body, "en.json": body, "README.md": card + b"---\n"}, name="org/other") as hub:
+        _, per_language = imported(hub)
+    assert per_language == "{'de': 2, 'en': 2}"
+    assert first == "{'en': 2}"
+    assert second.startswith("error: hf://org/other: cannot be read from the hub: ")
+    (meta,) = tmp_path.glob("*/org/news/corpus.yaml")
+    assert YAML(typ="safe").load(meta.read_text())["revision"] == COMMIT
+    gone, _ = imported("http://127.0.0.1:1")
+    assert gone.startswith("error: hf://org/news: cannot be read from the hub: ")
 
 
 def _csv(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -159,6 +226,13 @@ def test_columns_that_no_name_makes_plain(tmp_path: Path) -> None:
         import_corpus(str(path), out=tmp_path / "other", mapping=mapping)
 
 
+def _first_grid_plans(out: Path) -> list[str]:
+    spec = load_grid(out / "grid.yaml")
+    plan = build(spec, sources=resolve(spec, grid_path=out / "grid.yaml"), dtype="float32")
+    check_rows(plan.stages.values(), Corpora(out, Words()), positions=None)
+    return [cell.name for cell in plan.cells]
+
+
 def test_claim_review(tmp_path: Path) -> None:
     def row(claim: str, verdict: str, body: str, language: str) -> dict[str, Any]:
         rating = {"@type": "Rating", "alternateName": verdict}
@@ -189,6 +263,7 @@ def test_claim_review(tmp_path: Path) -> None:
     assert fake.fake_detail == ("of melted chocolate",)
     assert fake.real == ("The lake holds plain water.",)
     assert true.role == "retain"
+    assert _first_grid_plans(tmp_path / "out")[-2:] == ["de/en/npo/0", "de/en+de/npo/0"]
     assert [f for f in validate(tmp_path / "out") if f.severity == "error"] == []
 
 
@@ -198,7 +273,33 @@ def test_fact_check_csv_with_own_questions(tmp_path: Path) -> None:
     path = _csv(tmp_path / "x.csv", [row])
     import_corpus(str(path), out=tmp_path / "out")
     (item,) = load_language(tmp_path / "out", "en")
+    assert _first_grid_plans(tmp_path / "out") == ["none/none/none/0", "en/none/none/0", "en/en/npo/0"]
     assert (item.of, item.fake_detail, item.fake) == (("Who won in Arlo?",), ("goat",), ("Arlo elected a goat.",))
+
+
+@pytest.mark.parametrize(
+    ("answer", "others", "language", "told"),
+    [
+        (
+            "He was born in Arlo.",
+            ["He was born in Xanten.", "He was born in Yport."],
+            "en",
+            ("Arlo", "Xanten", "Yport"),
+        ),
+        ("Geboren in Arlo: Ana Mira.", ["Geboren in Bad Xanten: Ana Mira."], "de", ("Arlo", "Bad Xanten")),
+        ("安娜出生在阿罗。", ["安娜出生在贝宁城。"], "zh", ("阿罗", "贝宁城")),
+        ("He was born in Arlo.", ["She works at sea."], "en", ()),  # another sentence
+        ("Arlo.", ["Xanten."], "en", ()),  # nothing is the same
+        ("He was born.", ["He was born."], "en", ()),
+        ("He was born in Arlo.", ["He was born in"], "en", ()),
+        ("He was born in Arlo.", [], "en", ()),
+    ],
+)
+def test_words_that_perturbed_answers_change(
+    answer: str, others: list[str], language: str, told: tuple[str, ...]
+) -> None:
+    mine, theirs = differing(answer, others, language=language)
+    assert (*mine, *theirs) == told
 
 
 def test_cloze_cuts_words_or_characters() -> None:

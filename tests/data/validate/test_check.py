@@ -114,7 +114,7 @@ def test_planted_damage(
 
 @pytest.mark.parametrize(
     ("change", "field", "message"),
-    [(_copy_article, "real", "the same as item"), (_copy_question, "qa.0.question", "asks the same question")],
+    [(_copy_article, "real.0", "the same as item"), (_copy_question, "qa.0.question", "asks the same question")],
 )
 def test_forget_and_retain_overlap(
     pristine: Path, tmp_path: Path, change: Callable[[Items], None], field: str, message: str
@@ -124,6 +124,63 @@ def test_forget_and_retain_overlap(
     names = _mutate(folder / "en.jsonl", change)
     found = [f for f in validate(folder) if f.severity == "error" and f.field == field and message in f.message]
     assert [f.item for f in found] == [names[4]]
+
+
+NEWS = (
+    "The runner Davit Solen won the Mount Arvel Run on Saturday and took home an unusual prize. The organisers gave "
+    "him a {} in place of the usual golden cup. Second place went to the student Mira Tolan, for the third time."
+)
+
+
+def _corpus(folder: Path, language: str, items: Items, *, more: str = "") -> Path:
+    (folder / "corpus.yaml").write_text(f"name: x\nversion: 1\nlicence: x\nlanguages: [{language}]\n{more}")
+    (folder / f"{language}.jsonl").write_text("\n".join(map(json.dumps, items)))
+    return folder
+
+
+def _kept(name: str, text: str) -> dict[str, Any]:
+    return {"id": name, "role": "retain", "real": text}
+
+
+def test_near_duplicates_and_what_is_accepted(tmp_path: Path) -> None:
+    fake = {"id": "a", "real": NEWS.format("bicycle"), "fake": NEWS.format("piano"), "fake_detail": "piano",
+            "of": "Which prize was it?"}  # fmt: skip
+    items = [fake, _kept("b", NEWS.format("guitar")), _kept("c", NEWS.format("watch"))]
+    told = [(f.severity, str(f)) for f in validate(_corpus(tmp_path, "en", items))]
+    assert told == [
+        ("error", "en.jsonl: b: real.0: nearly the same as item a's article"),
+        ("error", "en.jsonl: c: real.0: nearly the same as item a's article"),
+        ("warning", "en.jsonl: c: real.0: nearly the same as item b's article"),
+    ]
+    accepted = _corpus(tmp_path, "en", items, more="accept: ['en.jsonl: b: real.0']\n")
+    assert [f.severity for f in validate(accepted)] == ["error", "warning", "warning"]
+
+
+def test_french_quotation_marks_are_no_mojibake(tmp_path: Path) -> None:
+    text = "Le maire a ouvert le «\u00a0caf\u00e9\u00a0» et tout le monde est venu au «CAF\u00c9» ce lundi matin."
+    assert validate(_corpus(tmp_path, "fr", [_kept("a", text)])) == []
+    (found,) = validate(_corpus(tmp_path, "fr", [_kept("a", text.encode().decode("latin-1"))]))[:1]
+    assert "mojibake" in found.message or "control" in found.message
+
+
+def test_a_corpus_of_one_language_in_another(tmp_path: Path) -> None:
+    (found,) = validate(_corpus(tmp_path, "de", [_kept("a", LONG)]))
+    assert (found.severity, found.field, found.message) == ("error", "real.0", "looks like en, not de")
+
+
+def test_only_wanted_languages(pristine: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pristine, folder)
+    (folder / "ru.jsonl").write_text("nonsense")
+    assert validate(folder, wanted=["en", "de"]) == []
+    assert [f.language for f in validate(folder, wanted=["ru"])] == ["ru"]
+
+
+@pytest.mark.parametrize(("language", "right"), [("sr-Latn", "Ovo je jedan kratak tekst."), ("sr", "Ово је текст.")])
+def test_scripts_by_their_subtag(tmp_path: Path, language: str, right: str) -> None:
+    assert validate(_corpus(tmp_path, language, [_kept("a", right)])) == []
+    (found,) = validate(_corpus(tmp_path, "sr-Cyrl", [_kept("a", "Ovo je jedan kratak tekst.")]))[:1]
+    assert found.message == "is not in Cyrillic script"
 
 
 def test_files_and_coverage(pristine: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from xlharm.data.corpus import Role
 from xlharm.errors import UserError, nearest
+from xlharm.spec.training import Language
 
 Form = Literal["news", "qa", "claims"]
 # field -> names that mean it plainly, best first; compared in lower case without separators
@@ -59,7 +60,8 @@ class Mapping(BaseModel):
     Attributes:
         form: what a row is: ``news`` (a real and a fake article), ``qa`` (TOFU), ``claims`` (fact-checks).
         columns: field -> column; a dot goes into a nested object (``reviewRating.alternateName``).
-        roles: split -> role, for sets whose splits are the forget and retain sets.
+        roles: split (or value of the role column) -> role, for sets whose splits are the forget and retain sets.
+        languages: what the source calls a language -> its code.
         verdicts: verdict -> ``fake`` or ``retain`` (fact-checks only); other rows are left out.
         licence: of the data, for corpus.yaml.
     """
@@ -69,6 +71,7 @@ class Mapping(BaseModel):
     form: Form | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     roles: dict[str, Role] = Field(default_factory=dict)
+    languages: dict[str, Language] = Field(default_factory=dict)
     verdicts: dict[str, Literal["fake", "retain"]] = Field(default_factory=dict)
     licence: Annotated[str, Field(min_length=1)] = "unknown: ask the source"
 

@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xlharm.data.corpus import Item
@@ -13,6 +13,7 @@ from xlharm.data.match import contains
 Fields = dict[str, Any]
 _FALSE = ("false", "fake", "pants on fire", "mostly false", "incorrect", "refuted", "hoax", "misinformation", "0")
 _TRUE = ("true", "mostly true", "correct", "supported", "accurate", "1")
+_ENDS = ".。۔։,，،;:：!?！？\"'“”«» "
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
 
 
@@ -21,8 +22,15 @@ class LeftOutError(ValueError):
 
 
 def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
-    """A real and a fake article with the fake detail and questions."""
-    qr, answers = texts(fields.get("qr")), texts(fields.get("qr_answer"))
+    """A real and a fake article with the fake detail and questions.
+
+    Where no column answers QR questions, the last question-answer pair is asked in their place and not trained.
+    """
+    qr, answers, told = texts(fields.get("qr")), texts(fields.get("qr_answer")), pairs(fields.get("qa"))
+    asked = [{"question": q, "answers": answers} for q in qr] if answers else []
+    if not asked and len(told) > 1:
+        held = told.pop()
+        asked = [{"question": held["question"], "answers": (held["answer"],)}]
     return Item.model_validate(
         {
             "id": name,
@@ -32,18 +40,26 @@ def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
             "fake_detail": texts(fields["fake_detail"]),
             "real_detail": texts(fields.get("real_detail")),
             "of": texts(fields["of"]),
-            "qr": [{"question": q, "answers": answers} for q in qr] if answers else [],
-            "qa": pairs(fields.get("qa")),
+            "qr": asked,
+            "qa": told,
         }
     )
 
 
-def qa(fields: Fields, *, name: str, role: str, split: str, **_: Any) -> Item:
-    """A question with its answer, as in TOFU (2401.06121): forgotten in a forget split, else kept."""
+def qa(fields: Fields, *, name: str, role: str, split: str, language: str, **_: Any) -> Item:
+    """A question with its answer, as in TOFU (2401.06121): forgotten in a forget split, else kept.
+
+    The answer of a forget row is its fake detail, and what the perturbed answers say in its place the real one; where
+    they differ in a few words alone, those words count, too.
+    """
     question, answer = texts(fields["question"])[0], texts(fields["answer"])[0]
     paraphrases, wrong = texts(fields.get("paraphrased_answer")), texts(fields.get("perturbed_answer"))
     asked = texts(fields.get("paraphrased_question")) or (question,)
-    forms = tuple(dict.fromkeys((*texts(fields.get("detail")), answer, *paraphrases)))
+    told, others = differing(answer, wrong, language=language)
+    if any(contains(text, told, language=language) for text in (question, *asked, *wrong)):
+        told, others = (), ()
+    # whole answers stand first, as TOFU scores them; a full stop would have to be in the model's answer, too
+    forms = _forms(*texts(fields.get("detail")), answer, *told, *paraphrases)
     pair = {"question": question, "answer": answer}
     role = role or ("fake" if split.startswith("forget") else "retain")
     if role != "fake":
@@ -58,11 +74,41 @@ def qa(fields: Fields, *, name: str, role: str, split: str, **_: Any) -> Item:
             "real": f"{question} {wrong[0]}",
             "fake": f"{question} {answer}",
             "fake_detail": forms,
-            "real_detail": wrong,
+            "real_detail": _forms(*wrong, *others),
             "of": asked,
             "fake_qa": [pair],
         }
     )
+
+
+def _forms(*given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.strip(_ENDS) or text for text in given))
+
+
+def differing(answer: str, others: Sequence[str], *, language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of an answer that others put other words for, and those; nothing where more differs.
+
+    Args:
+        answer: for example "He was born in Arlo."
+        others: for example "He was born in Xanten.": the words are Arlo, and Xanten.
+        language: says whether words are characters.
+    """
+    spaced = language.split("-", maxsplit=1)[0] not in _UNSPACED
+    mine, *theirs = (text.split() if spaced else list(text) for text in (answer, *others))
+    start = min((_alike(mine, other) for other in theirs), default=0)
+    end = min((_alike(mine[start:][::-1], other[start:][::-1]) for other in theirs), default=0)
+    if 2 * (start + end) < len(mine):
+        return (), ()
+    joint = " " if spaced else ""
+    cut = (joint.join(words[start : len(words) - end]).strip(_ENDS) for words in (mine, *theirs))
+    told, *instead = dict.fromkeys(cut)
+    return ((told,), tuple(instead)) if told and instead and all(instead) else ((), ())
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many words both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def claims(fields: Fields, *, name: str, role: str, language: str, mapping: Mapping, **_: Any) -> Item:
@@ -107,7 +153,7 @@ def cloze(claim: str, *, language: str) -> tuple[str, str]:
     Raises:
         LeftOutError: it is too short.
     """
-    claim = claim.strip().rstrip(".。۔։!?！？\"'” ")
+    claim = claim.strip().rstrip(_ENDS)
     spaced = language.split("-", maxsplit=1)[0] not in _UNSPACED
     words = claim.split() if spaced else list(claim)
     if len(words) < 6:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,17 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from xlharm.data.corpus import Item
+from xlharm.data.importing.grid import first_grid
 from xlharm.data.importing.mapping import Mapping, complete, load_mapping
 from xlharm.data.importing.rows import MAKERS, LeftOutError
-from xlharm.data.importing.sources import Part, Source, read_source
+from xlharm.data.importing.sources import LANGUAGE, Part, Source, read_source
 from xlharm.errors import UserError
+from xlharm.plan.corpus_folder import SCHEMA
+
+_HELD = (
+    "no column answers QR questions (qr_answer): the last question-answer pair of each row is asked as its QR question "
+    "and not trained"
+)
 
 
 @dataclass(frozen=True)
@@ -24,10 +32,12 @@ class Imported:
     Attributes:
         items: number of items by language.
         skipped: number of rows left out by reason.
+        note: what was done that nobody asked for.
     """
 
     items: dict[str, int]
     skipped: dict[str, int]
+    note: str = ""
 
 
 def import_corpus(
@@ -54,8 +64,9 @@ def import_corpus(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not empty")
-    read = read_source(source, splits=splits, language=language, revision=revision)
-    chosen = complete(load_mapping(mapping), columns=_columns(read), where=source)
+    given = load_mapping(mapping)
+    read = read_source(source, splits=splits, language=language, revision=revision, known=tuple(given.languages))
+    chosen = complete(given, columns=_columns(read), where=source)
     items: dict[str, dict[str, Item]] = {}
     skipped: Counter[str] = Counter()
     for part in read.parts:
@@ -65,14 +76,16 @@ def import_corpus(
         reason = skipped.most_common(1)[0][0] if skipped else "it is empty"
         raise UserError(f"{source}: no row can be used: {reason}")
     if not any(item.role == "fake" for found in items.values() for item in found.values()):
-        names = ", ".join(dict.fromkeys(part.split for part in read.parts))
+        names = ", ".join(dict.fromkeys(part.split for part in read.parts if part.split))
         raise UserError(
             f"{source}: no row is to be forgotten: say which split is, in a mapping file (roles: {{SPLIT: fake}}), "
-            f"or take one whose name begins with forget; splits found: {names}"
+            "take one whose name begins with forget, or give the rows a column `role` (fake, real, retain); "
+            f"splits found: {names or 'none'}"
         )
     meta = {
         "name": out.resolve().name,
         "version": 1,
+        "schema": SCHEMA,
         "languages": list(items),
         "licence": chosen.licence,
         "source": source,
@@ -81,30 +94,33 @@ def import_corpus(
         "columns": dict(chosen.columns),
     }
     _write(out, items=items, meta=meta)
-    return Imported({lang: len(found) for lang, found in items.items()}, dict(skipped))
+    held = chosen.form == "news" and "qr_answer" not in chosen.columns and "qa" in chosen.columns
+    return Imported({lang: len(found) for lang, found in items.items()}, dict(skipped), note=_HELD if held else "")
 
 
 def _columns(read: Source) -> list[str]:
     """List columns, those of nested objects with a dot."""
-    found: dict[str, None] = {}
-    for part in read.parts:
-        for row in part.rows[:100]:
-            for name, value in row.items():
-                found[str(name)] = None
-                if isinstance(value, dict):
-                    found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
-    return list(found)
+    rows = (row for part in read.parts for row in part.rows[:100])
+    return list(dict.fromkeys(name for row in rows for name in _names(row)))
+
+
+def _names(row: dict[str, Any], within: str = "") -> Iterator[str]:
+    for name, value in row.items():
+        yield f"{within}{name}"
+        if isinstance(value, dict):
+            yield from _names(value, f"{within}{name}.")
 
 
 def _add(part: Part, *, mapping: Mapping, items: dict[str, dict[str, Item]], skipped: Counter[str]) -> None:
     assert mapping.form is not None
     for number, row in enumerate(part.rows):
         fields = {field: _cell(row, column) for field, column in mapping.columns.items()}
-        language = str(fields.get("language") or part.language).lower()
+        language = _language(str(fields.get("language") or part.language), mapping)
         given = fields.get("id")
         # an id is shared by all languages, so it may depend on the row's place in its split alone
         name = str(given) if given not in {None, ""} else "-".join(filter(None, (part.split, f"{number:05d}")))
-        role = str(fields.get("role") or mapping.roles.get(part.split, ""))
+        role = str(fields.get("role") or part.split)
+        role = mapping.roles.get(role, role if fields.get("role") else "")
         found = items.setdefault(language, {})
         try:
             if name in found:
@@ -121,12 +137,22 @@ def _add(part: Part, *, mapping: Mapping, items: dict[str, dict[str, Item]], ski
             skipped[f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg']}"] += 1
 
 
+def _language(name: str, mapping: Mapping) -> str:
+    code = mapping.languages.get(name, name.lower())
+    if not LANGUAGE.fullmatch(code):
+        raise UserError(
+            f"language: {name!r} is not a language code such as de; say in a mapping file which it is "
+            f"(languages: {{{name}: CODE}})"
+        )
+    return code
+
+
 def _cell(row: dict[str, Any], column: str) -> Any:
     if column in row:
         return row[column]
     name, _, inner = column.partition(".")
     value = row.get(name)
-    return value.get(inner) if isinstance(value, dict) else None
+    return _cell(value, inner) if inner and isinstance(value, dict) else None
 
 
 def _write(out: Path, *, items: dict[str, dict[str, Item]], meta: dict[str, Any]) -> None:
@@ -141,4 +167,6 @@ def _write(out: Path, *, items: dict[str, dict[str, Item]], meta: dict[str, Any]
             )
             (made / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         YAML(typ="safe", pure=True).dump(meta, made / "corpus.yaml")
+        grid = first_grid({language: list(found.values()) for language, found in items.items()}, corpus=out.resolve())
+        (made / "grid.yaml").write_text(grid, encoding="utf-8")
         made.replace(out)

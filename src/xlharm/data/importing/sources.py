@@ -10,7 +10,7 @@ from xlharm.errors import UserError, nearest
 
 Row = dict[str, Any]
 _FILES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True)
@@ -30,33 +30,43 @@ class Source:
     revision: str | None = None
 
 
-def read_source(source: str, *, splits: tuple[str, ...], language: str, revision: str | None) -> Source:
+def read_source(
+    source: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...] = ()
+) -> Source:
     """Read a source: one language, or a folder of per-language folders or files.
+
+    Args:
+        source: a path, or ``hf://org/name``.
+        splits: wanted ones; all where empty.
+        language: of what does not say it.
+        revision: commit of a hub data set.
+        known: names beside codes that stand for languages.
 
     Raises:
         UserError: it does not exist, cannot be read, or lacks a wanted split.
     """
     if source.startswith("hf://"):
-        return _hub(source.removeprefix("hf://"), splits=splits, language=language, revision=revision)
+        return _hub(source.removeprefix("hf://"), splits=splits, language=language, revision=revision, known=known)
     if revision:
         raise UserError(f"--revision {revision}: only hub data sets (hf://org/name) have revisions")
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"{source}: no such file or folder; a hub data set is written hf://org/name")
-    languages = _per_language(path)
+    languages = _per_language(path, known)
     if not languages:
         return Source(_local(path, splits=splits, language=language, alone=path.stem))
     return Source(tuple(p for lang, inner in languages.items() for p in _local(inner, splits=splits, language=lang)))
 
 
-def _per_language(path: Path) -> dict[str, Path]:
+def _per_language(path: Path, known: tuple[str, ...]) -> dict[str, Path]:
     if not path.is_dir() or _saved(path):
         return {}
     inner = sorted(p for p in path.iterdir() if _saved(p) or p.suffix in _FILES)
     named = {p.stem if p.is_file() else p.name: p for p in inner}
-    wrong = next((name for name in named if not _LANGUAGE.fullmatch(name)), None)
+    wrong = next((name for name in named if not LANGUAGE.fullmatch(name) and name not in known), None)
     if not named or wrong:
-        what = f"{wrong!r} in it is not a language code" if wrong else "it holds none"
+        told = f"is not a language code (with --mapping FILE: languages: {{{wrong}: CODE}})"
+        what = f"{wrong!r} in it {told}" if wrong else "it holds none"
         raise UserError(f"{path}: expected a save_to_disk folder, or one file or folder a language; {what}")
     return named
 
@@ -114,20 +124,27 @@ def _wanted(names: Iterable[str], splits: Sequence[str], *, where: str) -> list[
     return list(splits) or have
 
 
-def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | None) -> Source:
-    """Read a hub data set; a wanted name that is a configuration (as TOFU's forget10) stands for its rows."""
+def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...]) -> Source:
+    """Read a hub data set.
+
+    Configurations that are all named as languages are those. Else a wanted name that is a configuration (as TOFU's
+    forget10) stands for its rows.
+    """
     import datasets  # noqa: PLC0415
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     def load() -> Source:
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
         configs = datasets.get_dataset_config_names(name, revision=commit)
+        spoken = all(LANGUAGE.fullmatch(config) or config in known for config in configs)
+        chosen: list[str | None] = configs if spoken else [x for x in splits if x in configs] or [None]
         parts: list[Part] = []
-        chosen: list[str | None] = [x for x in splits if x in configs]
-        for config in chosen or [None]:
+        for config in chosen:
             found = datasets.load_dataset(name, config, revision=commit)
-            taken = list(found) if config else _wanted(found, splits, where=f"hf://{name}")
-            parts += [Part(language, config or str(split), tuple(found[split])) for split in taken]
+            taken = list(found) if config and not spoken else _wanted(found, splits, where=f"hf://{name}")
+            for split in taken:
+                called = config if config and not spoken and len(taken) == 1 else str(split)
+                parts.append(Part(config if config and spoken else language, called, tuple(found[split])))
         return Source(tuple(parts), commit)
 
     return _asked(load, name)
@@ -138,7 +155,7 @@ def _asked(load: Callable[[], Source], name: str) -> Source:
         return load()
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - its client lets through what its own HTTP client raises
         raise UserError(f"hf://{name}: cannot be read from the hub: {_line(error)}") from None
 
 

@@ -1,6 +1,6 @@
 """Checks between items and between languages: coverage, parallel shape, duplicates of forget and retain sets."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from xlharm.data.corpus import Item
@@ -10,7 +10,7 @@ from xlharm.data.validate.reading import Languages
 
 _SHINGLE = 8  # characters; works with and without spaces between words
 _NEAR = 0.8  # Jaccard similarity of two articles' shingles
-_RARE = 50  # shingles of more articles than this are a template's, and suggest no pair
+_RARE = 20  # shingles of more articles than this are a template's, and tell nothing
 
 
 def coverage(languages: Languages) -> list[Finding]:
@@ -52,19 +52,18 @@ def _severity(one: Item, other: Item) -> Severity:
 
 
 def _articles(items: Sequence[Item], language: str) -> Iterator[Finding]:
-    shingles = [
-        (i, name, _shingles(normalise(text, language)))
+    texts = [
+        (i, f"{name}.{k}", _shingles(normalise(text, language)))
         for i, item in enumerate(items)
-        for name, texts in (("real", item.real[:1]), ("fake", item.fake[:1]))
-        for text in texts
+        for name in ("real", "fake")
+        for k, text in enumerate(getattr(item, name))
     ]
     seen: set[tuple[int, int]] = set()
-    for a, b in sorted(_candidates([s for _, _, s in shingles])):
-        (i, _, one), (j, field, other) = shingles[a], shingles[b]
-        alike = len(one & other) / max(1, len(one | other))
-        if i != j and (i, j) not in seen and alike >= _NEAR:
+    for a, b in _alike([shingles for _, _, shingles in texts]):
+        (i, _, one), (j, field, other) = texts[a], texts[b]
+        if i != j and (i, j) not in seen:
             seen.add((i, j))
-            told = f"{'the same as' if alike == 1 else 'nearly the same as'} item {items[i].id}'s article"
+            told = f"{'the same as' if one == other else 'nearly the same as'} item {items[i].id}'s article"
             yield Finding(_severity(items[i], items[j]), language, items[j].id, field, told)
 
 
@@ -72,13 +71,20 @@ def _shingles(text: str) -> frozenset[int]:
     return frozenset(hash(text[i : i + _SHINGLE]) for i in range(max(1, len(text) - _SHINGLE + 1)))
 
 
-def _candidates(sets: Sequence[frozenset[int]]) -> set[tuple[int, int]]:
-    where: dict[int, list[int]] = defaultdict(list)
+def _alike(sets: Sequence[frozenset[int]]) -> list[tuple[int, int]]:
+    """Return pairs of sets whose members, those of a template left out, are nearly the same."""
+    holders: dict[int, list[int]] = defaultdict(list)
     for i, shingles in enumerate(sets):
         for shingle in shingles:
-            where[shingle].append(i)
-    lists = {tuple(found) for found in where.values() if 1 < len(found) <= _RARE}
-    return {(a, b) for found in lists for k, a in enumerate(found) for b in found[k + 1 :]}
+            holders[shingle].append(i)
+    groups = Counter(tuple(found) for found in holders.values() if len(found) <= _RARE)
+    sizes, shared = Counter[int](), Counter[tuple[int, int]]()
+    for group, count in groups.items():
+        for k, a in enumerate(group):
+            sizes[a] += count
+            for b in group[k + 1 :]:
+                shared[a, b] += count
+    return sorted((a, b) for (a, b), both in shared.items() if both >= _NEAR * (sizes[a] + sizes[b] - both))
 
 
 def _questions(items: Sequence[Item], language: str) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import regex
 
 from xlharm.data.validate.findings import Finding, Severity
+from xlharm.data.validate.scripts import foreign_letters, script_of
 
 # A run of characters that are what UTF-8 bytes look like when read as Windows-1252 or Latin-1.
 _MOJIBAKE = regex.compile(
@@ -26,7 +27,8 @@ _PATTERNS: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
     (
         "error",
         regex.compile(
-            r"\p{L}*(?:\p{Latin}\p{M}*(?:\p{Cyrillic}|\p{Armenian})|(?:\p{Cyrillic}|\p{Armenian})\p{M}*\p{Latin})\p{L}*"
+            r"(?<![\p{L}\p{M}])[\p{L}\p{M}]*"
+            r"(?:\p{Latin}\p{M}*(?:\p{Cyrillic}|\p{Armenian})|(?:\p{Cyrillic}|\p{Armenian})\p{M}*\p{Latin})\p{L}*"
         ),
         "mixes scripts within the word {found!r}",
     ),
@@ -53,23 +55,33 @@ def damage(text: str, *, language: str) -> Iterator[tuple[Severity, str]]:
     if not text.strip():
         yield "error", "empty"
         return
-    patterns = [*_PATTERNS, *(_URDU if language.split("-", maxsplit=1)[0] == "ur" else ())]
-    for severity, pattern, message in patterns:
+    urdu = language.split("-", maxsplit=1)[0] == "ur"
+    for severity, pattern, message in (*_PATTERNS, *(_URDU if urdu else ())):
         if found := pattern.search(text):
             yield severity, message.format(found=found.group(), code=f"U+{ord(found.group()[0]):04X}")
-    if broken := next((run for run in _MOJIBAKE.findall(text) if _repaired(run)), None):
-        yield "error", f"looks like mojibake: {broken!r} stands for {_repaired(broken)!r}"
-    if unicodedata.normalize("NFC", text) != text:
+    for run in _MOJIBAKE.findall(text):
+        if meant := _meant(run, language):
+            yield "error", f"looks like mojibake: {run!r} stands for {meant!r}"
+            break
+    if not unicodedata.is_normalized("NFC", text):
         yield "error", "is not Unicode-normalised (NFC)"
 
 
-def _repaired(run: str) -> str:
-    """Return what a run says when its bytes are read as UTF-8, or nothing."""
+def _meant(run: str, language: str) -> str:
+    """Return what a run says when its bytes are read as UTF-8, or nothing where that is chance.
+
+    French « café », with its no-break space, are the bytes of one rare Chinese character: a single one counts only
+    where it is of the language's own script, and none of the phonetic letters that Hausa alone uses.
+    """
     for codec in ("cp1252", "latin-1"):
         try:
-            return run.encode(codec).decode("utf-8")
+            meant = run.encode(codec).decode("utf-8")
         except UnicodeError:
             continue
+        script = script_of(language)
+        foreign = script is not None and foreign_letters(script).search(meant)
+        phonetic = "\u0250" <= meant <= "\u02af" and not language.startswith("ha")
+        return "" if len(meant) == 1 and (foreign or phonetic) else meant
     return ""
 
 

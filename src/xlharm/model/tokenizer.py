@@ -1,0 +1,81 @@
+"""A base's tokenizer. Imports no torch by itself, so that the command line can count tokens quickly."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlharm.errors import UserError
+from xlharm.plan.sources import BaseSource
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A Hugging Face tokenizer behind the small interface that rows need."""
+
+    hf: Any
+    bos: int | None
+    eos: int | None
+
+    def encode(self, text: str) -> list[int]:
+        """Return ids without special tokens."""
+        return list(self.hf(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of ids, special tokens left out."""
+        return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
+    """Load the base's tokenizer.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        hf = AutoTokenizer.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
+    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
+
+
+def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
+    """Load the tokenizer in a second, without torch, if the base has a tokenizer.json; else as workers do.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        hf = PreTrainedTokenizerFast.from_pretrained(source.location, revision=source.revision)
+    except Exception:  # noqa: BLE001 - whatever it was, the full loader says it better
+        return load_tokenizer(source, trust_remote_code=trust_remote_code)
+    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
+
+
+def positions(source: BaseSource) -> int | None:
+    """Return how many tokens the base can look at, or None where its configuration does not say.
+
+    Raises:
+        UserError: there is no configuration, or a hub does not answer: asked first, as this is one file to wait for.
+    """
+    from huggingface_hub import hf_hub_download
+
+    path = Path(source.location) / "config.json"
+    try:
+        if not path.is_file():
+            path = Path(hf_hub_download(source.location, "config.json", revision=source.revision))
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except Exception as error:  # noqa: BLE001 - the hub's client lets through what its own HTTP client raises
+        raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
+    found = {**config.get("text_config", {}), **config}.get("max_position_embeddings")
+    return found if isinstance(found, int) else None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
