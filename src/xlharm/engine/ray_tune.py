@@ -1,0 +1,290 @@
+"""A search on Ray Tune: each trial a point, each of its results a plan that is in the store."""
+
+import contextlib
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+from xlharm.engine.in_process import InProcess, Runner
+from xlharm.engine.ledger import Ended, Ledger, Tried
+from xlharm.engine.placement import shape_of
+from xlharm.engine.progress import Snapshot
+from xlharm.engine.ray_cluster import Cluster, connected
+from xlharm.engine.ray_executor import config_of
+from xlharm.engine.ray_worker import RUNNER
+from xlharm.engine.run import RunOptions, Stop, interruptions, run_grid
+from xlharm.errors import UserError
+from xlharm.plan.build import Plan
+from xlharm.plan.tuning import Tuning
+from xlharm.spec.search import FACTOR, Point, Range, Space, points
+from xlharm.stages.job import RunnerConfig
+from xlharm.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+Algorithm = Literal["random", "optuna"]
+Score = Callable[[Plan, Store], Mapping[str, float]]
+"""Reads a finished plan's results; `score` is what is to be low, the rest is for people."""
+_WORST = 1000.0  # the score of a trial without a result
+_CRASHES = 3  # attempts that a trial may cost by losing its process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search to be run.
+
+    Attributes:
+        tuning: what is searched.
+        store: where results go.
+        name: of its ledger.
+        ledger: what was tried before; it is brought up to date and saved as the search goes on.
+        trials: how many points there shall be, earlier ones included.
+        algorithm: how points are chosen.
+        score: reads a finished plan.
+        options: device, cluster and workers; packs hold the seeds of one trial.
+    """
+
+    tuning: Tuning
+    store: Store
+    name: str
+    ledger: Ledger
+    trials: int
+    algorithm: Algorithm
+    score: Score
+    options: RunOptions
+
+
+OnResult = Callable[[Tried, Point, Mapping[str, Any]], None]
+"""Called with a trial, the setting that was evaluated, and what was measured."""
+
+
+def run_search(search: Search, *, on_result: OnResult) -> bool:
+    """Run what is missing of a search; False when somebody stopped it.
+
+    Raises:
+        UserError: the cluster, the device or the base is not as asked for.
+        EngineError: Ray does not start.
+    """
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output can be silent
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says how to go on
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    options = search.options
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(interruptions())
+        cluster = stack.enter_context(connected(options.address, cpus=options.workers, device=options.device))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xlharm-tune-"))
+        stop.install()  # starting Ray may have put its own handlers in place
+        scribe = _Scribe(search, stop=stop, on_result=on_result)
+        try:
+            _tuner(search, cluster, scribe=scribe, folder=folder).fit()
+        except _HaltError:
+            if scribe.mistake:
+                raise UserError(scribe.mistake) from None
+            return False
+    return True
+
+
+def _tuner(search: Search, cluster: Cluster, *, scribe: "_Scribe", folder: str) -> tune.Tuner:
+    options, tuning = search.options, search.tuning
+    shape = shape_of(
+        cluster.cpus(), cluster.gpus(), device=options.device, workers=options.workers, ranks=1, most=search.trials,
+        share=options.gpus_per_worker,
+    )  # fmt: skip
+    task = _Task(
+        tuning=tuning,
+        config=config_of(tuning.plan({}), search.store, options, shape=shape),
+        score=search.score,
+        ended={tuple(t.point.items()): t.reached for t in search.ledger.tried if t.ended},
+    )
+    first = [t.point for t in search.ledger.tried] or ([tuning.own] if tuning.own else [])
+    if search.algorithm == "optuna":
+        chosen: dict[str, Any] = {"search_alg": _optuna(tuning.space, first=first)}
+        space, count = None, max(search.trials, len(first))
+    else:
+        chosen = {}
+        space, count = {"point": tune.grid_search(points(tuning.space, count=search.trials, first=first))}, 1
+    halving = AsyncHyperBandScheduler(
+        time_attr="resource", max_t=max(FACTOR ** (len(tuning.rungs) - 1), 1), grace_period=1, reduction_factor=FACTOR
+    )
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(CellTrial, task=task), {"cpu": shape.cpus, "gpu": shape.gpus}),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="min",
+            num_samples=count,
+            max_concurrent_trials=shape.workers,
+            reuse_actors=True,  # the base stays loaded from trial to trial
+            scheduler=halving if tuning.rungs else FIFOScheduler(),
+            **chosen,
+        ),
+        run_config=tune.RunConfig(
+            name="search", storage_path=folder, verbose=0, callbacks=[scribe],
+            failure_config=tune.FailureConfig(max_failures=_CRASHES - 1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # results are in the store
+        ),
+    )  # fmt: skip
+
+
+def _optuna(space: Space, *, first: list[Point]) -> Any:
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from ray.tune.search.optuna import OptunaSearch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    found: dict[str, Any] = {}
+    for field, domain in space.items():
+        if not isinstance(domain, Range):
+            found[f"point/{field}"] = CategoricalDistribution(domain.values)
+        elif domain.whole:
+            found[f"point/{field}"] = IntDistribution(int(domain.low), int(domain.high), log=domain.log)
+        else:
+            found[f"point/{field}"] = FloatDistribution(domain.low, domain.high, log=domain.log)
+    known = [{f"point/{field}": value for field, value in point.items()} for point in first]
+    return OptunaSearch(space=found, points_to_evaluate=known, metric="score", mode="min", seed=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What every actor needs.
+
+    Attributes:
+        tuning: what is searched.
+        config: of the runner.
+        score: reads a finished plan.
+        ended: how many rungs the trials that had ended before went; they tell those again, for the others' sake.
+    """
+
+    tuning: Tuning
+    config: RunnerConfig
+    score: Score
+    ended: Mapping[tuple[Any, ...], int]
+
+    def point(self, config: Mapping[str, Any]) -> Point:
+        """Return the point of a trial's configuration."""
+        return point_of(config, self.tuning.space)
+
+
+def point_of(config: Mapping[str, Any], space: Space) -> Point:
+    """Return the point of a trial's configuration, its values as they are used."""
+    return {field: domain.near(config["point"][field]) for field, domain in space.items()}
+
+
+class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
+    """A warm worker that takes trial after trial: each step brings the trial's next setting into the store."""
+
+    def setup(self, config: dict[str, Any], *, task: _Task) -> None:
+        """Take the first trial; the base is loaded when something is missing."""
+        self._task = task
+        self._runner: Runner | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial."""
+        self._point = self._task.point(new_config)
+        self._reached = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Evaluate the trial at its next rung."""
+        settings = self._task.tuning.settings(self._point)
+        last = self._task.ended.get(tuple(self._point.items()), len(settings))
+        told = self._evaluate(settings[self._reached])
+        place, self._reached = self._reached, self._reached + 1
+        done = self._reached >= last or "failed" in told or "mistake" in told
+        return {"resource": FACTOR**place, "reached": self._reached, "done": done, **told}
+
+    def _evaluate(self, setting: Point) -> dict[str, Any]:
+        plan, store = self._task.tuning.plan(setting), Store(self._task.config.store_url)
+        options = RunOptions(pack=self._task.config.slots)
+        try:
+            outcome = run_grid(
+                plan, store, options, on_progress=_log, start_executor=lambda *_: InProcess(self._warm)
+            )
+        except UserError as error:
+            return {"score": _WORST, "mistake": str(error)}
+        if outcome.interrupted:
+            raise RuntimeError("stopped")
+        for failure in outcome.failures.values():
+            return {"score": _WORST, "failed": f"{failure.reason}: {failure.message}", "final": failure.final}
+        return dict(self._task.score(plan, store))
+
+    def _warm(self) -> Runner:
+        if self._runner is None:
+            module, _, name = RUNNER.partition(":")
+            runner: Runner = getattr(importlib.import_module(module), name)(self._task.config)
+            self._runner = runner
+        return self._runner
+
+
+def _log(seen: Snapshot) -> None:
+    for note in seen.notes:
+        logger.warning(note)
+
+
+class _HaltError(BaseException):
+    """Ends the loop of Ray Tune at once; its own way waits for actors that the cluster ends anyway."""
+
+
+class _Scribe(tune.Callback):  # type: ignore[misc] # Ray has no types
+    """Keeps the ledger."""
+
+    def __init__(self, search: Search, *, stop: Stop, on_result: OnResult) -> None:
+        self._search = search
+        self._stop = stop
+        self._on_result = on_result
+        self.mistake = ""
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        # Ray Tune writes its callbacks down for a resumption of its own kind, which is not used.
+        return tune.Callback, ()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002 - Ray's form
+        if self._stop.hit or self.mistake:
+            raise _HaltError
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._tried(trial)
+        self._save()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
+    ) -> None:  # fmt: skip
+        self.mistake = str(result.get("mistake", ""))
+        tried = self._tried(trial)
+        if self.mistake or tried.ended:
+            return
+        settings = self._search.tuning.settings(tried.point)
+        tried.reached = max(tried.reached, int(result["reached"]))
+        tried.ended = ended(result, of=len(settings))
+        tried.why = str(result.get("failed", ""))
+        self._save()
+        self._on_result(tried, settings[int(result["reached"]) - 1], result)
+
+    def _tried(self, trial: Any) -> Tried:
+        return self._search.ledger.find(point_of(trial.config, self._search.tuning.space))
+
+    def _save(self) -> None:
+        self._search.ledger.save(self._search.store, self._search.name)
+
+
+def ended(result: Mapping[str, Any], *, of: int) -> Ended:
+    """Say how a trial ended with a result: not yet, failed for good, in full, or stopped on the way.
+
+    Args:
+        result: what the trial told, `done` set by itself or by the scheduler.
+        of: how many rungs there are.
+    """
+    if "failed" in result:
+        return "failed" if result["final"] else ""
+    if not result["done"]:
+        return ""
+    return "complete" if result["reached"] >= of else "stopped"
