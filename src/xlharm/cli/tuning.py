@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,19 +25,19 @@ from xlharm.cli.common import (
     remember,
     terminal,
 )
-from xlharm.engine.ledger import Ledger, Tried, load
+from xlharm.engine.ledger import Algorithm, Ledger, Tried, Work, take_up
+from xlharm.engine.placement import check_share
 from xlharm.engine.run import RunOptions
 from xlharm.errors import UserError
 from xlharm.plan.sources import resolve
 from xlharm.plan.tuning import Tuning, cells_meant, corpus_to_tune_on, cut_down
-from xlharm.spec.search import Point, points, space_of, written
+from xlharm.spec.load import load_grid
+from xlharm.spec.search import Point, numbers_of, points, written
 from xlharm.store.lease import Leases
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
     from xlharm.report.tuning import Found
-
-Algorithm = Literal["random", "optuna"]
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +75,9 @@ def tune(
     max_qr_fall: Annotated[
         float | None,
         typer.Option(
-            metavar="PERCENT", min=0, max=100,
+            metavar="PERCENT",
+            min=0,
+            max=100,
             help="QR may fall by so much of what it was before. Default: 20, from where reports speak of damage.",
         ),
     ] = None,
@@ -117,16 +119,17 @@ def tune(
 
     if algorithm == "optuna":
         _need_optuna()
+    check_share(gpus_per_worker)
     fall = 100 * QR_FALL if max_qr_fall is None else max_qr_fall
     asked = _Asked(
         grid=grid, store=store, overrides=overrides, cell=cell, search=search or [], halving=scheduler == "asha",
-        algorithm=algorithm, corpus=corpus, items=items,
+        corpus=corpus, items=items,
     )  # fmt: skip
     console = Console(stderr=True, highlight=False) if as_json else terminal()
     session, typed = asked.opened(console)
     if begun_with(session.plan.grid.name, session.store) is None:
         remember(session)  # the grid will be run in the precision in which its settings were chosen
-    work = _taken_up(session.store, typed, algorithm=algorithm)
+    work = take_up(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,
         gpus_per_worker=gpus_per_worker,
@@ -139,15 +142,16 @@ def tune(
     found = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
     if not as_json:
         _show(found, console)
-    wanted = bool(found.changes) and (write or (not as_json and _confirmed(grid, found.changes)))
+    changes = _changes(grid, found)
+    wanted = bool(changes) and (write or (not as_json and _confirmed(grid, changes)))
     if wanted:
-        _write(grid, found, search=work.name)
-        console.print(f"Written to {grid}. Next: xlharm run {grid}", markup=False, soft_wrap=True)
+        told = "".join(f", -s {x}" for x in overrides or ())
+        _write(grid, found, changes=changes, told=f"search {work.name[:8]}{told}")
         _, after = asked.opened(Console(quiet=True))
-        work.ledger.save(session.store, after.id(algorithm=algorithm))  # the same command is the same search still
+        work.under(after).save(session.store)  # the same command is the same search still
     if as_json:
         typer.echo(json.dumps({**plain(found), "written": wanted}, indent=1))
-    raise typer.Exit(_verdict(found, console))
+    raise typer.Exit(_verdict(grid, found, changes=changes, written_to=wanted, console=console))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,6 @@ class _Asked:
     cell: str | None
     search: list[str]
     halving: bool
-    algorithm: Algorithm
     corpus: str | None
     items: int | None
 
@@ -180,28 +183,6 @@ class _Asked:
         return session, tuning
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """A search, and what was tried of it before; ``name`` is that of its ledger."""
-
-    tuning: Tuning
-    name: str
-    ledger: Ledger
-    algorithm: Algorithm
-
-
-def _taken_up(store: Store, typed: Tuning, *, algorithm: Algorithm) -> _Work:
-    """Take up the ledger of a search that was begun before.
-
-    Its space and rungs count: after a winner was written back, defaults would lie around other values.
-    """
-    name = typed.id(algorithm=algorithm)
-    texts = tuple(f"{field}={domain}" for field, domain in typed.space.items())
-    ledger = load(store, name) or Ledger(search=texts, rungs=typed.rungs)
-    space = space_of(ledger.search, method=typed.method, name=typed.name)
-    return _Work(tuning=replace(typed, space=space, rungs=ledger.rungs), name=name, ledger=ledger, algorithm=algorithm)
-
-
 def _need_optuna() -> None:
     try:
         import optuna  # noqa: F401 - only whether it is there
@@ -209,15 +190,14 @@ def _need_optuna() -> None:
         raise UserError("--algorithm optuna: optuna is not installed: pip install 'xlharm[tune]'") from None
 
 
-def _run(store: Store, work: _Work, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
+def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
     """Run what is missing; False when somebody stopped it."""
     tuning, tried = work.tuning, work.ledger.tried
-    count = len(points(tuning.space, count=trials, first=[t.point for t in tried]))
-    cell = tuning.plan({}).cells[-1]
+    trials = len(points(tuning.space, count=trials, first=[t.point for t in tried]))
     rungs = f"; rungs at {', '.join(map(str, tuning.rungs))} steps" if tuning.rungs else ""
     searched = "  ".join(f"{field}={domain}" for field, domain in tuning.space.items()) or "steps alone"
-    console.print(f"{cell.name} on {tuning.grid.corpus}: {searched}{rungs}", markup=False, soft_wrap=True)
-    if len(tried) >= count and all(t.ended for t in tried) and _stored(store, tuning, tried):
+    console.print(f"{tuning.cell} on {tuning.grid.corpus}: {searched}{rungs}", markup=False, soft_wrap=True)
+    if not work.left(store, trials=trials):
         console.print(f"Nothing to run: all {len(tried)} trials are in {store.url}", markup=False, soft_wrap=True)
         return True
     from xlharm.engine.ray_cluster import prepare
@@ -226,22 +206,12 @@ def _run(store: Store, work: _Work, options: RunOptions, *, trials: int, fall: f
     from xlharm.engine.ray_tune import Search, run_search
     from xlharm.report.tuning import score
 
-    wanted = Search(
-        tuning=tuning, store=store, name=work.name, ledger=work.ledger, trials=count, algorithm=work.algorithm,
-        score=partial(score, fall=fall), options=options,
-    )  # fmt: skip
+    search = Search(work=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
     with Leases(store) as leases:
         if not leases.claim(f"tune-{work.name}"):
             raise UserError(f"--store {store.url}: another process runs this very search")
         with console.status("Ray Tune: the first trial also trains the model before unlearning"):
-            return run_search(wanted, on_result=partial(_tell, console, work.ledger))
-
-
-def _stored(store: Store, tuning: Tuning, tried: list[Tried]) -> bool:
-    """Whether all that ended trials evaluated is still there."""
-    reached = [s for t in tried if t.ended != "failed" for s in tuning.settings(t.point)[: t.reached]]
-    stages = {key: stage for setting in reached for key, stage in tuning.plan(setting).stages.items()}
-    return len(store.done(stages)) == len(stages)
+            return run_search(search, on_result=partial(_tell, console, work.ledger))
 
 
 def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: Mapping[str, Any]) -> None:
@@ -276,20 +246,38 @@ def _confirmed(path: Path, changes: Point) -> bool:
     return typer.confirm(f"Write {told} into {path}?")
 
 
-def _write(path: Path, found: "Found", *, search: str) -> None:
+def _changes(path: Path, found: "Found") -> Point:
+    """Return the numbers in which the winner's method differs from the file's.
+
+    Raises:
+        UserError: they differ in more (an override says so): a file with these numbers would not be what was tried.
+    """
+    if found.winner is None:
+        return {}
+    name, won = found.tuning.name, found.tuning.changed(found.winner.setting)
+    there = load_grid(path).methods.get(name)
+    differ = {field: value for field, value in won.model_dump().items() if getattr(there, field, None) != value}
+    more = differ.keys() - numbers_of(won).keys()
+    if more:
+        field = min(more)
+        raise UserError(f"{path}: methods.{name}.{field}: differs from -s; put it into the file before tuning")
+    return differ
+
+
+def _write(path: Path, found: "Found", *, changes: Point, told: str) -> None:
     """Write the winner's numbers into the grid file, at once or not at all."""
     from xlharm.report.table import write_file
     from xlharm.spec.write_back import written_back
 
-    comment = f"{found.summary}; search {search[:8]}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
+    comment = f"{found.summary}; {told}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
     target = path.resolve()  # the file itself, should this be a link to it
     text, mode = target.read_text(encoding="utf-8"), target.stat().st_mode
-    changed = written_back(text, method=found.tuning.name, values=found.changes, comment=comment, name=str(path))
+    changed = written_back(text, method=found.tuning.name, values=changes, comment=comment, name=str(path))
     write_file(target, changed.encode("utf-8"))
     target.chmod(mode)
 
 
-def _verdict(found: "Found", console: Console) -> int:
+def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, console: Console) -> int:
     """Say what is left to say, and return the exit code."""
     if found.winner is None:
         console.print(
@@ -297,6 +285,11 @@ def _verdict(found: "Found", console: Console) -> int:
             "or a stronger retain term may.", style="red", markup=False, soft_wrap=True,
         )  # fmt: skip
         return 1
-    if not found.changes:
+    values = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
+    if not changes:
         console.print("The grid's own values are the best of these: nothing to write.")
+    elif written_to:
+        console.print(f"Written to {path}: {values}. Next: xlharm run {path}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"Not written to {path} (--write does): {values}", markup=False, soft_wrap=True)
     return 0

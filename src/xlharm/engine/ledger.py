@@ -3,14 +3,17 @@
 The numbers are not in it: they are read from the stages that each trial's plan names.
 """
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlharm.errors import UserError
-from xlharm.spec.search import Point
+from xlharm.plan.tuning import Tuning
+from xlharm.spec.search import Point, space_of
 from xlharm.store.store import Store
 
+Algorithm = Literal["random", "optuna"]
 Ended = Literal["", "complete", "stopped", "failed"]
 
 
@@ -53,17 +56,58 @@ class Ledger(BaseModel):
         self.tried.append(Tried(point=point))
         return self.tried[-1]
 
-    def save(self, store: Store, name: str) -> None:
-        """Write it down."""
-        store.write_text(_file(name), self.model_dump_json(indent=1))
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A search, and what was tried of it before.
+
+    Attributes:
+        tuning: what is searched.
+        algorithm: how points are chosen.
+        name: of the ledger.
+        ledger: what was tried.
+    """
+
+    tuning: Tuning
+    algorithm: Algorithm
+    name: str
+    ledger: Ledger
+
+    def save(self, store: Store) -> None:
+        """Write the ledger down."""
+        store.write_text(_file(self.name), self.ledger.model_dump_json(indent=1))
+
+    def under(self, tuning: Tuning) -> "Work":
+        """Return the same work by the name that it has once the grid's own numbers are others."""
+        return replace(self, name=tuning.id(algorithm=self.algorithm))
+
+    def left(self, store: Store, *, trials: int) -> bool:
+        """Whether something is missing: trials, an end of one, or a stage of what was evaluated."""
+        tried = self.ledger.tried
+        if len(tried) < trials or not all(t.ended for t in tried):
+            return True
+        reached = [s for t in tried if t.ended != "failed" for s in self.tuning.settings(t.point)[: t.reached]]
+        stages = {key: stage for setting in reached for key, stage in self.tuning.plan(setting).stages.items()}
+        return len(store.done(stages)) < len(stages)
 
 
-def load(store: Store, name: str) -> Ledger | None:
-    """Read a search's ledger; None when the search is new.
+def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Work:
+    """Take up a search where it was left, or begin it.
+
+    The space and rungs that it was begun with count: once a winner is written back, defaults lie around other values.
 
     Raises:
-        UserError: it is damaged.
+        UserError: its ledger is damaged.
     """
+    name = tuning.id(algorithm=algorithm)
+    texts = tuple(f"{field}={domain}" for field, domain in tuning.space.items())
+    ledger = _read(store, name) or Ledger(search=texts, rungs=tuning.rungs)
+    space = space_of(ledger.search, method=tuning.method, name=tuning.name)
+    known = replace(tuning, space=space, rungs=ledger.rungs)
+    return Work(tuning=known, algorithm=algorithm, name=name, ledger=ledger)
+
+
+def _read(store: Store, name: str) -> Ledger | None:
     try:
         text = store.read_text(_file(name))
     except OSError:

@@ -1,38 +1,29 @@
 """A search on Ray Tune: each trial a point, each of its results a plan that is in the store."""
 
 import contextlib
-import importlib
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
-from xlharm.engine.in_process import InProcess, Runner
-from xlharm.engine.ledger import Ended, Ledger, Tried
+from xlharm.engine.ledger import Ended, Tried, Work
 from xlharm.engine.placement import shape_of
-from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray_cluster import Cluster, connected
 from xlharm.engine.ray_executor import config_of
+from xlharm.engine.ray_trial import CellTrial, Score, Task, point_of
 from xlharm.engine.ray_worker import RUNNER
-from xlharm.engine.run import RunOptions, Stop, interruptions, run_grid
+from xlharm.engine.run import RunOptions, Stop, interruptions
 from xlharm.errors import UserError
-from xlharm.plan.build import Plan
-from xlharm.plan.tuning import Tuning
 from xlharm.spec.search import FACTOR, Point, Range, Space, points
-from xlharm.stages.job import RunnerConfig
 from xlharm.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-Algorithm = Literal["random", "optuna"]
-Score = Callable[[Plan, Store], Mapping[str, float]]
-"""Reads a finished plan's results; `score` is what is to be low, the rest is for people."""
-_WORST = 1000.0  # the score of a trial without a result
 _CRASHES = 3  # attempts that a trial may cost by losing its process
 
 
@@ -41,24 +32,20 @@ class Search:
     """A search to be run.
 
     Attributes:
-        tuning: what is searched.
+        work: what is searched, and what was tried before; its ledger is kept up to date.
         store: where results go.
-        name: of its ledger.
-        ledger: what was tried before; it is brought up to date and saved as the search goes on.
         trials: how many points there shall be, earlier ones included.
-        algorithm: how points are chosen.
         score: reads a finished plan.
         options: device, cluster and workers; packs hold the seeds of one trial.
+        runner: dotted path of the runner's class.
     """
 
-    tuning: Tuning
+    work: Work
     store: Store
-    name: str
-    ledger: Ledger
     trials: int
-    algorithm: Algorithm
     score: Score
     options: RunOptions
+    runner: str = RUNNER
 
 
 OnResult = Callable[[Tried, Point, Mapping[str, Any]], None]
@@ -93,19 +80,21 @@ def run_search(search: Search, *, on_result: OnResult) -> bool:
 
 
 def _tuner(search: Search, cluster: Cluster, *, scribe: "_Scribe", folder: str) -> tune.Tuner:
-    options, tuning = search.options, search.tuning
+    options, work = search.options, search.work
+    tuning, tried = work.tuning, work.ledger.tried
     shape = shape_of(
         cluster.cpus(), cluster.gpus(), device=options.device, workers=options.workers, ranks=1, most=search.trials,
         share=options.gpus_per_worker,
     )  # fmt: skip
-    task = _Task(
+    task = Task(
         tuning=tuning,
         config=config_of(tuning.plan({}), search.store, options, shape=shape),
+        runner=search.runner,
         score=search.score,
-        ended={tuple(t.point.items()): t.reached for t in search.ledger.tried if t.ended},
+        ended={tuple(t.point.items()): t.reached for t in tried if t.ended},
     )
-    first = [t.point for t in search.ledger.tried] or ([tuning.own] if tuning.own else [])
-    if search.algorithm == "optuna":
+    first = [t.point for t in tried] or ([tuning.own] if tuning.own else [])
+    if work.algorithm == "optuna":
         chosen: dict[str, Any] = {"search_alg": _optuna(tuning.space, first=first)}
         space, count = None, max(search.trials, len(first))
     else:
@@ -152,84 +141,6 @@ def _optuna(space: Space, *, first: list[Point]) -> Any:
     return OptunaSearch(space=found, points_to_evaluate=known, metric="score", mode="min", seed=0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """What every actor needs.
-
-    Attributes:
-        tuning: what is searched.
-        config: of the runner.
-        score: reads a finished plan.
-        ended: how many rungs the trials that had ended before went; they tell those again, for the others' sake.
-    """
-
-    tuning: Tuning
-    config: RunnerConfig
-    score: Score
-    ended: Mapping[tuple[Any, ...], int]
-
-    def point(self, config: Mapping[str, Any]) -> Point:
-        """Return the point of a trial's configuration."""
-        return point_of(config, self.tuning.space)
-
-
-def point_of(config: Mapping[str, Any], space: Space) -> Point:
-    """Return the point of a trial's configuration, its values as they are used."""
-    return {field: domain.near(config["point"][field]) for field, domain in space.items()}
-
-
-class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
-    """A warm worker that takes trial after trial: each step brings the trial's next setting into the store."""
-
-    def setup(self, config: dict[str, Any], *, task: _Task) -> None:
-        """Take the first trial; the base is loaded when something is missing."""
-        self._task = task
-        self._runner: Runner | None = None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial."""
-        self._point = self._task.point(new_config)
-        self._reached = 0
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Evaluate the trial at its next rung."""
-        settings = self._task.tuning.settings(self._point)
-        last = self._task.ended.get(tuple(self._point.items()), len(settings))
-        told = self._evaluate(settings[self._reached])
-        place, self._reached = self._reached, self._reached + 1
-        done = self._reached >= last or "failed" in told or "mistake" in told
-        return {"resource": FACTOR**place, "reached": self._reached, "done": done, **told}
-
-    def _evaluate(self, setting: Point) -> dict[str, Any]:
-        plan, store = self._task.tuning.plan(setting), Store(self._task.config.store_url)
-        options = RunOptions(pack=self._task.config.slots)
-        try:
-            outcome = run_grid(
-                plan, store, options, on_progress=_log, start_executor=lambda *_: InProcess(self._warm)
-            )
-        except UserError as error:
-            return {"score": _WORST, "mistake": str(error)}
-        if outcome.interrupted:
-            raise RuntimeError("stopped")
-        for failure in outcome.failures.values():
-            return {"score": _WORST, "failed": f"{failure.reason}: {failure.message}", "final": failure.final}
-        return dict(self._task.score(plan, store))
-
-    def _warm(self) -> Runner:
-        if self._runner is None:
-            module, _, name = RUNNER.partition(":")
-            runner: Runner = getattr(importlib.import_module(module), name)(self._task.config)
-            self._runner = runner
-        return self._runner
-
-
-def _log(seen: Snapshot) -> None:
-    for note in seen.notes:
-        logger.warning(note)
-
-
 class _HaltError(BaseException):
     """Ends the loop of Ray Tune at once; its own way waits for actors that the cluster ends anyway."""
 
@@ -258,22 +169,26 @@ class _Scribe(tune.Callback):  # type: ignore[misc] # Ray has no types
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
     ) -> None:  # fmt: skip
-        self.mistake = str(result.get("mistake", ""))
+        self.mistake = self.mistake or str(result.get("mistake", ""))
         tried = self._tried(trial)
         if self.mistake or tried.ended:
             return
-        settings = self._search.tuning.settings(tried.point)
+        settings = self._search.work.tuning.settings(tried.point)
         tried.reached = max(tried.reached, int(result["reached"]))
         tried.ended = ended(result, of=len(settings))
         tried.why = str(result.get("failed", ""))
         self._save()
         self._on_result(tried, settings[int(result["reached"]) - 1], result)
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._tried(trial).why = "its process died again and again" if trial.num_failures else "it did not start"
+        self._save()
+
     def _tried(self, trial: Any) -> Tried:
-        return self._search.ledger.find(point_of(trial.config, self._search.tuning.space))
+        return self._search.work.ledger.find(point_of(trial.config, self._search.work.tuning.space))
 
     def _save(self) -> None:
-        self._search.ledger.save(self._search.store, self._search.name)
+        self._search.work.save(self._search.store)
 
 
 def ended(result: Mapping[str, Any], *, of: int) -> Ended:

@@ -43,6 +43,12 @@ class Tuning:
         return next(iter(self.grid.methods))
 
     @property
+    def cell(self) -> str:
+        """The cell, in words."""
+        unlearned = self.plan({}).cells[-1]
+        return f"{unlearned.name.rpartition('/')[0]}, seed {', '.join(map(str, self.grid.seeds))}"
+
+    @property
     def method(self) -> Method:
         """The method as the grid has it."""
         return self.grid.methods[self.name]

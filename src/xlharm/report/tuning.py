@@ -117,21 +117,15 @@ class Found:
         return first if first and first.measured and not first.measured.damage(self.fall) else None
 
     @property
-    def changes(self) -> Point:
-        """What the winner changes in the grid; nothing without a winner."""
-        return self.tuning.changes(self.winner.setting) if self.winner else {}
-
-    @property
     def summary(self) -> str:
         """Where the winner's numbers are from, in a line."""
         won = self.winner
         assert won is not None
         assert won.measured is not None
-        grid, m = self.tuning.grid, won.measured.whole
-        cell = f"{grid.contaminate[0]}/{m.unlearn}/{m.method}, seed {', '.join(map(str, grid.seeds))}"
+        m, corpus = won.measured.whole, shown_source(self.tuning.grid.corpus)
         searched = "; ".join(f"{field} {domain}" for field, domain in self.tuning.space.items())
         return (
-            f"best of {len(self.rows)} trials ({searched}) of {cell} on {shown_source(grid.corpus)}: "
+            f"best of {len(self.rows)} trials ({searched}) of {self.tuning.cell} on {corpus}: "
             f"OF {m.of.estimate:.1f} ({m.of.low:.1f}–{m.of.high:.1f}), QR {m.utility.estimate:.0f} % of before"
         )
 
