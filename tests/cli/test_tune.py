@@ -18,6 +18,7 @@ from xlharm.plan.sources import resolve
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 from xlharm.spec.grid import GridSpec
 from xlharm.spec.load import load_grid
+from xlharm.spec.search import written
 from xlharm.store.store import Store
 
 GRID = """\
@@ -120,9 +121,8 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert again.returncode == 0, again.stderr + again.stdout
     assert "Nothing to run: all 3 trials are in" in again.stdout
     new = grid.read_text()
-    rate = f"learning_rate: {told['winner']['values']['learning_rate']:.0e}".replace("e-0", "e-")
-    assert f"    {rate}   # far too low\n" in new
-    assert new.count("# xlharm tune: best of 3 trials (learning_rate 2e-5,2e-4,0.005) of de/en+de/npo, seed 0 on") == 1
+    assert f"    learning_rate: {written(told['winner']['values']['learning_rate'])}   # far too low\n" in new
+    assert new.count("# xlharm tune: best of 3 trials (learning_rate 2e-5,2e-4,5e-3) of de/en+de/npo, seed 0 on") == 1
     kept = set(GRID.splitlines()) - {"    learning_rate: 1e-9   # far too low", "    steps: 6"}
     assert kept <= set(new.splitlines())
 

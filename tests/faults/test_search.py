@@ -45,11 +45,6 @@ def test_trouble_of_one_trial_is_not_that_of_others(tmp_path: Path) -> None:
     # one warm worker for all trials, but for the one that was killed
     assert len({words[1] for words in trace(tmp_path, "loaded")}) == 2
 
-    computed = trace(tmp_path, "unlearn")
-    more = search(tmp_path, search=rates, trials=7, algorithm="random", workers=1)
-    assert trace(tmp_path, "unlearn") == computed
-    assert more == found
-
 
 def test_optuna_is_told_of_earlier_trials_and_computes_none_again(tmp_path: Path) -> None:
     rates = "learning_rate=0.01..0.9:log"

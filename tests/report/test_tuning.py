@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.plan.worlds import sources
 from tests.report.worlds import commit_evaluation, commit_training
 from xlharm.engine.ledger import Tried
+from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning
 from xlharm.report.tuning import Found, findings, measured, plain, score, table_of
 from xlharm.spec.load import parse_grid
@@ -87,7 +88,7 @@ def test_how_it_is_shown(store: Store) -> None:
     lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert "trial beta steps OF 95 % QR 95 % QR kept" in lines
     assert any(line.startswith("▶ 2 0.2 60 10.0 5–16 80.0 ") and line.endswith(" 89 %") for line in lines)
-    assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20 steps") for line in lines)
+    assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20") for line in lines)
     assert "4 0.4 20 · · · · · nan: no number" in lines
     told = plain(found)
     assert told["winner"]["values"] == {"beta": 0.2, "steps": 60}
@@ -144,3 +145,10 @@ def test_the_score_prefers_any_model_that_kept_qr_to_any_that_did_not(store: Sto
     assert scores == sorted(scores, reverse=True)
     assert scores[2] == pytest.approx(90.0)
     assert measured(tuning.plan({"beta": 0.4, "steps": 60}), store) is None
+
+
+def test_a_corpus_without_questions_has_nothing_to_choose_by(store: Store) -> None:
+    tuning = tuning_of()
+    evaluated(store, tuning, {"beta": 0.1, "steps": 20}, (0.0, 0.0), n=0)
+    with pytest.raises(UserError, match="has no OF or no QR questions"):
+        score(tuning.plan({"beta": 0.1, "steps": 20}), store, fall=FALL)

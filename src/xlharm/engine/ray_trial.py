@@ -78,13 +78,13 @@ class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
         options = RunOptions(pack=self._task.config.slots)
         try:
             outcome = run_grid(plan, store, options, on_progress=_log, start_executor=lambda *_: InProcess(self._warm))
+            if outcome.interrupted:
+                raise RuntimeError("stopped")
+            for failure in outcome.failures.values():
+                return {"score": WORST, "failed": f"{failure.reason}: {failure.message}", "final": failure.final}
+            return dict(self._task.score(plan, store))
         except UserError as error:
             return {"score": WORST, "mistake": str(error)}
-        if outcome.interrupted:
-            raise RuntimeError("stopped")
-        for failure in outcome.failures.values():
-            return {"score": WORST, "failed": f"{failure.reason}: {failure.message}", "final": failure.final}
-        return dict(self._task.score(plan, store))
 
     def _warm(self) -> Runner:
         if self._runner is None:

@@ -94,12 +94,11 @@ def _tuner(search: Search, cluster: Cluster, *, scribe: "_Scribe", folder: str) 
         ended={tuple(t.point.items()): t.reached for t in tried if t.ended},
     )
     first = [t.point for t in tried] or ([tuning.own] if tuning.own else [])
-    if work.algorithm == "optuna":
-        chosen: dict[str, Any] = {"search_alg": _optuna(tuning.space, first=first)}
-        space, count = None, max(search.trials, len(first))
-    else:
-        chosen = {}
-        space, count = {"point": tune.grid_search(points(tuning.space, count=search.trials, first=first))}, 1
+    chosen = points(tuning.space, count=search.trials, first=first)
+    space: dict[str, Any] | None = {"point": tune.grid_search(chosen)}
+    more: dict[str, Any] = {}
+    if work.algorithm == "optuna" and len(points(tuning.space, count=len(chosen) + 1, first=first)) > len(chosen):
+        space, more = None, {"search_alg": _optuna(tuning.space, first=first), "num_samples": len(chosen)}
     halving = AsyncHyperBandScheduler(
         time_attr="resource", max_t=max(FACTOR ** (len(tuning.rungs) - 1), 1), grace_period=1, reduction_factor=FACTOR
     )
@@ -109,11 +108,10 @@ def _tuner(search: Search, cluster: Cluster, *, scribe: "_Scribe", folder: str) 
         tune_config=tune.TuneConfig(
             metric="score",
             mode="min",
-            num_samples=count,
             max_concurrent_trials=shape.workers,
             reuse_actors=True,  # the base stays loaded from trial to trial
             scheduler=halving if tuning.rungs else FIFOScheduler(),
-            **chosen,
+            **more,
         ),
         run_config=tune.RunConfig(
             name="search", storage_path=folder, verbose=0, callbacks=[scribe],
@@ -137,8 +135,9 @@ def _optuna(space: Space, *, first: list[Point]) -> Any:
             found[f"point/{field}"] = IntDistribution(int(domain.low), int(domain.high), log=domain.log)
         else:
             found[f"point/{field}"] = FloatDistribution(domain.low, domain.high, log=domain.log)
+    # a sampler begins anew in each process: with the same seed it would ask for what is known
     known = [{f"point/{field}": value for field, value in point.items()} for point in first]
-    return OptunaSearch(space=found, points_to_evaluate=known, metric="score", mode="min", seed=0)
+    return OptunaSearch(space=found, points_to_evaluate=known, metric="score", mode="min", seed=len(first))
 
 
 class _HaltError(BaseException):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlharm.engine.ledger import Tried
+from xlharm.errors import UserError
 from xlharm.evaluate.statistics import Interval
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -52,14 +53,16 @@ class Measured:
 
 
 def measured(plan: Plan, store: Store) -> Measured | None:
-    """Read a trial's plan; None when something of it is missing."""
+    """Read a trial's plan; None when something of it is missing, or nothing was asked for OF or QR."""
     items = Items(plan, store)
     pairs = list(items.pairs())
     keys = [key for pair in pairs for cell in pair for key in cell.evaluations.values()]
     if any(items.of_stage(key) is None for key in keys):
         return None
     found = [_compared(items, some) for some in (pairs, *([pair] for pair in pairs))]
-    together, *alone = (one for one in found if one)
+    together, *alone = (one for one in found if one) if all(found) else (None,)
+    if together is None:
+        return None
     counted = [store.record("evaluate", k).metrics["degenerate"] for _, c in pairs for k in c.evaluations.values()]
     share = sum(c["hits"] for c in counted) / max(sum(c["n"] for c in counted), 1)
     return Measured(whole=together, seeds=tuple(alone), degenerate=100 * share)
@@ -70,9 +73,14 @@ def _compared(items: Items, pairs: Sequence[tuple[Cell, Cell]]) -> Ranked | None
 
 
 def score(plan: Plan, store: Store, *, fall: float) -> Mapping[str, float]:
-    """Return what Ray Tune is told of a finished plan."""
+    """Return what Ray Tune is told of a finished plan.
+
+    Raises:
+        UserError: the corpus has nothing to choose by.
+    """
     found = measured(plan, store)
-    assert found is not None, "the plan has just been run"
+    if found is None:
+        raise UserError(f"corpus {plan.grid.corpus!r}: has no OF or no QR questions in the grid's languages")
     of, utility = found.whole.of.estimate, found.whole.utility.estimate
     return {"score": found.score(fall), "of": of, "utility": utility}
 
@@ -198,9 +206,9 @@ def _told(row: Row, found: Found) -> str:
     elif damage := row.measured.damage(found.fall):
         told.append(damage)
     if not found.tuning.changes(row.setting):
-        told.append("the grid's own values")
+        told.append("as in the grid")
     if row.tried.ended == "stopped":
-        told.append(f"stopped at {found.tuning.rungs[row.tried.reached - 1]} steps")
+        told.append(f"stopped at {found.tuning.rungs[row.tried.reached - 1]}")
     return "; ".join(told)
 
 
