@@ -113,6 +113,15 @@ def test_no_winner_when_every_trial_lost_utility(store: Store) -> None:
     assert kept.winner is not None
 
 
+def test_an_of_of_nothing_still_has_an_interval(store: Store) -> None:
+    tuning = tuning_of()
+    evaluated(store, tuning, {"beta": 0.1, "steps": 20}, (0.0, 0.9), n=20)
+    found = measured(tuning.plan({"beta": 0.1, "steps": 20}), store)
+    assert found is not None
+    assert found.whole.of.estimate == 0.0
+    assert 10 < found.whole.of.high < 20  # Wilson, 0 of 20 items
+
+
 def test_a_seed_that_lost_utility_counts_though_the_mean_kept_it(store: Store) -> None:
     tuning = tuning_of(seeds=[0, 1])
     setting: Point = {"beta": 0.1, "steps": 20}

@@ -2,12 +2,13 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xlharm.errors import UserError
 from xlharm.spec.load import load_grid
-from xlharm.spec.write_back import MARK, written_back
+from xlharm.spec.write_back import MARK, differing, unwritable, written_back
 
 GRIDS = Path(__file__).parents[2] / "grid"
 
@@ -73,6 +74,19 @@ def test_comments_on_the_line_and_no_newline_at_the_end() -> None:
 def test_what_would_change_more_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="cannot be changed without changing more; set by hand: steps: 9"):
         changed(text, steps=9)
+
+
+def test_what_differs_from_the_file() -> None:
+    path = GRIDS / "quickstart.yaml"
+    own = load_grid(path).methods["npo"]
+
+    def other(**fields: object) -> Any:
+        return {"path": path, "method": type(own).model_validate({**own.model_dump(), **fields}), "name": "npo"}
+
+    assert differing(**other()) == {}
+    assert differing(**other(steps=20, beta=0.5)) == {"steps": 20, "beta": 0.5}
+    assert unwritable(**other(steps=20)) == ""
+    assert unwritable(**other(retain="kl")).endswith("methods.npo.retain: differs from -s; put it into the file first")
 
 
 def test_a_method_that_is_not_in_the_file() -> None:

@@ -31,8 +31,7 @@ from xlharm.engine.run import RunOptions
 from xlharm.errors import UserError
 from xlharm.plan.sources import resolve
 from xlharm.plan.tuning import Tuning, cells_meant, corpus_to_tune_on, cut_down
-from xlharm.spec.load import load_grid
-from xlharm.spec.search import Point, numbers_of, points, written
+from xlharm.spec.search import Point, points, written
 from xlharm.store.lease import Leases
 from xlharm.store.store import Store
 
@@ -116,6 +115,7 @@ def tune(
     """
     from xlharm.report.reading import QR_FALL
     from xlharm.report.tuning import findings, plain
+    from xlharm.spec.write_back import differing, unwritable
 
     if algorithm == "optuna":
         _need_optuna()
@@ -127,6 +127,9 @@ def tune(
     )  # fmt: skip
     console = Console(stderr=True, highlight=False) if as_json else terminal()
     session, typed = asked.opened(console)
+    problem = unwritable(grid, method=typed.method, name=typed.name)
+    if problem and write:
+        raise UserError(problem)
     if begun_with(session.plan.grid.name, session.store) is None:
         remember(session)  # the grid will be run in the precision in which its settings were chosen
     work = take_up(session.store, typed, algorithm=algorithm)
@@ -142,8 +145,9 @@ def tune(
     found = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
     if not as_json:
         _show(found, console)
-    changes = _changes(grid, found)
-    wanted = bool(changes) and (write or (not as_json and _confirmed(grid, changes)))
+    won = found.winner
+    changes = differing(grid, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
+    wanted = bool(changes) and not problem and (write or (not as_json and _confirmed(grid, changes)))
     if wanted:
         told = "".join(f", -s {x}" for x in overrides or ())
         _write(grid, found, changes=changes, told=f"search {work.name[:8]}{told}")
@@ -151,7 +155,7 @@ def tune(
         work.under(after).save(session.store)  # the same command is the same search still
     if as_json:
         typer.echo(json.dumps({**plain(found), "written": wanted}, indent=1))
-    raise typer.Exit(_verdict(grid, found, changes=changes, written_to=wanted, console=console))
+    raise typer.Exit(_verdict(grid, found, changes=changes, written_to=wanted, problem=problem, console=console))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +214,15 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
     with Leases(store) as leases:
         if not leases.claim(f"tune-{work.name}"):
             raise UserError(f"--store {store.url}: another process runs this very search")
-        with console.status("Ray Tune: the first trial also trains the model before unlearning"):
-            return run_search(search, on_result=partial(_tell, console, work.ledger))
+        with console.status("Ray Tune: the first trial also trains the model before unlearning") as status:
+
+            def told(tried: Tried, setting: Point, result: Mapping[str, Any]) -> None:
+                _tell(console, work.ledger, tried, setting, result)
+                status.update(
+                    f"Ray Tune: {sum(bool(t.ended) for t in work.ledger.tried)} of {trials} trials have ended"
+                )
+
+            return run_search(search, on_result=told)
 
 
 def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: Mapping[str, Any]) -> None:
@@ -246,24 +257,6 @@ def _confirmed(path: Path, changes: Point) -> bool:
     return typer.confirm(f"Write {told} into {path}?")
 
 
-def _changes(path: Path, found: "Found") -> Point:
-    """Return the numbers in which the winner's method differs from the file's.
-
-    Raises:
-        UserError: they differ in more (an override says so): a file with these numbers would not be what was tried.
-    """
-    if found.winner is None:
-        return {}
-    name, won = found.tuning.name, found.tuning.changed(found.winner.setting)
-    there = load_grid(path).methods.get(name)
-    differ = {field: value for field, value in won.model_dump().items() if getattr(there, field, None) != value}
-    more = differ.keys() - numbers_of(won).keys()
-    if more:
-        field = min(more)
-        raise UserError(f"{path}: methods.{name}.{field}: differs from -s; put it into the file before tuning")
-    return differ
-
-
 def _write(path: Path, found: "Found", *, changes: Point, told: str) -> None:
     """Write the winner's numbers into the grid file, at once or not at all."""
     from xlharm.report.table import write_file
@@ -277,7 +270,7 @@ def _write(path: Path, found: "Found", *, changes: Point, told: str) -> None:
     target.chmod(mode)
 
 
-def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, console: Console) -> int:
+def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, problem: str, console: Console) -> int:
     """Say what is left to say, and return the exit code."""
     if found.winner is None:
         console.print(
@@ -291,5 +284,6 @@ def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, co
     elif written_to:
         console.print(f"Written to {path}: {values}. Next: xlharm run {path}", markup=False, soft_wrap=True)
     else:
-        console.print(f"Not written to {path} (--write does): {values}", markup=False, soft_wrap=True)
+        why = problem or f"--write puts it into {path}"
+        console.print(f"Not written ({why}): {values}", markup=False, soft_wrap=True)
     return 0

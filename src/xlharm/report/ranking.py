@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from xlharm.evaluate.intervals import wilson
 from xlharm.evaluate.statistics import Interval
 from xlharm.plan.cells import Cell
 from xlharm.report.items import Items
@@ -112,6 +113,9 @@ def compared(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell
 
 
 def _mean(values: np.ndarray) -> Interval:
+    if values.min() == values.max() and values[0] in {0.0, 1.0}:  # no resample would differ, but other items might
+        low, high = wilson(int(values.sum()), len(values))
+        return Interval(100 * float(values[0]), 100 * low, 100 * high)
     draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
     return _interval(float(values.mean()), values[draws].mean(1))
 

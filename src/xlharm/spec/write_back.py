@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -9,10 +10,30 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from xlharm.errors import UserError
-from xlharm.spec.search import Number, written
+from xlharm.spec.load import load_grid
+from xlharm.spec.methods import Unlearning
+from xlharm.spec.search import Number, Point, numbers_of, written
 
 MARK = "# xlharm tune:"
 _SCALAR = re.compile(r"[^\s,{}\[\]#&*!]+")
+
+
+def unwritable(path: Path, *, method: Unlearning, name: str) -> str:
+    """Say why numbers of a method would mean another one in the grid file; "" when they would not.
+
+    An override may say more than a number, and that is not written.
+    """
+    there = load_grid(path).methods.get(name)
+    others = type(method).model_fields.keys() - numbers_of(method).keys()
+    differ = sorted(field for field in others if getattr(there, field, None) != getattr(method, field))
+    return f"{path}: methods.{name}.{differ[0]}: differs from -s; put it into the file first" if differ else ""
+
+
+def differing(path: Path, *, method: Unlearning, name: str) -> Point:
+    """Return the numbers in which a method differs from a grid file's."""
+    there = load_grid(path).methods.get(name)
+    mine = {field: getattr(method, field) for field in numbers_of(method)}
+    return {field: value for field, value in mine.items() if getattr(there, field, None) != value}
 
 
 def written_back(text: str, *, method: str, values: Mapping[str, Number], comment: str, name: str) -> str:
