@@ -115,7 +115,7 @@ def tune(
     """
     from xlharm.report.reading import QR_FALL
     from xlharm.report.tuning import findings, plain
-    from xlharm.spec.write_back import differing, unwritable
+    from xlharm.spec.write_back import unwritable
 
     if algorithm == "optuna":
         _need_optuna()
@@ -138,19 +138,15 @@ def tune(
         gpus_per_worker=gpus_per_worker,
     )  # fmt: skip
     if not _run(session.store, work, options, trials=trials, fall=fall, console=console):
-        ended = sum(bool(t.ended) for t in work.ledger.tried)
-        console.print(f"Stopped. {ended} of {trials} trials have ended; all that was finished is stored", markup=False)
-        console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
+        _stopped(work, trials=trials, console=console)
         raise typer.Exit(130)
     found = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
     if not as_json:
         _show(found, console)
-    won = found.winner
-    changes = differing(grid, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
+    changes = _changes(grid, found)
     wanted = bool(changes) and not problem and (write or (not as_json and _confirmed(grid, changes)))
     if wanted:
-        told = "".join(f", -s {x}" for x in overrides or ())
-        _write(grid, found, changes=changes, told=f"search {work.name[:8]}{told}")
+        _write(grid, found, changes=changes, told=f"search {work.name[:8]}", overrides=overrides or [])
         _, after = asked.opened(Console(quiet=True))
         work.under(after).save(session.store)  # the same command is the same search still
     if as_json:
@@ -236,6 +232,12 @@ def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: 
     console.print(f"trial {ledger.tried.index(tried) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
 
 
+def _stopped(work: Work, *, trials: int, console: Console) -> None:
+    ended = sum(bool(t.ended) for t in work.ledger.tried)
+    console.print(f"Stopped. {ended} of {trials} trials have ended; all that was finished is stored", markup=False)
+    console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
+
+
 def _show(found: "Found", console: Console) -> None:
     from xlharm.report.tuning import table_of
 
@@ -257,11 +259,19 @@ def _confirmed(path: Path, changes: Point) -> bool:
     return typer.confirm(f"Write {told} into {path}?")
 
 
-def _write(path: Path, found: "Found", *, changes: Point, told: str) -> None:
+def _changes(path: Path, found: "Found") -> Point:
+    from xlharm.spec.write_back import differing
+
+    won = found.winner
+    return differing(path, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
+
+
+def _write(path: Path, found: "Found", *, changes: Point, told: str, overrides: list[str]) -> None:
     """Write the winner's numbers into the grid file, at once or not at all."""
     from xlharm.report.table import write_file
     from xlharm.spec.write_back import written_back
 
+    told = ", ".join([told, *(f"-s {x}" for x in overrides)])
     comment = f"{found.summary}; {told}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
     target = path.resolve()  # the file itself, should this be a link to it
     text, mode = target.read_text(encoding="utf-8"), target.stat().st_mode

@@ -61,7 +61,7 @@ def written_back(text: str, *, method: str, values: Mapping[str, Number], commen
     if at and lines[at - 1].strip().startswith(MARK):
         at -= 1
         del lines[at]
-    lines.insert(at, f"{indent}{MARK} {comment}\n")
+    lines.insert(at, f"{indent}{MARK} {' '.join(comment.split())}\n")
     changed = "".join(lines)
     if not _only_these(text, changed, method=method, values=values):
         told = ", ".join(f"{field}: {written(value)}" for field, value in values.items())
