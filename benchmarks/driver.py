@@ -21,7 +21,8 @@ from xlharm.engine.run import RunOptions, run_grid
 from xlharm.engine.scheduler import Graph, State
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
-from xlharm.stages.job import PackJob, Progress
+from xlharm.plan.stage import Place
+from xlharm.stages.job import PackJob
 from xlharm.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -129,13 +130,17 @@ class _Watched:
         self._began: tuple[float, float] | None = None
         self.wall = self.cpu = self.committing = 0.0
 
-    def size(self) -> int:
-        """Ask the executor."""
-        return self._inner.size()
+    def __getattr__(self, name: str) -> Any:
+        """Ask the executor for everything else."""
+        return getattr(self._inner, name)
 
-    def idle(self) -> Sequence[str]:
+    def idle(self, place: Place) -> Sequence[str]:
         """Hold packs back until all workers are up: starting them is not measured here."""
-        return self._inner.idle() if self._inner.size() == self._workers else ()
+        return self._inner.idle(place) if self._inner.size() == self._workers else ()
+
+    def want(self, packs: Mapping[Place, int]) -> None:
+        """Want all workers from the beginning."""
+        self._inner.want({**packs, "device": max(packs["device"], self._workers)})
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         """Start the clocks with the first pack."""
@@ -149,14 +154,6 @@ class _Watched:
             self.wall, self.cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
             self.committing += sum(r.seconds for reply in replies for r in reply.results)
         return replies
-
-    def progress(self) -> Mapping[str, Progress]:
-        """Ask the executor."""
-        return self._inner.progress()
-
-    def close(self) -> None:
-        """Close the executor."""
-        self._inner.close()
 
 
 class _Memory:

@@ -4,6 +4,7 @@ import itertools
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ class Timed:
         self._inner = StageRunner(config)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
-    def run(self, job: PackJob, *, report: Report) -> list[StageResult]:
+    def room(self) -> int | None:
+        """Return the device's memory."""
+        return self._inner.room()
+
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
         """Run a pack and note it."""
         begun, before = time.time(), _compiling()
         marks: list[float] = []
@@ -33,7 +38,7 @@ class Timed:
             marks.append(time.time())
             report(progress)
 
-        results = self._inner.run(job, report=noting)
+        results = self._inner.run(job, report=noting, stopping=stopping)
         steps = int(job.stages[0].spec.get("training", {}).get("steps", 0))
         tokens = sum(r.tokens for r in results)
         apart = [after - earlier for earlier, after in itertools.pairwise(marks)]
