@@ -83,6 +83,13 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
+def sister(corpus: str, *, suffix: str, root: Path) -> str | None:
+    """Return the corpus that is called as this one with a suffix, or None when there is none."""
+    name = corpus.rstrip("/") + suffix
+    path = _locate(name, root=root)
+    return name if path is not None and (path / "corpus.yaml").is_file() else None
+
+
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
     found = [("languages", lang) for lang in spec.languages]
     found += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
