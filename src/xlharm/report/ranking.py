@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from xlharm.evaluate.intervals import wilson
 from xlharm.evaluate.statistics import Interval
 from xlharm.plan.cells import Cell
 from xlharm.report.items import Items
@@ -23,6 +24,8 @@ class Ranked:
         of: mean OF, percent, with a bootstrap interval over items.
         before: mean OF of the same models before.
         worst: highest OF of a reading, and where.
+        qr: mean QR after, percent, with a bootstrap interval over items.
+        qr_before: mean QR of the same models before.
         utility: QR after over QR before, percent, with a bootstrap interval over items.
         kept: whether utility is at least 90 %; the others are ranked behind, whatever their OF.
         rank: 1 is best.
@@ -34,6 +37,8 @@ class Ranked:
     before: float
     worst: float
     where: str
+    qr: Interval
+    qr_before: float
     utility: Interval
     kept: bool
     rank: int
@@ -46,7 +51,7 @@ def ranking(items: Items) -> list[Ranked]:
     for before, cell in items.pairs():
         if cell.contaminate != "none":
             groups.setdefault((names[cell.name], cell.method), []).append((before, cell))
-    found = [r for (unlearn, method), pairs in groups.items() if (r := _one(items, unlearn, method, pairs))]
+    found = [r for (unlearn, method), pairs in groups.items() if (r := compared(items, unlearn, method, pairs))]
     order = list(dict.fromkeys(r.unlearn for r in found))
     found.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     ranked, place = [], 0
@@ -68,7 +73,8 @@ def _names(items: Items) -> dict[str, str]:
     return found
 
 
-def _one(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell, Cell]]) -> Ranked | None:
+def compared(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell, Cell]]) -> Ranked | None:
+    """Compare models with what they were before; None when nothing of them is evaluated."""
     of: dict[str, list[float]] = {}
     of_before: list[float] = []
     qr: dict[str, list[tuple[float, float]]] = {}
@@ -98,6 +104,8 @@ def _one(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell, Ce
         before=100 * fmean(of_before),
         worst=100 * worst,
         where=where,
+        qr=_mean(known[:, 1]),
+        qr_before=100 * float(known[:, 0].mean()),
         utility=utility,
         kept=utility.estimate >= 100 * KEPT,
         rank=0,
@@ -105,6 +113,9 @@ def _one(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell, Ce
 
 
 def _mean(values: np.ndarray) -> Interval:
+    if values.min() == values.max() and values[0] in {0.0, 1.0}:  # no resample would differ, but other items might
+        low, high = wilson(int(values.sum()), len(values))
+        return Interval(100 * float(values[0]), 100 * low, 100 * high)
     draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
     return _interval(float(values.mean()), values[draws].mean(1))
 
