@@ -30,6 +30,16 @@ class Shape:
     labels: tuple[tuple[str, str], ...] = ()
 
 
+def check_share(share: float) -> None:
+    """Make sure that a worker can reserve so much of a GPU.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not 0 < share <= 1:
+        raise UserError(f"--gpus-per-worker {share:g}: expected a number above 0, at most 1 (--ranks N for more GPUs)")
+
+
 def shape_of(
     cpus: Sequence[int],
     gpus: int,
@@ -55,8 +65,7 @@ def shape_of(
         UserError: a GPU was asked for and there is none, a gang is larger than the cluster, or its ranks would share
             a GPU.
     """
-    if not 0 < share <= 1:
-        raise UserError(f"--gpus-per-worker {share:g}: expected a number above 0, at most 1 (--ranks N for more GPUs)")
+    check_share(share)
     if share < 1 and ranks > 1:
         raise UserError(f"--gpus-per-worker {share:g}: ranks of a group cannot share a GPU; use it with --ranks 1")
     if device == "cuda" and not gpus:

@@ -75,7 +75,7 @@ class RayExecutor:
         self._runner = runner
         self._most = len(packs(plan, size=options.pack, workers=options.spread))
         self._shape = self._choose()
-        self._config = _config(plan, store, options, shape=self._shape)
+        self._config = config_of(plan, store, options, shape=self._shape)
         self._warm = Warm(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
         self._gangs: dict[str, Gang] = {}
         self._later: dict[str, float] = {}
@@ -243,7 +243,8 @@ class RayExecutor:
         return 0
 
 
-def _config(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> RunnerConfig:
+def config_of(plan: Plan, store: Store, options: RunOptions, *, shape: Shape) -> RunnerConfig:
+    """Return what a worker process needs to know."""
     return RunnerConfig(
         base=plan.sources.base,
         corpus=plan.sources.corpus.path,

@@ -1,0 +1,69 @@
+"""The same driver with the caller itself for a worker."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.worlds import PLAN
+from tests.faults.runners import Tracing, trace
+from xlharm.engine.in_process import InProcess, Runner
+from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.errors import UserError
+from xlharm.stages.job import RunnerConfig
+from xlharm.store.store import Store
+
+
+class Quick(Tracing):
+    seconds = 0.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    (tmp_path / "orders").mkdir()
+    return Store(str(tmp_path))
+
+
+class Caller:
+    """Loads its runner once, when it is needed."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.loaded: list[Runner] = []
+
+    def run(self) -> Outcome:
+        return run_grid(
+            PLAN, self.store, RunOptions(pack=3), on_progress=lambda seen: None,
+            start_executor=lambda *_: InProcess(self.runner),
+        )  # fmt: skip
+
+    def runner(self) -> Runner:
+        if not self.loaded:
+            config = RunnerConfig(
+                base=PLAN.sources.base, corpus=Path(), store_url=self.store.url, dtype="float32", device="cpu"
+            )
+            self.loaded.append(Stopless(config))
+        return self.loaded[0]
+
+
+class Stopless(Quick):
+    def run(self, job, *, report):  # type: ignore[no-untyped-def, override]
+        return super().run(job, report=report, stopping=lambda: False)
+
+
+def test_a_plan_is_run_once_on_one_runner(store: Store) -> None:
+    caller = Caller(store)
+    for what, order in (("contaminate", "oom"), ("sft", "bug"), ("unlearn", "corrupt")):
+        (store.local / "orders" / what).write_text(order)
+    outcome = caller.run()
+    assert (outcome.done, outcome.exit_code) == (len(PLAN.stages), 0)
+    assert len(trace(store.local, "loaded")) == 1
+    assert caller.run().ran == 0
+    assert Caller(store).run().exit_code == 0
+    assert len(trace(store.local, "loaded")) == 1  # nothing was missing: nothing was loaded
+
+
+def test_a_base_that_does_not_load_is_the_users(store: Store) -> None:
+    (store.local / "orders" / "start").write_text("user")
+    with pytest.raises(UserError, match="no such base"):
+        Caller(store).run()
+    assert not list((store.local / "leases").iterdir())
