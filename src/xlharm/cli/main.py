@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xlharm import __version__
-from xlharm.cli import corpora, inspect, judging, planning, running, submit, upkeep
+from xlharm.cli import corpora, inspect, judging, planning, running, submit, tuning, upkeep
 from xlharm.errors import UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
@@ -53,6 +53,7 @@ def _root(
 planning.register(app)
 running.register(app)
 submit.register(app)
+tuning.register(app)
 inspect.register(app)
 judging.register(app)
 corpora.register(app)
