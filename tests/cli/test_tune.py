@@ -45,7 +45,7 @@ stages:
   sft: null
 evaluate: {max_new_tokens: 8}
 """
-SEARCH = ("--search", "learning_rate=2e-5,2e-4,5e-3", "--search", "steps=2,6", "--items", "10")
+SEARCH = ("--search", "learning_rate=2e-5,5e-3", "--search", "steps=2,6", "--items", "10")
 
 
 @pytest.fixture
@@ -97,21 +97,22 @@ def commits(store: Path) -> dict[str, float]:
 @pytest.mark.cluster
 def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    wanted = ("tune", grid, "--store", store, "--trials", 3, *SEARCH)
+    wanted = ("tune", grid, "--store", store, "--trials", 2, *SEARCH)
+    calm = {"OMP_WAIT_POLICY": "passive"}  # threads that spin while others compute cost minutes on a shared machine
     first = subprocess.Popen(
-        command(*wanted), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        command(*wanted), env={**environment(), **calm}, cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     with ending(first):
         until(lambda: len(list((store / "stages" / "unlearn").glob("*/_SUCCESS"))) >= 2 or first.poll() is not None)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         assert first.returncode == -signal.SIGKILL, first.stdout.read()
-        second = xlharm(*wanted, "--json")
+        second = xlharm(*wanted, "--json", **calm)
     assert second.returncode == 0, second.stderr + second.stdout
     told = json.loads(second.stdout)
     assert told["corpus"] == "tinyworld-dev"
-    assert {t["trial"] for t in told["trials"]} == {1, 2, 3}
+    assert {t["trial"] for t in told["trials"]} == {1, 2}
     assert {t["ended"] for t in told["trials"]} <= {"complete", "stopped"}
     reached = {(t["values"]["learning_rate"], t["values"]["steps"]) for t in told["trials"]}
     assert len(list((store / "stages" / "unlearn").iterdir())) == len(reached)  # each of them once, and no others
@@ -120,10 +121,10 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     before = commits(store)
     again = xlharm(*wanted, "--write")
     assert again.returncode == 0, again.stderr + again.stdout
-    assert "Nothing to run: all 3 trials are in" in again.stdout
+    assert "Nothing to run: all 2 trials are in" in again.stdout
     new = grid.read_text()
     assert f"    learning_rate: {written(told['winner']['values']['learning_rate'])}   # far too low\n" in new
-    assert new.count("# xlharm tune: best of 3 trials (learning_rate 2e-5,2e-4,5e-3) of de/en+de/npo, seed 0 on") == 1
+    assert new.count("# xlharm tune: best of 2 trials (learning_rate 2e-5,5e-3) of de/en+de/npo, seed 0 on") == 1
     kept = set(GRID.splitlines()) - {"    learning_rate: 1e-9   # far too low", "    steps: 6"}
     assert kept <= set(new.splitlines())
 
