@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.s3 import S3, serving
 from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import Sources, resolve
 from xlharm.spec.grid import GridSpec
@@ -106,6 +107,19 @@ def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
         "evaluate": {"max_new_tokens": 4},
         "exclude": [{"contaminate": "none", "unlearn": "en"}],
     }
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3]:
+    """A store's place `s3://bucket/…` for this process and its children, and a cache that ends with the test."""
+    import s3fs
+
+    with serving() as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        s3fs.S3FileSystem.clear_instance_cache()  # it knows the last test's server
+        yield server
 
 
 def plan_of(grid: dict[str, Any]) -> Plan:

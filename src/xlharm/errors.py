@@ -30,6 +30,16 @@ def _corrupt(message: str, key: str) -> CorruptArtifactError:
     return CorruptArtifactError(message, key=key)
 
 
+class StoreError(OSError):
+    """A remote store cannot be reached, or refuses; what is in it stays.
+
+    Attributes:
+        status: the HTTP status of its answer, where there is one.
+    """
+
+    status: int | None = None
+
+
 class StageError(RuntimeError):
     """A stage cannot have a valid result (NaN loss, an adapter that did not move, …)."""
 

@@ -79,6 +79,7 @@ def test_a_value_given_for_a_name_is_not_repeated() -> None:
     [
         (["--store", "store"], "--store store: expected an absolute path or a URL"),
         ([], "--store store: expected an absolute path or a URL"),
+        (["--store", "s3://key:hunter2@bucket/x"], "--store: expected a URL without a password"),
         (["--store", "/s", "--", "--store", "other"], "--store other: expected an absolute"),  # the last one counts
         (["--store", "/s"], "no Ray job server answers there"),
         (["--store", "/s", "--env", "XH_UNSET"], "--env XH_UNSET: is not set here"),

@@ -19,7 +19,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **extra}
 
 
-def drive(store: Path, runner: str = "Tracing", *settings: str, **extra: str) -> "subprocess.Popen[str]":
+def drive(store: Path | str, runner: str = "Tracing", *settings: str, **extra: str) -> "subprocess.Popen[str]":
     """Start a driver in a process group of its own."""
     return start([sys.executable, "-m", "tests.faults.drive", str(store), runner, *settings], **extra)
 

@@ -11,6 +11,8 @@ import pytest
 from tests.engine.worlds import PLAN
 from tests.faults.processes import drive, ending, finished, session_of, until, verdict
 from tests.faults.runners import trace
+from tests.s3 import S3
+from xlharm.store.store import Store
 
 pytestmark = pytest.mark.cluster
 TOTAL = len(PLAN.stages)
@@ -104,6 +106,17 @@ def test_two_drivers_on_one_store_do_each_stage_once(store: Path) -> None:
     assert [t["exit"] for t in told] == [0, 0]
     assert sum(t["ran"] for t in told) == TOTAL
     assert computed(store) == Counter(list(PLAN.stages))
+
+
+def test_two_drivers_on_one_bucket_do_each_stage_once(s3: S3) -> None:
+    url = "s3://bucket/store"
+    first, second = drive(url), drive(url)
+    with ending(first, second):
+        told = [verdict(first), verdict(second)]
+    assert [t["exit"] for t in told] == [0, 0]
+    assert sum(t["ran"] for t in told) == TOTAL
+    assert computed(Store(url).local) == Counter(list(PLAN.stages))
+    assert not [name for name in s3.objects if name.startswith("store/leases/")]
 
 
 def test_a_gang_lives_and_dies_as_one(store: Path) -> None:

@@ -1,5 +1,6 @@
 """The torch side without Ray: a whole grid, pack by pack, in this process."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,14 @@ class KilledError(Exception):
     pass
 
 
-def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(finished: tuple[Plan, Store], tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
+    finished: tuple[Plan, Store], tmp_path: Path, place: str, request: pytest.FixtureRequest
+) -> None:
+    if place == "s3":
+        request.getfixturevalue("s3")
     plan, store = finished
-    other = Store(str(tmp_path))
+    other = Store(str(tmp_path) if place == "local" else "s3://bucket/store")
     pack = packs(plan, size=4)[0]
     stages = tuple(plan.stages[k] for k in pack.keys)
     job = PackJob(id=pack.id, kind=pack.kind, stages=stages, active=(True,) * len(stages))
@@ -168,12 +174,15 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(finished: tuple[
     with pytest.raises(KilledError):
         runner().run(job, report=die_in_step_five)
     assert not other.done(plan.stages)
+    assert len(other.listing("partial")) == 2
+    if place == "s3":
+        shutil.rmtree(other.local)  # the machine is lost
     steps.clear()
     runner().run(job, report=lambda p: steps.append(p.step))
     assert steps == [5, 6]  # four steps were saved before the one that was lost
     for key in pack.keys:
         assert torch.equal(adapter(plan, other, key), adapter(plan, store, key))
-    assert not list((other.local / "partial").iterdir())
+    assert not other.listing("partial")
 
 
 def test_a_pack_asked_to_stop_saves_at_the_next_step_and_ends_bit_identical(

@@ -1,12 +1,7 @@
 """Commits are atomic, reads are verified, nothing half-written ever counts."""
 
 import multiprocessing
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +9,7 @@ import pytest
 from tests.plan.worlds import grid_of, plan_of
 from xlharm.errors import CorruptArtifactError, UserError
 from xlharm.plan.stage import Stage
-from xlharm.store.lease import STALE_SECONDS, Leases
+from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
@@ -28,10 +23,14 @@ def commit(store: Store, stage: Stage = STAGE, text: str = "result") -> Record:
         return store.commit(stage, folder, metrics={"x": 1.5}, timings={"pack": 2.0}, provenance={"device": "cpu"})
 
 
-@pytest.fixture(params=["local", "remote"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if request.param == "local":
         return Store(str(tmp_path / "store"))
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        return Store("s3://bucket/store")
     import fsspec
 
     fsspec.filesystem("memory").store.clear()
@@ -52,9 +51,8 @@ def test_a_commit_is_found_and_read_back(store: Store) -> None:
 
 def test_a_second_commit_of_the_same_stage_changes_nothing(store: Store) -> None:
     commit(store)
-    if not store.remote:
-        commit(store, text="late")
-        assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
+    commit(store, text="late")
+    assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
 
 
 def test_a_half_written_stage_never_counts(tmp_path: Path) -> None:
@@ -144,39 +142,32 @@ def test_two_processes_commit_the_same_stages(tmp_path: Path) -> None:
         store.path(stage.kind, stage.key)
 
 
-def test_a_lease_has_one_holder(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    with Leases(store) as one, Leases(store) as other:
-        assert one.claim("k")
-        assert one.claim("k")
-        assert not other.claim("k")
-        one.release("k")
-        assert other.claim("k")
-    with Leases(store) as later:
-        assert later.claim("k")
+def test_folders_are_told_with_their_sizes_and_forgotten_whole(store: Store) -> None:
+    other = list(PLAN.stages.values())[1]
+    commit(store)
+    commit(store, other)
+    sizes = store.folders()
+    name = f"stages/{STAGE.kind}/{STAGE.key[:16]}"
+    assert sizes.keys() == {name, f"stages/{other.kind}/{other.key[:16]}"}
+    assert all(size > 500 for size in sizes.values())
+    store.forget(name)
+    store.forget(name)
+    assert store.done(PLAN.stages) == {other.key}
+    assert name not in store.folders()
 
 
-HOLD = "import sys, time; from xlharm.store.store import Store; from xlharm.store.lease import Leases\n"
-HOLD += "with Leases(Store(sys.argv[1])) as l: print(l.claim('k'), flush=True); time.sleep(60)"
-
-
-def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout
-    assert holder.stdout.readline().strip() == "True"
-    with Leases(Store(str(tmp_path))) as mine:
-        assert not mine.claim("k")
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait()
-        assert mine.claim("k")
-
-
-def test_the_lease_of_another_machine_goes_stale_with_its_heartbeat(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    with Leases(store) as mine:
-        path = tmp_path / "leases" / "k"
-        path.write_text('{"host": "elsewhere", "pid": 1, "start": "1", "token": "t"}')
-        assert not mine.claim("k")
-        old = time.time() - STALE_SECONDS - 1
-        os.utime(path, (old, old))
-        assert mine.claim("k")
+def test_checkpoints_of_a_pack(store: Store) -> None:
+    checkpoints = Checkpoints(store, "pack")
+    assert checkpoints.names() == set()
+    for step in "123":
+        checkpoints.write(step, lambda path: path.write_text("state"))
+    with pytest.raises(ZeroDivisionError):
+        checkpoints.write("4", lambda path: path.write_text("half") / 0)
+    checkpoints.remove("1", "9")
+    assert checkpoints.names() == {"2", "3"}
+    assert checkpoints.read("3", Path.read_text) == "state"
+    with pytest.raises(FileNotFoundError):
+        checkpoints.read("1", Path.read_text)
+    checkpoints.drop()
+    checkpoints.drop()
+    assert checkpoints.names() == set()

@@ -8,7 +8,7 @@ import typer
 
 from xlharm import __version__
 from xlharm.cli import corpora, inspect, judging, planning, running, submit, tuning, upkeep
-from xlharm.errors import UserError
+from xlharm.errors import StoreError, UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
 
@@ -66,6 +66,8 @@ def main() -> None:
         app()
     except UserError as error:
         _fail(str(error))
+    except StoreError as error:
+        _fail(f"{error}: what was finished is stored; the same command goes on", code=1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -75,10 +77,10 @@ def main() -> None:
         _fail("no space left on the disk: what was finished is stored; free some space and run again")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, *, code: int = 2) -> None:
     from rich.console import Console
     from rich.text import Text
 
     line = Text.assemble(("error: ", "bold red"), message)
     Console(stderr=True, soft_wrap=True, highlight=False).print(line)
-    sys.exit(2)
+    sys.exit(code)

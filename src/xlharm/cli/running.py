@@ -31,6 +31,7 @@ from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
+from xlharm.store.lease import Leases
 
 # Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
 _PACK = {"cpu": 6, "cuda": 8}
@@ -192,8 +193,7 @@ def _show_status(session: Session, console: Console) -> bool:
     plan = session.plan
     done = session.store.done(plan.stages)
     failures = session.store.failures({k: s for k, s in plan.stages.items() if k not in done})
-    leased = session.store.local / "leases"
-    running = {p.name for p in leased.iterdir()} if leased.is_dir() and not session.store.remote else set()
+    running = Leases(session.store).running()
     for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
         counts = {

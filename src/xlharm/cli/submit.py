@@ -16,6 +16,7 @@ from xlharm.cli.running import run
 from xlharm.engine.limits import deadline_at
 from xlharm.errors import UserError
 from xlharm.spec.load import load_grid
+from xlharm.store.files import refuse_password
 
 _PROJECT_MARKS = (".rayignore", "pyproject.toml", ".git")
 _NEVER = (".git/", ".venv/", "wandb/", "__pycache__/", ".mypy_cache/", ".ruff_cache/")
@@ -95,6 +96,7 @@ def _checked(grid: Path, words: Sequence[str]) -> str:
     if given["deadline"] is not None:
         deadline_at(given["deadline"], now=time.time())
     store = str(given["store"])
+    refuse_password(store)
     if "://" not in store and not PurePosixPath(store).is_absolute():
         raise UserError(
             f"--store {store}: expected an absolute path or a URL: a relative store would vanish with the job's folder"

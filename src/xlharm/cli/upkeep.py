@@ -56,18 +56,13 @@ def gc(
     """Remove stages that none of the given grids needs (and leftovers of killed runs)."""
     needed = {k[:16] for grid in grids for k in open_grid(grid, store=store, overrides=None).plan.stages}
     opened = Store(store)
-    if opened.remote:
-        raise UserError(f"--store {store}: gc works on local stores only")
-    unused = [p for p in sorted((opened.local / "stages").glob("*/*")) if p.name not in needed]
-    unused += sorted((opened.local / "corrupt").glob("*"))
-    size = sum(f.stat().st_size for p in unused for f in p.rglob("*") if f.is_file())
-    for path in unused:
-        typer.echo(str(path.relative_to(opened.local)))
+    unused = {n: size for n, size in sorted(opened.folders().items()) if n.rpartition("/")[2] not in needed}
+    for name in unused:
+        typer.echo(name)
         if yes:
-            (path / "_SUCCESS").unlink(missing_ok=True)  # never leave a half-deleted stage that looks finished
-            shutil.rmtree(path)
+            opened.forget(name)
     verb = "Removed" if yes else "Would remove (use --yes)"
-    typer.echo(f"{verb} {len(unused)} folders, {size / 1e6:.1f} MB")
+    typer.echo(f"{verb} {len(unused)} folders, {sum(unused.values()) / 1e6:.1f} MB")
 
 
 def schema(
@@ -100,8 +95,10 @@ def _checks(store: str) -> list[tuple[str, bool, str]]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     found.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
     try:
-        free = shutil.disk_usage(Store(store).local).free / 1e9
-        found.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free"))
+        opened = Store(store)
+        free = shutil.disk_usage(opened.local).free / 1e9
+        where = f" in its cache, {opened.local}" if opened.remote else ""
+        found.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free{where}"))
     except UserError as error:
         found.append(("store", False, str(error)))
     return found

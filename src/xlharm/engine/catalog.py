@@ -4,16 +4,16 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import fsspec
-
 from xlharm.errors import CorruptArtifactError
+from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.digest import file_digest
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.store.record import Record
-from xlharm.store.store import RECORD, SUCCESS, Store
+from xlharm.store.store import Store
 
 _CHECKED_BYTES = 8 << 20  # files up to this size are read when a run begins; larger ones when they are used
 _SAMPLED = 24  # records of a kind that are read for their times
@@ -30,25 +30,22 @@ class Entry:
 
 def entries(store: Store, *, kinds: Iterable[Kind] = KINDS) -> Iterator[Entry]:
     """List the finished stages of a store, by kind and name."""
-    fs, root = fsspec.core.url_to_fs(store.url)
     for kind in kinds:
-        for path in sorted(fs.glob(f"{root}/stages/{kind}/*/{SUCCESS}")):
-            yield Entry(kind=kind, name=str(path).split("/")[-2])
+        for name in sorted(store.finished(kind)):
+            yield Entry(kind=kind, name=name)
 
 
 def record_of(store: Store, entry: Entry) -> Record | None:
     """Read an entry's record; None when it is damaged."""
     with contextlib.suppress(OSError, ValueError):
-        return Record.model_validate_json(store.read_text(f"stages/{entry.kind}/{entry.name}/{RECORD}"))
+        return Record.model_validate_json(store.record_text(entry.kind, entry.name))
     return None
 
 
 def records(store: Store, kind: Kind, *, limit: int = _COMPARED) -> Iterator[Record]:
     """Read the records of finished stages of a kind."""
-    for entry in itertools.islice(entries(store, kinds=(kind,)), limit):
-        record = record_of(store, entry)
-        if record is not None:
-            yield record
+    some = itertools.islice(entries(store, kinds=(kind,)), limit)
+    yield from filter(None, side_by_side([partial(record_of, store, entry) for entry in some]))
 
 
 def damaged(store: Store, plan: Plan, done: Iterable[str]) -> list[str]:
@@ -84,9 +81,10 @@ def measured_seconds(store: Store, plan: Plan) -> dict[Kind, float]:
     """Return the mean seconds of a stage by kind, from records of the same base (this plan's first)."""
     done = store.done(plan.stages)
     found: dict[Kind, float] = {}
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if plan.naive[kind]):
         mine = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
-        told = [_record(store, kind, key) for key in mine] or list(records(store, kind, limit=_SAMPLED))
+        told = side_by_side([partial(_record, store, kind, key) for key in mine])
+        told = told or list(records(store, kind, limit=_SAMPLED))
         base = plan.sources.base.digest
         times = [r.timings["share"] for r in told if r and r.identity.get("base") == base and "share" in r.timings]
         if times:

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,8 @@ from xlharm.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 2.0  # between looks at what another driver is doing
+POLL_SECONDS = 2.0  # before the second look at what another driver is doing; then twice as long, and so on
+_LONGEST_POLL = 8  # times that
 SNAPSHOT_SECONDS = 0.5
 START_FAILURES = 3  # workers in a row that do not start, before the run gives up
 STOP_SECONDS = 30.0  # in which packs that are asked to stop may save their state
@@ -75,6 +77,7 @@ class Driver:
     memory: Memory = field(init=False)
     _rooms: dict[str, float] = field(default_factory=dict)  # of the workers that running packs were given to
     _wake: dict[str, float] = field(default_factory=dict)
+    _looks: Counter[str] = field(default_factory=Counter)
     _start_failures: int = 0
     _shown: float = 0.0
     _told_to_wait: bool = False
@@ -167,17 +170,14 @@ class Driver:
 
     def _try(self, pack: str, *, worker: str) -> bool:
         """Hand a pack to a worker unless another driver is at it or has finished it."""
-        self._absorb(pack)
-        mine = self.state.missing(pack)
-        if not mine:
-            return False
-        if not self._claim(mine):
-            self._defer(pack, POLL_SECONDS)
+        if not self._claim(self.state.missing(pack)):
+            self._looks[pack] += 1
+            self._defer(pack, POLL_SECONDS * min(2 ** (self._looks[pack] - 1), _LONGEST_POLL))
             if not self._told_to_wait:
                 self._told_to_wait = True
                 self.meter.note("some stages are being computed by another driver of this store: waiting for those")
             return False
-        self._absorb(pack)  # it may have been finished between the look and the claim
+        self._absorb(pack)
         active = set(self.state.missing(pack))
         whole = self.state.packs[pack]
         job = PackJob(

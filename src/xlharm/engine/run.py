@@ -128,6 +128,8 @@ def run_grid(
         return _outcome(plan, store, state, began=began)
     meter = Meter(plan=plan, began=began, seconds=seconds)
     with interruptions() as stop, Leases(store) as leases:
+        if leases.trouble:
+            meter.note(f"this store has no leases, so run one driver at a time on it ({leases.trouble})")
         executor = (start_executor or _ray)(plan, store, options)
         try:
             stop.install()  # starting Ray may have put its own handlers in place

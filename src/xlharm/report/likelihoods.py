@@ -60,8 +60,6 @@ def score_rows(items: Items) -> list[dict[str, Any]]:
 
 def _read(store: Store, key: str) -> dict[str, Any] | None:
     try:
-        if not store.kind_of(key):
-            return None
         rows = pq.read_table(store.path("score", key) / "scores.parquet").to_pylist()
         means = store.record("score", key).metrics
     except (CorruptArtifactError, OSError, ValueError):

@@ -5,14 +5,16 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.evaluate.intervals import wilson
+from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.store.record import Record
@@ -68,18 +70,30 @@ def collect(plan: Plan, store: Store) -> Results:
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
     records: dict[str, Record] = {}
-    for cell, query, key in _finished(plan, store):
+    finished = list(_finished(plan, store))
+    reads = side_by_side([partial(_read, store, key) for _, _, key in finished])
+    for (cell, query, key), record in zip(finished, reads, strict=True):
+        if isinstance(record, str):
+            damaged.append(f"{cell.name} in {query}: {record}")
+            continue
         try:
-            store.path("evaluate", key)
-            record = store.record("evaluate", key)
             rows.append(_row(record.metrics, plan=plan, cell=cell, query=query))
-        except (CorruptArtifactError, OSError) as error:
-            damaged.append(f"{cell.name} in {query}: {' '.join(str(error).split())}")
         except (AttributeError, KeyError, TypeError, ValueError):
             damaged.append(f"{cell.name} in {query}: the record of {key[:16]} holds no counts of hits")
         else:
             records[key] = record
     return Results(table=pa.Table.from_pylist(rows, schema=SCHEMA), damaged=tuple(damaged), records=records)
+
+
+def _read(store: Store, key: str) -> Record | str:
+    """Return the record of an evaluation whose files are sound, or what is wrong with it."""
+    try:
+        store.path("evaluate", key)
+        return store.record("evaluate", key)
+    except StoreError:
+        raise
+    except (CorruptArtifactError, OSError) as error:
+        return " ".join(str(error).split())
 
 
 def render(table: pa.Table, *, form: Format) -> bytes:

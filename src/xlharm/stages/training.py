@@ -18,6 +18,7 @@ from xlharm.parallel import side_by_side
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
+from xlharm.store.checkpoint import Checkpoints
 from xlharm.train.loop import Rows, Slot, Trained, train_pack
 from xlharm.train.saver import Saver
 
@@ -57,7 +58,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
         if committed.ok:
             context.remember(stage.key, result.adapter)
     if context.config.rank == 0:
-        context.store.drop_checkpoint(_checkpoint_name(context, job))
+        _checkpoints(context, job).drop()
     if context.config.world > 1:
         torch.distributed.barrier()
     return results
@@ -131,33 +132,34 @@ def _thin(losses: list[float]) -> list[list[float]]:
     return [[i, x] for i, x in enumerate(losses) if i % every == 0 or i == last]
 
 
-def _checkpoint_name(context: Context, job: PackJob) -> str:
+def _checkpoints(context: Context, job: PackJob) -> Checkpoints:
     pattern = "".join("1" if on else "0" for on in job.active)
-    return f"{job.id}-{pattern}-{context.config.world}x{context.zero}"
+    return Checkpoints(context.store, f"{job.id}-{pattern}-{context.config.world}x{context.zero}")
 
 
 def _saver(context: Context, job: PackJob) -> Saver:
-    """Checkpoint a pack into the store's scratch area, a folder a step, the newest complete one counts."""
-    folder = context.store.checkpoint_folder(_checkpoint_name(context, job))
-    rank = context.config.rank
+    """Checkpoint a pack into the store, a file a step and rank; the newest step that all ranks have counts."""
+    checkpoints = _checkpoints(context, job)
+    rank, world = context.config.rank, context.config.world
 
     def save(step: int, state: dict[str, Tensor], losses: Tensor) -> None:
-        target = folder / f"{step:08d}-rank{rank}.safetensors"
-        scratch = target.with_suffix(".tmp")
-        write_tensors({**state, "losses": losses.contiguous()}, scratch)
-        scratch.replace(target)
-        for old in folder.glob(f"*-rank{rank}.safetensors"):
-            if old.name < f"{step:08d}" and int(old.name[:8]) < step - 1:
-                old.unlink(missing_ok=True)
+        tensors = {**state, "losses": losses.contiguous()}
+        checkpoints.write(_named(step, rank), partial(write_tensors, tensors))
+        mine = sorted(name for name in checkpoints.names() if name == _named(int(name[:8]), rank))
+        checkpoints.remove(*mine[:-2])  # another rank may not have saved this step yet
 
     def restore() -> tuple[int, dict[str, Tensor], Tensor] | None:
-        ranks = range(context.config.world)
-        steps = [{int(p.name[:8]) for p in folder.glob(f"*-rank{r}.safetensors")} for r in ranks]
-        common = set.intersection(*steps)
+        names = checkpoints.names()
+        steps = {int(name[:8]) for name in names}
+        common = [s for s in steps if names >= {_named(s, r) for r in range(world)}]
         for step in sorted(common, reverse=True):
             with contextlib.suppress(OSError, SafetensorError):  # a damaged checkpoint: try an older one
-                state = load_file(folder / f"{step:08d}-rank{rank}.safetensors")
+                state = checkpoints.read(_named(step, rank), load_file)
                 return step, state, state.pop("losses")
         return None
 
     return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds, stopping=context.stopping)
+
+
+def _named(step: int, rank: int) -> str:
+    return f"{step:08d}-rank{rank}"

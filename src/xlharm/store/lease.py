@@ -2,103 +2,133 @@
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
 import time
 import uuid
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xlharm.store.store import Store
+from xlharm.errors import StoreError
+from xlharm.parallel import side_by_side
+from xlharm.store.files import Files
 
 STALE_SECONDS = 60.0
 BEAT_SECONDS = 10.0
+_BEAT = "driver-"
+_REFUSALS = {400, 405, 501}
 
 
 class Leases:
-    """The leases that one driver holds, kept alive by a heartbeat thread.
+    """The leases that one driver holds, and its heartbeat: a file that a thread writes again and again.
 
-    A lease is a file that names its owner; it goes stale when its heartbeat stops for a minute, or at once
-    when its owner was a process of this machine that is gone. Leases save work; correctness never depends on
-    them, because commits are atomic and idempotent.
+    A lease is a file that names its owner. It goes stale when the owner's heartbeat stops for a minute by the
+    store's clock, or at once when its owner was a process of this machine that is gone. Who takes a stale lease over
+    creates its successor, a file whose name says whom it follows: creating a file exclusively is all that is
+    asked of a store. Leases save work; correctness never depends on them, because commits are idempotent.
+
+    Attributes:
+        trouble: why this store has no leases; empty when it has.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._folder = store.local / "leases"
-        self._enabled = not store.remote  # object stores have no exclusive creation that all of them honour
-        self._owner = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "start": _start(os.getpid()),
-                "token": uuid.uuid4().hex,
-            }
-        )
-        self._held: set[str] = set()
+    def __init__(self, store: Files) -> None:
+        self._store = store
+        self._token = uuid.uuid4().hex[:12]
+        me = {"machine": _machine(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
+        self._owner = json.dumps(me)
+        self._ahead = store.now() - time.monotonic()
+        self._held: dict[str, list[str]] = {}
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._keep_beating, name="lease-heartbeat", daemon=True)
+        self.trouble = ""
 
     def __enter__(self) -> Self:
-        if self._enabled:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
-            self._thread.start()
+        try:
+            if all(self._store.create(_beat(self._token), self._owner) for _ in range(2)):
+                self.trouble = "it does not know exclusive creation"
+        except StoreError as error:
+            if error.status not in _REFUSALS and not isinstance(error.__cause__, (NotImplementedError, ValueError)):
+                raise
+            self.trouble = str(error)
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        if self._thread:
-            self._thread.join()
+        self._thread.join()
         for key in list(self._held):
             self.release(key)
+        with contextlib.suppress(StoreError):
+            self._store.remove(_beat(self._token))
 
     def claim(self, key: str) -> bool:
         """Take the lease of a stage; False when another living driver holds it."""
-        if not self._enabled or key in self._held:
+        if self.trouble or key in self._held:
             return True
-        path = self._path(key)
-        if path.exists() and self._stale(path):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-        try:
-            with path.open("x", encoding="utf-8") as handle:
-                handle.write(self._owner)
-        except FileExistsError:
-            return False
-        self._held.add(key)
+        chain = [f"leases/{key[:16]}"]
+        while not self._store.create(chain[-1], self._owner):
+            token, alive = self._look(chain[-1])
+            if token == self._token:
+                break  # the answer to our creating it was lost
+            if alive or not token:
+                return False
+            chain.append(f"{chain[-1]}-{token}")
+        self._held[key] = chain
         return True
 
     def release(self, key: str) -> None:
         """Give a lease back."""
-        if key in self._held:
-            self._held.discard(key)
-            with contextlib.suppress(FileNotFoundError):
-                self._path(key).unlink()
+        with contextlib.suppress(StoreError):  # it goes stale by itself
+            self._store.remove(*self._held.pop(key, ()))
 
-    def _path(self, key: str) -> Path:
-        return self._folder / key[:16]
+    def running(self) -> set[str]:
+        """Return the first 16 digits of the keys that living drivers hold."""
+        names = [name for name in self._store.listing("leases") if f"/{_BEAT}" not in name]
+        looks = side_by_side([partial(self._look, name) for name in names])
+        return {Path(name).name[:16] for name, (_, alive) in zip(names, looks, strict=True) if alive}
 
-    def _stale(self, path: Path) -> bool:
+    def _look(self, name: str) -> tuple[str, bool]:
+        """Return the token of a lease's owner, and whether it lives; no token when the lease was given back."""
         try:
-            age = time.time() - path.stat().st_mtime
-            owner = json.loads(path.read_text(encoding="utf-8"))
+            owner = json.loads(self._store.read_text(name))
+            if owner["machine"] == _machine():
+                return owner["token"], _start(int(owner["pid"])) == owner["start"]
+            return owner["token"], self._age(_beat(owner["token"])) <= STALE_SECONDS
         except FileNotFoundError:
-            return True
-        except ValueError:
-            return age > BEAT_SECONDS  # being written this moment, or damaged
-        if owner.get("host") == socket.gethostname():
-            return _start(int(owner["pid"])) != str(owner.get("start"))
-        return age > STALE_SECONDS
+            return "", False
+        except (KeyError, TypeError, ValueError):
+            return "damaged", self._age(name) <= BEAT_SECONDS  # or being written this moment
 
-    def _beat(self) -> None:
+    def _age(self, name: str) -> float:
+        try:
+            return self._ahead + time.monotonic() - self._store.modified(name)
+        except FileNotFoundError:
+            return math.inf
+
+    def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            for key in list(self._held):
-                with contextlib.suppress(OSError):
-                    os.utime(self._path(key))
+            with contextlib.suppress(OSError):
+                self._store.write_text(_beat(self._token), self._owner)
+
+
+def _beat(token: str) -> str:
+    return f"leases/{_BEAT}{token}"
+
+
+@cache
+def _machine() -> str:
+    """Name the machine, or the container: a process id means something there only."""
+    try:
+        boot, space = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()} {boot.strip()} {space}"
 
 
 def _start(pid: int) -> str:

@@ -1,83 +1,37 @@
 """The store: atomic commits into ``STORE/stages/<kind>/<key[:16]>/``, and verified reads.
 
-A local folder commits by rename. An fsspec URL (``s3://…``) uploads the files and ``_SUCCESS`` last, and
-reads through a local cache. No pickle anywhere.
+A local folder commits by rename; to a remote one the files are uploaded and ``_SUCCESS`` last. No pickle anywhere.
 """
 
 import contextlib
 import json
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from xlharm.errors import CorruptArtifactError, UserError
+from xlharm.errors import CorruptArtifactError, StoreError
 from xlharm.plan.digest import file_digest
-from xlharm.plan.stage import KINDS, Stage
+from xlharm.plan.stage import KINDS, Kind, Stage
+from xlharm.store.files import Files, line_of
 from xlharm.store.record import Artifact, Failure, Record
 
 SUCCESS = "_SUCCESS"
 RECORD = "record.json"
 
 
-class Store:
+class Store(Files):
     """A store of finished stages at a folder or an fsspec URL.
 
-    Args:
-        url: folder, or URL of any fsspec filesystem.
-
     Raises:
-        UserError: the place cannot be created or written.
+        UserError: the place cannot be written, or what speaks to it is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url if "://" in url else str(Path(url).expanduser().absolute())
-        self.remote = "://" in url and not url.startswith("file://")
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        self._local: Path | None = None
-        try:
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(f"{self._root}/.writable", b"")
-        except Exception as error:  # noqa: BLE001 - every filesystem has its own errors; all mean the same here
-            raise UserError(f"--store {url}: cannot be written: {_line(error)}") from None
-
-    # -- where things lie ------------------------------------------------------------------------------------
-
-    @property
-    def local(self) -> Path:
-        """The store's folder on this machine: itself, or the cache of a remote one."""
-        if self._local is None:
-            if self.remote:
-                self._local = Path(tempfile.mkdtemp(prefix="xlharm-store-"))
-            else:
-                self._local = Path(self._root)
-        return self._local
-
-    def _folder(self, kind: str, key: str) -> str:
-        return f"stages/{kind}/{key[:16]}"
-
-    def _exists(self, name: str) -> bool:
-        return bool(self._fs.exists(f"{self._root}/{name}"))
-
-    def read_text(self, name: str) -> str:
-        """Read a small text file by its name below the store's root."""
-        return str(self._fs.cat_file(f"{self._root}/{name}").decode("utf-8"))
-
-    def write_text(self, name: str, text: str) -> None:
-        """Replace a small text file, atomically on a local store."""
-        if self.remote:
-            self._fs.pipe_file(f"{self._root}/{name}", text.encode("utf-8"))
-            return
-        path = self.local / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        super().__init__(url)
+        self._versions: dict[str, str] = {}  # of records, as last listed: what is cached needs no request
 
     # -- finished stages -------------------------------------------------------------------------------------
 
@@ -85,28 +39,38 @@ class Store:
         """Return the keys among ``stages`` that are finished. One listing a kind, however many stages."""
         found: set[str] = set()
         for kind in {s.kind for s in stages.values()}:
-            present = self._finished_folders(kind)
+            present = self.finished(kind)
             found |= {k for k, s in stages.items() if s.kind == kind and k[:16] in present}
         return found
 
-    def _finished_folders(self, kind: str) -> set[str]:
-        root = f"{self._root}/stages/{kind}"
-        if not self.remote:
-            try:
-                entries = list(os.scandir(root))
-            except FileNotFoundError:
-                return set()
-            return {e.name for e in entries if Path(e.path, SUCCESS).exists()}
-        self._fs.invalidate_cache()
-        return {p.split("/")[-2] for p in self._fs.glob(f"{root}/*/{SUCCESS}")}
+    def finished(self, kind: Kind) -> set[str]:
+        """Return the first 16 digits of the keys of a kind's finished stages."""
+        if self.remote:
+            found = self.listing(f"stages/{kind}")
+            self._versions |= {name: f.version for name, f in found.items() if name.endswith(RECORD) and f.version}
+            return {name.split("/")[-2] for name in found if name.endswith(f"/{SUCCESS}")}
+        try:
+            entries = list(os.scandir(self.local / "stages" / kind))
+        except FileNotFoundError:
+            return set()
+        return {e.name for e in entries if Path(e.path, SUCCESS).exists()}
 
     def has(self, stage: Stage) -> bool:
         """Whether a stage is finished."""
-        return self._exists(f"{self._folder(stage.kind, stage.key)}/{SUCCESS}")
+        return self._is_finished(stage.kind, stage.key)
 
-    def kind_of(self, key: str) -> str | None:
+    def kind_of(self, key: str) -> Kind | None:
         """Return the kind of a finished stage, or None when it is not in the store."""
-        return next((kind for kind in KINDS if self._exists(f"{self._folder(kind, key)}/{SUCCESS}")), None)
+        return next((kind for kind in KINDS if self._is_finished(kind, key)), None)
+
+    def _is_finished(self, kind: str, key: str) -> bool:
+        name = f"{_folder(kind, key)}/{SUCCESS}"
+        if not self.remote:
+            return (self.local / name).exists()
+        try:
+            return bool(self.read_text(name))  # one request; s3fs looks for folders, too, to say that a file is there
+        except FileNotFoundError:
+            return False
 
     def record(self, kind: str, key: str) -> Record:
         """Read a finished stage's record.
@@ -114,14 +78,29 @@ class Store:
         Raises:
             CorruptArtifactError: it is unreadable or speaks of another stage.
         """
-        name = f"{self._folder(kind, key)}/{RECORD}"
+        name = f"{_folder(kind, key)}/{RECORD}"
         try:
-            record = Record.model_validate_json(self.read_text(name))
+            record = Record.model_validate_json(self.record_text(kind, key[:16]))
+        except StoreError:
+            raise
         except (OSError, ValueError) as error:
-            raise CorruptArtifactError(f"{name}: unreadable record: {_line(error)}", key=key) from None
+            raise CorruptArtifactError(f"{name}: unreadable record: {line_of(error)}", key=key) from None
         if record.key != key:
             raise CorruptArtifactError(f"{name}: record of another stage ({record.key[:16]}…)", key=key)
         return record
+
+    def record_text(self, kind: str, folder: str) -> str:
+        """Read a record by its stage's folder; the version that was listed last is asked for once on this machine."""
+        name = f"stages/{kind}/{folder}/{RECORD}"
+        version = self._versions.get(name)
+        if version is None:
+            return self.read_text(name)
+        cached = self.local / "records" / f"{version}.json"
+        if not cached.exists():
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with self.file(name) as fetched:
+                fetched.replace(cached)
+        return cached.read_text(encoding="utf-8")
 
     def path(self, kind: str, key: str, *, verify: bool = True) -> Path:
         """Return a local folder with a finished stage's files, fetched when the store is remote.
@@ -129,31 +108,33 @@ class Store:
         Raises:
             CorruptArtifactError: a file is missing or does not match its checksum.
         """
-        name = self._folder(kind, key)
-        folder = self.local / name
+        folder = self.local / _folder(kind, key)
         record = self.record(kind, key)
-        if self.remote and not (folder / SUCCESS).exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder.parent))
-            for file in [*record.files, RECORD]:
-                self._fs.get_file(f"{self._root}/{name}/{file}", str(scratch / file))
-            (scratch / SUCCESS).touch()
-            with contextlib.suppress(OSError):  # another thread of this process may have fetched it first
-                scratch.replace(folder)
-        if verify:
+        if self.remote:
+            self._fetch(record, folder)
+        elif verify:
             _verify(folder, record)
         return folder
 
-    @contextlib.contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """Yield an empty folder on the store's filesystem; it is removed unless committed."""
-        parent = self.local / "tmp"
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
+    def _fetch(self, record: Record, folder: Path) -> None:
+        """Make sure that the cache holds a stage as its record has it."""
+        with contextlib.suppress(CorruptArtifactError):
+            return _verify(folder, record)
+        name = _folder(record.kind, record.key)
         try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with self.scratch() as scratch:
+                for file in record.files:
+                    with self.reach() as fs:
+                        fs.get_file(self.at(f"{name}/{file}"), str(scratch / file))
+                _verify(scratch, record)
+                (scratch / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):  # another process may have fetched it first
+                    scratch.replace(folder)
+        except (CorruptArtifactError, FileNotFoundError) as error:
+            self._versions.pop(f"{name}/{RECORD}", None)
+            raise CorruptArtifactError(f"{name}: {line_of(error)}", key=record.key) from None
 
     def commit(
         self,
@@ -178,31 +159,44 @@ class Store:
             finished=Record.now(),
         )
         (scratch / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        name = self._folder(stage.kind, stage.key)
-        if self.remote:
-            for file in [*files, RECORD]:
-                self._fs.put_file(str(scratch / file), f"{self._root}/{name}/{file}")
-            self._fs.pipe_file(f"{self._root}/{name}/{SUCCESS}", b"")
-        else:
+        name = _folder(stage.kind, stage.key)
+        if not self.remote:
             (scratch / SUCCESS).touch()
             _fsync_all(scratch)
             target = self.local / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _rename(scratch, target)
+        elif not self.has(stage):
+            for file in [*files, RECORD]:
+                self.put(scratch / file, f"{name}/{file}")
+            self.write_text(f"{name}/{SUCCESS}", stage.key)
         self.clear_failure(stage.key)
         return record
 
     def quarantine(self, kind: str, key: str) -> None:
-        """Take a damaged stage out of the way, so that it is computed again; its files are kept."""
-        name = self._folder(kind, key)
+        """Take a damaged stage out of the way, so that it is computed again; its files are kept until then."""
+        name = _folder(kind, key)
         if self.remote:
-            self._fs.rm_file(f"{self._root}/{name}/{SUCCESS}")
-            shutil.rmtree(self.local / name, ignore_errors=True)
+            self._versions.pop(f"{name}/{RECORD}", None)
+            self.remove(f"{name}/{SUCCESS}")
             return
         target = self.local / "corrupt" / f"{kind}-{key[:16]}-{uuid.uuid4().hex[:6]}"
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             (self.local / name).rename(target)
+
+    def folders(self) -> dict[str, int]:
+        """Return the sizes of all stages' folders, finished or not, and of quarantined ones, by name."""
+        sizes: Counter[str] = Counter()
+        for top in ("stages", "corrupt"):
+            for name, file in self.listing(top).items():
+                sizes[name.rpartition("/")[0]] += file.size
+        return dict(sizes)
+
+    def forget(self, name: str) -> None:
+        """Delete a folder of ``folders``; a stage never looks finished when half of it is gone."""
+        self.remove(f"{name}/{SUCCESS}")
+        self.remove_folder(name)
 
     # -- failures --------------------------------------------------------------------------------------------
 
@@ -213,7 +207,7 @@ class Store:
     def failures(self, stages: dict[str, Stage]) -> dict[str, Failure]:
         """Return the remembered failures of these stages."""
         found = {}
-        present = {Path(p).stem for p in self._fs.glob(f"{self._root}/failures/*.json")}
+        present = {Path(name).stem for name in self.listing("failures")}
         for key in stages:
             if key[:16] in present:
                 with contextlib.suppress(OSError, ValueError):
@@ -222,20 +216,11 @@ class Store:
 
     def clear_failure(self, key: str) -> None:
         """Forget a failure."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/failures/{key[:16]}.json")
+        self.remove(f"failures/{key[:16]}.json")
 
-    # -- checkpoints of long stages ---------------------------------------------------------------------------
 
-    def checkpoint_folder(self, pack_id: str) -> Path:
-        """Return where a pack keeps its mid-stage checkpoint (local to the store's machine or cache)."""
-        folder = self.local / "partial" / pack_id
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def drop_checkpoint(self, pack_id: str) -> None:
-        """Remove a pack's checkpoint once its stages are committed."""
-        shutil.rmtree(self.local / "partial" / pack_id, ignore_errors=True)
+def _folder(kind: str, key: str) -> str:
+    return f"stages/{kind}/{key[:16]}"
 
 
 def _verify(folder: Path, record: Record) -> None:
@@ -268,7 +253,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

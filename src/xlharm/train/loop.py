@@ -136,7 +136,7 @@ def train_pack(
         if saver and step + 1 < steps:
             wish = saver.agreed(world=rows.world, device=engine.device)
             if wish is not Wish.GO_ON:
-                saver.save(step + 1, engine.state(), curves.cpu())
+                saver.keep(step + 1, engine.state(), curves.cpu())
             if wish is Wish.STOP:
                 raise StoppedError(f"stopped after step {step + 1} of {steps}")
     return pack.finish(curves, seconds=time.perf_counter() - begun)

@@ -29,7 +29,7 @@ class Saver:
     Attributes:
         restore: returns (finished steps, engine state, losses so far), or None.
         save: takes the same.
-        every: seconds between saves.
+        every: seconds between saves; up to ten times that where saving itself takes long.
         stopping: whether somebody asks the pack to save its state and end.
     """
 
@@ -38,6 +38,14 @@ class Saver:
     every: float = 60.0
     stopping: Callable[[], bool] = never
     _last: float = field(default_factory=time.monotonic)
+    _took: float = 0.0
+
+    def keep(self, step: int, state: dict[str, Tensor], losses: Tensor) -> None:
+        """Save, and remember how long it took."""
+        begun = time.monotonic()
+        self.save(step, state, losses)
+        self._last = time.monotonic()
+        self._took = self._last - begun
 
     def agreed(self, *, world: int, device: torch.device) -> Wish:
         """Return what every rank does now; call it on all ranks after the same step."""
@@ -51,7 +59,5 @@ class Saver:
     def _wish(self) -> Wish:
         if self.stopping():
             return Wish.STOP
-        if time.monotonic() - self._last < self.every:
-            return Wish.GO_ON
-        self._last = time.monotonic()
-        return Wish.SAVE
+        rest = min(max(self.every, 9 * self._took), 10 * self.every)
+        return Wish.GO_ON if time.monotonic() - self._last < rest else Wish.SAVE

@@ -1,0 +1,217 @@
+"""The files of a store: in a folder, or behind an fsspec URL such as ``s3://bucket/path``."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fsspec
+
+from xlharm.errors import StoreError, UserError
+from xlharm.plan.digest import digest
+
+_WRITABLE = ".writable"
+_CONFLICT = {409, 412}  # a file is there, or another client is writing it; s3fs knows only some servers' way to say so
+
+
+class Listed(NamedTuple):
+    """A file's size in bytes, and what changes with its content where a filesystem tells that."""
+
+    size: int
+    version: str = ""
+
+
+class Files:
+    """Files by their names below a root.
+
+    Args:
+        url: folder, or URL of any fsspec filesystem.
+
+    Raises:
+        UserError: the place cannot be written, or what speaks to it is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        refuse_password(url)
+        self.url = url if "://" in url else str(Path(url).expanduser().absolute())
+        self.remote = "://" in url and not url.startswith("file://")
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+            if not self.remote:
+                self._fs.makedirs(self._root, exist_ok=True)  # but a bucket is not ours to make
+            self._fs.pipe_file(self.at(_WRITABLE), b"")
+        except ImportError as error:
+            hint = ": pip install 'xlharm[s3]'" if url.startswith("s3") else ""
+            raise UserError(f"--store {url}: {line_of(error)}{hint}") from None
+        except Exception as error:  # noqa: BLE001 - every filesystem has its own errors; all mean the same here
+            raise UserError(f"--store {url}: cannot be written: {line_of(error)}") from None
+
+    @cached_property
+    def local(self) -> Path:
+        """The store's folder on this machine: itself, or the cache of a remote one, which may be deleted."""
+        if not self.remote:
+            return Path(self._root)
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        folder = caches / "xlharm" / digest(self._fs.unstrip_protocol(self._root))[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: no place for a cache of {self.url} ({error.strerror}): set XDG_CACHE_HOME"
+            ) from None
+        return folder
+
+    def at(self, name: str) -> str:
+        """Return a name as the filesystem has it."""
+        return f"{self._root}/{name}"
+
+    @contextlib.contextmanager
+    def reach(self) -> Iterator[Any]:
+        """Yield the filesystem, without listings that it kept: other machines write, too.
+
+        Raises:
+            StoreError: a remote store cannot be reached, or refuses.
+        """
+        self._fs.invalidate_cache()
+        try:
+            yield self._fs
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except Exception as error:
+            if not self.remote or getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            told = StoreError(f"--store {self.url}: {line_of(error)}")
+            told.status = _status(error)
+            raise told from error
+
+    def read_text(self, name: str) -> str:
+        """Read a small text file by its name below the store's root."""
+        with self.reach() as fs:
+            return str(fs.cat_file(self.at(name), start=0).decode("utf-8"))  # without a start s3fs asks for the size
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small text file at once."""
+        with self.scratch() as folder:
+            (folder / "text").write_text(text, encoding="utf-8")
+            self.put(folder / "text", name)
+
+    def create(self, name: str, text: str) -> bool:
+        """Write a small text file unless it is there; of several that try at once, one succeeds.
+
+        Raises:
+            StoreError: a remote store refuses this, or cannot be reached.
+        """
+        if not self.remote:
+            (self.local / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.reach() as fs, fs.open(self.at(name), "xb") as handle:
+                handle.write(text.encode("utf-8"))
+        except FileExistsError:
+            return False
+        except StoreError as error:
+            if error.status not in _CONFLICT:
+                raise
+            return False
+        return True
+
+    def put(self, path: Path, name: str) -> None:
+        """Move a file into the store; it is there whole or not at all."""
+        if self.remote:
+            with self.reach() as fs:
+                fs.put_file(str(path), self.at(name))
+            path.unlink()
+            return
+        target = self.local / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Yield a file of the store on this machine, for as long as it is read."""
+        if not self.remote:
+            yield self.local / name
+            return
+        with self.scratch() as folder:
+            path = folder / Path(name).name
+            with self.reach() as fs:
+                fs.get_file(self.at(name), str(path))
+            yield path
+
+    def listing(self, folder: str) -> dict[str, Listed]:
+        """Return all files in a folder and those below it, by their names below the root."""
+        if self.remote:
+            with self.reach() as fs:  # one request for each thousand files
+                found = fs.find(self.at(folder), detail=True)
+            return {path.removeprefix(self.at("")): _listed(info) for path, info in found.items()}
+        files = {}
+        for where, _, names in os.walk(self.local / folder):
+            for path in (Path(where, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
+                    files[path.relative_to(self.local).as_posix()] = Listed(path.stat().st_size)
+        return files
+
+    def remove(self, *names: str) -> None:
+        """Delete files, in this order, as far as they are there."""
+        for name in names:
+            with contextlib.suppress(FileNotFoundError), self.reach() as fs:
+                fs.rm_file(self.at(name))
+
+    def remove_folder(self, name: str) -> None:
+        """Delete a folder with all in it, if it is there."""
+        if self.remote:
+            with contextlib.suppress(FileNotFoundError), self.reach() as fs:
+                fs.rm(self.at(name), recursive=True)
+        shutil.rmtree(self.local / name, ignore_errors=True)
+
+    def modified(self, name: str) -> float:
+        """Return when a file was written, by the store's clock."""
+        with self.reach() as fs:
+            return float(fs.modified(self.at(name)).timestamp())
+
+    def now(self) -> float:
+        """Return the time by the store's clock; those of machines differ."""
+        self.write_text(_WRITABLE, "")
+        return self.modified(_WRITABLE)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yield an empty folder on the store's filesystem; it is removed unless committed."""
+        parent = self.local / "tmp"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_password(url: str) -> None:
+    """Keep secrets out of what everybody sees: logs, records, the job list of a cluster.
+
+    Raises:
+        UserError: the URL holds a password.
+    """
+    if re.search(r"://[^@]*:[^@]*@", url):
+        raise UserError("--store: expected a URL without a password; give it by variables or files (cluster/README.md)")
+
+
+def _listed(info: dict[str, Any]) -> Listed:
+    version = info.get("ETag") or info.get("etag")
+    return Listed(int(info["size"]), digest(str(version))[:16] if version else "")
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status behind an error of s3fs."""
+    answer = getattr(error.__cause__ or error, "response", None)
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+
+
+def line_of(error: Exception) -> str:
+    """Return an error's message on one line of bounded length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
