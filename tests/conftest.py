@@ -1,6 +1,7 @@
 """A base and a corpus small enough to make in a second: real files, real loaders, random weights."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from xlharm.plan.sources import Sources, resolve
 from xlharm.spec.grid import GridSpec
 from xlharm.spec.load import parse_grid
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while other processes compute cost minutes
 settings.register_profile("xlharm", deadline=None)  # machines differ in speed; benchmarks measure it
 settings.load_profile("xlharm")
 WORDS = {

@@ -28,6 +28,9 @@ def test_a_run_is_told() -> None:
     meter.note("something happened")
     middle = meter.snapshot(state, {pack: Progress(pack=pack, step=2, steps=8, tokens=500)}, workers=2, now=110.0)
     assert middle.tokens_per_second == pytest.approx(50.0)
+    assert middle.eta == pytest.approx(max(21.0, (total - 9.0) / 2))
+    later = meter.snapshot(state, {pack: Progress(pack=pack, step=3, steps=8, tokens=750)}, workers=2, now=130.0)
+    assert later.eta == pytest.approx(5 * 20.0)  # a step in 20 seconds, and five to go: no matter what was expected
     assert middle.notes == ("something happened",)
     assert [(p.slots, p.step, p.steps) for p in middle.packs] == [(3, 2, 8)]
     assert middle.running == 3

@@ -67,6 +67,7 @@ class Meter:
     _finished_tokens: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: dict[str, float] = field(default_factory=dict)
+    _heard: dict[str, tuple[float, int]] = field(default_factory=dict)  # when, and the step
     _took: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # seconds of whole packs, and how many
 
     def note(self, line: str) -> None:
@@ -80,6 +81,7 @@ class Meter:
     def ended(self, pack: str, *, kind: Kind, tokens: Iterable[int], whole: bool, now: float) -> None:
         """A pack came back; ``whole`` says that it went through, so that its time is worth knowing."""
         began = self._started.pop(pack, now)
+        self._heard.pop(pack, None)
         self._finished_tokens += sum(tokens)
         if whole:
             seconds, count = self._took.get(kind, (0.0, 0))
@@ -99,7 +101,7 @@ class Meter:
             packs_left=len(remaining),
             workers=workers,
             tokens_per_second=self._rate(progress.values(), now=now),
-            eta=self._eta(state, remaining, workers=workers, now=now),
+            eta=self._eta(state, remaining, progress, workers=workers, now=now),
             elapsed=now - self.began,
             packs=tuple(self._lines(state, progress)),
             notes=notes,
@@ -125,17 +127,28 @@ class Meter:
         then, before = self._samples[0]
         return (tokens - before) / (now - then) if now > then and tokens > before else None
 
-    def _eta(self, state: State, remaining: Sequence[str], *, workers: int, now: float) -> float | None:
+    def _eta(
+        self, state: State, remaining: Sequence[str], progress: Mapping[str, Progress], *, workers: int, now: float
+    ) -> float | None:
         longest = 0.0
         work: dict[Place, float] = dict.fromkeys(PLACES, 0.0)
         for pack in remaining:
             spent = now - self._started[pack] if pack in state.running and pack in self._started else 0.0
-            ahead = max(self.pack_seconds(state, pack) - spent, 0.0)
+            ahead = self._by_steps(progress.get(pack), now=now)
+            if ahead is None:
+                ahead = max(self.pack_seconds(state, pack) - spent, 0.0)
             work[state.packs[pack].place] += ahead
             longest = max(longest, ahead)
         if work["device"] and not workers:
             return None
         return max(work["device"] / max(workers, 1), work["endpoint"], longest)
+
+    def _by_steps(self, told: Progress | None, *, now: float) -> float | None:
+        """Return how long a running pack still takes at the pace since it was first heard of."""
+        if told is None:
+            return None
+        then, step = self._heard.setdefault(told.pack, (now, told.step))  # it may have begun from a checkpoint
+        return (now - then) * (told.steps - told.step) / (told.step - step) if told.step > step else None
 
     def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:
         for pack in state.running:
