@@ -11,6 +11,7 @@ from tests.s3 import S3, SECRET
 from tests.store.test_store import PLAN, STAGE, commit
 from xlharm.engine.trouble import trouble_of
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
+from xlharm.parallel import side_by_side
 from xlharm.store.store import Store
 
 URL = "s3://bucket/some/store"
@@ -128,3 +129,20 @@ def test_one_line_for_each_mistake(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_
         (tmp_path / "file").touch()
         patch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert "set XDG_CACHE_HOME" in refusal()
+
+
+def test_many_fetch_one_stage_at_once(s3: S3) -> None:
+    commit(Store(URL))
+
+    def read() -> str:
+        return (Store(URL).path(STAGE.kind, STAGE.key) / "rows.txt").read_text()
+
+    assert side_by_side([read] * 16) == ["result"] * 16
+    assert not list((Store(URL).local / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "s3://bucket/x/"])
+def test_a_bucket_is_a_place_and_a_slash_no_other(s3: S3, url: str) -> None:
+    commit(Store(url))
+    assert Store(url.rstrip("/")).done(PLAN.stages) == {STAGE.key}
+    assert Store(url).local == Store(url.rstrip("/")).local

@@ -118,8 +118,11 @@ class Store(Files):
 
     def _fetch(self, record: Record, folder: Path) -> None:
         """Make sure that the cache holds a stage as its record has it."""
+        there = folder.exists()
         with contextlib.suppress(CorruptArtifactError):
             return _verify(folder, record)
+        if there:
+            shutil.rmtree(folder, ignore_errors=True)
         name = _folder(record.kind, record.key)
         try:
             with self.scratch() as scratch:
@@ -129,7 +132,6 @@ class Store(Files):
                 _verify(scratch, record)
                 (scratch / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(folder, ignore_errors=True)
                 with contextlib.suppress(OSError):  # another process may have fetched it first
                     scratch.replace(folder)
         except (CorruptArtifactError, FileNotFoundError) as error:
