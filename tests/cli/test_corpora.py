@@ -101,7 +101,8 @@ def test_an_article_that_is_too_long_stops_a_run(xlharm: Xlharm) -> None:
 # as on top of grid/newsroom.yaml
 SLICE = ["-s", "base=tiny-base", "-s", "languages=[en]", "-s", "contaminate=[en]", "-s", "unlearn={none: [], en: [en]}",
          "-s", "exclude=[{method: ga}]"]  # fmt: skip
-SHORT = ["-s", "stages.contaminate.steps=2", "-s", "stages.sft.steps=1", "-s", "methods.npo.steps=1"]
+SHORT = ["-s", "stages.contaminate.steps=2", "-s", "stages.sft.steps=1", "-s", "methods.npo.steps=1",
+         "-s", "evaluate={max_new_tokens: 4, questions: 8}"]  # fmt: skip
 
 
 @pytest.mark.cluster
