@@ -5,36 +5,37 @@ from pathlib import Path
 
 from rich.console import Console
 
-from xlharm.cli.common import Session
 from xlharm.data.pools import MAKERS
 from xlharm.data.streams import Corpora
 from xlharm.data.validate import validate
 from xlharm.data.validate.fitting import check_rows
 from xlharm.errors import UserError
+from xlharm.plan.build import Plan
 from xlharm.plan.sources import assets
 from xlharm.plan.stage import Stage
+from xlharm.store.store import Store
 
 
-def check_before_run(session: Session, *, console: Console) -> None:
+def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     """Check what the missing stages read; errors stop, warnings are one line.
 
     Raises:
         UserError: the corpus has errors in languages that the grid uses, or a stage could not take its rows.
     """
-    done = session.store.done(session.plan.stages)
-    left = [stage for key, stage in session.plan.stages.items() if key not in done]
+    done = store.done(plan.stages)
+    left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
     with console.status("Checking the corpus"):
-        told = _findings(session, left)
-        unchecked = _rows(session, left)
+        told = _findings(plan, left)
+        unchecked = _rows(plan, left)
     for line in filter(None, (told, unchecked)):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _findings(session: Session, left: list[Stage]) -> str:
+def _findings(plan: Plan, left: list[Stage]) -> str:
     """Validate the languages that are read; return a line on warnings."""
-    folder, read = session.plan.sources.corpus.path, {language for stage in left for language in stage.data}
+    folder, read = plan.sources.corpus.path, {language for stage in left for language in stage.data}
     findings = validate(folder, wanted=sorted(read)) if read else []  # verdicts of judges read none
     errors = [finding for finding in findings if finding.severity == "error"]
     show = shlex.join(["xlharm", "data", "validate", _name(folder)])
@@ -48,13 +49,13 @@ def _name(folder: Path) -> str:
     return folder.name if folder.parent == assets().resolve() else str(folder)
 
 
-def _rows(session: Session, left: list[Stage]) -> str:
+def _rows(plan: Plan, left: list[Stage]) -> str:
     """Check that rows fit; return a line where the base's tokenizer is not to be had on this machine."""
     from xlharm.model.tokenizer import light_tokenizer, positions
 
     if not any(stage.kind in MAKERS for stage in left):
         return ""
-    sources, grid = session.plan.sources, session.plan.grid
+    sources, grid = plan.sources, plan.grid
     try:
         seen = positions(sources.base)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)

@@ -108,7 +108,7 @@ def run(
         raise UserError(f"--max-gpu-hours {max_gpu_hours:g}: expected a number above 0")
     until = None if deadline is None else deadline_at(deadline, now=time.time())
     session, console = open_grid(grid, store=store, overrides=overrides), terminal()
-    check_before_run(session, console=console)
+    check_before_run(session.plan, session.store, console=console)
     remember(session)
     options = RunOptions(
         pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,

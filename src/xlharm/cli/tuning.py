@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from xlharm import __version__
+from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
     GridPath,
@@ -200,6 +201,7 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
     if not work.left(store, trials=trials):
         console.print(f"Nothing to run: all {len(tried)} trials are in {store.url}", markup=False, soft_wrap=True)
         return True
+    check_before_run(tuning.plan({}), store, console=console)
     from xlharm.engine.ray_cluster import prepare
 
     prepare(options.address)  # before anything imports Ray, which a finished search does without
