@@ -39,7 +39,7 @@ class Display:
     def update(self, snapshot: Snapshot) -> None:
         """Show how the run goes."""
         for note in snapshot.notes:
-            self._console.print(note, style="dim", markup=False)
+            self._console.print(note, style="dim", markup=False, soft_wrap=True)
         if self._live:
             self._live.update(self._drawn(snapshot))
         elif time.monotonic() - self._shown >= _PLAIN_SECONDS:

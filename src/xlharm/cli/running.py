@@ -31,6 +31,7 @@ from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
+from xlharm.store.record import Failure
 from xlharm.store.lease import Leases
 
 # Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
@@ -139,9 +140,14 @@ def _pack_size(text: str, device: str) -> int:
     return int(text)
 
 
+def _tell_failed(console: Console, failure: Failure) -> None:
+    told = f"failed: {failure.label}: {failure.reason}: {failure.message}"
+    console.print(told, style="red", markup=False, soft_wrap=True)  # one line each, for those who search logs
+
+
 def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
     for failure in outcome.failures.values():
-        console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
+        _tell_failed(console, failure)
     if outcome.interrupted or outcome.limit is not None:
         by = f" by {outcome.limit}" if outcome.limit else ""
         left = outcome.total - outcome.done - outcome.dead
@@ -205,7 +211,7 @@ def _show_status(session: Session, console: Console) -> bool:
         shown = ", ".join(f"{n} {name}" for name, n in {**counts, "left": left}.items() if n or name == "done")
         console.print(f"{kind:<12} {shown} of {len(keys)}")
     for failure in failures.values():
-        console.print(f"failed: {failure.label}: {failure.reason}: {failure.message}", style="red", markup=False)
+        _tell_failed(console, failure)
     cells = [c for c in plan.cells if all(k in done for k in c.leaves)]
     console.print(f"{len(cells)} of {len(plan.cells)} cells are complete")
     return len(done) == len(plan.stages)
