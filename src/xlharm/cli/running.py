@@ -31,8 +31,8 @@ from xlharm.engine.run import Outcome, RunOptions, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
-from xlharm.store.record import Failure
 from xlharm.store.lease import Leases
+from xlharm.store.record import Failure
 
 # Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
 _PACK = {"cpu": 6, "cuda": 8}
