@@ -1,6 +1,7 @@
 """One rank of a gang, started by test_ranks.py: runs a mini grid, or its stages of some kinds."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -38,3 +39,5 @@ def main() -> None:
 
 
 main()
+sys.stdout.flush()
+os._exit(0)  # as Ray ends its workers: torch's threads may abort an orderly exit ("terminate called …")
