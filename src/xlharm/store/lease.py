@@ -132,8 +132,12 @@ def _machine() -> str:
 
 
 def _start(pid: int) -> str:
-    """Return the start time of a process (Linux), so that a reused pid is not mistaken for its owner."""
+    """Return the start time of a process (Linux), so that a reused pid is not mistaken for its owner.
+
+    Nothing when it has ended, even when nobody has waited for it yet: containers often have nobody who would.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return ""
+    return "" if state in {"Z", "X"} else rest[18]
