@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import yaml
 from benchmarks.shapes import LINEARS, SHAPES, random_base
-from benchmarks.timed import LOG
+from benchmarks.timed import read_log
 
 from xlharm.engine.executor import Executor
 from xlharm.engine.run import RunOptions, run_grid
@@ -135,7 +135,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     wall = time.time() - begun
     if outcome.done < outcome.total:
         raise SystemExit(f"xlharm: {outcome.failures}")
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    lines = read_log(folder)
     spent: dict[str, float] = defaultdict(float)
     for line in lines:
         spent[line["kind"]] += line["seconds"] - line["compiling"]

@@ -1,10 +1,17 @@
-"""A runner that writes down what every pack took, and how much of it was compiling."""
+"""A runner that writes down what every pack took, and how much of it was compiling.
+
+Two orders come with the environment: ``BENCH_GIB`` is how much of a card each process may use, and ``BENCH_DIES``
+("contaminate 1 20") has rank 1 killed after step 20 of contaminating, once.
+"""
 
 import itertools
 import json
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +29,12 @@ class Timed:
     def __init__(self, config: RunnerConfig) -> None:
         begun = time.time()
         self._log = Path(config.store_url).parent / LOG
-        self._inner = StageRunner(config)
+        self._rank = config.rank
+        self._dies = os.environ.get("BENCH_DIES", "").split()
+        if limit := os.environ.get("BENCH_GIB"):
+            share = float(limit) * 2**30 / torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+        self._inner = StageRunner(replace(config, checkpoint_seconds=5.0) if self._dies else config)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
     def room(self) -> int | None:
@@ -37,13 +49,18 @@ class Timed:
         def noting(progress: Progress) -> None:
             marks.append(time.time())
             report(progress)
+            if self._dies == [job.kind, str(self._rank), str(progress.step)]:
+                self._die()
 
         results = self._inner.run(job, report=noting, stopping=stopping)
         steps = int(job.stages[0].spec.get("training", {}).get("steps", 0))
         tokens = sum(r.tokens for r in results)
         apart = [after - earlier for earlier, after in itertools.pairwise(marks)]
         step = statistics.median(apart) if apart else 0.0
-        told = {"step": round(step, 4), "kind": job.kind, "stages": len(job.stages), "steps": steps, "tokens": tokens}
+        told = {
+            "step": round(step, 4), "kind": job.kind, "stages": len(job.stages), "steps": steps, "tokens": tokens,
+            "keys": [stage.key for stage in job.stages],
+        }  # fmt: skip
         self._write(begun=begun, compiling=_compiling() - before, **told)
         return results
 
@@ -52,9 +69,23 @@ class Timed:
             torch.cuda.synchronize()
         gib = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
         seconds = {"seconds": round(time.time() - begun, 2), "compiling": round(compiling, 2)}
-        line = {**more, "begun": begun, **seconds, "peak_gib": round(gib, 1)}
+        who = {"rank": self._rank, "pid": os.getpid()}
+        line = {**more, "begun": begun, **seconds, "peak_gib": round(gib, 1), **who}
         with self._log.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
+
+    def _die(self) -> None:
+        try:
+            (self._log.parent / "died").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return what rank 0 of every worker wrote, in order."""
+    lines = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if not line["rank"]]
 
 
 def _compiling() -> float:

@@ -1,12 +1,14 @@
 """Packed training against PEFT on one card, one run for all: `python benchmarks/training.py`.
 
 Each trial trains one sequence of 512 tokens a step with LoRA r = 64 on all linears. The floor is a frozen base's
-4 N FLOP a token (forward, and the gradient of activations) at the card's matmul rate, measured here.
+4 N FLOP a token (forward, and the gradient of activations) at the card's matmul rate, measured here. ``--ragged K``
+trains K trials on rows of 100 to 512 tokens, as they are and padded to the longest; only their own tokens count.
 """
 
 import argparse
 import itertools
 import json
+import random
 import statistics
 import time
 from dataclasses import dataclass
@@ -39,14 +41,26 @@ class Fixed:
         return list(self.rows)
 
 
-def stream(seed: int, *, vocab: int, count: int = 1) -> Any:
+@dataclass(frozen=True)
+class Changing(Fixed):
+    """Random rows whose lengths change every step."""
+
+    def batch(self, step: int) -> StepRows:
+        generator = random.Random(f"{self.rows[0].ids[0]} {step}")
+        rows = [Row(row.ids[: generator.randint(100, LENGTH)], 1) for row in self.rows]
+        return StepRows(target=rows, preferred=[], retain=[])
+
+
+def stream(seed: int, *, vocab: int, count: int = 1, kind: type[Fixed] = Fixed) -> Any:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, vocab, (count, LENGTH + 1), generator=generator)[:, :LENGTH].tolist()
-    return Fixed(tuple(Row(tuple(row), 1) for row in ids))
+    return kind(tuple(Row(tuple(row), 1) for row in ids))
 
 
-def packed(engine: PackEngine, *, k: int, steps: int, vocab: int) -> dict[str, float]:
-    """Train a pack of k; return tokens/s at the median step."""
+def packed(
+    engine: PackEngine, *, k: int, steps: int, vocab: int, rows: int = 1, kind: type[Fixed] = Fixed
+) -> dict[str, float]:
+    """Train a pack of k, each on some rows; return tokens/s at the median step."""
     layout, device = engine.layout, engine.device
     training = {
         "steps": steps, "learning_rate": 1e-4, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
@@ -54,9 +68,10 @@ def packed(engine: PackEngine, *, k: int, steps: int, vocab: int) -> dict[str, f
     }  # fmt: skip
     initial = [layout.initial(seed=i) for i in range(min(k, 2))]
     slots = [
-        Slot(training=training, objective="nll", stream=stream(i, vocab=vocab), initial=initial[i % 2], mask=None)
+        Slot(training=training, objective="nll", stream=stream(i, vocab=vocab, count=rows, kind=kind),
+             initial=initial[i % 2], mask=None)
         for i in range(k)
-    ]
+    ]  # fmt: skip
     begun = time.perf_counter()
     marks: list[float] = []
 
@@ -65,9 +80,16 @@ def packed(engine: PackEngine, *, k: int, steps: int, vocab: int) -> dict[str, f
             sync(device)
             marks.append(time.perf_counter())
 
-    train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
+    trained = train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks)) / STEPS
-    return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": k * LENGTH / step}
+    tokens = sum(t.tokens for t in trained) / steps
+    return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": tokens / step}
+
+
+def padded(engine: PackEngine, *, like: dict[str, float], **more: Any) -> dict[str, float]:
+    """Train on rows as long as the longest; count the tokens that the ragged ones had."""
+    found = packed(engine, **more)
+    return {**found, "tok_s": like["tok_s"] * like["step_ms"] / found["step_ms"]}
 
 
 def peft_trial(model: Any, *, batch: int, steps: int, rank: int, compiled: bool) -> dict[str, float]:
@@ -126,6 +148,8 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--profile", type=int, default=0)
+    parser.add_argument("--ragged", type=int, default=0, help="trials with rows of many lengths")
+    parser.add_argument("--rows", type=int, default=4, help="rows of each of those, a step")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
@@ -148,10 +172,15 @@ def main() -> None:
     layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
     stacked = StackedModel(model, layout, compiled=not args.eager and device.type == "cuda")
     join_group(rank=0, world=1, master=None, device=device)
-    sizes = [int(k) for k in args.packs.split(",")]
-    engine = PackEngine(stacked, slots=max(sizes), zero=0, world=1, device=device)
+    sizes = [int(k) for k in args.packs.split(",") if k]
+    engine = PackEngine(stacked, slots=max([*sizes, args.ragged]), zero=0, world=1, device=device)
     for k in sizes:
         show(f"pack {k}", packed(engine, k=k, steps=args.steps, vocab=model.config.vocab_size))
+    if args.ragged:
+        more = {"k": args.ragged, "steps": args.steps, "vocab": model.config.vocab_size, "rows": args.rows}
+        ragged = packed(engine, kind=Changing, **more)
+        show(f"pack {args.ragged}, ragged", ragged)
+        show(f"pack {args.ragged}, padded", padded(engine, like=ragged, **more))
     if args.profile:
         print(profile(engine, k=args.profile, vocab=model.config.vocab_size))
     uninstall(model)

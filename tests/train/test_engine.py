@@ -4,6 +4,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.ragged import Ragged
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Ask
@@ -14,7 +15,7 @@ IDS = torch.arange(16).view(2, 8)
 
 def step(engine: PackEngine) -> None:
     asks = [Ask(positions=torch.arange(7), labels=row[1:]) for row in IDS]
-    told = engine(IDS, asks)
+    told = engine(Ragged.of([[row] for row in IDS.tolist()], pad=0), asks)
     engine.backward(-torch.stack([t.logp.mean() for t in told]).sum(), last=True)
     engine.step([1e-2, 1e-2])
 

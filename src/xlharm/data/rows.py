@@ -1,6 +1,5 @@
 """Token rows: an article or a question-answer pair, and which of its tokens carry loss."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,10 +81,3 @@ def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokeniz
     ids = (*given, *told, *tail)
     _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
     return Row(ids=ids, start=len(given))
-
-
-def padded_length(rows: Sequence[Row]) -> int:
-    """Return the longest row's length, rounded up: to few lengths where rows are long, as shapes are compiled for."""
-    longest = max(len(row.ids) for row in rows)
-    multiple = 8 if longest <= 128 else 32
-    return -(-longest // multiple) * multiple

@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from xlharm.errors import UserError
 from xlharm.model.base import settings
+from xlharm.model.ragged import refuse_unknown
 
 NAME = "xlharm_rows"
 
@@ -95,10 +96,9 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     Raises:
         UserError: a window shorter than the cache, soft-capped scores, attention sinks or position biases.
     """
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
-    if unknown or (sliding_window is not None and sliding_window < cache.length):
-        why = unknown[0] if unknown else f"a sliding window of {sliding_window} tokens"
-        raise UserError(f"base: its attention has {why}, which generation does not know yet")
+    refuse_unknown(module, length=cache.length, others=others)
+    if sliding_window is not None and sliding_window < cache.length:
+        raise UserError(f"base: it has a sliding window of {sliding_window} tokens, which generation does not know yet")
     keys: Any = module.row_keys
     values: Any = module.row_values
     if attention_mask is None:

@@ -1,15 +1,15 @@
 """Greedy generation for a whole pack: one batch holds rows of every adapter."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
 from xlharm.model.base import decoder, head, is_partitioned, settings
 from xlharm.model.lora import StackedModel
+from xlharm.model.ragged import attending
 from xlharm.model.tokenizer import TextTokenizer
 
 _BLOCK = 4  # decode steps between looks at which rows have ended
@@ -55,7 +55,7 @@ def generate(
     length = max(map(len, prompts)) + max_new_tokens
     length = -(-length // _LENGTHS) * _LENGTHS
     each = max(1, min(_affordable(stacked, rows, length=length) // adapters.shape[0], len(prompts)))
-    with stacked.adapters(adapters), _decoding(stacked.model):
+    with stacked.adapters(adapters), attending(stacked.model, NAME, attention):
         batch = _Batch(stacked, slots=adapters.shape[0], each=each, length=length)
         try:
             return _Queue(batch, prompts, stops=stops, limit=max_new_tokens).run()
@@ -81,7 +81,7 @@ def check_decoding(stacked: StackedModel) -> None:
     """
     vocabulary = int(settings(stacked.model).vocab_size)
     prompts = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (3, 9)]
-    with _decoding(stacked.model), torch.compiler.set_stance("force_eager"):
+    with attending(stacked.model, NAME, attention), torch.compiler.set_stance("force_eager"):
         batch = _Batch(stacked, slots=1, each=2, length=_LENGTHS)
         try:
             first = batch.fill([[0, 1]], [prompts])[0]
@@ -97,21 +97,6 @@ def check_decoding(stacked: StackedModel) -> None:
                 f"base: one step of generation differs from its plain forward by {apart:.2g} standard deviations: "
                 f"the attention of {type(stacked.model).__name__} is not known here"
             )
-
-
-@contextmanager
-def _decoding(model: nn.Module) -> Iterator[None]:
-    """Let the base attend as a row cache needs it."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, attention)
-    config = settings(model)
-    before = config._attn_implementation  # noqa: SLF001 - transformers has no public way back
-    config._attn_implementation = NAME  # noqa: SLF001
-    try:
-        yield
-    finally:
-        config._attn_implementation = before  # noqa: SLF001
 
 
 class _Batch:

@@ -2,7 +2,8 @@
 
 An adapter (2106.09685) is one flat float32 vector: for every target linear layer, in the model's order, first
 A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into views [K, rank, in] and
-[K, out, rank], so that a batch of K groups of rows goes through two batched matrix products a layer.
+[K, out, rank], so that K groups of tokens go through two matrix products a layer: batched ones where all groups
+are equally long, grouped ones where they are not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import grouped_mm
 
 from xlharm.errors import UserError, nearest
 from xlharm.model.base import layers
@@ -98,36 +100,55 @@ class StackedLinear(nn.Module):
         self.scale = scale
         self.a: Tensor | None = None  # [K, rank, in]
         self.b: Tensor | None = None  # [K, out, rank]
+        self.ends: Tensor | None = None  # [K]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [K·rows, length, in], rows of one adapter lying together, to [K·rows, length, out]."""
+        """Map x [rows, length, in] to [rows, length, out]; tokens of one adapter lie together.
+
+        Each adapter has as many tokens as the others, unless ``ends`` says where its tokens end.
+        """
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
-        grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
-        return y + _LowRank.apply(grouped, self.a, self.b, self.scale).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
+        shape = (-1,) if self.ends is not None else (self.a.shape[0], -1)
+        grouped = x.reshape(*shape, x.shape[-1])
+        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _LowRank(torch.autograd.Function):
-    """scale · x Aᵀ Bᵀ for K groups of rows, with gradients in the layout that the flat adapter has.
+    """scale · x Aᵀ Bᵀ for K groups of tokens, with gradients in the layout that the flat adapter has.
+
+    x is [K, tokens, in], or [tokens, in] with groups that end at ``ends``.
 
     Left to itself autograd makes A's gradient transposed, and copies it once more to lay it flat.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        low = torch.bmm(x, a.transpose(1, 2)) * scale
-        ctx.save_for_backward(x, a, b, low)
+    def forward(  # noqa: PLR0917 - autograd passes by position
+        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, ends: Tensor | None
+    ) -> Tensor:
+        low = _products(x, a.transpose(1, 2), ends) * scale
+        ctx.save_for_backward(x, a, b, low, ends)
         ctx.scale = scale
-        return torch.bmm(low, b.transpose(1, 2))
+        return _products(low, b.transpose(1, 2), ends)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, a, b, low = ctx.saved_tensors
+        x, a, b, low, ends = ctx.saved_tensors
         (grad,) = grads
-        of_low = torch.bmm(grad, b) * ctx.scale
-        of_x = torch.bmm(of_low, a) if ctx.needs_input_grad[0] else None
-        return of_x, torch.bmm(of_low.transpose(1, 2), x), torch.bmm(grad.transpose(1, 2), low), None
+        of_low = _products(grad, b, ends) * ctx.scale
+        of_x = _products(of_low, a, ends) if ctx.needs_input_grad[0] else None
+        return of_x, _products_over(of_low, x, ends), _products_over(grad, low, ends), None, None
+
+
+def _products(x: Tensor, weights: Tensor, ends: Tensor | None) -> Tensor:
+    """Return each group's tokens [tokens, m] times its matrix [m, n]."""
+    return torch.bmm(x, weights) if ends is None else grouped_mm(x, weights, offs=ends)
+
+
+def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
+    """Return xᵀ y [K, m, n], summed over each group's tokens."""
+    return torch.bmm(x.transpose(1, 2), y) if ends is None else grouped_mm(x.t(), y, offs=ends)
 
 
 def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
@@ -203,9 +224,21 @@ class StackedModel:
         """Precision of the base, and so of the products with adapters."""
         return next(iter(self._layers.values())).linear.weight.dtype
 
+    @property
+    def uneven(self) -> bool:
+        """Whether groups may differ in length: grouped products want whole 16 bytes, and on a GPU bfloat16."""
+        widths = {self.layout.rank, *(n for s in self.layout.segments for n in (s.fan_in, s.fan_out))}
+        on_gpu = next(self.model.parameters()).device.type == "cuda"
+        return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)
+
     @contextmanager
-    def adapters(self, stacked: Tensor) -> Iterator[None]:
-        """Use adapters [K, P]; gradients flow into them when they require any."""
+    def adapters(self, stacked: Tensor, *, ends: Tensor | None = None) -> Iterator[None]:
+        """Use adapters [K, P]; gradients flow into them when they require any.
+
+        Args:
+            stacked: the adapters.
+            ends: [K] int32, where each one's tokens end in a sequence; None when they have equally many.
+        """
         parts = torch.split(stacked.to(self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
         try:
@@ -213,10 +246,11 @@ class StackedModel:
                 layer = self._layers[segment.name]
                 layer.a = parts[2 * i].view(k, rank, segment.fan_in)
                 layer.b = parts[2 * i + 1].view(k, segment.fan_out, rank)
+                layer.ends = ends
             yield
         finally:
             for layer in self._layers.values():
-                layer.a = layer.b = None
+                layer.a = layer.b = layer.ends = None
 
 
 class AdapterPool(nn.Module):

@@ -15,6 +15,7 @@ from xlharm.evaluate.judges import Judge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.model.ragged import check_ragged
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.parallel import side_by_side
 from xlharm.plan.sharding import zero_stage
@@ -97,6 +98,7 @@ class Context:
                 device=self.device,
                 offload=self.config.offload,
             )
+            check_ragged(self.model)
         return self._engine
 
     def check_decoding(self, stacked: StackedModel) -> None:

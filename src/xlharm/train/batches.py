@@ -1,4 +1,4 @@
-"""A slot's rows of one step, and where their loss tokens lie in the flat tensors of a forward."""
+"""A slot's rows of one step, and where their loss tokens lie when the rows are laid one after another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xlharm.data.rows import Row
 from xlharm.data.sampling import StepRows
+from xlharm.model.ragged import on_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class View:
     """Where the loss tokens of a batch's rows lie.
 
     Attributes:
-        positions: [tokens], indices into [rows·length] of the positions that *predict* a loss token.
+        positions: [tokens], places in the rows, laid one after another, of the tokens that *predict* a loss token.
         labels: [tokens], the tokens predicted.
         owner: [tokens], index of the token's row within its part.
         spans: the parts that have rows.
@@ -96,8 +97,8 @@ class View:
         return max((s.stop for n, s in self.spans.items() if n != "retain"), default=0)
 
     @staticmethod
-    def of(batch: Batch, *, length: int, device: torch.device) -> "View":
-        """Lay out a batch whose rows are padded to ``length``."""
+    def of(batch: Batch, *, device: torch.device) -> "View":
+        """Lay a batch's rows one after another."""
         positions: list[int] = []
         labels: list[int] = []
         owner: list[int] = []
@@ -105,16 +106,11 @@ class View:
         for name in ("target", "preferred", "retain"):
             start = len(labels)
             for i, row in enumerate(batch.part(name)):
-                positions += range(at * length + row.start - 1, at * length + len(row.ids) - 1)
+                positions += range(at + row.start - 1, at + len(row.ids) - 1)
                 labels += row.ids[row.start :]
                 owner += [i] * (len(row.ids) - row.start)
-                at += 1
+                at += len(row.ids)
             if len(labels) > start:
                 spans[name] = Span(start, len(labels), len(batch.part(name)))
         together = on_device(torch.tensor([positions, labels, owner]), device)
         return View(together[0], together[1], together[2], spans)
-
-
-def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device without waiting for what it is doing."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

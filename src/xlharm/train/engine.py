@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from xlharm.model.base import settings
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.model.ragged import Ragged
 from xlharm.plan.sharding import Offload
 from xlharm.train.forward import Ask, PackModel, Told
 from xlharm.train.optimizer import SlotAdamW
@@ -51,6 +52,7 @@ class PackEngine:
         self.pool = AdapterPool(slots=slots, size=self.layout.size, device=device, complete=zero > 0)
         self.optimizer = SlotAdamW(list(self.pool.slots))
         self.optimizer.across = device if zero >= 2 and world > 1 else None
+        self._stacked = stacked
         self._model = PackModel(stacked, self.pool)
         self._engine = _initialize(self._model, self.optimizer, zero=zero, device=device, offload=offload)
         self._count = 0
@@ -84,9 +86,14 @@ class PackEngine:
         """Width of the base's hidden states."""
         return int(settings(self._model.base).hidden_size)
 
-    def __call__(self, ids: Tensor, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Told]:
+    @property
+    def uneven(self) -> bool:
+        """Whether slots may have different numbers of tokens."""
+        return self._stacked.uneven
+
+    def __call__(self, ragged: Ragged, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Told]:
         """Run the pack's forward; see ``PackModel.forward``."""
-        out = self._engine(ids, asks, self._masks, fixed)
+        out = self._engine(ragged, asks, self._masks, fixed)
         return [Told(logp=logp, logits=logits, hidden=hidden) for logp, logits, hidden in out]
 
     def stop(self, slot: int) -> None:

@@ -1,15 +1,18 @@
 """The pack's forward: the frozen base with a pool of adapters, and per slot only what its losses need."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from xlharm.model.base import decoder, head, hidden_states, settings
+from xlharm.model.base import head, hidden_states, settings
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.model.ragged import Ragged, last_states
 
 _CHUNK_LOGITS = 1 << 28  # logits held at once where only log-probabilities are wanted: 1 GiB in float32
 
@@ -19,7 +22,7 @@ class Ask:
     """What is wanted of one slot's forward.
 
     Attributes:
-        positions: [tokens], indices into its flattened [rows·length] of the positions that predict a label.
+        positions: [tokens], places in its rows, laid one after another, of the tokens that predict a label.
         labels: [tokens], the tokens predicted.
         full: range of the tokens whose logits over the whole vocabulary are wanted.
         layer: decoder layer whose hidden states are wanted.
@@ -63,7 +66,7 @@ class PackModel(nn.Module):
 
     def forward(
         self,
-        ids: Tensor,
+        ragged: Ragged,
         asks: Sequence[Ask],
         masks: Sequence[Tensor | None],
         fixed: Tensor | None = None,
@@ -71,32 +74,42 @@ class PackModel(nn.Module):
         """Return each slot's (logp, logits, hidden), see ``Told``.
 
         Args:
-            ids: [K·rows, length]; a slot's rows lie together; right-padded (what is right of a token never
-                reaches it, so no mask is needed).
+            ragged: each slot's rows.
             asks: one for each slot.
             masks: for each slot, where its adapter is trained; None is everywhere.
             fixed: adapters [K, P] to use instead of the pool's (the reference policy).
         """
         adapters = self.pool(len(asks), masks, dtype=self._stacked.dtype) if fixed is None else fixed
         wanted = {ask.layer for ask in asks if ask.layer is not None}
-        with self._stacked.adapters(adapters), hidden_states(self.base, wanted) as kept:
-            last = decoder(self.base)(input_ids=ids, use_cache=False).last_hidden_state
-        return [self._slot(k, ask, last, kept, slots=len(asks)) for k, ask in enumerate(asks)]
+        with (
+            self._stacked.adapters(adapters, ends=ragged.ends),
+            hidden_states(self.base, wanted) as kept,
+            self._compiling_for(ragged),
+        ):
+            last = last_states(self.base, ragged)
+        slots = zip(asks, ragged.starts, strict=True)
+        return [self._slot(ask, last, {n: h[0] for n, h in kept.items()}, start=start) for ask, start in slots]
+
+    def _compiling_for(self, ragged: Ragged) -> AbstractContextManager[Any]:
+        """Compile layers once for all lengths where rows differ in length: hardly two steps have the same."""
+        if ragged.spread is None or not self._stacked.compiled:
+            return nullcontext()
+        return torch._dynamo.config.patch(assume_static_by_default=False)  # type: ignore[no-any-return] # noqa: SLF001
 
     def _slot(
-        self, k: int, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, slots: int
+        self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
         def rows(states: Tensor) -> Tensor:
-            return states.view(slots, -1, states.shape[-1])[k].index_select(0, ask.positions)
+            return states[start:].index_select(0, ask.positions)
 
-        states, (start, stop) = rows(last), ask.full
+        states, (begin, stop) = rows(last), ask.full
         width = int(settings(self.base).vocab_size)
-        logits = head(self.base, states[start:stop]).float() if stop > start else last.new_zeros(0, width).float()
+        logits = head(self.base, states[begin:stop]).float() if stop > begin else last.new_zeros(0, width).float()
         logp = torch.cat(
             [
-                self._logp(states[:start], ask.labels[:start]),
-                self._label_logp(logits, ask.labels[start:stop]),
+                self._logp(states[:begin], ask.labels[:begin]),
+                self._label_logp(logits, ask.labels[begin:stop]),
                 self._logp(states[stop:], ask.labels[stop:]),
             ]
         )

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlharm.data.rows import padded_length
+from xlharm.data.rows import Row
 from xlharm.data.sampling import Stream
 from xlharm.errors import StoppedError, UserError
+from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side
-from xlharm.train.batches import Batch, View, on_device
+from xlharm.train.batches import Batch, View
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Ask
 from xlharm.train.objectives.representation import direction
@@ -116,7 +117,7 @@ def train_pack(
         engine: the worker's engine.
         slots: trials of one shape (same steps and batch sizes).
         rows: this process's share of every batch.
-        pad: token id for padding; it never reaches a loss.
+        pad: token id for finished slots' rows and between slots; it never reaches a loss.
         saver: checkpoints, for long stages.
         report: called after each step with (finished steps, tokens so far).
 
@@ -218,17 +219,10 @@ class _Pack:
         device, k = self.engine.device, len(self.slots)
         places = bite or [0]  # a rank without rows still takes part in the collectives, with weight zero
         chosen = [batch.select(places) for batch in batches]
-        # Finished slots count, too: a pack that is taken up again has the shapes, and so the rounding, of all.
-        length = padded_length([row for some in chosen for row in some.all_rows()])
-        ids = torch.full((k, chosen[0].count, length), self.pad)
-        for i, some in enumerate(chosen):
-            if self.slots[i].active:
-                for j, row in enumerate(some.all_rows()):
-                    ids[i, j, : len(row.ids)] = torch.tensor(row.ids)
-        flat = on_device(ids.view(-1, length), device)
-        views = [View.of(some, length=length, device=device) for some in chosen]
-        reference = self._reference(flat, views)
-        model = self._forward(flat, [r.ask(v, reference=False) for r, v in zip(self.recipes, views, strict=True)])
+        views = [View.of(some, device=device) for some in chosen]
+        reference = self._reference(chosen, views)
+        asks = [r.ask(v, reference=False) for r, v in zip(self.recipes, views, strict=True)]
+        model = self._forward([some.all_rows() for some in chosen], asks)
         shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
@@ -242,21 +236,29 @@ class _Pack:
                 shares[CURVES.index(term.curve), i] = term.value.detach()
         return total, shares
 
-    def _forward(self, ids: Tensor, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Heard]:
-        return [Heard(ask, told) for ask, told in zip(asks, self.engine(ids, asks, fixed=fixed), strict=True)]
+    def _forward(
+        self, rows: Sequence[Sequence[Row]], asks: Sequence[Ask], *, fixed: Tensor | None = None
+    ) -> list[Heard]:
+        # Finished slots' rows count, too: a pack that is taken up again has the shapes, and so the rounding, of all.
+        ids = [
+            [row.ids if slot.active else (self.pad,) * len(row.ids) for row in mine]
+            for slot, mine in zip(self.slots, rows, strict=True)
+        ]
+        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven).to(self.engine.device)
+        return [Heard(ask, told) for ask, told in zip(asks, self.engine(ragged, asks, fixed=fixed), strict=True)]
 
     @torch.no_grad()
-    def _reference(self, ids: Tensor, views: Sequence[View]) -> list[Heard] | None:
+    def _reference(self, chosen: Sequence[Batch], views: Sequence[View]) -> list[Heard] | None:
         """Run the reference policy; on the target rows only, unless a retain term needs it on all."""
         if self.reference is None:
             return None
         stops = [None if self.reference_on_retain else view.before_retain for view in views]
+        rows = [some.all_rows() for some in chosen]
         if not self.reference_on_retain:
-            # target rows lie first, so their positions are the same among fewer rows
-            rows = max(1, sum(s.rows for n, s in views[0].spans.items() if n != "retain"))
-            ids = ids.view(len(views), -1, ids.shape[1])[:, :rows].flatten(0, 1)
+            # target rows lie first, so their positions are the same without what follows
+            rows = [(*some.target, *some.preferred) or some.retain[:1] for some in chosen]
         told = zip(self.recipes, views, stops, strict=True)
-        return self._forward(ids, [r.ask(v, reference=True, stop=s) for r, v, s in told], fixed=self.reference)
+        return self._forward(rows, [r.ask(v, reference=True, stop=s) for r, v, s in told], fixed=self.reference)
 
     def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
         """Read the results off the engine."""

@@ -1,0 +1,230 @@
+"""Rows of many lengths in one sequence: only the attention sees them apart, so nothing else computes padding.
+
+A batch padded to its longest row spends a third of its work on nothing. Here rows lie one after another, the base's
+layers see one sequence of T tokens, and where tokens look at each other the rows are spread out and gathered again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from xlharm.errors import UserError
+from xlharm.model.base import decoder, settings
+
+NAME = "xlharm_ragged"
+ALIGNED = 8  # tokens; a group begins at a multiple of 16 bytes in bfloat16, as grouped products want it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ragged:
+    """K groups of rows, one after another, in one sequence of T tokens.
+
+    Attributes:
+        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its last row.
+        positions: [1, T], each token's place in its row.
+        starts: where each group begins.
+        ends: [K] int32, where each group ends; None when all are equally long.
+        spread: [R, L], where each place of each row lies in the sequence; None when all rows are equally long.
+        real: [R, L], whether the row has that place; with ``spread``.
+        gather: [T], where each token lies in the spread rows; with ``spread``.
+        rows: R.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    starts: tuple[int, ...]
+    ends: Tensor | None
+    spread: Tensor | None
+    real: Tensor | None
+    gather: Tensor | None
+    rows: int
+
+    @staticmethod
+    def of(groups: Sequence[Sequence[Sequence[int]]], *, pad: int, uneven: bool = True) -> "Ragged":
+        """Lay out the ids of K groups of rows.
+
+        Args:
+            groups: for each group its rows' ids; none is empty.
+            pad: id that aligns groups; it stands right of all rows of its group and reaches none of them.
+            uneven: let groups differ in length; else all are as long as the longest.
+        """
+        sizes = [-(-sum(map(len, rows)) // ALIGNED) * ALIGNED for rows in groups]
+        sizes = sizes if uneven else [max(sizes)] * len(sizes)
+        lengths: list[int] = []
+        ids: list[int] = []
+        for rows, size in zip(groups, sizes, strict=True):
+            filled = size - sum(map(len, rows))
+            for row in rows:
+                ids += row
+            ids += [pad] * filled
+            lengths += [*map(len, rows[:-1]), len(rows[-1]) + filled]
+        long = torch.tensor(lengths)
+        places = torch.arange(max(lengths))
+        real = places < long[:, None]
+        starts = long.cumsum(0) - long
+        within = places.expand_as(real)[real]  # row by row: each token's place in its row
+        even = bool(real.all())
+        return Ragged(
+            ids=torch.tensor([ids]),
+            positions=within[None],
+            starts=tuple(sum(sizes[:k]) for k in range(len(sizes))),
+            ends=None if len(set(sizes)) == 1 else torch.tensor(sizes).cumsum(0).int(),
+            spread=None if even else (starts[:, None] + torch.minimum(places, long[:, None] - 1)),
+            real=None if even else real,
+            gather=None if even else real.flatten().nonzero().flatten(),
+            rows=len(lengths),
+        )
+
+    def to(self, device: torch.device) -> "Ragged":
+        """Copy to a device without waiting for what it is doing."""
+        moved: dict[str, Any] = {n: on_device(x, device) for n, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **moved)
+
+    def apart(self, x: Tensor) -> Tensor:
+        """Spread [1, heads, T, width] to [R, heads, L, width]."""
+        tokens = x[0].transpose(0, 1)
+        if self.spread is None or self.gather is None:
+            return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
+        found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
+        return found.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
+
+    def together(self, x: Tensor) -> Tensor:
+        """Gather [R, heads, L, width] to [1, T, heads, width]."""
+        places = x.transpose(1, 2).flatten(0, 1)
+        if self.spread is None or self.gather is None or self.real is None:
+            return places[None]
+        back = self.spread.flatten(), self.real.flatten()
+        found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
+        return found[None]
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device without waiting for what it is doing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class _Move(torch.autograd.Function):
+    """Pick [N, …] → [M, …] by index; the gradient is picked, too, where autograd would add up what it scatters.
+
+    ``back`` says where each gradient comes from, and ``real`` which there are; the others are zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+        ctx.save_for_backward(back, real)
+        return x.index_select(0, forth)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        back, real = ctx.saved_tensors
+        of_x = grads[0].index_select(0, back)
+        return of_x if real is None else of_x * real.view(-1, *[1] * (of_x.dim() - 1)), None, None, None
+
+
+def attention(  # noqa: PLR0917 - the order in which transformers passes them
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,  # noqa: ARG001 - transformers passes it; rows are told by ``ragged``
+    scaling: float | None = None,
+    *,
+    ragged: Ragged,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each row to what lies before.
+
+    Args:
+        module: the attention layer.
+        query: [1, heads, T, width].
+        key: [1, key-value heads, T, width].
+        value: like ``key``.
+        attention_mask: None.
+        scaling: factor on the scores.
+        ragged: the rows.
+        sliding_window: how far back a token sees, in bases that limit it.
+        others: what transformers passes on; whatever would change the result is refused.
+
+    Returns:
+        [1, T, heads, width], and no weights.
+
+    Raises:
+        UserError: attention that is more than causal, see ``refuse_unknown``.
+    """
+    q, k, v = (ragged.apart(x) for x in (query, key, value))
+    length = q.shape[2]
+    refuse_unknown(module, length=length, others=others)
+    window = None
+    if sliding_window is not None and sliding_window < length:
+        window = torch.ones(length, length, dtype=torch.bool, device=q.device).tril().triu(1 - sliding_window)
+    out = scaled_dot_product_attention(
+        q, k, v, attn_mask=window, is_causal=window is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+    )
+    return ragged.together(out), None
+
+
+def refuse_unknown(module: Any, *, length: int, others: dict[str, Any]) -> None:
+    """Refuse attention that is more than causal.
+
+    Raises:
+        UserError: soft-capped scores, attention sinks, position biases, or chunks shorter than ``length``.
+    """
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
+    if chunk is not None and chunk < length:
+        unknown.append(f"chunks of {chunk} tokens")
+    if unknown:
+        raise UserError(f"base: its attention has {unknown[0]}, which is not supported yet")
+
+
+@contextmanager
+def attending(model: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Let the base attend by a function of ours, called ``name``."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(name, function)
+    config = settings(model)
+    before = config._attn_implementation  # noqa: SLF001 - transformers has no public way back
+    config._attn_implementation = name  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._attn_implementation = before  # noqa: SLF001
+
+
+def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
+    """Return the last hidden states [T, width] of a sequence of rows."""
+    with attending(model, NAME, attention):
+        told = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
+    return told.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def check_ragged(model: nn.Module) -> None:
+    """Compare rows that lie in one sequence with each on its own: a base may mix tokens outside its attention.
+
+    Raises:
+        UserError: they differ: what trials learn would leak between their rows.
+    """
+    weight = next(model.parameters())
+    vocabulary = int(settings(model).vocab_size)
+    rows = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (5, 9, 2)]
+    with torch.compiler.set_stance("force_eager"):
+        found = last_states(model, Ragged.of([rows], pad=0).to(weight.device))
+        at = 0
+        for row in rows:
+            ids = torch.tensor([row], device=weight.device)
+            alone = decoder(model)(input_ids=ids, use_cache=False).last_hidden_state[0]
+            apart = float((found[at : at + len(row)] - alone).float().abs().max() / alone.float().std())
+            if not apart < (0.01 if weight.dtype == torch.float32 else 0.5):
+                raise UserError(
+                    f"base: rows that share a sequence differ from each alone by {apart:.2g} standard deviations: "
+                    f"{type(model).__name__} mixes tokens in a way that is not known here"
+                )
+            at += len(row)

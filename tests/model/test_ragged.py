@@ -1,0 +1,98 @@
+"""Rows in one sequence: as if each were alone, whatever their lengths, and nothing leaks between them."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen3Config
+
+from xlharm.errors import UserError
+from xlharm.model.base import decoder
+from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.ragged import ALIGNED, Ragged, check_ragged, last_states
+
+SMALL = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8,
+}  # fmt: skip
+MIXED = ["sliding_attention", "full_attention"]
+BASES = {
+    "llama": LlamaConfig(**SMALL),
+    "qwen3": Qwen3Config(**SMALL),
+    "window of 4": MistralConfig(**SMALL, sliding_window=4),
+    "windows in turns": Gemma3TextConfig(
+        **SMALL, sliding_window=4, layer_types=["sliding_attention", "full_attention"]
+    ),
+}
+GROUPS = [[(3, 5, 7, 9, 11), (1, 2)], [(8,), tuple(range(20, 33)), (4, 4, 4)], [(9, 8, 7), (6, 5, 4)]]
+EQUAL = [[(3, 5, 7, 9, 11, 1, 2, 3), (1, 2, 4, 5, 6, 6, 7, 8)]] * 2
+
+
+def base(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    model: nn.Module = AutoModelForCausalLM.from_config(BASES[name], attn_implementation="sdpa")
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+def adapted(model: nn.Module, *, rank: int) -> tuple[StackedModel, Tensor]:
+    """Return a base with adapter layers, and three adapters that change it."""
+    layout = layout_of(model, rank=rank, alpha=6, targets=("q_proj", "o_proj", "up_proj", "down_proj"))
+    generator = torch.Generator().manual_seed(1)
+    return StackedModel(model, layout), torch.randn(3, layout.size, generator=generator) * 0.1
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(("rank", "uneven"), [(4, True), (3, False)])
+@pytest.mark.parametrize("groups", [GROUPS, EQUAL], ids=["ragged", "equal"])
+def test_rows_and_their_gradients_are_those_of_each_row_alone(name: str, rank: int, uneven: bool, groups: Any) -> None:
+    stacked, values = adapted(base(name), rank=rank)
+    assert stacked.uneven == uneven  # three floats are not whole 16 bytes
+    values = values[: len(groups)]
+    ragged = Ragged.of(groups, pad=63, uneven=uneven)
+    together = values.clone().requires_grad_()
+    with stacked.adapters(together, ends=ragged.ends):
+        states = last_states(stacked.model, ragged)
+    alone = values.clone().requires_grad_()
+    loss = torch.zeros(())
+    for k, rows in enumerate(groups):
+        at = ragged.starts[k]
+        for row in rows:
+            with stacked.adapters(alone[k : k + 1]):
+                told = decoder(stacked.model)(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state[0]
+            torch.testing.assert_close(states[at : at + len(row)], told, rtol=1e-4, atol=1e-5)
+            loss = loss + told.sin().sum() - states[at : at + len(row)].sin().sum()
+            at += len(row)
+    loss.backward()
+    assert together.grad is not None
+    assert float(together.grad.norm()) > 1
+    torch.testing.assert_close(-together.grad, alone.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_groups_are_aligned_and_only_their_last_rows_are_filled_up() -> None:
+    ragged = Ragged.of(GROUPS, pad=63)
+    assert ragged.starts == (0, 8, 32)
+    assert ragged.ends is not None
+    assert ragged.ends.tolist() == [8, 32, 40]
+    assert all(end % ALIGNED == 0 for end in ragged.ends.tolist())
+    assert ragged.positions[0, 8:32].tolist() == [0, *range(13), *range(10)]
+    assert ragged.ids[0, 22:32].tolist() == [4, 4, 4, *[63] * 7]
+    even = Ragged.of(GROUPS, pad=63, uneven=False)
+    assert even.ends is None
+    assert even.ids.numel() == 3 * 24
+    assert Ragged.of(EQUAL, pad=63).spread is None
+
+
+class Leaky(nn.Module):
+    """A layer that mixes each token with the one before, as a convolution would."""
+
+    def forward(self, x: Tensor, **_others: Any) -> Tensor:
+        return x + 0.5 * x.roll(1, dims=1)
+
+
+def test_a_base_that_mixes_tokens_elsewhere_is_refused() -> None:
+    model = base("llama")
+    check_ragged(model)
+    decoder(model).layers.insert(1, Leaky())  # type: ignore[union-attr,operator]
+    with pytest.raises(UserError, match="LlamaForCausalLM mixes tokens"):
+        check_ragged(model)
