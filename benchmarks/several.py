@@ -1,7 +1,7 @@
 """Several GPUs of one machine: `python -m benchmarks.several WORK [PART …]`; every part by default.
 
 workers   a grid on 1, 2, … workers: makespan against its bounds, and the same table whatever the number
-ranks     a data-parallel stage (ZeRO 2) on 1, 2, … ranks: the same losses
+ranks     stages on 1, 2, … data-parallel ranks (ZeRO 2 from 2 on): the same losses
 gang      ZeRO 3 on all GPUs, each allowed less than the base takes; a rank is killed in the middle and it goes on
 killed    one worker of several is killed while it computes: the others go on, and the table is the same
 
@@ -145,7 +145,7 @@ def part_ranks(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     curves: list[dict[str, list[float]]] = []
     for ranks in _doubling(given.most):
-        run = ran(given, f"ranks-{ranks}", grid=grid, workers=1, ranks=ranks, zero=2)
+        run = ran(given, f"ranks-{ranks}", grid=grid, workers=1, ranks=ranks, zero=2 if ranks > 1 else None)
         curves.append(_losses(run))
         pairs = [(x, y) for k, first in curves[0].items() for x, y in zip(first, curves[-1][k], strict=True)]
         apart = max(abs(x - y) / max(abs(x), 0.1) for x, y in pairs)

@@ -11,12 +11,14 @@ import torch
 from tests.conftest import plan_of
 from xlharm.errors import StoppedError
 from xlharm.model.adapter_files import load_adapter
+from xlharm.model.ragged import Ragged
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
+from xlharm.train.engine import PackEngine
 
 
 def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KINDS, **config: Any) -> list[Progress]:
@@ -97,6 +99,37 @@ def test_micro_batches_change_nothing(finished: tuple[Plan, Store], tmp_path: Pa
     run_all(plan, other, size=4, micro_rows=1)
     # Sums run in another order; three stages of Adam at a high rate amplify the last bit.
     assert_same_results(plan, store, other, tolerance=1e-3)
+
+
+def test_rows_that_do_not_fit_the_memory_are_trained_in_smaller_bites(
+    finished: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = finished
+    refused: list[int] = []
+    taken: list[int] = []
+    call, backward = PackEngine.__call__, PackEngine.backward
+
+    def forward(self: PackEngine, ragged: Ragged, *args: Any, **more: Any) -> Any:
+        taken.append(ragged.ids.numel())
+        if taken[-1] > 200:
+            refuse()
+        return call(self, ragged, *args, **more)
+
+    def failing(self: PackEngine, loss: torch.Tensor, *, last: bool) -> None:
+        backward(self, loss, last=last)
+        if len(refused) == 1 and len(taken) > 9 and not last:  # some gradients of the step are there already
+            refuse()
+
+    def refuse() -> None:
+        refused.append(taken.pop())
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(PackEngine, "__call__", forward)
+    monkeypatch.setattr(PackEngine, "backward", failing)
+    other = Store(str(tmp_path))
+    run_all(plan, other, size=4)
+    assert_same_results(plan, store, other, tolerance=1e-3)  # as for micro-batches that were asked for
+    assert 1 < len(refused) < len(taken) / 10, (refused, max(taken))  # once it is known, it is kept to
 
 
 def test_a_partly_finished_pack_ends_the_same(finished: tuple[Plan, Store], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ lie in the machine's memory: ZeRO-Offload (2101.06840) for the optimiser, ZeRO-I
 """
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -33,6 +34,9 @@ class PackEngine:
         device: where to train.
         offload: what lies in the machine's memory between uses: `optimizer` (fp32 adapters, moments and the update
             itself; ZeRO 2 or 3), `params` (base and adapters; ZeRO 3), `both`; None keeps all on the device.
+
+    Attributes:
+        most_tokens: how many tokens of all slots one forward and backward may have, as memory has shown so far.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class PackEngine:
         self._stacked = stacked
         self._model = PackModel(stacked, self.pool)
         self._engine = _initialize(self._model, self.optimizer, zero=zero, device=device, offload=offload)
+        self.most_tokens = math.inf
         self._count = 0
         self._masks: list[Tensor | None] = []
 
@@ -110,6 +115,17 @@ class PackEngine:
         """Accumulate gradients; ``last`` is True for the step's last micro-batch."""
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss)
+
+    @property
+    def can_begin_again(self) -> bool:
+        """Whether a step that failed half-way leaves nothing behind: no collective, no bucket of ZeRO's."""
+        return self.zero == 0 and self.world == 1
+
+    def begin_again(self) -> None:
+        """Forget a step's gradients so far, and give unused memory back."""
+        self._engine.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def step(self, rates: Sequence[float]) -> None:
         """Update every active slot with its own rate."""

@@ -1,5 +1,6 @@
 """The training loop: one for every stage, every objective, every pack size."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,11 +86,16 @@ class Rows:
     world: int = 1
     micro: int | None = None
 
-    def bites(self, size: int) -> list[list[int]]:
-        """Cut the global row numbers 0…size-1 of this rank into micro-batches (empty ones keep ranks in step)."""
+    def bites(self, size: int, *, micro: int | None = None) -> list[list[int]]:
+        """Cut the global row numbers 0…size-1 of this rank into micro-batches (empty ones keep ranks in step).
+
+        Args:
+            size: rows of a global batch.
+            micro: most rows of a bite, when memory asks for fewer than ``self.micro``.
+        """
         mine = list(range(self.rank, size, self.world))
         most = -(-size // self.world)
-        micro = min(self.micro or most, most)
+        micro = min(micro or most, self.micro or most, most)
         return [mine[i : i + micro] for i in range(0, most, micro)]
 
     def extremes(self, told: int, *, device: torch.device) -> tuple[int, int]:
@@ -192,17 +198,32 @@ class _Pack:
     def step(self, step: int) -> Tensor:
         """Run one step; return [4, K]: each slot's share of every curve."""
         batches = [Batch.of(s.stream.batch(step)) for s in self.slots]
-        values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
-        bites = self.rows.bites(batches[0].places)
-        for i, bite in enumerate(bites):
-            loss, shares = self._bite(batches, bite)
-            values += shares
-            self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
+        values = self._accumulated(batches)
         self._count(batches)
         self.engine.step([self._rate(s, step) for s in self.slots])
         if self.rows.world > 1:
             torch.distributed.all_reduce(values)
         return values
+
+    def _accumulated(self, batches: Sequence[Batch]) -> Tensor:
+        """Accumulate the gradients of a step, in as many bites as the device's memory asks for."""
+        size = batches[0].places
+        each = sum(batch.tokens for batch in batches) / size
+        while True:
+            bites = self.rows.bites(size, micro=max(1, math.floor(min(self.engine.most_tokens / each + 1e-9, size))))
+            try:
+                values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
+                for i, bite in enumerate(bites):
+                    loss, shares = self._bite(batches, bite)
+                    values += shares
+                    self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
+                return values
+            except torch.OutOfMemoryError:
+                if len(bites[0]) == 1 or not self.engine.can_begin_again:
+                    raise
+            # out of the handler, whose traceback holds the failed bite's tensors
+            self.engine.most_tokens = len(bites[0]) // 2 * each
+            self.engine.begin_again()
 
     def _count(self, batches: Sequence[Batch]) -> None:
         for k, batch in enumerate(batches):
