@@ -106,6 +106,7 @@ SHORT = ["-s", "stages.contaminate.steps=2", "-s", "stages.sft.steps=1", "-s", "
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_two_cells_of_newsroom(xlharm: Xlharm) -> None:
     done = xlharm("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *SHORT)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -24,6 +24,7 @@ class Mood:
     broken = True
 
 
+@pytest.mark.heavy
 def test_a_judge_that_was_away_is_asked_again(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     store, key = tmp_path / "store", {"JUDGE_KEY": "sk-secret-key"}
     few = ["-s", "contaminate=[de]", "-s", "unlearn={none: []}", "-s", "exclude=[]", "-s", "languages=[en, de]"]

@@ -166,6 +166,7 @@ def _answers(url: str) -> bool:
     return False
 
 
+@pytest.mark.heavy
 def test_ray_job_submit_runs_to_the_end_and_then_has_nothing_to_do(
     head: tuple[str, dict[str, str]], xlharm: Xlharm, grid_file: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def told(*arguments: object) -> str:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_run_kill_run_again_and_look(s3: S3, mini_grid: dict[str, Any], tmp_path: Path) -> None:
     few = {**mini_grid, "contaminate": ["de"], "exclude": [], "languages": ["en", "de"]}
     small, grid, store = tmp_path / "small.yaml", tmp_path / "mini.yaml", ("--store", URL)

@@ -95,6 +95,7 @@ def commits(store: Path) -> dict[str, float]:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     wanted = ("tune", grid, "--store", store, "--trials", 2, *SEARCH)

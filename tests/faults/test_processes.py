@@ -77,9 +77,17 @@ def test_kill_9_of_the_driver_then_the_same_command(store: Path) -> None:
         second = drive(store)
         with ending(second):
             told = verdict(second)
-        until(lambda: not session_of(first), timeout=90)  # Ray's agents notice last
     assert told == {"ran": TOTAL - len(before), "done": TOTAL, "exit": 0}
     assert computed(store) == Counter(list(PLAN.stages))
+
+
+@pytest.mark.heavy
+def test_kill_9_of_the_driver_leaves_nothing_behind(store: Path) -> None:
+    process = drive(store, "Slow")
+    with ending(process):
+        until(lambda: trace(store, "began sft"))
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: not session_of(process), timeout=90)  # Ray's agents notice last
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

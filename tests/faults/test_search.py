@@ -46,6 +46,7 @@ def test_trouble_of_one_trial_is_not_that_of_others(tmp_path: Path) -> None:
     assert len({words[1] for words in trace(tmp_path, "loaded")}) == 2
 
 
+@pytest.mark.heavy
 def test_optuna_is_told_of_earlier_trials_and_computes_none_again(tmp_path: Path) -> None:
     rates = "learning_rate=0.01..0.9:log"
     found = search(tmp_path, search=rates, trials=3, algorithm="optuna", workers=2)

@@ -101,8 +101,8 @@ def scored(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
         (2, {"offload": "optimizer"}),
         (2, {"offload": "both"}),
         (2, {"zero": 0}),
-        (4, {"zero": 2}),
-        (4, {"zero": 3}),
+        pytest.param(4, {"zero": 2}, marks=pytest.mark.heavy),
+        pytest.param(4, {"zero": 3}, marks=pytest.mark.heavy),
     ],
     ids=str,
 )
