@@ -90,7 +90,9 @@ def measure_tune(given: argparse.Namespace) -> dict[str, Any]:
     import ray
     from ray import tune
 
-    ray.init(num_cpus=given.workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=given.workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False
+    )
     tuner = tune.Tuner(
         _trial,
         param_space={"i": tune.grid_search(list(range(given.stages)))},

@@ -140,7 +140,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     for line in lines:
         spent[line["kind"]] += line["seconds"] - line["compiling"]
         spent["compile"] += line["compiling"]
-        print(json.dumps(line), file=sys.stderr)
+        print(json.dumps({k: v for k, v in line.items() if k != "keys"}), file=sys.stderr)
     spent["idle"] = wall - sum(spent.values())
     return {"what": "xlharm", "wall_s": round(wall, 1), "stages": outcome.total,
             "phases": {k: round(v, 1) for k, v in spent.items()}, "packs": lines}  # fmt: skip
@@ -205,10 +205,10 @@ def _run(module: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
-    print(done.stdout, end="", flush=True)
     if done.returncode:
-        raise SystemExit(f"{module} failed")
+        raise SystemExit(f"{module} failed: {done.stdout}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps({k: v for k, v in found.items() if k != "packs"}), flush=True)
     return found
 
 

@@ -128,8 +128,9 @@ def _against_bounds(run: Ran, *, workers: int) -> dict[str, Any]:
     spent = {key: line["seconds"] for line in packs for key in line["keys"]}
     mates = {key: line["keys"] for line in packs for key in line["keys"]}
     ends: dict[str, float] = {}
-    for key in run.plan.stages:  # parents come first
-        before = [ends[parent] for mate in mates[key] for parent in run.plan.stages[mate].inputs]
+    stages = {key[:16]: [parent[:16] for parent in stage.inputs] for key, stage in run.plan.stages.items()}
+    for key in stages:  # parents come first
+        before = [ends[parent] for mate in mates[key] for parent in stages[mate]]
         ends[key] = max(before, default=0.0) + spent[key]
     makespan = max(p["begun"] + p["seconds"] for p in packs) - min(p["begun"] for p in packs)
     work = sum(p["seconds"] for p in packs) / workers

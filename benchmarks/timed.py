@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from xlharm.plan.memory import Anatomy, estimate_bytes
 from xlharm.stages.job import PackJob, Progress, Report, RunnerConfig, StageResult
 from xlharm.stages.runner import StageRunner
 
@@ -35,6 +36,7 @@ class Timed:
             share = float(limit) * 2**30 / torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._inner = StageRunner(replace(config, checkpoint_seconds=5.0) if self._dies else config)
+        self._anatomy = Anatomy.of(config.base)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
     def room(self) -> int | None:
@@ -59,7 +61,7 @@ class Timed:
         step = statistics.median(apart) if apart else 0.0
         told = {
             "step": round(step, 4), "kind": job.kind, "stages": len(job.stages), "steps": steps, "tokens": tokens,
-            "keys": [stage.key for stage in job.stages],
+            "keys": [stage.key[:16] for stage in job.stages], "estimate_gib": self._estimate(job),
         }  # fmt: skip
         self._write(begun=begun, compiling=_compiling() - before, **told)
         return results
@@ -67,12 +69,18 @@ class Timed:
     def _write(self, *, begun: float, compiling: float, **more: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        gib = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+        gib = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0  # of this pack
         seconds = {"seconds": round(time.time() - begun, 2), "compiling": round(compiling, 2)}
         who = {"rank": self._rank, "pid": os.getpid()}
         line = {**more, "begun": begun, **seconds, "peak_gib": round(gib, 1), **who}
         with self._log.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
+
+    def _estimate(self, job: PackJob) -> float:
+        """Return what the driver would have expected the pack to take, to be compared with its peak."""
+        if self._anatomy is None:
+            return 0.0
+        return round(estimate_bytes(self._anatomy, job.stages[0], slots=len(job.stages)) / 2**30, 1)
 
     def _die(self) -> None:
         try:
