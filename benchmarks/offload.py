@@ -22,7 +22,8 @@ from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
-from xlharm.train.loop import Rows, Slot, train_pack
+from xlharm.train.loop import train_pack
+from xlharm.train.slots import Rows, Slot
 
 STEPS = 5
 WARM = 2  # steps before the timed ones

@@ -22,7 +22,8 @@ from xlharm.data.sampling import StepRows
 from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
-from xlharm.train.loop import Rows, Slot, train_pack
+from xlharm.train.loop import train_pack
+from xlharm.train.slots import Rows, Slot
 
 LENGTH = 512
 STEPS = 5  # a timed stretch

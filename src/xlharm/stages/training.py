@@ -19,8 +19,9 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 from xlharm.store.checkpoint import Checkpoints
-from xlharm.train.loop import Rows, Slot, Trained, train_pack
+from xlharm.train.loop import train_pack
 from xlharm.train.saver import Saver
+from xlharm.train.slots import Rows, Slot, Trained
 
 _LEAST_MOVE = 1e-8
 _LOSSES_KEPT = 200
