@@ -207,7 +207,7 @@ def _kill(log: Path, workers: int, victim: list[int]) -> None:
     """Wait until every worker has finished a pack, and kill the last of them a second later."""
     while not victim:
         time.sleep(0.2)
-        lines = [json.loads(x) for x in log.read_text().splitlines()] if log.exists() else []
+        lines = [json.loads(x) for x in log.read_text().split("\n")[:-1]] if log.exists() else []
         busy = list({p["pid"]: None for p in lines if p["kind"] != "load"})
         if len(busy) == workers:
             time.sleep(1)

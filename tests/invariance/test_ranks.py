@@ -62,15 +62,21 @@ def test_ranks_and_zero_stages_equal_one_process(
     assert_same_results(plan, gang, alone, tolerance=TOLERANCE)
 
 
-@pytest.mark.parametrize("zero", [2, 3])
-def test_every_method_trains_the_same_on_two_ranks(mini_grid: dict[str, Any], tmp_path: Path, zero: int) -> None:
-    """Each rank sees half of every batch: an odd one, so that one rank has a row less."""
+ODD = {"batch_size": 3}
+ONE_AND_THREE = {"batch_size": 1, "retain_batch_size": 3}
+
+
+@pytest.mark.parametrize(("zero", "rows"), [(2, ODD), (3, ODD), (3, ONE_AND_THREE)], ids=str)
+def test_every_method_trains_the_same_on_two_ranks(
+    mini_grid: dict[str, Any], tmp_path: Path, zero: int, rows: dict[str, int]
+) -> None:
+    """Each rank sees half of every batch: an odd one, or one whose second rank has retain rows only, or none."""
     grid = {
         **mini_grid,
         "contaminate": ["de"],
         "languages": ["de"],
         "unlearn": {"both": ["en", "source"]},
-        "methods": {name: {"objective": name, **FEW, "batch_size": 3, **own} for name, own in METHODS.items()},
+        "methods": {name: {"objective": name, **FEW, **rows, **own} for name, own in METHODS.items()},
         "exclude": [],
         "evaluate": {"max_new_tokens": 2, "questions": 1},
     }

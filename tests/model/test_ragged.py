@@ -5,13 +5,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    PhimoeConfig,
+    Qwen3Config,
+    StableLmConfig,
+)
 
 from xlharm.errors import UserError
 from xlharm.model.base import decoder
 from xlharm.model.lora import StackedModel, layout_of
-from xlharm.model.ragged import ALIGNED, Ragged, check_ragged, last_states
+from xlharm.model.ragged import ALIGNED, Ragged, check_ragged, last_states, refuse_unknown
 
+CPU = torch.device("cpu")
 SMALL = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8,
@@ -21,9 +30,11 @@ BASES = {
     "llama": LlamaConfig(**SMALL),
     "qwen3": Qwen3Config(**SMALL),
     "window of 4": MistralConfig(**SMALL, sliding_window=4),
-    "windows in turns": Gemma3TextConfig(
-        **SMALL, sliding_window=4, layer_types=["sliding_attention", "full_attention"]
-    ),
+    "windows in turns": Gemma3TextConfig(**SMALL, sliding_window=4, layer_types=MIXED),
+}
+ODD = {
+    "mask's window": PhimoeConfig(**SMALL, sliding_window=16, num_local_experts=2),
+    "stablelm": StableLmConfig(**{k: v for k, v in SMALL.items() if k != "head_dim"}),
 }
 GROUPS = [[(3, 5, 7, 9, 11), (1, 2)], [(8,), tuple(range(20, 33)), (4, 4, 4)], [(9, 8, 7), (6, 5, 4)]]
 EQUAL = [[(3, 5, 7, 9, 11, 1, 2, 3), (1, 2, 4, 5, 6, 6, 7, 8)]] * 2
@@ -31,7 +42,7 @@ EQUAL = [[(3, 5, 7, 9, 11, 1, 2, 3), (1, 2, 4, 5, 6, 6, 7, 8)]] * 2
 
 def base(name: str) -> nn.Module:
     torch.manual_seed(0)
-    model: nn.Module = AutoModelForCausalLM.from_config(BASES[name], attn_implementation="sdpa")
+    model: nn.Module = AutoModelForCausalLM.from_config({**BASES, **ODD}[name], attn_implementation="sdpa")
     return model.requires_grad_(requires_grad=False).eval()
 
 
@@ -90,9 +101,44 @@ class Leaky(nn.Module):
         return x + 0.5 * x.roll(1, dims=1)
 
 
-def test_a_base_that_mixes_tokens_elsewhere_is_refused() -> None:
-    model = base("llama")
-    check_ragged(model)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", BASES)
+def test_known_bases_pass_the_check(name: str, dtype: torch.dtype) -> None:
+    check_ragged(base(name).to(dtype), longest=40, device=CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_base_that_mixes_tokens_elsewhere_is_refused(dtype: torch.dtype) -> None:
+    model = base("llama").to(dtype)
     decoder(model).layers.insert(1, Leaky())  # type: ignore[union-attr,operator]
     with pytest.raises(UserError, match="LlamaForCausalLM mixes tokens"):
-        check_ragged(model)
+        check_ragged(model, longest=20, device=CPU)
+
+
+def test_a_window_that_only_a_mask_tells_of_is_refused_where_rows_reach_beyond_it() -> None:
+    model = base("mask's window")
+    check_ragged(model, longest=16, device=CPU)
+    with pytest.raises(UserError, match="PhimoeForCausalLM mixes tokens"):
+        check_ragged(model, longest=40, device=CPU)
+
+
+def test_what_else_attention_may_be_told_is_refused() -> None:
+    refuse_unknown(nn.Identity(), length=9, others={"dropout": 0.0, "is_causal": True, "softcap": None})
+    some = torch.ones(1)
+    for name, value in {"softcap": 3.0, "indices": some, "is_causal": False, "attention_mask": some}.items():
+        with pytest.raises(UserError, match=name):
+            refuse_unknown(nn.Identity(), length=9, others={name: value})
+
+
+def test_a_base_that_keeps_what_it_is_passed_from_its_attention_is_one_line() -> None:
+    model = base("stablelm")
+    with pytest.raises(UserError, match="StableLmForCausalLM does not take rows in one sequence"):
+        check_ragged(model, longest=9, device=CPU)
+
+
+def test_filling_up_makes_no_row_longer_than_the_longest() -> None:
+    rows = [[(1,) * 3], [(2,) * 10] * 5]
+    ragged = Ragged.of(rows, pad=63, uneven=False)
+    assert ragged.starts == (0, 56)
+    assert int(ragged.positions.max()) == 9
+    assert ragged.positions[0, :56].tolist() == [*range(10), *range(10), *range(10), *range(10), *range(10), *range(6)]

@@ -25,7 +25,7 @@ class Ragged:
     """K groups of rows, one after another, in one sequence of T tokens.
 
     Attributes:
-        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its last row.
+        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its rows.
         positions: [1, T], each token's place in its row.
         starts: where each group begins.
         ends: [K] int32, where each group ends; None when all are equally long.
@@ -50,11 +50,12 @@ class Ragged:
 
         Args:
             groups: for each group its rows' ids; none is empty.
-            pad: id that aligns groups; it stands right of all rows of its group and reaches none of them.
+            pad: id that aligns groups; it stands right of a group's rows, or in rows of its own, and reaches none.
             uneven: let groups differ in length; else all are as long as the longest.
         """
         sizes = [-(-sum(map(len, rows)) // ALIGNED) * ALIGNED for rows in groups]
         sizes = sizes if uneven else [max(sizes)] * len(sizes)
+        longest = max(len(row) for rows in groups for row in rows)
         lengths: list[int] = []
         ids: list[int] = []
         for rows, size in zip(groups, sizes, strict=True):
@@ -62,7 +63,10 @@ class Ragged:
             for row in rows:
                 ids += row
             ids += [pad] * filled
-            lengths += [*map(len, rows[:-1]), len(rows[-1]) + filled]
+            # no row becomes longer than the longest: positions beyond it may not exist, or change a base's rotations
+            behind = min(filled, longest - len(rows[-1]))
+            lengths += [*map(len, rows[:-1]), len(rows[-1]) + behind]
+            lengths += [min(longest, filled - at) for at in range(behind, filled, longest)]
         long = torch.tensor(lengths)
         places = torch.arange(max(lengths))
         real = places < long[:, None]
@@ -131,7 +135,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 - transformers passes it; rows are told by ``ragged``
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     *,
     ragged: Ragged,
@@ -145,7 +149,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         query: [1, heads, T, width].
         key: [1, key-value heads, T, width].
         value: like ``key``.
-        attention_mask: None.
+        attention_mask: None: transformers makes none for an attention of ours.
         scaling: factor on the scores.
         ragged: the rows.
         sliding_window: how far back a token sees, in bases that limit it.
@@ -159,23 +163,32 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     """
     q, k, v = (ragged.apart(x) for x in (query, key, value))
     length = q.shape[2]
-    refuse_unknown(module, length=length, others=others)
+    refuse_unknown(module, length=length, others={**others, "attention_mask": attention_mask})
     window = None
     if sliding_window is not None and sliding_window < length:
         window = torch.ones(length, length, dtype=torch.bool, device=q.device).tril().triu(1 - sliding_window)
+        # with a mask, grouped keys would send CUDA to the kernel that holds all scores
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    grouped = q.shape[1] != k.shape[1]
     out = scaled_dot_product_attention(
-        q, k, v, attn_mask=window, is_causal=window is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=window, is_causal=window is None, scale=scaling, enable_gqa=grouped
     )
     return ragged.together(out), None
+
+
+_HARMLESS = {"dropout", "position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states",
+             "return_dict", "logits_to_keep", "past_key_values", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q",
+             "max_length_k"}  # fmt: skip
 
 
 def refuse_unknown(module: Any, *, length: int, others: dict[str, Any]) -> None:
     """Refuse attention that is more than causal.
 
     Raises:
-        UserError: soft-capped scores, attention sinks, position biases, or chunks shorter than ``length``.
+        UserError: something is passed that may change the result (soft-capped scores, sinks, position biases, chosen
+            keys, …), or chunks shorter than ``length``.
     """
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    unknown = [n for n, x in others.items() if n not in _HARMLESS and x is not None and not (n == "is_causal" and x)]
     chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
     if chunk is not None and chunk < length:
         unknown.append(f"chunks of {chunk} tokens")
@@ -206,25 +219,34 @@ def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
 
 
 @torch.no_grad()
-def check_ragged(model: nn.Module) -> None:
-    """Compare rows that lie in one sequence with each on its own: a base may mix tokens outside its attention.
+def check_ragged(model: nn.Module, *, longest: int, device: torch.device) -> None:
+    """Compare rows that lie in one sequence with each on its own: a base may mix tokens in ways unknown here.
+
+    Args:
+        model: the base.
+        longest: tokens of the longest row that will be trained: what a base does beyond a window counts, too.
+        device: where its inputs lie.
 
     Raises:
-        UserError: they differ: what trials learn would leak between their rows.
+        UserError: they differ, so what trials learn would leak between their rows, or the base cannot be run so.
     """
-    weight = next(model.parameters())
     vocabulary = int(settings(model).vocab_size)
-    rows = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (5, 9, 2)]
+    rows = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (5, 9, max(2, longest))]
+
+    limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.1  # rounding in products of other shapes
     with torch.compiler.set_stance("force_eager"):
-        found = last_states(model, Ragged.of([rows], pad=0).to(weight.device))
+        try:
+            states = last_states(model, Ragged.of([rows], pad=0).to(device)).float()
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise UserError(f"base: {type(model).__name__} does not take rows in one sequence: {error}") from None
         at = 0
         for row in rows:
-            ids = torch.tensor([row], device=weight.device)
-            alone = decoder(model)(input_ids=ids, use_cache=False).last_hidden_state[0]
-            apart = float((found[at : at + len(row)] - alone).float().abs().max() / alone.float().std())
-            if not apart < (0.01 if weight.dtype == torch.float32 else 0.5):
+            ids = torch.tensor([row], device=device)
+            alone = decoder(model)(input_ids=ids, use_cache=False).last_hidden_state[0].float()
+            apart = float((states[at : at + len(row)] - alone).norm() / alone.norm())
+            if not apart <= limit:
                 raise UserError(
-                    f"base: rows that share a sequence differ from each alone by {apart:.2g} standard deviations: "
+                    f"base: rows that share a sequence differ from each alone by {apart:.1%}: "
                     f"{type(model).__name__} mixes tokens in a way that is not known here"
                 )
             at += len(row)

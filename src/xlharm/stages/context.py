@@ -47,6 +47,7 @@ class Context:
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
         self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
+        self._rows_checked = 0
         self.judges: dict[str, Judge] = {}
         self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
 
@@ -98,8 +99,17 @@ class Context:
                 device=self.device,
                 offload=self.config.offload,
             )
-            check_ragged(self.model)
         return self._engine
+
+    def check_rows(self, longest: int) -> None:
+        """Make sure that rows of so many tokens can lie in one sequence in this base.
+
+        Raises:
+            UserError: they cannot.
+        """
+        if longest > self._rows_checked:
+            check_ragged(self.model, longest=longest, device=self.device)
+            self._rows_checked = longest
 
     def check_decoding(self, stacked: StackedModel) -> None:
         """Make sure once that generation knows this base's attention.

@@ -36,6 +36,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
+    context.check_rows(max(len(row.ids) for stream in streams for row in stream.all_rows()))
     told = zip(job.stages, streams, job.active, strict=True)
     slots = side_by_side([partial(_slot, context, stage, stream, on) for stage, stream, on in told])
     steps = int(first.spec["training"]["steps"])

@@ -117,6 +117,11 @@ class PackEngine:
         self._engine.backward(loss)
 
     @property
+    def lockstep(self) -> bool:
+        """Whether each layer of the base is a collective, forward and backward, in which all ranks take part."""
+        return self.zero == 3 and self.world > 1
+
+    @property
     def can_begin_again(self) -> bool:
         """Whether a step that failed half-way leaves nothing behind: no collective, no bucket of ZeRO's."""
         return self.zero == 0 and self.world == 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from xlharm.model.base import head, hidden_states, settings
+from xlharm.model.base import head, hidden_states, is_partitioned, settings
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
 
@@ -87,8 +87,23 @@ class PackModel(nn.Module):
             self._compiling_for(ragged),
         ):
             last = last_states(self.base, ragged)
-        slots = zip(asks, ragged.starts, strict=True)
-        return [self._slot(ask, last, {n: h[0] for n, h in kept.items()}, start=start) for ask, start in slots]
+        told = zip(asks, ragged.starts, self._head_calls(asks), strict=True)
+        hidden = {n: h[0] for n, h in kept.items()}
+        return [self._slot(ask, last, hidden, start=start, calls=calls) for ask, start, calls in told]
+
+    def _head_calls(self, asks: Sequence[Ask]) -> list[tuple[int, int]]:
+        """Return how often each slot calls the output layer: for log-probabilities alone, and for whole logits.
+
+        Each call of a partitioned layer is a collective, and ranks have different rows: all call it as often as the
+        one that must most often, on a token of no account where they have nothing to ask.
+        """
+        chunk = max(1, _CHUNK_LOGITS // int(settings(self.base).vocab_size))
+        calls = [(-(-(len(a.labels) - (a.full[1] - a.full[0])) // chunk), int(a.full[1] > a.full[0])) for a in asks]
+        if not is_partitioned(self.base) or torch.distributed.get_world_size() == 1:
+            return calls
+        most = torch.tensor(calls, device=asks[0].positions.device)
+        torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+        return [(alone, whole) for alone, whole in most.tolist()]
 
     def _compiling_for(self, ragged: Ragged) -> AbstractContextManager[Any]:
         """Compile layers once for all lengths where rows differ in length: hardly two steps have the same."""
@@ -97,7 +112,7 @@ class PackModel(nn.Module):
         return torch._dynamo.config.patch(assume_static_by_default=False)  # type: ignore[no-any-return] # noqa: SLF001
 
     def _slot(
-        self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int
+        self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
         def rows(states: Tensor) -> Tensor:
@@ -105,26 +120,30 @@ class PackModel(nn.Module):
 
         states, (begin, stop) = rows(last), ask.full
         width = int(settings(self.base).vocab_size)
-        logits = head(self.base, states[begin:stop]).float() if stop > begin else last.new_zeros(0, width).float()
-        logp = torch.cat(
-            [
-                self._logp(states[:begin], ask.labels[:begin]),
-                self._label_logp(logits, ask.labels[begin:stop]),
-                self._logp(states[stop:], ask.labels[stop:]),
-            ]
-        )
+        logits = last.new_zeros(0, width).float()
+        if calls[1]:
+            logits = head(self.base, states[begin:stop] if stop > begin else last[:1]).float()[: stop - begin]
+        alone = self._logp(
+            torch.cat([states[:begin], states[stop:]]), torch.cat([ask.labels[:begin], ask.labels[stop:]]),
+            pieces=calls[0], spare=last[:1],
+        )  # fmt: skip
+        logp = torch.cat([alone[:begin], self._label_logp(logits, ask.labels[begin:stop]), alone[begin:]])
         return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
 
-    def _logp(self, states: Tensor, labels: Tensor) -> Tensor:
-        """Return log-probabilities without holding the logits of more than a chunk of tokens."""
+    def _logp(self, states: Tensor, labels: Tensor, *, pieces: int, spare: Tensor) -> Tensor:
+        """Return log-probabilities without holding the logits of more than a piece of the tokens.
+
+        A piece without tokens has the ``spare`` one, of which nothing is returned.
+        """
 
         def some(states: Tensor, labels: Tensor) -> Tensor:
             return self._label_logp(head(self.base, states), labels)
 
-        if not len(labels):
-            return states.new_zeros(0).float()
-        chunk = max(1, _CHUNK_LOGITS // int(settings(self.base).vocab_size))
-        if len(labels) <= chunk:
-            return some(states, labels)
-        pairs = zip(torch.split(states, chunk), torch.split(labels, chunk), strict=True)
-        return torch.cat([checkpoint(some, h, y, use_reentrant=False) for h, y in pairs])
+        found = [states.new_zeros(0).float()]
+        for h, y in zip(states.tensor_split(pieces or 1), labels.tensor_split(pieces or 1), strict=True):
+            asked = (h, y) if len(y) else (spare, y.new_zeros(1))
+            if pieces == 1:
+                found.append(some(*asked)[: len(y)])
+            elif pieces:
+                found.append(checkpoint(some, *asked, use_reentrant=False)[: len(y)])
+        return torch.cat(found)

@@ -127,18 +127,21 @@ class _Pack:
         while True:
             bites = self.rows.bites(size, micro=max(1, math.floor(min(self.engine.most_tokens / each + 1e-9, size))))
             try:
-                values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
-                for i, bite in enumerate(bites):
-                    loss, shares = self._bite(batches, bite)
-                    values += shares
-                    self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
-                return values
+                return self._in_bites(batches, bites)
             except torch.OutOfMemoryError:
                 if len(bites[0]) == 1 or not self.engine.can_begin_again:
                     raise
-            # out of the handler, whose traceback holds the failed bite's tensors
+            # Here the failed bite's tensors are gone: with the frame that made them, and the traceback that held it.
             self.engine.most_tokens = len(bites[0]) // 2 * each
             self.engine.begin_again()
+
+    def _in_bites(self, batches: Sequence[Batch], bites: Sequence[list[int]]) -> Tensor:
+        values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
+        for i, bite in enumerate(bites):
+            loss, shares = self._bite(batches, bite)
+            values += shares
+            self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
+        return values
 
     def _count(self, batches: Sequence[Batch]) -> None:
         for k, batch in enumerate(batches):
@@ -162,8 +165,10 @@ class _Pack:
         shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
-            if not (slot.active and bite):
-                total = total + 0.0 * model[i].told.logp.sum()  # stays in the graph: ZeRO expects every gradient
+            on = slot.active and bool(bite)
+            if self.engine.lockstep or not on:  # stays in the graph: ZeRO expects every gradient, from every rank
+                total = total + 0.0 * (model[i].told.logp.sum() + model[i].told.logits.sum())
+            if not on:
                 continue
             kept = reference[i] if reference else None
             for term in self.recipes[i].terms(model[i], kept, view=views[i], batch=batches[i]):
