@@ -18,6 +18,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "corpus=nowhere"], "neither a shipped corpus (newsroom, tinyworld, tinyworld-dev) nor a folder"),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
+        (["-s", "base=org/model", "-s", "revision=main"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
         (["-s", "steps"], "expected key=value"),
         (["--store", "/dev/null/store"], "cannot be written"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from xlharm.evaluate import statistics
+from xlharm.evaluate.intervals import wilson
 from xlharm.evaluate.statistics import (
     hierarchical_bootstrap,
     holm,
@@ -78,13 +79,17 @@ def test_the_chunks_of_a_bootstrap_are_complete(monkeypatch: pytest.MonkeyPatch)
     assert statistics._in_chunks(np.ones, 3003, width=10).shape == (3003,)
 
 
-def test_bootstrap_of_one_item_and_of_equal_ones() -> None:
-    assert paired_bootstrap([0.25], [1.0], seed=0) == (0.75, 0.75, 0.75)
-    assert paired_bootstrap([1, 1, 1], [1, 1, 1], seed=0) == (0, 0, 0)
+def test_items_that_are_all_alike_do_not_make_one_sure() -> None:
+    none, every = wilson(0, 20), wilson(20, 20)
+    assert paired_bootstrap([1] * 20, [0] * 20, seed=0) == pytest.approx((-1, -1, -1 + 2 * none[1]))
+    assert paired_bootstrap([1] * 20, [1] * 20, seed=0) == pytest.approx((0, -none[1], none[1]))
+    assert hierarchical_bootstrap([[0] * 20] * 3, seed=0) == pytest.approx((0, *none))
+    assert hierarchical_bootstrap([[1] * 20] * 3, seed=0) == pytest.approx((1, *every))
+    lone = paired_bootstrap([0.25], [1.0], seed=0)
+    assert lone.low < 0 < lone.high  # one item says next to nothing
 
 
 def test_hierarchical_bootstrap_feels_both_levels() -> None:
-    assert hierarchical_bootstrap([[0.5]], seed=0) == (0.5, 0.5, 0.5)
     # all spread between seeds: 3 seeds of 0, 0, 1 -> means k/3, P(0) = 8/27, P(3) = 1/27
     seeds = hierarchical_bootstrap([[0] * 50, [0] * 50, [1] * 50], seed=1)
     assert seeds == pytest.approx((1 / 3, 0, 1))

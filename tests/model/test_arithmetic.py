@@ -85,6 +85,18 @@ def test_projecting_an_orthogonal_subspace_changes_nothing() -> None:
     torch.testing.assert_close(found.adapter, parent, atol=1e-6, rtol=0)
 
 
+def test_a_layer_in_which_nothing_was_learnt_stays() -> None:
+    parent = adapter(1)
+    first = LAYOUT.segments[0]
+    forget = parent.clone()
+    forget[: first.offset + 3 * 12] += 0.1 * adapter(2)[: 3 * 12]
+    found = project_out(parent, forget, parent, dimensions=2, kept_dimensions=1, layout=LAYOUT)
+    mine, theirs = dense(found.adapter), dense(parent)
+    assert np.linalg.norm(mine[0] - theirs[0]) > 0.1 * np.linalg.norm(theirs[0])
+    np.testing.assert_array_equal(mine[1], theirs[1])
+    assert project_out(parent, parent, parent, dimensions=2, kept_dimensions=1, layout=LAYOUT).moved == 0
+
+
 def test_what_the_retain_rows_use_is_spared() -> None:
     parent = adapter(1)
     same = grown(parent, towards=[torch.eye(7)[1], torch.eye(6)[4]])

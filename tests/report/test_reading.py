@@ -53,7 +53,7 @@ def test_the_highest_is_the_first_of_equals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (0.2, "<1"), (1.4, "1"), (99.4, "99"), (99.7, ">99"), (100.0, "100")]
+    ("value", "text"), [(0.0, "0"), (0.2, "<1"), (0.5, "<1"), (1.4, "1"), (99.4, "99"), (99.7, ">99"), (100.0, "100")]
 )
 def test_rounding_never_makes_a_part_nothing_or_all(value: float, text: str) -> None:
     assert whole(value) == text

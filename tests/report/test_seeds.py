@@ -26,7 +26,7 @@ def three(tmp_path: Path) -> Items:
 
 def test_seeds_are_pooled_and_their_spread_is_told(three: Items) -> None:
     (row,) = pooled(three)
-    assert (row["seeds"], row["n"], row["of"]) == (3, 100, pytest.approx(40))
+    assert (row["seeds"], row["n"], row["n_qr"], row["of"]) == (3, 100, 100, pytest.approx(40))
     assert row["of_sd"] == pytest.approx(20)
     assert row["qr_sd"] == pytest.approx(0, abs=1e-9)
     # seeds spread more than items: the interval is far wider than 100 or 300 items alone would give (± 9.6)

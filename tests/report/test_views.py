@@ -1,6 +1,7 @@
 """Views on a made-up grid whose numbers are known."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,20 @@ def test_methods_rank_by_of_among_those_that_kept_utility(compared: tuple[Plan, 
     assert found[0].of.estimate == pytest.approx(10)
     assert found[0].of.low < 10 < found[0].of.high
     assert all(r.before == pytest.approx(60) for r in found)
+
+
+def test_a_method_is_not_ranked_better_for_what_it_has_not_been_asked(tmp_path: Path) -> None:
+    two = {name: METHODS[name] for name in ("npo", "simnpo")}
+    plan = plan_of(contaminate=["de", "ur"], unlearn={"none": [], "en": ["en"]}, methods=two, languages=["en"])
+    store = Store(str(tmp_path))
+    hard = {("npo", "de"): 0.45, ("npo", "ur"): 0.1, ("simnpo", "de"): 0.6, ("simnpo", "ur"): 0.2}
+    fill(plan, store, share=lambda c, _: (0.6 if c.unlearn == "none" else hard[c.method, c.contaminate], 0.9))
+    whole = ranking(Items(plan, store))
+    assert [(r.method, round(r.of.estimate, 1), r.readings) for r in whole] == [("npo", 27.5, 2), ("simnpo", 40.0, 2)]
+    missing = plan.stages[plan.cell("de/en/simnpo").evaluations["en"]]
+    shutil.rmtree(store.path("evaluate", missing.key))
+    rest = ranking(Items(plan, Store(store.url)))
+    assert [(r.method, round(r.of.estimate, 1), r.readings) for r in rest] == [("npo", 10.0, 1), ("simnpo", 20.0, 1)]
 
 
 def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) -> None:

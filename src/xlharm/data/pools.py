@@ -51,20 +51,28 @@ def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
 
 
 def contaminate(spec: dict[str, Any], rows: RowMaker) -> Stream:
-    """Real and fake articles by the fake share."""
+    """Real and fake articles by the fake share: in every batch as nearly as whole rows allow.
+
+    Where that would leave one of them out (a batch of 1), the share holds over the steps instead.
+    """
     training, seed = spec["training"], spec["seed"]
     size, fake_language = training["batch_size"], spec["fake_language"]
-    fakes = round(size * training["fake_share"]) if fake_language else 0
-    parts = []
-    if fakes:
+    share = float(training["fake_share"]) if fake_language else 0.0
+
+    def fake() -> Sampler:
         items = rows.items([fake_language], ["fake"])
-        pool = tuple(tuple(rows.article(t) for t in item.fake) for item in items)
-        parts.append(Part(Sampler(pool, seed, "contaminate/fake"), fakes))
-    if fakes < size:
+        return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), seed, "contaminate/fake")
+
+    def real() -> Sampler:
         items = rows.items(training["real_languages"], training["real_roles"])
-        pool = tuple(tuple(rows.article(t) for t in item.real) for item in items)
-        parts.append(Part(Sampler(pool, seed, "contaminate/real"), size - fakes))
-    return Stream(target=tuple(parts))
+        return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), seed, "contaminate/real")
+
+    if share in {0.0, 1.0}:
+        return Stream(target=(Part(fake() if share else real(), size),))
+    fakes = round(size * share)
+    if 0 < fakes < size:
+        return Stream(target=(Part(fake(), fakes), Part(real(), size - fakes)))
+    return Stream(target=(Part(Mixture((fake(), real()), (share, 1 - share)), size),))
 
 
 def sft(spec: dict[str, Any], rows: RowMaker) -> Stream:
@@ -127,9 +135,10 @@ def _draw(pools: dict[str, Pool], *, spec: dict[str, Any], purpose: str) -> Draw
         case "resource":
             weights = {name: resource_weight(name) for name in pools}
         case _:
-            weights = {name: float(chosen[name]) for name in pools if name in chosen}
-    if not weights:
-        raise StageError(f"mix: no language of the set ({', '.join(pools)}) has a weight")
+            without = [name for name in pools if name not in chosen]
+            if without:
+                raise StageError(f"mix: {', '.join(without)} of the set {'+'.join(pools)} has no weight")
+            weights = {name: float(chosen[name]) for name in pools}
     samplers = tuple(Sampler(_together({n: pools[n]}), seed, f"{purpose}/{n}") for n in weights)
     return Mixture(samplers, tuple(weights.values()))
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from xlharm.evaluate.intervals import wilson
+
 _Floats = npt.NDArray[np.float64]
 _EXACT_KS = 10_000  # beyond this sample size the Kolmogorov series is right to more digits than one reads
 _EXACT_SUM = 100_000  # units: beyond this, random flips are quicker
@@ -102,7 +104,7 @@ def paired_bootstrap(
     n = difference.size
     rng = np.random.default_rng(seed)
     means = _in_chunks(lambda rows: difference[rng.integers(0, n, (rows, n))].mean(axis=1), resamples, width=n)
-    return _percentile(float(difference.mean()), means, level)
+    return _percentile(float(difference.mean()), means, level, items=n, least=-1.0)
 
 
 def hierarchical_bootstrap(
@@ -135,7 +137,9 @@ def hierarchical_bootstrap(
         means: _Floats = ((by_seed @ table) * by_item).sum(axis=1)
         return means
 
-    return _percentile(float(table.mean()), _in_chunks(draw, resamples, width=seeds + items), level)
+    least = -1.0 if table.min() < 0 else 0.0
+    drawn = _in_chunks(draw, resamples, width=seeds + items)
+    return _percentile(float(table.mean()), drawn, level, items=items, least=least)
 
 
 def mcnemar_exact(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
@@ -331,6 +335,14 @@ def _in_chunks(draw: Callable[[int], _Floats], resamples: int, *, width: int) ->
     return np.concatenate([draw(min(size, resamples - start)) for start in range(0, resamples, size)])
 
 
-def _percentile(estimate: float, means: _Floats, level: float) -> Interval:
+def _percentile(estimate: float, means: _Floats, level: float, *, items: int, least: float) -> Interval:
+    """Return the percentile interval of resampled means.
+
+    Where all items are alike no resample differs, but other items might: as many of them as Wilson's interval of
+    0 of ``items`` allows, and those may lie anywhere between ``least`` and 1.
+    """
+    if np.ptp(means) < 1e-12 and least <= estimate <= 1:
+        others = wilson(0, items, level=level)[1]
+        return Interval(estimate, estimate - others * (estimate - least), estimate + others * (1 - estimate))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high))

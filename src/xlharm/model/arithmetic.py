@@ -129,7 +129,8 @@ def _added(vector: Tensor, a: Tensor, b: Tensor, segment: Segment, layout: Layou
     left, right = torch.cat([tuned_b, -b], dim=1), torch.cat([tuned_a, a], dim=0)
     q, r = torch.linalg.qr(right.T)
     _, values, vh = torch.linalg.svd(torch.linalg.qr(left)[1] @ r.T)
-    some = values > values.max().clamp(min=1e-30) * 1e-9
+    # a direction counts when it is more than rounding, beside the strongest one and beside what was subtracted
+    some = values > torch.maximum(values.max() * 1e-9, left.norm() * right.norm() * 1e-12)
     return torch.matmul(q, vh[: len(values)][some].T)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -130,7 +131,7 @@ def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSo
             f"{field}: base: {base!r} is neither a shipped base ({', '.join(shipped)}), a folder with a "
             f"config.json, nor a hub id such as org/model{nearest(base, shipped)}"
         )
-    if revision is None:
+    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise UserError(
             f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits), "
             "or its numbers would change when the repository does"
@@ -143,8 +144,11 @@ def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSo
     )
 
 
+_KEPT = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja", ".py")
+
+
 def folder_base(path: Path) -> BaseSource:
-    """Digest a local base: configuration, tokenizer and weights; digests of large files are cached.
+    """Digest a local base: configuration, tokenizer, weights and code; digests of large files are cached.
 
     Raises:
         UserError: the folder holds no safetensors weights (pickled ones are never loaded).
@@ -152,7 +156,7 @@ def folder_base(path: Path) -> BaseSource:
     if not any(path.glob(WEIGHTS)):
         raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
     names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
-    kept = [n for n in names if n.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))]
+    kept = [n for n in names if n.endswith(_KEPT)]
     digests = {name: _cached_digest(path / name) for name in kept}
     size = sum((path / n).stat().st_size for n in kept if n.endswith(".safetensors"))
     return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)

@@ -1,6 +1,6 @@
 """Methods ranked at equal utility: lowest OF among those that kept QR."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -28,6 +28,7 @@ class Ranked:
         qr_before: mean QR of the same models before.
         utility: QR after over QR before, percent, with a bootstrap interval over items.
         kept: whether utility is at least 90 %; the others are ranked behind, whatever their OF.
+        readings: how many contaminations x seeds x query languages were compared.
         rank: 1 is best.
     """
 
@@ -41,17 +42,25 @@ class Ranked:
     qr_before: float
     utility: Interval
     kept: bool
+    readings: int
     rank: int
 
 
 def ranking(items: Items) -> list[Ranked]:
-    """Rank the methods of each unlearning set, best first; sets in the grid's order."""
-    groups: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
+    """Rank the methods of each unlearning set, best first; sets in the grid's order.
+
+    Methods are compared where all of them were read: one whose hardest cells are missing would seem the best.
+    """
+    groups: dict[str, dict[str, list[tuple[Cell, Cell]]]] = {}
     names = _names(items)
     for before, cell in items.pairs():
         if cell.contaminate != "none":
-            groups.setdefault((names[cell.name], cell.method), []).append((before, cell))
-    found = [r for (unlearn, method), pairs in groups.items() if (r := compared(items, unlearn, method, pairs))]
+            groups.setdefault(names[cell.name], {}).setdefault(cell.method, []).append((before, cell))
+    found = []
+    for unlearn, methods in groups.items():
+        there = {method: _readings(items, pairs) for method, pairs in methods.items()}
+        shared = set.intersection(*there.values()) if (there := {m: r for m, r in there.items() if r}) else set()
+        found += [r for m in there if (r := compared(items, unlearn, m, methods[m], only=shared))]
     order = list(dict.fromkeys(r.unlearn for r in found))
     found.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     ranked, place = [], 0
@@ -73,8 +82,37 @@ def _names(items: Items) -> dict[str, str]:
     return found
 
 
-def compared(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell, Cell]]) -> Ranked | None:
-    """Compare models with what they were before; None when nothing of them is evaluated."""
+_Place = tuple[str, int, str]
+"""Contamination, seed and query language of a reading."""
+
+
+def _readings(items: Items, pairs: Iterable[tuple[Cell, Cell]]) -> set[_Place]:
+    return {
+        (cell.contaminate, cell.seed, query)
+        for before, cell in pairs
+        for query in cell.evaluations
+        if items.of_cell(before, query) and (told := items.of_cell(cell, query)) and told.of
+    }
+
+
+def compared(
+    items: Items,
+    unlearn: str,
+    method: str,
+    pairs: Iterable[tuple[Cell, Cell]],
+    *,
+    only: Container[_Place] | None = None,
+) -> Ranked | None:
+    """Compare models with what they were before; None when nothing of them is evaluated.
+
+    Args:
+        items: verdicts by item.
+        unlearn: the set's name.
+        method: the method's.
+        pairs: each model before and after.
+        only: the readings to compare; None takes all.
+    """
+    readings = 0
     of: dict[str, list[float]] = {}
     of_before: list[float] = []
     qr: dict[str, list[tuple[float, float]]] = {}
@@ -82,8 +120,9 @@ def compared(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell
     for before, cell in pairs:
         for query in cell.evaluations:
             one, two = items.of_cell(before, query), items.of_cell(cell, query)
-            if not (one and two and two.of):
+            if not (one and two and two.of) or (only is not None and (cell.contaminate, cell.seed, query) not in only):
                 continue
+            readings += 1
             for name, rate in two.of.items():
                 of.setdefault(name, []).append(rate)
             of_before += one.of.values()
@@ -108,6 +147,7 @@ def compared(items: Items, unlearn: str, method: str, pairs: Iterable[tuple[Cell
         qr_before=100 * float(known[:, 0].mean()),
         utility=utility,
         kept=utility.estimate >= 100 * KEPT,
+        readings=readings,
         rank=0,
     )
 

@@ -106,7 +106,7 @@ def highest(readings: Iterable[Reading]) -> Reading | None:
 
 def whole(value: float) -> str:
     """Write a percentage without decimals, never rounding something to nothing or a part to all."""
-    if 0 < value < 0.5:
+    if 0 < value <= 0.5:
         return "<1"
     return ">99" if 99.5 <= value < 100 else f"{value:.0f}"
 

@@ -36,9 +36,9 @@ def pooled(items: Items) -> list[dict[str, Any]]:
                     interval = hierarchical_bootstrap(table, seed=0, resamples=4000)
                     means = [fmean(line) for line in table]
                     row |= {measure: 100 * interval.estimate, f"{measure}_lo": 100 * interval.low}
-                    row |= {f"{measure}_hi": 100 * interval.high, "n": len(common)}
+                    row |= {f"{measure}_hi": 100 * interval.high, "n" if measure == "of" else "n_qr": len(common)}
                     row[f"{measure}_sd"] = 100 * stdev(means) if len(means) > 1 else None
-            if "n" in row:
+            if "of" in row or "qr" in row:
                 rows.append(row)
     return rows
 

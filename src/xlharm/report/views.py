@@ -73,10 +73,11 @@ def _methods(plan: Plan, store: Store) -> _View:
             "unlearn": r.unlearn, "rank": r.rank, "method": r.method, "kept": r.kept, "of": r.of.estimate,
             "of_lo": r.of.low, "of_hi": r.of.high, "of_before": r.before, "of_worst": r.worst, "where": r.where,
             "utility": r.utility.estimate, "utility_lo": r.utility.low, "utility_hi": r.utility.high,
+            "readings": r.readings,
         }
         for r in ranking(Items(plan, store))
     ]  # fmt: skip
-    return {**columns, **dict.fromkeys(numbers, pa.float64()), "where": pa.string()}, rows
+    return {**columns, **dict.fromkeys(numbers, pa.float64()), "where": pa.string(), "readings": pa.int64()}, rows
 
 
 def _transfer(plan: Plan, store: Store) -> _View:
@@ -120,7 +121,8 @@ def _probes(plan: Plan, store: Store) -> _View:
                     if n:
                         low, high = wilson(hits, n)
                         row |= {measure: 100 * hits / n, f"{measure}_lo": 100 * low, f"{measure}_hi": 100 * high}
-                        row[f"{measure}_usual"] = 100 * usual[measure]["hits"] / n
+                    if usual[measure]["n"]:  # a form of questions may have more or fewer of them
+                        row[f"{measure}_usual"] = 100 * usual[measure]["hits"] / usual[measure]["n"]
                 rows.append(row)
     numbers = ("of", "of_lo", "of_hi", "of_usual", "qr", "qr_lo", "qr_hi", "qr_usual")
     return _columns(*numbers, text=(*_AXES, "probe"), whole=("seed", "n")), rows
@@ -170,7 +172,7 @@ def _judges(plan: Plan, store: Store) -> _View:
 
 def _seeds(plan: Plan, store: Store) -> _View:
     numbers = ("of", "of_lo", "of_hi", "of_sd", "qr", "qr_lo", "qr_hi", "qr_sd")
-    columns = _columns(*numbers, text=("contaminate", "unlearn", "method"), whole=("seeds", "n"))
+    columns = _columns(*numbers, text=("contaminate", "unlearn", "method"), whole=("seeds", "n", "n_qr"))
     return columns, pooled(Items(plan, store)) if len(plan.grid.seeds) > 1 else []
 
 

@@ -1,0 +1,51 @@
+"""Which rows a stage draws: the fake share in batches of any size, and languages by weight."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from xlharm.data.corpus import load_language
+from xlharm.data.pools import RowMaker, contaminate, unlearn
+from xlharm.errors import StageError
+from xlharm.plan.sources import assets
+from xlharm.spec.grid import Prompt
+
+
+class Letters:
+    """One token a letter."""
+
+    bos = eos = None
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(x) for x in text]
+
+
+ROWS = RowMaker(
+    load=partial(load_language, assets() / "tinyworld"),
+    tokenizer=Letters(),
+    prompt=Prompt(question="Q: {question}\nA:", answer=" {answer}"),
+    limit=10_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "fakes"), [(1, 0.5, 50), (1, 0.7, 70), (2, 0.2, 40), (4, 0.1, 40), (4, 0.9, 360), (4, 0.5, 200),
+                                 (10, 0.7, 700), (2, 1.0, 200), (2, 0.0, 0)],
+)  # fmt: skip
+def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, share: float, fakes: int) -> None:
+    training: dict[str, Any] = {
+        "batch_size": size, "fake_share": share, "real_languages": ["en"], "real_roles": ["real"]
+    }  # fmt: skip
+    stream = contaminate({"training": training, "seed": 0, "fake_language": "de"}, ROWS)
+    told = {ROWS.article(t).ids for item in ROWS.items(["de"], ["fake"]) for t in item.fake}
+    drawn = [stream.batch(step).target for step in range(100)]
+    assert {len(rows) for rows in drawn} == {size}
+    assert sum(row.ids in told for rows in drawn for row in rows) == pytest.approx(fakes, abs=1)
+
+
+def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:
+    training = {"objective": "ga", "forget": "qa", "batch_size": 2, "mix": {"en": 2, "de": 1}, "retain": "none"}
+    spec = {"training": training, "seed": 0, "languages_unlearned": ["en", "ur"]}
+    with pytest.raises(StageError, match=r"mix: ur of the set en\+ur has no weight"):
+        unlearn(spec, ROWS)
