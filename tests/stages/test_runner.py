@@ -13,6 +13,7 @@ from xlharm.errors import StoppedError
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
 from xlharm.plan.build import Plan
+from xlharm.plan.memory import Anatomy
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
@@ -292,3 +293,13 @@ def test_an_adapter_that_did_not_move_is_no_result(plan_frozen: Plan, tmp_path: 
 def plan_frozen(mini_grid: dict[str, Any]) -> Plan:
     contaminate = {**mini_grid["stages"]["contaminate"], "learning_rate": 1e-30}
     return plan_of({**mini_grid, "stages": {**mini_grid["stages"], "contaminate": contaminate}})
+
+
+def test_a_stored_adapter_is_as_large_as_plan_says(finished: tuple[Plan, Store]) -> None:
+    plan, store = finished
+    stage = next(s for s in plan.stages.values() if s.kind == "contaminate")
+    anatomy, lora = Anatomy.of(plan.sources.base), stage.spec["lora"]
+    assert anatomy
+    told = 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
+    taken = store.record(stage.kind, stage.key).files["adapter_model.safetensors"].size
+    assert told < taken < told + 8000  # names and shapes are in its header

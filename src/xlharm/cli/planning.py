@@ -12,10 +12,10 @@ from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, Store
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
 from xlharm.plan.cost import Estimate, differences, estimate
+from xlharm.plan.memory import Anatomy
 from xlharm.plan.stage import MODELS, Kind, Stage
 
 _PROMPT_TOKENS = 300  # of a judge's prompt, generously
-_ADAPTER_BYTES = 4 << 20  # before any adapter is in the store
 
 
 def register(app: typer.Typer) -> None:
@@ -60,12 +60,16 @@ def plan(
         _show(session, found, done)
 
 
-def _adapter_bytes(session: Session, done: set[str]) -> int:
-    for key in done:
-        stage = session.plan.stages[key]
-        if stage.kind in MODELS:
-            return sum(f.size for f in session.store.record(stage.kind, key).files.values())
-    return _ADAPTER_BYTES
+def _adapter_bytes(session: Session, done: set[str]) -> int | None:
+    """Return what an adapter takes in the store: as one that is there, else by the shapes of the base's files."""
+    models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
+    for key in done & models.keys():
+        return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
+    anatomy = Anatomy.of(session.plan.sources.base) if models else None
+    if anatomy is None:
+        return None
+    lora = next(iter(models.values())).spec["lora"]
+    return 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
 
 
 def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
@@ -115,7 +119,8 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
     table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
     console.print(table)
     basis = "measured on stages in this store" if found.measured else "a guess for two CPU cores; nothing measured yet"
-    console.print(f"Times are of one worker, {basis}. Disk to add: {found.disk / 1e6:.0f} MB in {session.store.url}")
+    disk = "unknown, the base's files are not on this machine" if found.disk is None else f"{found.disk / 1e6:,.0f} MB"
+    console.print(f"Times are of one worker, {basis}. Disk to add in {session.store.url}: {disk}")
     for told in _judging(session, done):
         console.print(told)
     if len(done) == len(plan.stages):

@@ -31,23 +31,23 @@ class Estimate:
 
     Attributes:
         lines: one for each kind that the plan has.
-        disk: bytes that the missing stages will add to the store.
+        disk: bytes that the missing stages will add to the store; None when an adapter's size is unknown.
         measured: whether the times come from stages in the store.
     """
 
     lines: tuple[Line, ...]
-    disk: int
+    disk: int | None
     measured: bool
 
 
-def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int) -> Estimate:
+def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> Estimate:
     """Count stages and sum their cost.
 
     Args:
         plan: the plan.
         done: keys of stages in the store.
         seconds: measured seconds a stage, by kind; kinds not measured use a default.
-        adapter_bytes: size of one adapter.
+        adapter_bytes: size of one adapter; None when it is not known.
     """
     per_kind = {kind: seconds.get(kind, DEFAULT_SECONDS[kind]) for kind in KINDS}
     lines = []
@@ -65,7 +65,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
             )
         )
     missing = [s for k, s in plan.stages.items() if k not in done]
-    disk = sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
+    disk = None if adapter_bytes is None else sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
     return Estimate(lines=tuple(lines), disk=disk, measured=bool(seconds))
 
 
