@@ -19,6 +19,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "base=org/model", "-s", "revision=main"], "revision: a base from the hub needs a fixed commit"),
+        (["-s", "methods.npo.mix={xx: 1}"], "methods.npo.mix: the grid has no language 'xx'"),
         (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
         (["-s", "steps"], "expected key=value"),
         (["--store", "/dev/null/store"], "cannot be written"),
@@ -47,6 +48,14 @@ def test_unknown_cell_and_key(xlharm: Xlharm, grid_file: Path) -> None:
     done = xlharm("plan", grid_file, "--why", "zzzz")
     assert done.returncode == 2
     assert "no stage's key begins so" in done.stderr
+
+
+def test_a_table_for_a_file_of_unknown_form(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    done = xlharm("results", grid_file, "--out", tmp_path / "table.xlsx")
+    assert (done.returncode, done.stderr.count("say --format csv, json or parquet")) == (2, 1)
+    done = xlharm("results", grid_file, "--out", tmp_path / "table.csv")
+    assert done.returncode == 0
+    assert (tmp_path / "table.csv").read_text().startswith("grid,cell,")
 
 
 def test_a_model_that_is_not_there_yet(xlharm: Xlharm, grid_file: Path) -> None:

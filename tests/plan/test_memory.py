@@ -1,8 +1,12 @@
 """What a base's files say of memory is what the loaded base has."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import plan_of
+from xlharm.errors import UserError
 from xlharm.model.base import load_base
 from xlharm.model.lora import layout_of
 from xlharm.plan.memory import Anatomy, estimate_bytes
@@ -36,6 +40,13 @@ def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     assert estimate_bytes(anatomy, unlearn, slots=5) == 4000 + 5 * each
     evaluate = next(s for s in plan.stages.values() if s.kind == "evaluate")
     assert estimate_bytes(anatomy, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"version https://git-lfs", b"\x08" + b"\0" * 7 + b"not json"])
+def test_a_damaged_base_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"model.safetensors is no safetensors file"):
+        Anatomy.of(BaseSource(location=str(tmp_path), revision=None, digest="d", size=0))
 
 
 def test_a_base_that_is_not_here_yet_is_not_estimated() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
+from xlharm.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -19,14 +20,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(mirror, name="wandb")
 
 
+def _form_of(out: Path | None) -> Literal["table", "csv", "json", "parquet"]:
+    match out.suffix if out else None:
+        case None:
+            return "table"
+        case ".csv":
+            return "csv"
+        case ".json":
+            return "json"
+        case ".parquet":
+            return "parquet"
+    raise UserError(f"--out {out}: say --format csv, json or parquet, or end the name with one of them")
+
+
 def results(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
     form: Annotated[
-        Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="parquet needs --out.")
-    ] = "table",
-    out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+        Literal["table", "csv", "json", "parquet"] | None,
+        typer.Option("--format", help="Default: by --out's name, else table. parquet is always a file."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to a .csv, .json or .parquet file instead.")] = None,
     view: Annotated[
         Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
         typer.Option(help="What to look at."),
@@ -52,6 +67,7 @@ def results(
     from xlharm.report.views import view as view_of
 
     session = open_grid(grid, store=store, overrides=overrides)
+    form = form or _form_of(out)
     if view != "cells":
         found = view_of(view, session.plan, session.store)
         if form == "table":
@@ -65,6 +81,9 @@ def results(
     for line in collected.damaged:
         typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
     table = collected.table
+    if not table.num_rows and (kept := session.store.folders()):
+        told = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
+        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {told}", err=True)
     if form == "table":
         print_results(table, terminal())
     elif out or form == "parquet":

@@ -39,8 +39,8 @@ def export(
     stage = session.plan.stages[session.plan.cell(cell).model]
     if not session.store.has(stage):
         raise UserError(f"{cell}: its model is not in the store yet; run the grid first")
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: exists and is not empty")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is no empty folder")
     source = session.store.path(stage.kind, stage.key)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("adapter_config.json", "adapter_model.safetensors", "record.json"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from xlharm.errors import UserError
 from xlharm.plan.sources import WEIGHTS, BaseSource
 from xlharm.plan.stage import MODELS, Stage
 
@@ -30,7 +31,11 @@ class Anatomy:
 
     @classmethod
     def of(cls, base: BaseSource) -> Self | None:
-        """Read the headers of a base's safetensors; None when its files are not on this machine."""
+        """Read the headers of a base's safetensors; None when its files are not on this machine.
+
+        Raises:
+            UserError: a file is damaged.
+        """
         folder = _folder(base)
         if folder is None:
             return None
@@ -85,7 +90,13 @@ def _folder(base: BaseSource) -> Path | None:
 
 def _shapes(path: Path) -> list[tuple[str, list[int]]]:
     """Read a safetensors file's header: its length in 8 bytes, then JSON."""
-    with path.open("rb") as handle:
-        (length,) = struct.unpack("<Q", handle.read(8))
-        header = json.loads(handle.read(length))
-    return [(name, told["shape"]) for name, told in header.items() if name != "__metadata__"]
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(handle.read(length))
+        return [(name, told["shape"]) for name, told in header.items() if name != "__metadata__"]
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError):
+        told = "is no safetensors file (cut off, or a Git LFS pointer?)"
+        raise UserError(f"base {path.parent}: {path.name} {told}") from None

@@ -178,7 +178,7 @@ def _section(name: str, table: pa.Table) -> Section:
     kept = [c for c in table.column_names if table[c].null_count < table.num_rows]
     if "cell" in kept:
         kept = [c for c in kept if c not in ("contaminate", "unlearn", "method", "seed")]
-    rows = table.select(kept).slice(0, _MOST_ROWS).to_pylist()
+    rows = table.slice(0, _MOST_ROWS).select(kept).to_pylist()  # a table without columns would get rows by slicing
     return Section(
         anchor=name,
         title=title,

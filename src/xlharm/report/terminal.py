@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xlharm.report.reading import Rate, Reading, Readings, whole
+from xlharm.report.reading import RISE_POINTS, Rate, Reading, Readings, whole
 from xlharm.spec.grid import NONE
 
 _PLAIN_WIDTH = 100
@@ -40,7 +40,7 @@ def print_results(table: pa.Table, console: Console) -> None:
 def print_view(table: pa.Table, console: Console, *, name: str) -> None:
     """Print a view as it is: a line a row; columns without any value are left out."""
     if not table.num_rows:
-        console.print(f"No {name} to show: nothing of the sort is in the grid, or it is not evaluated yet.")
+        console.print(f"No {name} to show: none in what is evaluated so far, or nothing of the sort is in the grid.")
         return
     kept = [c for c in table.column_names if table[c].null_count < table.num_rows and c != "grid"]
     if "cell" in kept:  # it says what these say
@@ -131,7 +131,7 @@ def _legend(readings: Readings) -> str:
     n = f"n = {counts[0]}" if counts[0] == counts[-1] else f"n = {counts[0]}–{counts[-1]}"
     return (
         f"OF: answers with the fake detail, of 100, with the 95 % Wilson interval ({n} questions a language). "
-        "QR: real details answered rightly, of 100. ▲ OF rose against before unlearning, intervals apart; △ rose, "
-        "intervals overlap. † QR fell by more than 20 % or many answers are empty or loop: a low OF there is no "
-        "success. · no result."
+        "QR: real details answered rightly, of 100. ▲ OF rose against before unlearning, intervals apart; △ rose by "
+        f"{RISE_POINTS:.0f} or more, intervals overlap. † QR fell by more than 20 % or many answers are empty or loop: "
+        "a low OF there is no success. · no result."
     )

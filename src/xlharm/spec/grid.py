@@ -140,6 +140,11 @@ class GridSpec(Strict):
         for name, langs in self.unlearn.items():
             if len(set(langs)) != len(langs):
                 raise ValueError(f"unlearn.{name}: a language is named twice")
+        known = {*self.languages, *self.contaminate, *(x for langs in self.unlearn.values() for x in langs)}
+        for name, method in self.methods.items():
+            for lang in method.mix if isinstance(method.mix, dict) else ():
+                if lang not in known - {NONE, SOURCE}:
+                    raise ValueError(f"methods.{name}.mix: the grid has no language {lang!r}")
         return self
 
     def ordered(self, languages: tuple[str, ...]) -> tuple[str, ...]:
