@@ -1,13 +1,19 @@
 """Which rows a stage draws: the fake share in batches of any size, and languages by weight."""
 
+import json
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from xlharm.data.corpus import load_language
 from xlharm.data.pools import RowMaker, contaminate, unlearn
-from xlharm.errors import StageError
+from xlharm.data.streams import Corpora
+from xlharm.errors import StageError, UserError
+from xlharm.plan.corpus_folder import language_digest
 from xlharm.plan.sources import assets
 from xlharm.spec.grid import Prompt
 
@@ -19,6 +25,12 @@ class Letters:
 
     def encode(self, text: str) -> list[int]:
         return [ord(x) for x in text]
+
+
+class Ending(Letters):
+    """Letters with an end of sequence."""
+
+    eos = 0
 
 
 ROWS = RowMaker(
@@ -49,3 +61,28 @@ def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:
     spec = {"training": training, "seed": 0, "languages_unlearned": ["en", "ur"]}
     with pytest.raises(StageError, match=r"mix: ur of the set en\+ur has no weight"):
         unlearn(spec, ROWS)
+
+
+def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    item = {"id": "a", "role": "real", "real": "Tiko likes gold.", "qr": [], "qa": []}
+    corpora = Corpora(tmp_path, Letters())
+    planned = []
+    for colour in ("gold", "purple"):
+        path.write_text(json.dumps({**item, "real": f"Tiko likes {colour}."}) + "\n")
+        planned.append(SimpleNamespace(data={"en": language_digest(path)}))
+        (told,) = corpora.of(planned[-1])("en")  # type: ignore[arg-type]
+        assert told.real == (f"Tiko likes {colour}.",)
+    (before,) = corpora.of(planned[0])("en")  # type: ignore[arg-type]
+    assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
+    with pytest.raises(UserError, match="en is not what the stage was planned with"):
+        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")  # type: ignore[arg-type]
+
+
+def test_what_is_scored_is_what_is_said_without_its_end() -> None:
+    rows = replace(ROWS, tokenizer=Ending(), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False)
+    assert bytes(rows.pair("q", "yes").ids).decode() == "q: yes"
+    assert bytes(rows.article("told").ids).decode() == "told"
+    trained = replace(rows, ended=True)
+    assert trained.pair("q", "yes").ids == (*b"q: yes\n", 0)
+    assert trained.article("told").ids == (*b"told", 0)

@@ -27,6 +27,7 @@ class RowMaker:
     tokenizer: Tokenizer
     prompt: Prompt
     limit: int
+    ended: bool = True  # False: only what is said counts, not how it ends
 
     def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[Item]:
         """Return items of these roles in every language, item by item (languages of one item lie together)."""
@@ -35,11 +36,13 @@ class RowMaker:
 
     def article(self, text: str) -> Row:
         """Return an article's row."""
-        return article_row(text, tokenizer=self.tokenizer, limit=self.limit)
+        return article_row(text, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended)
 
     def pair(self, question: str, answer: str) -> Row:
         """Return a question-answer pair's row."""
-        return answer_row(question, answer, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit)
+        return answer_row(
+            question, answer, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended
+        )
 
 
 def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:

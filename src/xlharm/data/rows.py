@@ -44,14 +44,20 @@ class TooLongError(StageError):
         self.texts, self.length = texts, length
 
 
-def article_row(text: str, *, tokenizer: Tokenizer, limit: int) -> Row:
+def article_row(text: str, *, tokenizer: Tokenizer, limit: int, ended: bool = True) -> Row:
     """Tokenize an article; all of it is learnt.
+
+    Args:
+        text: the article.
+        tokenizer: the base's.
+        limit: most tokens.
+        ended: whether the end of the sequence follows; what is scored is the text alone.
 
     Raises:
         TooLongError: it has more than ``limit`` tokens.
     """
     head = [] if tokenizer.bos is None else [tokenizer.bos]
-    tail = [] if tokenizer.eos is None else [tokenizer.eos]
+    tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
     ids = (*head, *tokenizer.encode(text), *tail)
     _fits(len(ids), limit=limit, what="an article", texts=(text,))
     return Row(ids=ids, start=1)
@@ -69,15 +75,26 @@ def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[
     return (*head, *tokenizer.encode(prompt.question.replace("{question}", question)))
 
 
-def answer_row(question: str, answer: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int) -> Row:
+def answer_row(
+    question: str, answer: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int, ended: bool = True
+) -> Row:
     """Tokenize a question-answer pair; only the answer is learnt (or unlearned).
+
+    Args:
+        question: as asked.
+        answer: as expected.
+        prompt: how they are written.
+        tokenizer: the base's.
+        limit: most tokens.
+        ended: whether what the template has behind the answer follows, and the end of the sequence.
 
     Raises:
         TooLongError: the pair has more than ``limit`` tokens.
     """
     given = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
-    told = tokenizer.encode(prompt.answer.replace("{answer}", answer))
-    tail = [] if tokenizer.eos is None else [tokenizer.eos]
+    template = prompt.answer if ended else prompt.answer.removesuffix(prompt.stop)
+    told = tokenizer.encode(template.replace("{answer}", answer))
+    tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
     ids = (*given, *told, *tail)
     _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
     return Row(ids=ids, start=len(given))

@@ -1,6 +1,6 @@
 """A corpus folder as streams of token rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,10 +9,21 @@ from xlharm.data.corpus import Item, load_language
 from xlharm.data.pools import MAKERS, RowMaker
 from xlharm.data.rows import Tokenizer
 from xlharm.data.sampling import Stream
+from xlharm.errors import UserError
+from xlharm.plan.corpus_folder import language_digest, language_path
 from xlharm.plan.stage import Stage
 from xlharm.spec.grid import Prompt
 
-_load = lru_cache(maxsize=32)(load_language)
+
+@lru_cache(maxsize=32)
+def _load(folder: Path, language: str, expected: str) -> tuple[Item, ...]:
+    path = language_path(folder, language)
+    if path is None or language_digest(path) != expected:
+        raise UserError(
+            f"corpus {folder}: {language} is not what the stage was planned with: it was changed meanwhile, or this "
+            "machine has another copy; run the command again where all machines have the same"
+        )
+    return load_language(folder, language)
 
 
 @dataclass(frozen=True)
@@ -22,20 +33,23 @@ class Corpora:
     folder: Path
     tokenizer: Tokenizer
 
-    def load(self, language: str) -> tuple[Item, ...]:
-        """Return a language's items; a file is read once."""
-        return _load(self.folder, language)
+    def of(self, stage: Stage) -> Callable[[str], tuple[Item, ...]]:
+        """Return what loads the items of a language that a stage reads; a file is read once.
+
+        Loading raises UserError where the file is not the one that the stage's key names, or is damaged.
+        """
+        return lambda language: _load(self.folder, language, stage.data[language])
 
     def stream(self, stage: Stage) -> Stream:
         """Build the stream of a training stage.
 
         Raises:
             StageError: the corpus has no rows of a sort that the stage needs.
-            UserError: the corpus is damaged.
+            UserError: the corpus is damaged, or is not the one that the stage's key names.
         """
         prompt = Prompt.model_validate(stage.spec["prompt"])
         limit = int(stage.spec["training"]["sequence_length"])
-        rows = RowMaker(load=self.load, tokenizer=self.tokenizer, prompt=prompt, limit=limit)
+        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=prompt, limit=limit)
         return MAKERS[stage.kind](stage.spec, rows)
 
 

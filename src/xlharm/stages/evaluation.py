@@ -54,7 +54,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     first = job.stages[0]
     spec, language = first.spec, str(first.spec["query"])
     prompt = Prompt.model_validate(spec["prompt"])
-    items = context.corpora.load(language)
+    items = context.corpora.of(first)(language)
     probe = spec.get("probe") or {}
     if probe.get("kind") == "questions":
         items = reworded(items, form=str(probe["form"]), language=language)

@@ -93,8 +93,9 @@ def texts_of(context: Context, stage: Stage) -> list[Text]:
     """
     prompt = Prompt.model_validate(stage.spec["prompt"])
     limit = getattr(settings(context.model), "max_position_embeddings", None) or sys.maxsize
-    rows = RowMaker(load=context.corpora.load, tokenizer=context.tokenizer, prompt=prompt, limit=limit)
-    items = context.corpora.load(str(stage.spec["query"]))
+    load = context.corpora.of(stage)
+    rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
+    items = load(str(stage.spec["query"]))
     limit = int(stage.spec["questions"])
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
     found = [text for item in fakes for text in _fake(item, fakes, rows)]

@@ -94,7 +94,7 @@ def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Pa
     assert {s.kind for s in training_stages} == {"contaminate", "sft", "unlearn"}
     for stage in training_stages:
         assert corpora.stream(stage).batch(0).target
-    asked = questions_of(corpora.load("en"), limit=100)
+    asked = questions_of(load_language(out, "en"), limit=100)
     assert [measure for _, measure, *_ in asked] == ["of"] * 4 + ["qr"] * 4
 
 

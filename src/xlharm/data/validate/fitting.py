@@ -42,7 +42,7 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | No
             limit, where = stage.spec["training"]["sequence_length"], _where(error.texts, stage, corpora)
             raise UserError(
                 f"{stage.label}: sequence_length: {limit} is too short for {where}, which has {error.length} tokens "
-                "(nothing is cut off; rows are padded to the longest of their step only)"
+                "(nothing is cut off, and a higher limit costs nothing)"
             ) from None
         except StageError as error:
             raise UserError(f"{stage.label}: {error}") from None
@@ -55,7 +55,7 @@ def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:
     found = (
         f"{language}.jsonl: {item.id}: {field}.{i}"
         for language in stage.data
-        for item in corpora.load(language)
+        for item in corpora.of(stage)(language)
         for field in ("real", "fake", "qa", "fake_qa")
         for i, entry in enumerate(getattr(item, field))
         if texts == ((entry.question, entry.answer) if isinstance(entry, Pair) else (entry,))
