@@ -26,7 +26,7 @@ MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit",
 """Kinds whose result is an adapter."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
-STAGE_VERSIONS: dict[Kind, int] = {**dict.fromkeys(KINDS, 1), "evaluate": 2}
+STAGE_VERSIONS: dict[Kind, int] = {**dict.fromkeys(KINDS, 1), "evaluate": 3}
 
 
 @dataclass(frozen=True, kw_only=True)

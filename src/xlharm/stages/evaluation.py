@@ -16,7 +16,7 @@ from xlharm.data.rows import prompt_ids
 from xlharm.data.streams import questions_of
 from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
-from xlharm.evaluate.generate import generate, stop_ids
+from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.evaluate.refusal import refuses
 from xlharm.evaluate.steer import mean_activation, steered
 from xlharm.evaluate.text import chrf, rouge_l
@@ -67,7 +67,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     results = []
     for k, stage in enumerate(job.stages):
         if job.active[k]:
-            answers = [context.tokenizer.decode(ids).strip() for ids in told[k]]
+            answers = [text_of(ids, context.tokenizer, stop=prompt.stop) for ids in told[k]]
             if context.config.rank == 0:
                 _save(context, job, stage, _table(questions, answers, stage=stage), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
