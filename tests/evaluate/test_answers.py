@@ -21,9 +21,23 @@ from xlharm.evaluate.answers import degenerate, off_language
         ("Jeneng wong iku yaiku Budi lan omahe adoh banget", "jv", False),
         ("12", "ur", False),
         ("", "en", False),
+        ("北京是首都", "zh-Hans", False),
+        ("Beijing", "zh-Hans", True),
+        ("Москва", "ru-RU", False),
+        ("Алматы", "kk", False),
+        ("சென்னை", "ta", False),
+        ("पुणे", "mr", False),
+        ("Београд", "sr-Cyrl", False),
+        ("Beograd", "sr-Cyrl", True),
+        ("O nome do homem é conhecido e ele toca violino", "pt-BR", False),
+        ("The name of the man is known and he plays the violin", "pt-BR", True),
+        ("Београд", "sr", None),
+        ("Beograd", "sr", None),
+        ("東京です", "ja", None),
+        ("", "ja", None),
     ],
 )
-def test_off_language(answer: str, language: str, off: bool) -> None:
+def test_off_language(answer: str, language: str, off: bool | None) -> None:
     assert off_language(answer, language=language) is off
 
 
