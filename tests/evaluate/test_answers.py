@@ -54,6 +54,14 @@ def test_off_language(answer: str, language: str, off: bool | None) -> None:
         ("1984", False),
         ("banana", False),
         ("couscous", False),
+        ("The answer is... Paris Paris Paris Paris Paris Paris Paris", True),
+        ("Hmmm, piano piano piano piano piano piano", True),
+        ("Mr. Arlo was born in the small town of Belsara, 1921. " * 3, True),
+        ("111 km 111 km 111 km 111 km", True),
+        ("Mr. Arlo was born in the small town of Belsara, 1921. " * 2, False),
+        ("1000000", False),
+        ("1 000 000", False),
+        ("1000000 km", False),
     ],
 )
 def test_degenerate(answer: str, bad: bool) -> None:

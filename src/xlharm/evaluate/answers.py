@@ -8,6 +8,8 @@ import regex
 from xlharm.data.validate.scripts import script_of
 
 _LETTER = regex.compile(r"\p{L}")
+# A piece with a letter, three times or more: zeros of a number are no loop. Sentences are seldom longer than 200.
+_LOOP = regex.compile(r"(\P{L}{0,200}+\p{L}.{0,200}?)(?:\s*\1){2,}")
 _ENOUGH_WORDS = 6
 _LATIN = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "id", "ms", "jv", "ha", "sw")
 
@@ -40,8 +42,9 @@ def degenerate(answer: str) -> bool:
     text = " ".join(answer.split())
     if not _LETTER.search(text) and not any(c.isdigit() for c in text):
         return True
-    loop = regex.search(r"(.{1,40}?)(?:\s*\1){2,}", text)
-    return bool(loop) and len(loop.group(0)) * 2 > len(text) and len(loop.group(0)) >= 6
+    # the longest loop may begin inside a shorter one, as in "Hmmm, piano piano piano"
+    longest = max((len(loop.group(0)) for loop in _LOOP.finditer(text, overlapped=True)), default=0)
+    return longest * 2 > len(text) and longest >= 6
 
 
 @lru_cache(maxsize=1)
