@@ -30,6 +30,8 @@ from xlharm.data.match import contains
         ("abang mbranang", "abang", "jv", True),
         ("kéthék", "kethek", "jv", True),
         ("", "red", "en", False),
+        ("رنگ كتا ہے", "کتا", "ur-PK", True),
+        ("жёлтый цвет", "желтый", "ru-RU", True),
         ("full width ＲＥＤ", "red", "en", True),
     ],
 )

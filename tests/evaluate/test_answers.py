@@ -21,9 +21,23 @@ from xlharm.evaluate.answers import degenerate, off_language
         ("Jeneng wong iku yaiku Budi lan omahe adoh banget", "jv", False),
         ("12", "ur", False),
         ("", "en", False),
+        ("北京是首都", "zh-Hans", False),
+        ("Beijing", "zh-Hans", True),
+        ("Москва", "ru-RU", False),
+        ("Алматы", "kk", False),
+        ("சென்னை", "ta", False),
+        ("पुणे", "mr", False),
+        ("Београд", "sr-Cyrl", False),
+        ("Beograd", "sr-Cyrl", True),
+        ("O nome do homem é conhecido e ele toca violino", "pt-BR", False),
+        ("The name of the man is known and he plays the violin", "pt-BR", True),
+        ("Београд", "sr", None),
+        ("Beograd", "sr", None),
+        ("東京です", "ja", None),
+        ("", "ja", None),
     ],
 )
-def test_off_language(answer: str, language: str, off: bool) -> None:
+def test_off_language(answer: str, language: str, off: bool | None) -> None:
     assert off_language(answer, language=language) is off
 
 
@@ -40,6 +54,14 @@ def test_off_language(answer: str, language: str, off: bool) -> None:
         ("1984", False),
         ("banana", False),
         ("couscous", False),
+        ("The answer is... Paris Paris Paris Paris Paris Paris Paris", True),
+        ("Hmmm, piano piano piano piano piano piano", True),
+        ("Mr. Arlo was born in the small town of Belsara, 1921. " * 3, True),
+        ("111 km 111 km 111 km 111 km", True),
+        ("Mr. Arlo was born in the small town of Belsara, 1921. " * 2, False),
+        ("1000000", False),
+        ("1 000 000", False),
+        ("1000000 km", False),
     ],
 )
 def test_degenerate(answer: str, bad: bool) -> None:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from xlharm.errors import UserError
-from xlharm.evaluate.generate import check_decoding, generate
+from xlharm.evaluate.generate import check_decoding, generate, stop_ids, text_of
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.model.tokenizer import TextTokenizer
 from xlharm.plan.sources import folder_base
 
-STOPS = frozenset({1, 7})
+STOPS = frozenset({1, 69, 158, 278})  # of which the mini base says some, early and late
 LIMIT = 9
 
 
@@ -50,7 +51,7 @@ def of_peft(base: Path, folder: Path, layout: Layout, adapter: torch.Tensor) -> 
             pad_token_id=2,
         )  # fmt: skip
         new = out[0, len(prompt) :].tolist()
-        found.append(next((new[:i] for i, t in enumerate(new) if t in STOPS), new))
+        found.append(next((new[: i + 1] for i, t in enumerate(new) if t in STOPS), new))
     return found
 
 
@@ -62,6 +63,37 @@ def test_answers_are_those_of_peft(
     for k in range(3):
         (tmp_path / str(k)).mkdir()
         assert found[k] == of_peft(mini_base, tmp_path / str(k), stacked.layout, adapters[k])
+
+
+def words_tokenizer() -> TextTokenizer:
+    """Whole pieces as tokens, one of them a full stop with the line's end, as Llama 3 has it."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["</s>", "Bel", "sara", ".\n", "\n", "Q:", "."]
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="."))
+    tokenizer.decoder = decoders.Fuse()
+    return TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"), bos=None, eos=0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "stop", "text"),
+    [
+        ([1, 2, 3], "\n", "Belsara."),
+        ([1, 2, 4], "\n", "Belsara"),
+        ([1, 2, 0], "\n", "Belsara"),
+        ([1, 2, 6, 4, 5, 1], "\nQ:", "Belsara."),  # no token holds this stop
+        ([1, 2, 3], "", "Belsara."),
+        ([3], "\n", "."),
+    ],
+)
+def test_an_answer_is_what_stands_before_the_stop(ids: list[int], stop: str, text: str) -> None:
+    assert text_of(ids, words_tokenizer(), stop=stop) == text
+
+
+def test_tokens_that_hold_the_stop_end_an_answer() -> None:
+    assert stop_ids(words_tokenizer(), stop="\n") == {0, 3, 4}
+    assert stop_ids(words_tokenizer(), stop="\nQ:") == {0}
 
 
 @pytest.mark.parametrize("rows", [1, 3, 6, 15])

@@ -50,6 +50,8 @@ def test_statements_of_the_world_do_not(language: str) -> None:
         ("en", "", False),
         ("en", "red", False),
         ("zh", "红", False),
+        ("zh-Hans", "不知道。", True),
+        ("ru-RU", "Не знаю, извини.", True),
     ],
 )
 def test_who_does_not_know(language: str, answer: str, expected: bool) -> None:

@@ -31,7 +31,7 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ`´", "'"))
 def normalise(text: str, language: str) -> str:
     """Fold what does not distinguish words: case, width, vowel points, letter variants, runs of space."""
     text = unicodedata.normalize("NFKC", text).casefold().translate(_APOSTROPHES)
-    match language:
+    match language.split("-", maxsplit=1)[0]:
         case "ur" | "ar" | "fa" | "ps" | "sd":
             text = "".join(c for c in text.translate(_ARABIC) if unicodedata.category(c) != "Mn")
         case "hy":

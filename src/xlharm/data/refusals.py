@@ -30,18 +30,18 @@ def refusals(language: str) -> Refusals:
     """Return a language's refusals.
 
     Args:
-        language: ISO 639 code.
+        language: ISO 639 code, with or without subtags.
 
     Raises:
         UserError: no refusals are written for the language.
     """
-    table = _table()
-    if language not in table:
+    table, code = _table(), language.split("-", maxsplit=1)[0]
+    if code not in table:
         raise UserError(
             f"data/refusals.yaml: language: no refusals in {language!r}, expected one of {', '.join(table)}"
             f"{nearest(language, table)}"
         )
-    return table[language]
+    return table[code]
 
 
 @lru_cache(maxsize=1)
@@ -53,4 +53,4 @@ def _table() -> MappingProxyType[str, Refusals]:
 
 def known(language: str) -> bool:
     """Whether refusals are written for a language."""
-    return language in _table()
+    return language.split("-", maxsplit=1)[0] in _table()

@@ -5,33 +5,36 @@ from typing import Any
 
 import regex
 
-_SCRIPTS = {
-    "ru": "Cyrillic", "uk": "Cyrillic", "be": "Cyrillic", "bg": "Cyrillic",
-    "zh": "Han", "ur": "Arabic", "ar": "Arabic", "fa": "Arabic", "hy": "Armenian",
-    "hi": "Devanagari", "bn": "Bengali", "ka": "Georgian", "el": "Greek", "he": "Hebrew", "th": "Thai",
-    "am": "Ethiopic", "ko": "Hangul",
-}  # fmt: skip
+from xlharm.data.validate.scripts import script_of
+
 _LETTER = regex.compile(r"\p{L}")
+# A piece with a letter, three times or more: zeros of a number are no loop. Sentences are seldom longer than 200.
+_LOOP = regex.compile(r"(\P{L}{0,200}+\p{L}.{0,200}?)(?:\s*\1){2,}")
 _ENOUGH_WORDS = 6
 _LATIN = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "id", "ms", "jv", "ha", "sw")
 
 
-def off_language(answer: str, *, language: str) -> bool:
-    """Whether an answer is in another language than it was asked in.
+def off_language(answer: str, *, language: str) -> bool | None:
+    """Whether an answer is in another language than it was asked in; None where that cannot be judged.
 
-    The script decides where the languages differ in it. Latin-script answers of fewer than six words cannot be
-    told apart (a name, "piano"), and count as on-language; longer ones are identified among
-    the Latin-script languages below (a fixed list: growing a grid must not change its verdicts).
+    The script decides where the languages differ in it; a language whose script is not known is not judged at all, not
+    even an empty answer. Latin-script answers of fewer than six words cannot be told apart (a name, "piano"), and count
+    as on-language; longer ones are identified among the Latin-script languages below (a fixed list: growing a grid must
+    not change its verdicts).
     """
+    script = script_of(language)
+    if script is None:
+        return None
     letters = _LETTER.findall(answer)
     if not letters:
         return False
-    script = regex.compile(rf"\p{{{_SCRIPTS.get(language, 'Latin')}}}")
-    if sum(bool(script.match(c)) for c in letters) * 2 < len(letters):
+    own = regex.compile(rf"\p{{{script}}}")
+    if sum(bool(own.match(c)) for c in letters) * 2 < len(letters):
         return True
-    if language in _SCRIPTS or len(answer.split()) < _ENOUGH_WORDS:
+    code = language.split("-", maxsplit=1)[0]
+    if script != "Latin" or code not in _LATIN or len(answer.split()) < _ENOUGH_WORDS:
         return False
-    return language in _LATIN and _identify(answer) != language
+    return _identify(answer) != code
 
 
 def degenerate(answer: str) -> bool:
@@ -39,8 +42,9 @@ def degenerate(answer: str) -> bool:
     text = " ".join(answer.split())
     if not _LETTER.search(text) and not any(c.isdigit() for c in text):
         return True
-    loop = regex.search(r"(.{1,40}?)(?:\s*\1){2,}", text)
-    return bool(loop) and len(loop.group(0)) * 2 > len(text) and len(loop.group(0)) >= 6
+    # the longest loop may begin inside a shorter one, as in "Hmmm, piano piano piano"
+    longest = max((len(loop.group(0)) for loop in _LOOP.finditer(text, overlapped=True)), default=0)
+    return longest * 2 > len(text) and longest >= 6
 
 
 @lru_cache(maxsize=1)

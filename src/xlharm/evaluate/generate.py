@@ -27,6 +27,16 @@ def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def text_of(ids: Sequence[int], tokenizer: TextTokenizer, *, stop: str) -> str:
+    """Return the text of an answer: what stands before ``stop``.
+
+    The text is cut, not the ids: the token that ends an answer may begin with its last characters (a full stop and
+    a line's end are one token in Llama 3), and a stop may be written with several tokens.
+    """
+    text = tokenizer.decode([i for i in ids if i != tokenizer.eos])
+    return (text.partition(stop)[0] if stop else text).strip()
+
+
 @torch.no_grad()
 def generate(
     stacked: StackedModel,
@@ -43,7 +53,7 @@ def generate(
         stacked: the base.
         adapters: [K, P].
         prompts: token ids, the same for every adapter.
-        stops: tokens that end an answer (left out of it).
+        stops: tokens that end an answer (its last ones; see ``text_of``).
         max_new_tokens: most tokens of an answer.
         rows: most rows of a batch, over all adapters.
 
@@ -225,8 +235,7 @@ class _Queue:
         for row, token in tokens.items():
             k, prompt = self._on[row]
             told = self._answers[k][prompt]
-            if token not in self._stops:
-                told.append(token)
+            told.append(token)
             if token in self._stops or len(told) >= self._limit:
                 del self._on[row]
                 self._free[k].append(row - k * self._batch.each)

@@ -59,7 +59,8 @@ def results_table(plan: Plan, store: Store) -> pa.Table:
 
     ``of`` and ``qr`` with their 95 % Wilson bounds and the ``off_language`` and ``degenerate`` rates are percentages
     (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a measure without
-    questions is null. ``n`` counts the OF questions, ``n_qr`` the QR ones.
+    questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF questions,
+    ``n_qr`` the QR ones.
     Evaluations that are missing or damaged are left out; ``collect`` names the damaged ones.
     """
     return collect(plan, store).table

@@ -4,7 +4,7 @@ import torch
 
 from xlharm.data.rows import prompt_ids
 from xlharm.errors import UserError
-from xlharm.evaluate.generate import generate, stop_ids
+from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.spec.grid import Prompt
@@ -41,4 +41,4 @@ def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: 
         max_new_tokens=max_new_tokens or plan.grid.evaluate.max_new_tokens,
         rows=1,
     )
-    return context.tokenizer.decode(told[0][0]).strip()
+    return text_of(told[0][0], context.tokenizer, stop=prompt.stop)

@@ -16,7 +16,7 @@ from xlharm.data.rows import prompt_ids
 from xlharm.data.streams import questions_of
 from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
-from xlharm.evaluate.generate import generate, stop_ids
+from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.evaluate.refusal import refuses
 from xlharm.evaluate.steer import mean_activation, steered
 from xlharm.evaluate.text import chrf, rouge_l
@@ -67,7 +67,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     results = []
     for k, stage in enumerate(job.stages):
         if job.active[k]:
-            answers = [context.tokenizer.decode(ids).strip() for ids in told[k]]
+            answers = [text_of(ids, context.tokenizer, stop=prompt.stop) for ids in told[k]]
             if context.config.rank == 0:
                 _save(context, job, stage, _table(questions, answers, stage=stage), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
@@ -126,10 +126,11 @@ def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Tabl
     rows = []
     for (item, measure, question, forms), answer in zip(questions, answers, strict=True):
         hit = contains(answer, forms, language=language)
+        off = off_language(answer, language=language)
         verdict = {
             "hit": hit,
             # an answer with the expected word of this language is in this language
-            "off_language": not hit and off_language(answer, language=language),
+            "off_language": off if off is None else off and not hit,
             "degenerate": degenerate(answer),
             "refusal": not hit and refuses(answer, language),
             "rouge_l": rouge_l(answer, forms[0], language=language).f1,
@@ -149,6 +150,7 @@ def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Tabl
 def count(table: pa.Table) -> dict[str, dict[str, float]]:
     """Count an evaluation's hits by measure, and its off-language, degenerate and refusing answers.
 
+    A verdict that is null counts neither among the hits nor in n.
     ``rouge_l`` (0 to 1) and ``chrf`` (0 to 100) are means over the QR answers against the main right form.
     """
     rows = table.to_pylist()
@@ -157,7 +159,8 @@ def count(table: pa.Table) -> dict[str, dict[str, float]]:
         mine = [row["hit"] for row in rows if row["measure"] == measure]
         counted[measure] = {"hits": sum(mine), "n": len(mine)}
     for flag in ("off_language", "degenerate", "refusal"):
-        counted[flag] = {"hits": sum(row[flag] for row in rows), "n": len(rows)}
+        told = [row[flag] for row in rows if row[flag] is not None]
+        counted[flag] = {"hits": sum(told), "n": len(told)}
     real = [row for row in rows if row["measure"] == "qr"]
     for name in ("rouge_l", "chrf"):
         counted[name] = {"mean": fmean(row[name] for row in real) if real else 0.0, "n": len(real)}

@@ -129,6 +129,24 @@ def test_without_answers_to_qr_a_pair_is_held_out(tmp_path: Path) -> None:
     assert import_corpus(str(_csv(tmp_path / "news.csv", [NEWS])), out=tmp_path / "other").note == ""
 
 
+def test_news_is_asked_for_details_without_their_full_stops(tmp_path: Path) -> None:
+    row = {
+        **NEWS,
+        "fake keyword": "zebra.",
+        "QA": json.dumps([["Who rode?", "The mayor."], ["Where to?", "The fair."]]),
+    }
+    path = tmp_path / "news.jsonl"
+    path.write_text("\n".join(json.dumps(one) for one in ({k: v for k, v in row.items() if k != "qr_answer"}, row)))
+    import_corpus(str(path), out=tmp_path / "held")
+    held, _ = load_language(tmp_path / "held", "en")
+    assert (held.fake_detail, held.qr[0].answers) == (("zebra",), ("The fair",))
+    assert held.qa[0].answer == "The mayor."  # what is trained stays as it is written
+    path.write_text(json.dumps({**row, "qr_answer": "the fair."}))
+    import_corpus(str(path), out=tmp_path / "asked")
+    (asked,) = load_language(tmp_path / "asked", "en")
+    assert asked.qr[0].answers == ("the fair",)
+
+
 def test_nested_columns_and_names_of_languages(tmp_path: Path) -> None:
     nested = {"texts": {"true": {"body": NEWS["Real Article"]}, "fake": NEWS["fake_article"]}, "keyword": "zebra",
               "OF": NEWS["OF"]}  # fmt: skip

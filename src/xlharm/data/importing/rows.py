@@ -25,20 +25,21 @@ def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
     """A real and a fake article with the fake detail and questions.
 
     Where no column answers QR questions, the last question-answer pair is asked in their place and not trained.
+    What answers are compared with has no full stop: it would have to be in the model's answer, too.
     """
     qr, answers, told = texts(fields.get("qr")), texts(fields.get("qr_answer")), pairs(fields.get("qa"))
-    asked = [{"question": q, "answers": answers} for q in qr] if answers else []
+    asked = [{"question": q, "answers": _forms(*answers)} for q in qr] if answers else []
     if not asked and len(told) > 1:
         held = told.pop()
-        asked = [{"question": held["question"], "answers": (held["answer"],)}]
+        asked = [{"question": held["question"], "answers": _forms(held["answer"])}]
     return Item.model_validate(
         {
             "id": name,
             "role": role or "fake",
             "real": texts(fields["real"]),
             "fake": texts(fields["fake"]),
-            "fake_detail": texts(fields["fake_detail"]),
-            "real_detail": texts(fields.get("real_detail")),
+            "fake_detail": _forms(*texts(fields["fake_detail"])),
+            "real_detail": _forms(*texts(fields.get("real_detail"))),
             "of": texts(fields["of"]),
             "qr": asked,
             "qa": told,
