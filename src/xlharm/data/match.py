@@ -6,9 +6,13 @@ from functools import lru_cache
 
 import regex
 
-# Scripts that write no spaces between words: a form counts wherever it stands.
+# Scripts that write no spaces between words: a form counts wherever it stands, numbers and Latin words aside.
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
-_NUMERALS = "〇零一二三四五六七八九十百千万0123456789"
+_WORD = r"[\p{L}\p{M}\p{N}]"
+_LATIN = r"[\p{Latin}\p{M}]"
+_NUMERAL = r"[\p{N}零一二三四五六七八九十百千万亿]"
+# Day and month, after which a year stands: the one place where a number follows another's full stop.
+_DATE = r"(?<!\p{N})\p{N}{1,2}\.\p{N}{1,2}\."
 # Letters that Arabic keyboards put where Urdu has its own, and the marks that writers may leave out.
 _ARABIC = str.maketrans(
     {
@@ -52,12 +56,24 @@ def contains(answer: str, forms: Iterable[str], *, language: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def _pattern(form: str, language: str) -> regex.Pattern[str]:
-    escaped = regex.escape(normalise(form, language))
-    if language.split("-", maxsplit=1)[0] in _UNSPACED:
-        # 一月 (January) stands inside 十一月 (November): a number is not part of a longer one
-        before = rf"(?<![{_NUMERALS}])" if form[:1] in _NUMERALS else ""
-        return regex.compile(before + escaped)
-    return regex.compile(rf"(?<![\p{{L}}\p{{M}}\p{{N}}]){escaped}(?![\p{{L}}\p{{M}}\p{{N}}])")
+    form, spaced = normalise(form, language), language.split("-", maxsplit=1)[0] not in _UNSPACED
+    first, last = (_neighbours(edge, spaced=spaced) for edge in (form[:1], form[-1:]))
+    before = f"(?<!{first})" if first else ""
+    after = f"(?!{last})" if last else ""
+    # 5 is no part of 2.5, nor 12 of 12,000
+    if regex.match(r"\p{N}", form):
+        before += rf"(?:(?<!\p{{N}}[.,])|(?<={_DATE}))"
+    if regex.match(r"\p{N}", form[-1:]):
+        after += r"(?![.,]\p{N})"
+    return regex.compile(before + regex.escape(form) + after)
+
+
+def _neighbours(edge: str, *, spaced: bool) -> str:
+    """Return a pattern of what must not stand beside a form that begins or ends with ``edge``; "" for nothing."""
+    if spaced:
+        return _WORD
+    # 一月 (January) stands inside 十一月 (November): a number is not part of a longer one
+    return next((kind for kind in (_NUMERAL, _LATIN) if regex.match(kind, edge)), "")
 
 
 def _bare(text: str) -> str:

@@ -334,10 +334,22 @@ def test_cloze_cuts_words_or_characters() -> None:
         "[('a?', 'b')]",
         "Q1: a?\nA1: b\n",
         {"a?": "b"},
+        {"answer": ["b"], "question": ["a?"]},
+        {"answer": ["b"], "question": ["a?"], "answer_start": [12, 13]},
+        {"prompt": ["a?"], "reply": ["b"]},
+        [{"question": "a?", "answer": "b", "answer_start": 12}],
+        [{"question": "a?", "answer": "b", "quality": "good"}],
+        [{"q": "a?", "A": "b", "id": 3, "qa_id": 4}],
+        [{"query": "a?", "ans": "b"}],
+        {"question": "a?", "answer": "b"},
     ],
 )
 def test_pairs_as_people_write_them(written: Any) -> None:
     assert pairs(written) == [{"question": "a?", "answer": "b"}]
+
+
+def test_no_pairs() -> None:
+    assert pairs({"question": [], "answer": []}) == pairs({}) == pairs(None) == pairs(" ") == []
 
 
 def test_texts() -> None:

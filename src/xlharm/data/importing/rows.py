@@ -186,17 +186,26 @@ def pairs(value: Any) -> list[dict[str, str]]:
             return _written(value)
         value = parsed
     if isinstance(value, dict):
-        value = list(zip(*value.values(), strict=True)) if _columnar(value) else list(value.items())
+        named = _named(value)
+        columns = list((named or value).values())
+        if len(columns) == 2 and all(isinstance(column, list) for column in columns):
+            value = list(zip(*columns, strict=True))  # as `datasets` stores a list of objects
+        else:
+            value = [value] if named else list(value.items())
     return [_pair(entry) for entry in value or ()]
 
 
-def _columnar(value: dict[str, Any]) -> bool:
-    """Whether pairs are two lists side by side, as `datasets` stores a list of objects."""
-    return len(value) == 2 and all(isinstance(v, list) for v in value.values())
+def _named(entry: dict[Any, Any]) -> dict[str, Any]:
+    """Return the question and the answer of fields with these very names, whatever stands beside them; else nothing."""
+    fields = {str(key).lower(): told for key, told in entry.items()}
+    found = {name: fields[key] for name in ("question", "answer") for key in (name[0], name) if key in fields}
+    return found if len(found) == 2 else {}
 
 
 def _pair(entry: Any) -> dict[str, str]:
     if isinstance(entry, dict):
+        if named := _named(entry):
+            return {name: str(text).strip() for name, text in named.items()}
         plain = {str(key).lower()[:1]: str(text).strip() for key, text in entry.items()}
         if plain.keys() >= {"q", "a"}:
             return {"question": plain["q"], "answer": plain["a"]}
