@@ -45,6 +45,16 @@ def test_the_interval_holds_the_estimate_and_narrows_with_items() -> None:
     assert many.high - many.low < (few.high - few.low) / 2
 
 
+def test_the_same_items_in_many_models_do_not_narrow_the_interval() -> None:
+    once = [list(p) for p in zip(ONE, OTHER, strict=True)]
+    names = [str(i) for i in range(len(once))]
+    few, again = with_interval(cohen_of, once), with_interval(cohen_of, once * 8, items=names * 8)
+    assert few
+    assert again
+    assert again.low == pytest.approx(few.low, abs=0.02)
+    assert again.high == pytest.approx(few.high, abs=0.02)
+
+
 def test_a_sheet_comes_back_filled_in(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     write_sheet(

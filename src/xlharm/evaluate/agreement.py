@@ -38,15 +38,30 @@ def fleiss_kappa(ratings: Sequence[Sequence[bool]]) -> float | None:
 
 
 def with_interval(
-    kappa: Callable[[list[list[bool]]], float | None], ratings: Sequence[Sequence[bool]], *, seed: int = 0
+    kappa: Callable[[list[list[bool]]], float | None],
+    ratings: Sequence[Sequence[bool]],
+    *,
+    items: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Interval | None:
-    """Return a kappa of [items][raters] with a 95 % bootstrap interval over items."""
+    """Return a kappa with a 95 % bootstrap interval over items.
+
+    Args:
+        kappa: of [answers][raters].
+        ratings: [answers][raters].
+        items: which item each answer is about; those of one item, from many models, are drawn together, as they are
+            no independent evidence. None: each about its own.
+        seed: of the resampling.
+    """
     rows = [list(r) for r in ratings]
     estimate = kappa(rows)
     if estimate is None:
         return None
-    rng = np.random.default_rng(seed)
-    draws = [kappa([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(1000)]
+    groups: dict[str, list[list[bool]]] = {}
+    for item, row in zip(items or map(str, range(len(rows))), rows, strict=True):
+        groups.setdefault(item, []).append(row)
+    each, rng = list(groups.values()), np.random.default_rng(seed)
+    draws = [kappa([row for i in rng.integers(0, len(each), len(each)) for row in each[i]]) for _ in range(1000)]
     low, high = np.quantile([d for d in draws if d is not None], [0.025, 0.975])
     return Interval(estimate, float(low), float(high))
 

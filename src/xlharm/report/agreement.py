@@ -37,7 +37,7 @@ def ratings(plan: Plan, store: Store) -> list[dict[str, Any]]:
                 continue
             for row in _rows(store, "evaluate", key, "rows.parquet"):
                 name = digest([key, row["measure"], row["item"], row["question"]])[:16]
-                kept = {f: row[f] for f in ("measure", "question", "answer", "expected")}
+                kept = {f: row[f] for f in ("item", "measure", "question", "answer", "expected")}
                 found.setdefault(name, {"id": name, "language": query, **kept, "by": {"matching": row["hit"]}})
             for judge, mine in cell.judged.items():
                 for row in _rows(store, "judge", mine[query], "verdicts.parquet") if mine[query] in done else ():
@@ -74,7 +74,7 @@ def agreement(plan: Plan, store: Store, *, human: Path | None) -> pa.Table:
     groups = list(dict.fromkeys((row["measure"], row["language"]) for row in rows))
     found = []
     for measure, language in [*groups, *dict.fromkeys((m, "all") for m, _ in groups)]:
-        mine = [r["by"] for r in rows if r["measure"] == measure and language in ("all", r["language"])]
+        mine = [r for r in rows if r["measure"] == measure and language in ("all", r["language"])]
         found += [_line(mine, p, cohen_of, measure=measure, language=language) for p in pairs]
         if len(raters) > 2:
             found.append(_line(mine, tuple(raters), fleiss_kappa, measure=measure, language=language))
@@ -82,15 +82,16 @@ def agreement(plan: Plan, store: Store, *, human: Path | None) -> pa.Table:
 
 
 def _line(
-    rows: list[dict[str, bool]],
+    rows: list[dict[str, Any]],
     raters: tuple[str, ...],
     kappa: Callable[[list[list[bool]]], float | None],
     *,
     measure: str,
     language: str,
 ) -> dict[str, Any]:
-    both = [[row[r] for r in raters] for row in rows if all(r in row for r in raters)]
-    found = with_interval(kappa, both) if both else None
+    judged = [row for row in rows if all(r in row["by"] for r in raters)]
+    both = [[row["by"][r] for r in raters] for row in judged]
+    found = with_interval(kappa, both, items=[row["item"] for row in judged]) if both else None
     return {
         "raters": " / ".join(raters),
         "measure": measure,
