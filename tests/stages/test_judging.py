@@ -11,10 +11,12 @@ from tests.conftest import plan_of
 from tests.remote.server import Answer, Behaviour, completion, serving
 from tests.stages.test_runner import run_all
 from xlharm.evaluate.agreement import write_sheet
+from xlharm.evaluate.judges import Verdict
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.report.agreement import agreement, sheet
 from xlharm.report.views import view
+from xlharm.stages.judging import counted
 from xlharm.store.store import Store
 
 
@@ -114,3 +116,9 @@ def test_people_judge_a_drawn_sheet(mini_grid: dict[str, Any], answered: Path, t
     (tmp_path / "s.csv").write_text("\n".join([lines[0], *(f"{line}no" for line in lines[1:])]), "utf-8")
     found = agreement(plan, store, human=tmp_path / "s.csv").to_pylist()
     assert {(row["raters"], row["n"]) for row in found} == {("matching / human", 2), ("matching / human", 4)}
+
+
+def test_matching_is_counted_among_what_was_judged() -> None:
+    rows = [{"measure": "of", "hit": hit} for hit in (True, True, False, False)]
+    told = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
+    assert counted(rows, told) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}

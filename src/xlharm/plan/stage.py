@@ -26,7 +26,9 @@ MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit",
 """Kinds whose result is an adapter."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
-STAGE_VERSIONS: dict[Kind, int] = {**dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 3, "score": 2}
+STAGE_VERSIONS: dict[Kind, int] = {
+    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 3, "judge": 2, "score": 2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

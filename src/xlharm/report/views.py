@@ -144,13 +144,10 @@ def _judges(plan: Plan, store: Store) -> _View:
     for cell in plan.cells:
         for judge, mine in cell.judged.items():
             for query, key in mine.items():
-                if key not in done or cell.evaluations[query] not in done:
+                if key not in done:
                     continue
                 try:
-                    told, matched = (
-                        store.record("judge", key).metrics,
-                        store.record("evaluate", cell.evaluations[query]),
-                    )
+                    told = store.record("judge", key).metrics
                 except CorruptArtifactError:
                     continue
                 row = {
@@ -159,11 +156,11 @@ def _judges(plan: Plan, store: Store) -> _View:
                     "missing": sum(told["missing"].values()), "why": ", ".join(sorted(told["missing"])) or None,
                 }  # fmt: skip
                 for measure in ("of", "qr"):
-                    counted, usual = told.get(measure), matched.metrics[measure]
-                    if counted and counted["n"]:
-                        low, high = wilson(int(counted["hits"]), int(counted["n"]))
-                        row |= {measure: 100 * counted["hits"] / counted["n"], f"{measure}_lo": 100 * low}
-                        row |= {f"{measure}_hi": 100 * high, f"{measure}_matched": 100 * usual["hits"] / usual["n"]}
+                    counted = told.get(measure)
+                    if counted and (n := counted["n"]):
+                        low, high = wilson(int(counted["hits"]), int(n))
+                        row |= {measure: 100 * counted["hits"] / n, f"{measure}_lo": 100 * low}
+                        row |= {f"{measure}_hi": 100 * high, f"{measure}_matched": 100 * counted["matched"] / n}
                 rows.append(row)
     numbers = ("of", "of_lo", "of_hi", "of_matched", "qr", "qr_lo", "qr_hi", "qr_matched")
     columns = _columns(*numbers, text=(*_AXES, "judge"), whole=("seed", "missing"))

@@ -85,11 +85,15 @@ def _row(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
 
 
 def counted(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, Any]:
-    """Count verdicts by measure, and what is missing by reason; rates are over the verdicts that are there."""
+    """Count verdicts by measure, and what is missing by reason; rates are over the verdicts that are there.
+
+    ``matched`` counts the hits of matching among the same answers: what a judge leaves out is no random part.
+    """
     found: dict[str, Any] = {}
     for measure in sorted({row["measure"] for row in rows}):
-        told = [v.hit for r, v in zip(rows, verdicts, strict=True) if r["measure"] == measure and v.hit is not None]
-        found[measure] = {"hits": sum(told), "n": len(told)}
+        pairs = zip(rows, verdicts, strict=True)
+        told = [(v.hit, r["hit"]) for r, v in pairs if r["measure"] == measure and v.hit is not None]
+        found[measure] = {"hits": sum(v for v, _ in told), "n": len(told), "matched": sum(m for _, m in told)}
     return {**found, "missing": dict(Counter(v.problem for v in verdicts if v.hit is None))}
 
 
