@@ -12,10 +12,13 @@ from tests.conftest import plan_of
 from xlharm.errors import StoppedError
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
+from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import Anatomy
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import KINDS, Kind
+from xlharm.stages import ask as asking
+from xlharm.stages import evaluation
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
@@ -85,6 +88,25 @@ def test_a_grid_runs_to_the_end(finished: tuple[Plan, Store]) -> None:
     assert record.metrics["of"]["n"] == 3
     assert record.metrics["qr"]["n"] == 3
     assert record.provenance["device"] == "cpu"
+
+
+def test_answers_are_cut_at_the_stop_where_they_are_read(
+    finished: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = finished
+    ids = load_tokenizer(plan.sources.base).encode(" Belsara.\nQ: And")
+
+    def told(_: Any, adapters: torch.Tensor, prompts: list[Any], **__: Any) -> list[list[list[int]]]:
+        return [[ids for _ in prompts] for _ in adapters]
+
+    monkeypatch.setattr(evaluation, "generate", told)
+    monkeypatch.setattr(asking, "generate", told)
+    assert asking.ask(plan, store, plan.cells[0], "Who?") == "Belsara."
+    other = Store(str(tmp_path))
+    shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("evaluate"))
+    run_all(plan, other, size=4, kinds=("evaluate",))
+    rows = pq.read_table(other.path("evaluate", plan.cells[0].evaluations["en"]) / "rows.parquet").to_pylist()
+    assert {row["answer"] for row in rows} == {"Belsara."}
 
 
 def test_a_pack_of_four_equals_single_runs(finished: tuple[Plan, Store], tmp_path: Path) -> None:
