@@ -107,6 +107,18 @@ def test_transfer_by_hand(tmp_path: Path) -> None:
     assert rows[0]["asymmetry"] == 0.5  # |20 - 60| / (20 + 60)
 
 
+def test_a_cell_is_in_the_matrix_of_every_set_that_means_it(tmp_path: Path) -> None:
+    sets = {"none": [], "en": ["en"], "both": ["en", "source"]}
+    plan = plan_of(contaminate=["en", "de", "ur"], unlearn=sets, languages=["en", "de", "ur"])
+    store = Store(str(tmp_path))
+    fill(plan, store, share=lambda cell, query: (0.5 if (cell.contaminate, query) == ("en", "de") else 0.1, 0.9))
+    rows = view("transfer", plan, store).to_pylist()
+    mine = [(r["unlearn"], r["contaminate"], round(r["asymmetry"], 2)) for r in rows if r["unlearn"] != "none"]
+    # of three pairs one goes 50 there and 10 back: 40 / (60 + 20 + 20)
+    assert mine == [(name, c, 0.4) for name in ("en", "both") for c in ("en", "de", "ur")]
+    assert [(r.unlearn, r.readings) for r in ranking(Items(plan, store))] == [("en", 9), ("both", 9)]
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_view_of_an_empty_store_is_empty(name: str, plan: Plan, empty: Store) -> None:
     assert view(name, plan, empty).num_rows == 0

@@ -10,6 +10,7 @@ from xlharm.evaluate.intervals import wilson
 from xlharm.evaluate.statistics import Interval
 from xlharm.plan.cells import Cell
 from xlharm.report.items import Items
+from xlharm.report.panels import resolved
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
@@ -54,8 +55,8 @@ def ranking(items: Items) -> list[Ranked]:
     groups: dict[str, dict[str, list[tuple[Cell, Cell]]]] = {}
     names = _names(items)
     for before, cell in items.pairs():
-        if cell.contaminate != "none":
-            groups.setdefault(names[cell.name], {}).setdefault(cell.method, []).append((before, cell))
+        for name in names[cell.name] if cell.contaminate != "none" else ():
+            groups.setdefault(name, {}).setdefault(cell.method, []).append((before, cell))
     found = []
     for unlearn, methods in groups.items():
         there = {method: _readings(items, pairs) for method, pairs in methods.items()}
@@ -70,16 +71,16 @@ def ranking(items: Items) -> list[Ranked]:
     return ranked
 
 
-def _names(items: Items) -> dict[str, str]:
-    """Say which of the grid's unlearning sets a cell belongs to (`source` stands for different languages)."""
-    grid = items.plan.grid
-    found: dict[str, str] = {}
-    for cell in items.plan.cells:
-        for name, languages in grid.unlearn.items():
-            meant = dict.fromkeys(cell.contaminate if x == "source" else x for x in languages)
-            if "+".join(grid.ordered(tuple(meant))) == cell.unlearn:
-                found.setdefault(cell.name, name)
-    return found
+def _names(items: Items) -> dict[str, list[str]]:
+    """Say which of the grid's unlearning sets a cell belongs to: en/en to `en` and to `source`, where both are."""
+    sets = items.plan.grid.unlearn.items()
+    return {
+        cell.name: [
+            name for name, languages in sets
+            if resolved(items.plan, languages=languages, contaminate=cell.contaminate) == cell.unlearn
+        ]
+        for cell in items.plan.cells
+    }  # fmt: skip
 
 
 _Place = tuple[str, int, str]

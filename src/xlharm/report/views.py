@@ -12,6 +12,7 @@ from xlharm.plan.build import Plan
 from xlharm.report.effects import effects
 from xlharm.report.items import Items
 from xlharm.report.likelihoods import COLUMNS, score_rows
+from xlharm.report.panels import resolved
 from xlharm.report.ranking import ranking
 from xlharm.report.reading import Readings
 from xlharm.report.seeds import pooled
@@ -83,11 +84,11 @@ def _methods(plan: Plan, store: Store) -> _View:
 def _transfer(plan: Plan, store: Store) -> _View:
     readings = Readings.of_table(collect(plan, store).table)
     groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
-    for r in readings.by_place.values():
-        if r.of and r.contaminate != NONE:
-            # a set that follows the source is one row of models, not as many as there are sources
-            unlearn = "source" if r.unlearn == r.contaminate else r.unlearn
-            groups.setdefault((unlearn, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
+    for name, languages in plan.grid.unlearn.items():  # one matrix a set of the grid: `source` follows its rows
+        for r in readings.by_place.values():
+            mine = r.contaminate != NONE and r.unlearn == resolved(plan, languages=languages, contaminate=r.contaminate)
+            if r.of and mine:
+                groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
     rows = []
     for (unlearn, method, seed), matrix in groups.items():
         own, others = own_language(matrix), spill(matrix)
