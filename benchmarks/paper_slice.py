@@ -151,7 +151,8 @@ def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, 
 
     The peer's idle time is what Ray Tune's wall time has beside its trials' phases. The whole grid is counted by
     steps and answers from the slice. xlharm: in packs of the slice's sizes, each with the slice's time beside its
-    steps; loading, compiling and idling once. The peer: all of it once a trial.
+    steps; loading, compiling, idling, and what the first pack waits longer than the second for its first step (kernels
+    are built and chosen, DeepSpeed starts), once. The peer: all of it once a trial.
     """
     steps, cells, trunks = settings["steps"], len(settings["cells"]), len(CONTAMINATIONS)
     trials, mine = naive["trials"], ours["phases"]
@@ -165,10 +166,13 @@ def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, 
         for k in (*steps, "evaluate")
     }
     our_whole = {k: mine[k] for k in ("load", "compile", "idle")}
+    trained = [p for p in ours["packs"] if p["steps"]]
+    begin, later = (p["first"] - p["compiling"] for p in trained[:2])
+    our_whole["first step"] = begin - later
     for kind in steps:
-        packs = [p for p in ours["packs"] if p["kind"] == kind]
+        packs = [p for p in trained if p["kind"] == kind]
         whole = sum(p["seconds"] - p["compiling"] + (FULL[kind] - p["steps"]) * p["step"] for p in packs)
-        our_whole[kind] = whole * more[kind]
+        our_whole[kind] = (whole - (our_whole["first step"] if packs[0] is trained[0] else 0.0)) * more[kind]
     our_whole["evaluate"] = mine["evaluate"] * grow["evaluate"] * more["evaluate"]
     shared = {k: v * (FULL["trunks"] if k in ("contaminate", "sft") else FULL["cells"]) for k, v in per_cell.items()}
     for kind in ("load", "idle"):

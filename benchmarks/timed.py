@@ -59,9 +59,11 @@ class Timed:
         tokens = sum(r.tokens for r in results)
         apart = [after - earlier for earlier, after in itertools.pairwise(marks)]
         step = statistics.median(apart) if apart else 0.0
+        first = marks[0] - begun if marks else 0.0
         told = {
-            "step": round(step, 4), "kind": job.kind, "stages": len(job.stages), "steps": steps, "tokens": tokens,
-            "keys": [stage.key[:16] for stage in job.stages], "estimate_gib": self._estimate(job),
+            "step": round(step, 4), "first": round(first, 2), "kind": job.kind, "stages": len(job.stages),
+            "steps": steps, "tokens": tokens, "estimate_gib": self._estimate(job),
+            "keys": [stage.key[:16] for stage in job.stages],
         }  # fmt: skip
         self._write(begun=begun, compiling=_compiling() - before, **told)
         return results

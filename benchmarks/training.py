@@ -46,6 +46,9 @@ class Fixed:
 class Changing(Fixed):
     """Random rows whose lengths change every step."""
 
+    def all_rows(self) -> list[Row]:
+        return [Row(row.ids[:n], 1) for row in self.rows for n in (100, LENGTH)]
+
     def batch(self, step: int) -> StepRows:
         generator = random.Random(f"{self.rows[0].ids[0]} {step}")
         rows = [Row(row.ids[: generator.randint(100, LENGTH)], 1) for row in self.rows]

@@ -7,8 +7,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from xlharm.evaluate.generate import generate
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, last_states
+from xlharm.train.forward import PackModel
+from xlharm.train.replay import Replays
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -29,22 +31,20 @@ def adapters(stacked: StackedModel, count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_uneven_groups_and_their_gradients_are_those_of_each_group_alone(compiled: bool) -> None:
+def test_replayed_groups_and_their_gradients_are_those_of_each_group_alone(compiled: bool) -> None:
     torch._dynamo.reset()
     stacked, plain = stacked_base(compiled=compiled), stacked_base(compiled=False)
-    values = adapters(stacked, 3)
+    model = PackModel(stacked, AdapterPool(slots=3, size=stacked.layout.size, device=torch.device("cuda")))
+    replays = Replays(model._last)
     generator = random.Random(0)
-    for _step in range(6):
-        groups = [[tuple(generator.choices(range(512), k=generator.randint(9, 70))) for _ in range(n)]
+    for step in range(9):
+        values = adapters(stacked, 3) * (1 + step / 10)
+        groups = [[tuple(generator.choices(range(512), k=generator.randint(40, 60))) for _ in range(n)]
                   for n in (3, 1, 2)]  # fmt: skip
-        ragged = Ragged.of(groups, pad=0, uneven=stacked.uneven).to(torch.device("cuda"))
+        ragged = Ragged.of(groups, pad=0, uneven=stacked.uneven, steady=60).to(torch.device("cuda"))
         assert ragged.ends is not None
-        together = values.clone().requires_grad_()
-        with (
-            stacked.adapters(together, ends=ragged.ends),
-            torch._dynamo.config.patch(assume_static_by_default=False),
-        ):
-            states = last_states(stacked.model, ragged)
+        together = values.to(torch.bfloat16).requires_grad_()
+        states = replays(together, ragged)
         weights = torch.randn(sum(len(row) for rows in groups for row in rows), 256, device=states.device)
         real = torch.cat([torch.arange(sum(map(len, g))) + at for g, at in zip(groups, ragged.starts, strict=True)])
         (states[real.to(states.device)].float() * weights).sum().backward()
@@ -60,6 +60,7 @@ def test_uneven_groups_and_their_gradients_are_those_of_each_group_alone(compile
             assert (states[ragged.starts[k] :][:size] - told).norm() < 0.02 * told.norm()
             assert (together.grad[k] - alone.grad[0]).norm() < 0.03 * alone.grad.norm()
             at += size
+    assert replays.held
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -56,11 +58,14 @@ def adapted(model: nn.Module, *, rank: int) -> tuple[StackedModel, Tensor]:
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize(("rank", "uneven"), [(4, True), (3, False)])
 @pytest.mark.parametrize("groups", [GROUPS, EQUAL], ids=["ragged", "equal"])
-def test_rows_and_their_gradients_are_those_of_each_row_alone(name: str, rank: int, uneven: bool, groups: Any) -> None:
+@pytest.mark.parametrize("steady", [None, 15])
+def test_rows_and_their_gradients_are_those_of_each_row_alone(
+    name: str, rank: int, uneven: bool, groups: Any, steady: int | None
+) -> None:
     stacked, values = adapted(base(name), rank=rank)
     assert stacked.uneven == uneven  # three floats are not whole 16 bytes
     values = values[: len(groups)]
-    ragged = Ragged.of(groups, pad=63, uneven=uneven)
+    ragged = Ragged.of(groups, pad=63, uneven=uneven, steady=steady if uneven else None)
     together = values.clone().requires_grad_()
     with stacked.adapters(together, ends=ragged.ends):
         states = last_states(stacked.model, ragged)
@@ -78,6 +83,21 @@ def test_rows_and_their_gradients_are_those_of_each_row_alone(name: str, rank: i
     assert together.grad is not None
     assert float(together.grad.norm()) > 1
     torch.testing.assert_close(-together.grad, alone.grad, rtol=1e-3, atol=1e-4)
+
+
+@given(lengths=st.lists(st.lists(st.integers(1, 90), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_steady_rows_have_few_shapes_and_little_more_than_their_tokens(lengths: list[list[int]]) -> None:
+    groups = [[(1,) * n for n in rows] for rows in lengths]
+    ragged = Ragged.of(groups, pad=0, steady=90)
+    tokens, rows, places, uneven = ragged.shape
+    exact = sum(-(-sum(mine) // ALIGNED) * ALIGNED for mine in lengths)
+    assert exact <= tokens < exact + max(ALIGNED, exact / 8)
+    assert tokens % (1 << (exact.bit_length() - 4)) == 0 or exact < 16 * ALIGNED
+    assert (places, uneven) == (128, True)
+    assert rows == 3 * len(groups) + 1  # whatever the lengths: what fills the last group has a row of its own
+    assert int(ragged.positions.max()) < 90
+    assert ragged.gather is not None
+    assert ragged.gather.shape == (tokens,)
 
 
 def test_groups_are_aligned_and_only_their_last_rows_are_filled_up() -> None:

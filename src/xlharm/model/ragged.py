@@ -18,6 +18,7 @@ from xlharm.model.base import decoder, settings
 
 NAME = "xlharm_ragged"
 ALIGNED = 8  # tokens; a group begins at a multiple of 16 bytes in bfloat16, as grouped products want it
+_LENGTHS = 64  # tokens; in steady shapes the rows' length is a multiple of this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +46,28 @@ class Ragged:
     rows: int
 
     @staticmethod
-    def of(groups: Sequence[Sequence[Sequence[int]]], *, pad: int, uneven: bool = True) -> "Ragged":
+    def of(
+        groups: Sequence[Sequence[Sequence[int]]], *, pad: int, uneven: bool = True, steady: int | None = None
+    ) -> "Ragged":
         """Lay out the ids of K groups of rows.
 
         Args:
             groups: for each group its rows' ids; none is empty.
             pad: id that aligns groups; it stands right of a group's rows, or in rows of its own, and reaches none.
             uneven: let groups differ in length; else all are as long as the longest.
+            steady: tokens of the longest row that any step has, where groups may be uneven: as many rows with about
+                as many tokens then get the same shape, for up to an eighth more tokens. None adds as few as it can.
         """
         sizes = [-(-sum(map(len, rows)) // ALIGNED) * ALIGNED for rows in groups]
         sizes = sizes if uneven else [max(sizes)] * len(sizes)
         longest = max(len(row) for rows in groups for row in rows)
+        most, spare = longest, 0
+        if steady is not None:
+            longest = steady
+            most = -(-(steady + ALIGNED) // _LENGTHS) * _LENGTHS
+            granule = max(ALIGNED, 1 << (sum(sizes).bit_length() - 4))
+            spare = -(-granule // most)
+            sizes[-1] += -sum(sizes) % granule
         lengths: list[int] = []
         ids: list[int] = []
         for rows, size in zip(groups, sizes, strict=True):
@@ -63,30 +75,43 @@ class Ragged:
             for row in rows:
                 ids += row
             ids += [pad] * filled
-            # no row becomes longer than the longest: positions beyond it may not exist, or change a base's rotations
-            behind = min(filled, longest - len(rows[-1]))
+            behind = min(filled, most - len(rows[-1]))
             lengths += [*map(len, rows[:-1]), len(rows[-1]) + behind]
-            lengths += [min(longest, filled - at) for at in range(behind, filled, longest)]
+            lengths += [min(most, filled - at) for at in range(behind, filled, most)]
+        if steady is not None:
+            lengths += [0] * (sum(map(len, groups)) + spare - len(lengths))
         long = torch.tensor(lengths)
-        places = torch.arange(max(lengths))
+        places = torch.arange(max(lengths) if steady is None else most)
         real = places < long[:, None]
-        starts = long.cumsum(0) - long
+        starts = (long.cumsum(0) - long).clamp(max=len(ids) - 1)
         within = places.expand_as(real)[real]  # row by row: each token's place in its row
-        even = bool(real.all())
+        even = steady is None and bool(real.all())
+        level = len(sizes) == 1 if steady is not None else len(set(sizes)) == 1
         return Ragged(
             ids=torch.tensor([ids]),
-            positions=within[None],
+            # no position beyond the longest row's: it may not exist, or change a base's rotations
+            positions=within.clamp(max=longest - 1)[None],
             starts=tuple(sum(sizes[:k]) for k in range(len(sizes))),
-            ends=None if len(set(sizes)) == 1 else torch.tensor(sizes).cumsum(0).int(),
-            spread=None if even else (starts[:, None] + torch.minimum(places, long[:, None] - 1)),
+            ends=None if level else torch.tensor(sizes).cumsum(0).int(),
+            spread=None if even else starts[:, None] + torch.minimum(places, (long[:, None] - 1).clamp(min=0)),
             real=None if even else real,
             gather=None if even else real.flatten().nonzero().flatten(),
             rows=len(lengths),
         )
 
+    @property
+    def shape(self) -> tuple[int, int, int, bool]:
+        """What products and attention see: (tokens, rows, places of a row, whether groups are uneven)."""
+        places = 0 if self.spread is None else self.spread.shape[1]
+        return self.ids.shape[1], self.rows, places, self.ends is not None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what differs between two of one shape."""
+        return {n: x for n, x in vars(self).items() if isinstance(x, Tensor)}
+
     def to(self, device: torch.device) -> "Ragged":
         """Copy to a device without waiting for what it is doing."""
-        moved: dict[str, Any] = {n: on_device(x, device) for n, x in vars(self).items() if isinstance(x, Tensor)}
+        moved: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
         return replace(self, **moved)
 
     def apart(self, x: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ class PackEngine:
         for i, group in enumerate(self.optimizer.param_groups):
             group["active"] = i < len(active) and active[i]
         self._engine.optimizer.zero_grad()
+        self._model.begin()
 
     def configure(self, slot: int, *, weight_decay: float, clip: float) -> None:
         """Set a slot's weight decay and clip."""
@@ -126,11 +127,28 @@ class PackEngine:
         """Whether a step that failed half-way leaves nothing behind: no collective, no bucket of ZeRO's."""
         return self.zero == 0 and self.world == 1
 
-    def begin_again(self) -> None:
-        """Forget a step's gradients so far, and give unused memory back."""
+    def begin_again(self) -> bool:
+        """Forget a step's gradients so far; return whether captured steps held memory, which is free from now on."""
         self._engine.optimizer.zero_grad()
+        return self.release()
+
+    def release(self) -> bool:
+        """Give memory back that only training needs; return whether captured steps held any."""
+        held = self.replaying
+        self._model.replays = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        return held
+
+    @property
+    def replaying(self) -> bool:
+        """Whether captured steps hold memory."""
+        return self._model.replays is not None and self._model.replays.held
+
+    @property
+    def steady(self) -> bool:
+        """Whether steps should have few shapes, because each is captured, or has its kernels chosen."""
+        return self._model.captures and self.uneven
 
     def step(self, rates: Sequence[float]) -> None:
         """Update every active slot with its own rate."""

@@ -1,20 +1,25 @@
 """The pack's forward: the frozen base with a pool of adapters, and per slot only what its losses need."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from xlharm.model.base import head, hidden_states, is_partitioned, settings
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
+from xlharm.train.replay import Replays
 
 _CHUNK_LOGITS = 1 << 28  # logits held at once where only log-probabilities are wanted: 1 GiB in float32
+_KERNELS = [  # attention, best first: cuDNN's took 0.29 ms a layer of an 8B base's step on an H200, flash 0.52
+    SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,11 @@ class Told:
     hidden: Tensor | None
 
 
+def _want_gradient(_module: nn.Module, _inputs: Any, embedded: Tensor) -> None:
+    if torch.is_grad_enabled():
+        embedded.requires_grad_()
+
+
 def label_logp(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the log-probability of each label [tokens] under logits [tokens, vocabulary], in float32."""
     return -cross_entropy(logits.float(), labels, reduction="none")
@@ -61,6 +71,7 @@ class PackModel(nn.Module):
         super().__init__()
         self.base = stacked.model
         self.pool = pool
+        self.replays: Replays | None = None
         self._stacked = stacked
         self._label_logp = torch.compile(label_logp, dynamic=True) if stacked.compiled else label_logp
 
@@ -81,15 +92,26 @@ class PackModel(nn.Module):
         """
         adapters = self.pool(len(asks), masks, dtype=self._stacked.dtype) if fixed is None else fixed
         wanted = {ask.layer for ask in asks if ask.layer is not None}
-        with (
-            self._stacked.adapters(adapters, ends=ragged.ends),
-            hidden_states(self.base, wanted) as kept,
-            self._compiling_for(ragged),
-        ):
-            last = last_states(self.base, ragged)
+        with hidden_states(self.base, wanted) as kept:
+            run = self._last if self.replays is None or wanted else self.replays
+            last = run(adapters, ragged)
         told = zip(asks, ragged.starts, self._head_calls(asks), strict=True)
         hidden = {n: h[0] for n, h in kept.items()}
         return [self._slot(ask, last, hidden, start=start, calls=calls) for ask, start, calls in told]
+
+    def begin(self) -> None:
+        """Begin a pack: shapes that were captured for the one before are forgotten."""
+        self.replays = Replays(self._last) if self.captures else None
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps are captured: on a GPU, where compiling was worth it."""
+        weight = next(self.base.parameters())
+        return self._stacked.compiled and weight.device.type == "cuda" and not is_partitioned(self.base)
+
+    def _last(self, adapters: Tensor, ragged: Ragged) -> Tensor:
+        with self._stacked.adapters(adapters, ends=ragged.ends), self._compiling_for(ragged):
+            return last_states(self.base, ragged)
 
     def _head_calls(self, asks: Sequence[Ask]) -> list[tuple[int, int]]:
         """Return how often each slot calls the output layer: for log-probabilities alone, and for whole logits.
@@ -105,11 +127,27 @@ class PackModel(nn.Module):
         torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
         return [(alone, whole) for alone, whole in most.tolist()]
 
-    def _compiling_for(self, ragged: Ragged) -> AbstractContextManager[Any]:
-        """Compile layers once for all lengths where rows differ in length: hardly two steps have the same."""
-        if ragged.spread is None or not self._stacked.compiled:
-            return nullcontext()
-        return torch._dynamo.config.patch(assume_static_by_default=False)  # type: ignore[no-any-return] # noqa: SLF001
+    @contextmanager
+    def _compiling_for(self, ragged: Ragged) -> Iterator[None]:
+        """Compile layers as few times as it can: it takes half a minute.
+
+        Where rows differ in length hardly two steps have the same shape, so code is made for all lengths at once. The
+        first layer's input gets a gradient like all others' (0.3 % of a step), or it would have code of its own.
+        """
+        if not self._stacked.compiled:
+            yield
+            return
+        sizes: dict[str, Any] = {} if ragged.spread is None else {"assume_static_by_default": False}
+        wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator]
+        with (
+            sdpa_kernel(_KERNELS, set_priority=True),
+            torch._dynamo.config.patch(sizes),  # noqa: SLF001 - its only name
+            torch.fx.experimental._config.patch(use_duck_shape=False),  # type: ignore[attr-defined] # noqa: SLF001 - likewise; K may equal the rank
+        ):
+            try:
+                yield
+            finally:
+                wanting.remove()
 
     def _slot(
         self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
@@ -127,7 +165,8 @@ class PackModel(nn.Module):
             torch.cat([states[:begin], states[stop:]]), torch.cat([ask.labels[:begin], ask.labels[stop:]]),
             pieces=calls[0], spare=last[:1],
         )  # fmt: skip
-        logp = torch.cat([alone[:begin], self._label_logp(logits, ask.labels[begin:stop]), alone[begin:]])
+        whole = self._label_logp(logits, ask.labels[begin:stop]) if stop > begin else alone[:0]
+        logp = torch.cat([alone[:begin], whole, alone[begin:]])
         return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
 
     def _logp(self, states: Tensor, labels: Tensor, *, pieces: int, spare: Tensor) -> Tensor:

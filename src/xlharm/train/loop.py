@@ -77,6 +77,8 @@ class _Pack:
         self.stopped: dict[int, tuple[int, str]] = {}
         self.recipes = [_recipe(s, engine) for s in slots]
         self.reference_on_retain = any(r.retain_needs_reference for r in self.recipes)
+        lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()}
+        self.longest = max(lengths) if len(lengths) > 1 else None  # None: every step has one shape anyway
 
     def begin(self, curves: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
@@ -129,11 +131,11 @@ class _Pack:
             try:
                 return self._in_bites(batches, bites)
             except torch.OutOfMemoryError:
-                if len(bites[0]) == 1 or not self.engine.can_begin_again:
+                if not self.engine.can_begin_again or (len(bites[0]) == 1 and not self.engine.replaying):
                     raise
             # Here the failed bite's tensors are gone: with the frame that made them, and the traceback that held it.
-            self.engine.most_tokens = len(bites[0]) // 2 * each
-            self.engine.begin_again()
+            if not self.engine.begin_again():
+                self.engine.most_tokens = len(bites[0]) // 2 * each
 
     def _in_bites(self, batches: Sequence[Batch], bites: Sequence[list[int]]) -> Tensor:
         values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
@@ -185,7 +187,8 @@ class _Pack:
             [row.ids if slot.active else (self.pad,) * len(row.ids) for row in mine]
             for slot, mine in zip(self.slots, rows, strict=True)
         ]
-        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven).to(self.engine.device)
+        steady = self.longest if self.engine.steady else None
+        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=steady).to(self.engine.device)
         return [Heard(ask, told) for ask, told in zip(asks, self.engine(ragged, asks, fixed=fixed), strict=True)]
 
     @torch.no_grad()
@@ -219,6 +222,7 @@ class _Pack:
             )
 
         rows = zip(self.slots, self.engine.reference(), strict=True)
+        self.engine.release()
         return side_by_side([partial(told, k, slot, row) for k, (slot, row) in enumerate(rows)])
 
 
