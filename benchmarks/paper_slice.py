@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--pack", type=int, default=12)
     parser.add_argument("--trials", type=int, default=2, help="cells of the peer that are run")
-    parser.add_argument("--only", choices=["ours", "naive"])
+    parser.add_argument("--only", choices=["ours", "naive", "prepare"])
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -54,6 +54,8 @@ def main() -> None:
         return
     settings = prepare(given)
     told = {}
+    if given.only == "prepare":
+        return
     if given.only != "naive":
         told["ours"] = _run("benchmarks.paper_slice", *sys.argv[1:], "--child")
     if given.only != "ours":

@@ -49,8 +49,10 @@ def main() -> None:
     parser.add_argument("--slice", type=Path, help="folder of a prepared benchmarks.paper_slice")
     parser.add_argument("--pack", type=int, default=3)
     parser.add_argument("--gib", type=float, default=12.0, help="of each card that the gang may use")
+    parser.add_argument("--dies", type=int, default=10, help="step of contaminating after which a rank is killed")
     given = parser.parse_args()
     given.most = given.most or torch.cuda.device_count()
+    given.calm = None
     given.grid = given.slice / "grid.yaml" if given.slice else ROOT / "grid" / "quickstart.yaml"
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -117,6 +119,7 @@ def part_workers(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     lines, tables = [], []
     for workers in _doubling(given.most):
         run = ran(given, f"workers-{workers}", grid=given.grid, workers=workers)
+        given.calm = run  # of all workers, in the end
         tables.append(run.csv)
         lines.append({"workers": workers, **_against_bounds(run, workers=workers), "same_table": run.csv == tables[0]})
     return lines
@@ -169,7 +172,7 @@ def part_gang(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     limit = {"BENCH_GIB": str(given.gib)} if given.device == "cuda" else {}
     options = {"workers": 1, "ranks": given.most, "zero": 3}
     calm = ran(given, "gang", grid=grid, orders=limit, **options)
-    died = {**limit, "BENCH_DIES": f"contaminate {given.most - 1} 10"}
+    died = {**limit, "BENCH_DIES": f"contaminate {given.most - 1} {given.dies}"}
     killed = ran(given, "gang-killed", grid=grid, orders=died, **options)
     pairs = [(x, y) for k, a in _losses(calm).items() for x, y in zip(a, _losses(killed)[k], strict=True)]
     packs = [
@@ -191,7 +194,7 @@ def part_gang(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
 
 def part_killed(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     """Kill one worker of all while the grid runs."""
-    calm = ran(given, "calm", grid=given.grid, workers=given.most)
+    calm = given.calm or ran(given, "calm", grid=given.grid, workers=given.most)
     folder = given.work / "killed"
     shutil.rmtree(folder, ignore_errors=True)
     victim: list[int] = []
