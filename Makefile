@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo test heavy-test slurm-test check format clean
+.PHONY: help setup demo test heavy-test gpu-test slurm-test check format clean
 
 help:
 	@echo "make demo    set up, run grid/quickstart.yaml, show its result table and page"
 	@echo "make test    set up, run the test suite"
 	@echo "make heavy-test  the slowest tests, which make test leaves out"
+	@echo "make gpu-test    what needs a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  the Slurm script on a real Slurm of two local nodes (apt-get install slurm-wlm; as root)"
 	@echo "make check   ruff, mypy, import rules, spelling"
 	@echo "make format  let ruff format the code"
@@ -34,6 +35,9 @@ test: setup
 
 heavy-test: setup
 	$(BIN)/python -m pytest -m heavy
+
+gpu-test: setup
+	$(BIN)/python -m pytest -m gpu -rs
 
 slurm-test: setup
 	PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest -m slurm tests/cluster -rs
