@@ -52,6 +52,7 @@ class Replays:
         return _Replay.apply(self._shapes[key], adapters, ragged)  # type: ignore[no-any-return, no-untyped-call]
 
     def _capture(self, key: Any, adapters: Tensor, ragged: Ragged, *, learning: bool) -> None:
+        stream = torch.cuda.current_stream()
         try:
             if self._given.shape != adapters.shape:
                 self._given, self._grads = (torch.empty_like(adapters, requires_grad=False) for _ in range(2))
@@ -59,6 +60,7 @@ class Replays:
             self._shapes[key] = told
         except RuntimeError as error:  # no memory is left for it, or the base does what cannot be captured
             self._failed = True
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
             _log.warning("steps are not captured from here on: %s", error)
 
 
@@ -90,7 +92,8 @@ class _Shape:
         """Replay the backward."""
         self._grad.copy_(grad)
         self._backward.replay()
-        return self._grads.detach()
+        # float32 gradients would become the parameters' own, and the step's next bite would overwrite them
+        return self._grads.clone() if self._grads.dtype == torch.float32 else self._grads.detach()
 
 
 class _Replay(torch.autograd.Function):
