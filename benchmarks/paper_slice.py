@@ -53,9 +53,9 @@ def main() -> None:
         print(json.dumps(ours(given)), flush=True)
         return
     settings = prepare(given)
-    told = {}
     if given.only == "prepare":
         return
+    told = {}
     if given.only != "naive":
         told["ours"] = _run("benchmarks.paper_slice", *sys.argv[1:], "--child")
     if given.only != "ours":

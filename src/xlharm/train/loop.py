@@ -77,8 +77,8 @@ class _Pack:
         self.stopped: dict[int, tuple[int, str]] = {}
         self.recipes = [_recipe(s, engine) for s in slots]
         self.reference_on_retain = any(r.retain_needs_reference for r in self.recipes)
-        lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()}
-        self.longest = max(lengths) if len(lengths) > 1 else None  # None: every step has one shape anyway
+        lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()} if engine.steady else set()
+        self.steady = max(lengths) if len(lengths) > 1 else None  # where all are equal every step has one shape anyway
 
     def begin(self, curves: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
@@ -187,8 +187,7 @@ class _Pack:
             [row.ids if slot.active else (self.pad,) * len(row.ids) for row in mine]
             for slot, mine in zip(self.slots, rows, strict=True)
         ]
-        steady = self.longest if self.engine.steady else None
-        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=steady).to(self.engine.device)
+        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=self.steady).to(self.engine.device)
         return [Heard(ask, told) for ask, told in zip(asks, self.engine(ragged, asks, fixed=fixed), strict=True)]
 
     @torch.no_grad()
