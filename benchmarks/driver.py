@@ -9,7 +9,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +139,6 @@ class _Watched:
     def idle(self, place: Place) -> Sequence[str]:
         """Hold packs back until all workers are up: starting them is not measured here."""
         return self._inner.idle(place) if self._inner.size() == self._workers else ()
-
-    def want(self, packs: Mapping[Place, int]) -> None:
-        """Want all workers from the beginning."""
-        self._inner.want({**packs, "device": max(packs["device"], self._workers)})
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         """Start the clocks with the first pack."""

@@ -28,6 +28,7 @@ import yaml
 from benchmarks.timed import LOG, read_log
 
 from xlharm.engine.executor import Executor
+from xlharm.engine.progress import Snapshot
 from xlharm.engine.run import RunOptions, run_grid
 from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import resolve
@@ -82,7 +83,9 @@ def ran(
     folder.mkdir(parents=True)
     told = {"pack": given.pack, "device": given.device, **options}
     command = [sys.executable, "-c", "from benchmarks.several import child; child()", grid, folder, json.dumps(told)]
-    subprocess.run([str(c) for c in command], env={**os.environ, **(orders or {})}, check=True)
+    caches = {name: str(folder / "compiled") for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")}
+    environment = {**os.environ, **caches, **(orders or {})}  # no run finds what another has compiled
+    subprocess.run([str(c) for c in command], env=environment, check=True)
     plan, store = planned(grid, folder, given.device)
     seconds = float((folder / "seconds").read_text())
     return Ran(plan, store, seconds, read_log(folder), render(results_table(plan, store), form="csv").decode())
@@ -108,10 +111,23 @@ def child() -> None:
 
         return start(plan, store, options, runner="benchmarks.timed:Timed")
 
-    outcome = run_grid(plan, store, RunOptions(**options), on_progress=lambda _: None, start_executor=start)
+    outcome = run_grid(plan, store, RunOptions(**options), on_progress=_Now(folder.name), start_executor=start)
     if outcome.done < outcome.total:
         raise SystemExit(f"{outcome.done} of {outcome.total} stages: {outcome.failures}")
     (folder / "seconds").write_text(str(outcome.seconds))
+
+
+class _Now:
+    """Prints a line every ten seconds, and what happened, for who waits."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._told = name, time.monotonic()
+
+    def __call__(self, now: Snapshot) -> None:
+        if now.notes or time.monotonic() - self._told > 10:
+            self._told = time.monotonic()
+            told = f"{self._name}, {now.elapsed:.0f} s: {now.done} of {now.total}, {now.workers} workers"
+            print(". ".join([told, *now.notes]), file=sys.stderr, flush=True)
 
 
 def part_workers(given: argparse.Namespace) -> Sequence[dict[str, Any]]:

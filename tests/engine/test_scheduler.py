@@ -239,3 +239,20 @@ def test_failures_remembered_from_before_are_not_run() -> None:
     state = State(GRAPH, packs(PLAN, size=2), failed=[contaminate])
     assert state.dead == {contaminate, *descendants(contaminate)}
     check_counters(state)
+
+
+def test_width_counts_the_packs_that_what_is_left_lets_run_side_by_side() -> None:
+    whole = fresh(size=1)
+    by_depth = {
+        kind: sum(pack.kind == kind for pack in whole.packs.values()) for kind in ("contaminate", "sft", "unlearn")
+    }
+    unlearnt = {k for k, stage in PLAN.stages.items() if stage.kind == "unlearn"}
+    leaves = {k for k, stage in PLAN.stages.items() if stage.kind == "evaluate" and set(stage.inputs) & unlearnt}
+    assert whole.width() == len(leaves) > max(by_depth.values())
+    # on answers of trunks no other stage depends: without the unlearnt they are as wide as it gets
+    for key in (*unlearnt, *leaves):
+        whole.advance(Finished(key=key, worker=None))
+    assert whole.width() < len(leaves)
+    for key in PLAN.stages:
+        whole.advance(Finished(key=key, worker=None))
+    assert whole.width() == 0

@@ -55,6 +55,9 @@ class FakeExecutor:
     def size(self) -> int:
         return len(self.names)
 
+    def expect(self, packs: int) -> None:
+        self.expected = packs
+
     def want(self, packs: Mapping[Place, int]) -> None:
         self.wanted = packs
 

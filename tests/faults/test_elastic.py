@@ -99,9 +99,11 @@ def test_a_worker_with_nothing_to_do_ends_and_is_asked_for_again(store: Path) ->
         assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
 
 
-def test_workers_follow_the_packs_that_can_run(store: Path) -> None:
+def test_on_a_cluster_workers_follow_the_packs_that_can_run(store: Path, cluster: tuple[str, Node]) -> None:
+    address, add = cluster
+    add("--num-cpus=1", "--num-gpus=0")
     (store / "orders" / "sft").write_text("hold")  # one pack runs, and no other can
-    process = drive(store, "Tracing", "workers=2", "pack=3")
+    process = drive(store, "Tracing", f'address="{address}"', "workers=2", "pack=3", **QUIET)
     with ending(process):
         until(lambda: trace(store, "began sft"))
         assert len(trace(store, "loaded")) == 1
@@ -109,6 +111,17 @@ def test_workers_follow_the_packs_that_can_run(store: Path) -> None:
         assert verdict(process)["done"] == TOTAL
     began = [line for line in (store / "trace").read_text().splitlines() if re.match("loaded|began sft", line)]
     assert began[1].startswith("began sft")
+
+
+def test_on_a_machine_of_our_own_workers_start_at_once_for_what_comes_later(store: Path) -> None:
+    (store / "orders" / "contaminate").write_text("hold")  # its one pack runs, and no other can
+    process = drive(store, "Tracing", "workers=2", "pack=3")
+    with ending(process):
+        until(lambda: len(trace(store, "loaded")) == 2)
+        assert not trace(store, "computed")
+        (store / "orders" / "release").touch()
+        assert verdict(process)["done"] == TOTAL
+    assert len({words[2] for words in trace(store, "began")}) == 2
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -1,24 +1,34 @@
 """On a GPU other kernels run: grouped products in bfloat16, captured steps, compiled layers of changing lengths."""
 
 import random
+from dataclasses import dataclass
 
 import pytest
 import torch
+from torch._inductor.codecache import CppPythonBindingsCodeCache
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from xlharm.data.rows import Row
+from xlharm.data.sampling import Part, Stream
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, last_states
+from xlharm.stages.context import join_group
+from xlharm.train.engine import PackEngine
 from xlharm.train.forward import PackModel
+from xlharm.train.loop import train_pack
 from xlharm.train.replay import Replays
+from xlharm.train.slots import Rows, Slot, Trained
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def stacked_base(*, compiled: bool, dtype: torch.dtype = torch.bfloat16, layers: int = 2) -> StackedModel:
+def stacked_base(
+    *, compiled: bool, dtype: torch.dtype = torch.bfloat16, layers: int = 2, width: int = 256
+) -> StackedModel:
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=512, hidden_size=256, intermediate_size=512, num_hidden_layers=layers,
+    config = LlamaConfig(vocab_size=512, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
                          num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
     config._attn_implementation = "sdpa"
     model = LlamaForCausalLM(config).to("cuda", dtype).requires_grad_(requires_grad=False).eval()
@@ -61,6 +71,7 @@ def test_replayed_groups_and_their_gradients_are_those_of_each_group_alone(compi
             assert (together.grad[k] - alone.grad[0]).norm() < 0.03 * alone.grad.norm()
             at += size
     assert replays.held
+    assert not CppPythonBindingsCodeCache.cache  # a number that is computed on the host takes a C++ compiler 45 s
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
@@ -78,3 +89,86 @@ def test_captured_steps_answer_as_plain_forwards_do(compiled: bool) -> None:
                 for _ in range(9):
                     ids.append(int(stacked.model(torch.tensor([ids]).cuda()).logits[0, -1].argmax()))
             assert ids[len(prompt) :] == answer
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Two rows a step: of ``lengths`` at first, of twice as many tokens from step 6 on if they grow."""
+
+    seed: int
+    lengths: tuple[int, int]
+    grow: bool = False
+    purpose: str = "rows"
+
+    def row(self, index: int) -> Row:
+        rng = random.Random(f"{self.seed} {index}")
+        length = rng.randint(*self.lengths) * (2 if self.grow and index >= 12 else 1)
+        return Row(tuple(rng.choices(range(512), k=length)), 1)
+
+    def rows(self) -> list[Row]:
+        return [self.row(i) for i in range(24)]
+
+
+def trained(engine: PackEngine, draws: list[Drawn], *, rows: Rows) -> list[Trained]:
+    training = {"steps": 10, "learning_rate": 1e-3, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
+                "clip": 1.0}  # fmt: skip
+    slots = [
+        Slot(training=training, objective="nll", stream=Stream((Part(draw, 2),)), mask=None,
+             initial=engine.layout.initial(seed=draw.seed))
+        for draw in draws
+    ]  # fmt: skip
+    return train_pack(engine, slots, rows=rows, pad=0)
+
+
+def engine_of(stacked: StackedModel, *, slots: int, zero: int = 0) -> PackEngine:
+    device = torch.device("cuda")
+    join_group(rank=0, world=1, master=None, device=device)
+    return PackEngine(stacked, slots=slots, zero=zero, world=1, device=device)
+
+
+def apart(found: list[Trained], expected: list[Trained], *, initial: torch.Tensor) -> float:
+    pairs = zip(found, expected, initial, strict=True)
+    return max(float((a.adapter - b.adapter).norm() / (b.adapter - start).norm()) for a, b, start in pairs)
+
+
+@pytest.mark.parametrize("zero", [0, 2])
+@pytest.mark.parametrize("micro", [None, 1])
+def test_replayed_steps_train_as_plain_ones_in_one_bite_and_in_two(
+    micro: int | None, zero: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = [Drawn(seed, (40, 60)) for seed in range(3)]
+    told = []
+    for captured in (True, False):
+        monkeypatch.setattr(PackModel, "captures", captured)
+        engine = engine_of(stacked_base(compiled=False, dtype=torch.float32), slots=3, zero=zero)
+        told.append(trained(engine, draws, rows=Rows(micro=micro)))
+    initial = torch.stack([engine.layout.initial(seed=draw.seed) for draw in draws])
+    assert apart(*told, initial=initial) < 0.02
+
+
+def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draws = [Drawn(seed, (240, 250), grow=True) for seed in range(4)]
+    engine = engine_of(stacked_base(compiled=False, layers=8, width=1024), slots=4)
+    initial = torch.stack([engine.layout.initial(seed=draw.seed) for draw in draws])
+    monkeypatch.setattr(PackEngine, "steady", True)  # the same rows in the same places
+    monkeypatch.setattr(PackModel, "captures", False)
+    trained(engine, draws, rows=Rows())  # what libraries take for once
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    expected = trained(engine, draws, rows=Rows())
+    needed = torch.cuda.max_memory_reserved()
+    torch.cuda.empty_cache()
+    monkeypatch.setattr(PackModel, "captures", True)
+    given_up: list[bool] = []
+    begin_again = PackEngine.begin_again
+    monkeypatch.setattr(PackEngine, "begin_again", lambda self: given_up.append(begin_again(self)) or given_up[-1])
+    torch.cuda.set_per_process_memory_fraction(1.1 * needed / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        found = trained(engine, draws, rows=Rows())
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert given_up == [True]
+    assert engine.most_tokens == float("inf")
+    assert apart(found, expected, initial=initial) < 0.1

@@ -35,6 +35,10 @@ class Executor(Protocol):
         """Return how many workers with the base there are, ready or starting."""
         ...
 
+    def expect(self, packs: int) -> None:
+        """Say, before anything runs, how many packs with the base may run side by side later on."""
+        ...
+
     def want(self, packs: Mapping[Place, int]) -> None:
         """Say how many packs run or could begin now, by place: no more workers are needed."""
         ...

@@ -139,6 +139,12 @@ class RayExecutor:
         """Return how many workers with the base are up."""
         return sum(g.doing != "starting" for g in self._of("device"))
 
+    def expect(self, packs: int) -> None:
+        """Start workers on a machine of our own for what comes: nobody else could have its devices meanwhile."""
+        if self._cluster.local:
+            for name in _names("device", min(packs, self._shape.workers)):
+                self._spawn(name, "device")
+
     def want(self, packs: Mapping[Place, int]) -> None:
         """Say how many packs run or could begin now, by place: no more workers are needed."""
         self._wanted = packs

@@ -1,6 +1,7 @@
 """Which pack runs next: a reducer over events, with counters so that a step costs no scan of the grid."""
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -106,6 +107,15 @@ class State:
     def remaining(self) -> list[str]:
         """Return the ids of the packs with something left to do."""
         return [p for p, n in self._missing.items() if n]
+
+    def width(self) -> int:
+        """Return how many packs with the base can run side by side: the most equally deep ones of what is left."""
+        depth: dict[str, int] = {}
+        for key, parents in self.graph.parents.items():  # parents come first
+            if self._wanted(key):
+                depth[key] = 1 + max((depth.get(p, 0) for p in parents), default=0)
+        left = (p for p in self.remaining() if self.packs[p].place == "device")
+        return max(Counter(max(depth[k] for k in self.missing(p)) for p in left).values(), default=0)
 
     def ready(self, place: Place = "device", *, worker: str | None = None, limit: int | None = None) -> list[str]:
         """Return packs to dispatch, best first: longest critical path, then parents warm on ``worker``."""

@@ -137,7 +137,10 @@ class PackModel(nn.Module):
         if not self._stacked.compiled:
             yield
             return
-        sizes: dict[str, Any] = {} if ragged.spread is None else {"assume_static_by_default": False}
+        # A number that may change (the adapters' scale would) is computed on the host, by a C++ compiler: 45 s.
+        sizes: dict[str, Any] = {"specialize_float": True}
+        if ragged.spread is not None:
+            sizes["assume_static_by_default"] = False
         wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator]
         with (
             sdpa_kernel(_KERNELS, set_priority=True),
