@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xlharm.plan.digest import Json, digest
 from xlharm.plan.sources import BaseSource, Sources
 from xlharm.spec.grid import GridSpec
-from xlharm.spec.judges import CONNECTION, PROMPT_VERSION, Judge
+from xlharm.spec.judges import PROMPT_VERSION, Judge, deciding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,7 @@ class JudgeConfig:
 
 def identity(judge: Judge, source: BaseSource | None) -> dict[str, Json]:
     """Return what enters the key of a judge's stages: no address, no name of a key, no path."""
-    told: dict[str, Json] = judge.model_dump(mode="json")
-    kept = {name: value for name, value in told.items() if name not in CONNECTION}
+    kept: dict[str, Json] = deciding(judge)
     if source is not None:
         kept |= {"base": source.digest, "revision": source.revision}
     return {**kept, "prompt_version": PROMPT_VERSION}

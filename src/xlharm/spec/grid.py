@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlharm.spec.judges import Judge
+from xlharm.spec.judges import Chat, Judge, deciding
 from xlharm.spec.methods import Method
 from xlharm.spec.probes import Probe
 from xlharm.spec.training import (
@@ -48,6 +48,8 @@ class Prompt(Strict):
     def _placeholders(self) -> Self:
         if "{question}" not in self.question or "{answer}" not in self.answer:
             raise ValueError("needs {question} in `question` and {answer} in `answer`")
+        if self.stop and not self.stop.strip(" \t"):
+            raise ValueError("answer: it ends with spaces, which answers have within them: end it with a line break")
         return self
 
 
@@ -145,7 +147,18 @@ class GridSpec(Strict):
             for lang in method.mix if isinstance(method.mix, dict) else ():
                 if lang not in known - {NONE, SOURCE}:
                     raise ValueError(f"methods.{name}.mix: the grid has no language {lang!r}")
+        self._check_judges()
         return self
+
+    def _check_judges(self) -> None:
+        seen: dict[str, str] = {}
+        for name, judge in self.judges.items():
+            first = seen.setdefault(repr(deciding(judge)), name)
+            if isinstance(judge, Chat) and name != first:
+                raise ValueError(
+                    f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "
+                    "judge, so both would have one verdict: tell them apart by `model`, or leave one out"
+                )
 
     def ordered(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Sort languages in the grid's own order (others last, by name)."""

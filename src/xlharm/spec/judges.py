@@ -1,6 +1,6 @@
 """Judges: who says whether an answer states a detail, beside matching, which always stands."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -67,3 +67,8 @@ CONNECTION = frozenset(
 """Fields of a chat judge that do not change its verdicts, and so are not in a stage's key."""
 FOR_NOW = frozenset({"unavailable", "rejected"})
 """Reasons of missing verdicts that may be gone another day: `--retry-failed` asks again."""
+
+
+def deciding(judge: Judge) -> dict[str, Any]:
+    """Return the settings that decide a judge's verdicts."""
+    return {name: value for name, value in judge.model_dump(mode="json").items() if name not in CONNECTION}

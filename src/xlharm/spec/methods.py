@@ -188,6 +188,7 @@ class TaskVector(Unlearning):
 
     objective: Literal["task_vector"]
     alpha: AtLeast0 = 1.0
+    retain: Literal["none"] = "none"
     stop: None = None
 
 
@@ -202,6 +203,7 @@ class Subspace(Unlearning):
     objective: Literal["subspace"]
     dimensions: Positive = 4
     kept_dimensions: Positive = 4
+    retain: Literal["none"] = "none"
     stop: None = None
 
 
