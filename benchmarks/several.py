@@ -83,7 +83,7 @@ def ran(
     folder.mkdir(parents=True)
     told = {"pack": given.pack, "device": given.device, **options}
     command = [sys.executable, "-c", "from benchmarks.several import child; child()", grid, folder, json.dumps(told)]
-    caches = {name: str(folder / "compiled") for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")}
+    caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), str(folder / "compiled"))
     environment = {**os.environ, **caches, **(orders or {})}  # no run finds what another has compiled
     subprocess.run([str(c) for c in command], env=environment, check=True)
     plan, store = planned(grid, folder, given.device)

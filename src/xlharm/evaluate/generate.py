@@ -15,7 +15,7 @@ from xlharm.model.tokenizer import TextTokenizer
 _BLOCK = 4  # decode steps between looks at which rows have ended
 _REFILL = 0.25  # share of an adapter's rows that must be free before prompts are put in
 _LENGTHS = 32  # a cache's length is a multiple of this, so that few graphs are captured
-_MEMORY = 0.4  # share of a GPU's free memory for the cache
+_MEMORY = 0.25  # share of what the base leaves of a GPU's memory, for the cache
 
 
 def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
@@ -77,9 +77,10 @@ def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
     weight = next(stacked.model.parameters())
     if weight.device.type != "cuda":
         return rows
-    free, _ = torch.cuda.mem_get_info(weight.device)
-    free += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)
-    return min(rows, int(free * _MEMORY) // row_bytes(settings(stacked.model), length=length, dtype=weight.dtype))
+    # Of the card and the base alone: with what happens to be free, near-ties would fall as a worker's past has it.
+    left = torch.cuda.get_device_properties(weight.device).total_memory
+    left -= sum(p.numel() * p.element_size() for p in stacked.model.parameters())
+    return min(rows, int(left * _MEMORY) // row_bytes(settings(stacked.model), length=length, dtype=weight.dtype))
 
 
 @torch.no_grad()
