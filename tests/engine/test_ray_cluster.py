@@ -1,11 +1,12 @@
 """Which cluster is meant, and what Ray's refusals mean. Starts nothing."""
 
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from xlharm.engine.ray_cluster import is_auth_trouble, wanted_address
+from xlharm.engine.ray_cluster import connected, is_auth_trouble, wanted_address
 from xlharm.errors import UserError
 
 
@@ -42,3 +43,17 @@ prepare(None)
 assert os.environ["RAY_AUTH_MODE"] == "token" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("given", ["{}", "auto"])
+def test_a_cluster_that_is_gone_is_told_at_once(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    where = given.format(address)
+    with (
+        pytest.raises(UserError, match=rf"^--address {where}: no Ray cluster answers there: .*refused"),
+        connected(where, cpus=None, device="auto"),
+    ):
+        pass

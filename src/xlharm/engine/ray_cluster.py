@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from xlharm.errors import UserError
 
 NAMESPACE = "xlharm"
 _OBJECT_STORE = 100 << 20  # results travel through the xlharm store: Ray's own may be small
+_KNOCK_SECONDS = 15.0  # in which a machine must take a connection
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
     "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
@@ -106,6 +108,7 @@ def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "namespace": NAMESPACE}
     try:
         if where is not None:
+            _knock(where)
             ray.init(address=where, **quiet)
             return
         machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -121,12 +124,27 @@ def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None
         raise _explained(error, where) from None
 
 
+def _knock(where: str) -> None:
+    """Fail at once where nobody listens: Ray would wait for minutes, with lines that tell people nothing."""
+    if where == "auto":
+        with contextlib.suppress(ImportError, AttributeError):  # it is Ray's own affair where it notes its clusters
+            from ray._private.services import canonicalize_bootstrap_address
+
+            where = os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address("auto") or "auto"
+    host, _, port = where.rpartition(":")
+    if host and "//" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+
+
 def _explained(error: Exception, where: str | None) -> Exception:
     message = one_line(error)
     if is_auth_trouble(error):
         return UserError(AUTH_HELP)
     if where is not None:
-        return UserError(f"--address {where}: no Ray cluster answers there: {message[:200]}")
+        return UserError(
+            f"--address {where}: no Ray cluster answers there: {message[:200]}; start one with `ray start --head`, or "
+            "leave --address out for one of our own"
+        )
     return EngineError(f"Ray does not start on this machine: {message}")
 
 
