@@ -17,6 +17,7 @@ from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
 from xlharm.engine.memory import Memory
 from xlharm.engine.progress import Snapshot
+from xlharm.engine.scheduler import Graph, State
 from xlharm.engine.trouble import EngineError, Trouble, TroubleKind
 from xlharm.errors import UserError
 from xlharm.plan.packs import packs
@@ -401,6 +402,7 @@ def test_when_the_hours_are_used_up_what_runs_may_save_its_state(store: Store) -
         store, lambda job: Trouble(kind="stopped", message="") if job.id in executor.stopped else None
     )
     outcome = run(store, executor, pack=1, max_hours=1e-9)
+    assert executor.expected is None  # workers that wait for later stages would use the hours up
     assert (outcome.limit, outcome.exit_code) == ("--max-gpu-hours", 1)
     assert executor.stopped
     assert not executor.jobs
@@ -480,3 +482,9 @@ def test_a_device_too_small_for_the_base_is_done_without(store: Store) -> None:
     executor.memory = {"w0": 8.0}
     assert run(store, executor, snapshots=snapshots).exit_code == 0
     assert sum("too small for the base" in n for s in snapshots for n in s.notes) == 1
+
+
+def test_how_many_packs_will_run_side_by_side_is_told_before_the_first(store: Store) -> None:
+    executor = FakeExecutor(store)
+    assert run(store, executor, pack=1).done == len(PLAN.stages)
+    assert executor.expected == State(Graph.of(PLAN), packs(PLAN, size=1)).width() > 1

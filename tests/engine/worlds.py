@@ -51,6 +51,7 @@ class FakeExecutor:
         self.stopped: list[str] = []
         self.memory: dict[str, float] = {}
         self.rng = random.Random(0)
+        self.expected: int | None = None
 
     def size(self) -> int:
         return len(self.names)

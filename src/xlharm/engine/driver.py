@@ -92,7 +92,8 @@ class Driver:
             UserError: the run cannot go on as it is (full disk, base that does not load, …).
             EngineError: workers do not start.
         """
-        self.executor.expect(self.state.width())
+        if self.budget.hours is None:  # workers that wait are paid for
+            self.executor.expect(self.state.width())
         while self.state.left and not stopped() and not self._used_up():
             self._resume()
             self._dispatch()
