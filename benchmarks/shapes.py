@@ -17,6 +17,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 2048,
     },
 }  # fmt: skip
+SHAPES["llama3-8b, 4 layers"] = {**SHAPES["llama3-8b"], "num_hidden_layers": 4}
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 

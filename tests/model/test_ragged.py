@@ -114,6 +114,22 @@ def test_groups_are_aligned_and_only_their_last_rows_are_filled_up() -> None:
     assert Ragged.of(EQUAL, pad=63).spread is None
 
 
+@given(
+    lengths=st.lists(st.lists(st.sampled_from([5, 16, 90]), min_size=1, max_size=3), min_size=1, max_size=4),
+    uneven=st.booleans(), steady=st.sampled_from([None, 90]),
+)  # fmt: skip
+def test_examples_are_of_the_same_kind_and_of_sizes_of_their_own(
+    lengths: list[list[int]], uneven: bool, steady: int | None
+) -> None:
+    groups = [[(1,) * n for n in rows] for rows in lengths]
+    ragged = Ragged.of(groups, pad=0, uneven=uneven, steady=steady if uneven else None)
+    example = ragged.example()
+    assert example.kind == ragged.kind
+    assert example.shape == example.example().shape
+    assert len(example.starts) == min(len(groups), 2)
+    assert 512 <= example.ids.numel() <= 1024
+
+
 class Leaky(nn.Module):
     """A layer that mixes each token with the one before, as a convolution would."""
 

@@ -81,8 +81,9 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
 
     Args:
         module: the attention layer.
-        query: [rows, heads, tokens, width].
-        key: [rows, key-value heads, tokens, width].
+        query: [rows, heads, tokens, width] of prompts, or [K, heads, R / K, width]: one token of each of R rows, those
+            of an adapter side by side.
+        key: like ``query``, with the key-value heads.
         value: like ``key``.
         attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where it may look.
         scaling: factor on the scores.
@@ -91,7 +92,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         others: what transformers passes on; whatever would change the result is refused.
 
     Returns:
-        [rows, tokens, heads, width], and no weights.
+        [rows, tokens, heads, width], or [K, R / K, heads, width], and no weights.
 
     Raises:
         UserError: a window shorter than the cache, soft-capped scores, attention sinks or position biases.
@@ -107,17 +108,17 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         values[cache.filling, :, : key.shape[2]] = value
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
         return out.transpose(1, 2), None
-    _write(keys, values, key, value, cache.positions)
-    rows, heads, _one, width = query.shape
-    grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    _write(keys, values, *(x.transpose(1, 2).flatten(0, 1) for x in (key, value)), cache.positions)
+    slots, heads, each, width = query.shape
+    grouped = query.transpose(1, 2).reshape(slots * each, key.shape[1], heads // key.shape[1], width)
     scores = torch.matmul(grouped, keys.transpose(-1, -2)).float() * (scaling or width**-0.5)
     weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
-    return torch.matmul(weights, values).view(rows, 1, heads, width), None
+    return torch.matmul(weights, values).view(slots, each, heads, width), None
 
 
 @torch.library.custom_op("xlharm::write_row_cache", mutates_args=("keys", "values"))
 def _write(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> None:
     """Store one token a row. An operator of its own: compiled as plain indexing, the whole cache would be copied."""
     rows = torch.arange(len(positions), device=positions.device)
-    keys[rows, :, positions] = key[:, :, 0]
-    values[rows, :, positions] = value[:, :, 0]
+    keys[rows, :, positions] = key
+    values[rows, :, positions] = value

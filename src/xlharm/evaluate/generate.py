@@ -15,6 +15,7 @@ from xlharm.model.tokenizer import TextTokenizer
 _BLOCK = 4  # decode steps between looks at which rows have ended
 _REFILL = 0.25  # share of an adapter's rows that must be free before prompts are put in
 _LENGTHS = 32  # a cache's length is a multiple of this, so that few graphs are captured
+_EXAMPLE = (32, 256)  # rows and length of the cache that code is compiled with
 _MEMORY = 0.25  # share of what the base leaves of a GPU's memory, for the cache
 
 
@@ -65,12 +66,25 @@ def generate(
     length = max(map(len, prompts)) + max_new_tokens
     length = -(-length // _LENGTHS) * _LENGTHS
     each = max(1, min(_affordable(stacked, rows, length=length) // adapters.shape[0], len(prompts)))
+    _rehearse(stacked, adapters, each=each)
     with stacked.adapters(adapters), attending(stacked.model, NAME, attention):
         batch = _Batch(stacked, slots=adapters.shape[0], each=each, length=length)
         try:
             return _Queue(batch, prompts, stops=stops, limit=max_new_tokens).run()
         finally:
             batch.cache.close()
+
+
+def _rehearse(stacked: StackedModel, adapters: Tensor, *, each: int) -> None:
+    few, (rows, length) = adapters[:2], _EXAMPLE
+
+    def run() -> None:
+        with stacked.adapters(few), attending(stacked.model, NAME, attention):
+            batch = _Batch(stacked, slots=len(few), each=1 if each == 1 else rows // len(few), length=length)
+            batch.logits()
+            batch.cache.close()
+
+    stacked.rehearse(("decoding", len(few), each == 1), run)
 
 
 def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
@@ -158,15 +172,18 @@ class _Batch:
         return told.tolist()
 
     def logits(self) -> Tensor:
-        """Return the logits [R, vocabulary] that follow every row's current token."""
+        """Return the logits [R, vocabulary] that follow every row's current token.
+
+        An adapter's rows lie side by side, as if they were tokens of one: a compiler then has no sizes to divide.
+        """
         out = decoder(self.model)(
-            input_ids=self._ids,
-            position_ids=self.cache.positions[:, None],
+            input_ids=self._ids.view(self.slots, self.each),
+            position_ids=self.cache.positions.view(self.slots, self.each),
             attention_mask=self.cache.mask(),
             use_cache=False,
             cache=self.cache,
         )
-        return head(self.model, out.last_hidden_state[:, -1])
+        return head(self.model, out.last_hidden_state.flatten(0, 1))
 
     def _step(self) -> None:
         self._ids.copy_(self.logits().argmax(-1, keepdim=True))

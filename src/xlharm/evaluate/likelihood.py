@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from xlharm.data.rows import Row
-from xlharm.model.base import decoder, head
+from xlharm.model.base import head
 from xlharm.model.lora import StackedModel
+from xlharm.model.ragged import Ragged, last_states
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,34 @@ def likelihoods(
         stacked: the base.
         adapters: [K, P].
         rows: the same for every adapter.
-        pad: token id for padding; what is right of a token never reaches it.
+        pad: token id that fills up; it reaches no row.
         batch: most rows of a forward, over all adapters.
     """
     k = adapters.shape[0]
     found: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     size = max(1, batch // k)
-    with stacked.adapters(adapters):
-        for start in range(0, len(order), size):
-            places = order[start : start + size]
-            longest = len(rows[places[-1]].ids)
-            ids = torch.full((len(places), longest), pad)
-            for j, place in enumerate(places):
-                ids[j, : len(rows[place].ids)] = torch.tensor(rows[place].ids)
-            tokens = ids.to(adapters.device).repeat(k, 1)
-            hidden = decoder(stacked.model)(input_ids=tokens, use_cache=False).last_hidden_state
-            grouped = hidden.view(k, len(places), longest, -1)
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        groups = [[rows[place].ids for place in places]] * k
+        states = _states(stacked, adapters, Ragged.of(groups, pad=pad).to(adapters.device))
+        states = states.view(k, -1, states.shape[-1])
+        at = 0
+        for place in places:
+            until = at + len(rows[place].ids)
             for slot in range(k):
-                for j, place in enumerate(places):
-                    found[slot][place] = _one(stacked, grouped[slot, j], rows[place])
+                found[slot][place] = _one(stacked, states[slot, at:until], rows[place])
+            at = until
     return found
+
+
+def _states(stacked: StackedModel, adapters: Tensor, ragged: Ragged) -> Tensor:
+    def run(adapters: Tensor, ragged: Ragged) -> Tensor:
+        with stacked.adapters(adapters):
+            return last_states(stacked.model, ragged)
+
+    stacked.rehearse(("likelihoods", ragged.kind), lambda: run(adapters[:2], ragged.example().to(adapters.device)))
+    return run(adapters, ragged)
 
 
 def _one(stacked: StackedModel, hidden: Tensor, row: Row) -> Likelihood:

@@ -6,8 +6,8 @@ A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into v
 are equally long, grouped ones where they are not.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +18,8 @@ from torch.nn.functional import grouped_mm
 from xlharm.errors import UserError, nearest
 from xlharm.model.base import layers
 from xlharm.plan.digest import mix
+
+COMPILING: dict[str, Any] = {"deterministic": True}  # reductions that are cut as timing says would round as timing says
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class StackedLinear(nn.Module):
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
-        shape = (-1,) if self.ends is not None else (self.a.shape[0], -1)
-        grouped = x.reshape(*shape, x.shape[-1])
+        if self.ends is not None:
+            grouped = x.flatten(0, 1)
+        else:
+            grouped = x if x.shape[0] == self.a.shape[0] else x.reshape(self.a.shape[0], -1, x.shape[-1])
         return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
 
 
@@ -213,11 +217,12 @@ class StackedModel:
         self.model = model
         self.layout = layout
         self._layers = install(model, layout)
+        self._rehearsed: set[Hashable] = set()
         self.compiled = compiled
         if compiled:
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
             for layer in layers(model):
-                layer.compile()
+                layer.compile(options=COMPILING)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -247,10 +252,53 @@ class StackedModel:
                 layer.a = parts[2 * i].view(k, rank, segment.fan_in)
                 layer.b = parts[2 * i + 1].view(k, segment.fan_out, rank)
                 layer.ends = ends
-            yield
+            with _for_all_sizes() if self.compiled else nullcontext():
+                yield
         finally:
             for layer in self._layers.values():
                 layer.a = layer.b = layer.ends = None
+
+    def rehearse(self, kind: Hashable, run: Callable[[], object]) -> None:
+        """Let code be compiled for sizes that are always the same, before inputs of a new kind come.
+
+        The code is for all sizes, but how its reductions are cut, and so rounded, follows those that it is compiled
+        with: a stage's numbers would tell which packs its worker had before.
+
+        Args:
+            kind: all of the inputs that code is compiled anew for.
+            run: runs what is to be compiled.
+        """
+        if not self.compiled or kind in self._rehearsed:
+            return
+        self._rehearsed.add(kind)
+        try:
+            run()
+        except torch.OutOfMemoryError:  # then it is compiled with what comes: smaller still, or as hopeless
+            torch.cuda.empty_cache()
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Run layers as they are, with whatever hooks they have."""
+        compiled, self.compiled = self.compiled, False
+        try:
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        finally:
+            self.compiled = compiled
+
+
+@contextmanager
+def _for_all_sizes() -> Iterator[None]:
+    """Compile code for all sizes at once: hardly two inputs have the same, and compiling takes up to half a minute.
+
+    A number that may change, as the adapters' scale would, is computed on the host, by a C++ compiler: 45 s. And sizes
+    that happen to be equal are not taken for the same: K may equal the rank.
+    """
+    with (
+        torch._dynamo.config.patch(assume_static_by_default=False, specialize_float=True),  # noqa: SLF001 - its only name
+        torch.fx.experimental._config.patch(use_duck_shape=False),  # type: ignore[attr-defined] # noqa: SLF001 - likewise
+    ):
+        yield
 
 
 class AdapterPool(nn.Module):

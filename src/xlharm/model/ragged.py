@@ -26,8 +26,9 @@ class Ragged:
     """K groups of rows, one after another, in one sequence of T tokens.
 
     Attributes:
-        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its rows.
-        positions: [1, T], each token's place in its row.
+        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its rows. Groups that are all
+            equally long lie side by side, [K, T / K]: a compiler then has no sizes to divide.
+        positions: like ``ids``, each token's place in its row.
         starts: where each group begins.
         ends: [K] int32, where each group ends; None when all are equally long.
         spread: [R, L], where each place of each row lies in the sequence; None when all rows are equally long.
@@ -87,10 +88,11 @@ class Ragged:
         within = places.expand_as(real)[real]  # row by row: each token's place in its row
         even = steady is None and bool(real.all())
         level = len(sizes) == 1 if steady is not None else len(set(sizes)) == 1
+        sides = len(sizes) if level else 1
         return Ragged(
-            ids=torch.tensor([ids]),
+            ids=torch.tensor(ids).view(sides, -1),
             # no position beyond the longest row's: it may not exist, or change a base's rotations
-            positions=within.clamp(max=longest - 1)[None],
+            positions=within.clamp(max=longest - 1).view(sides, -1),
             starts=tuple(sum(sizes[:k]) for k in range(len(sizes))),
             ends=None if level else torch.tensor(sizes).cumsum(0).int(),
             spread=None if even else starts[:, None] + torch.minimum(places, (long[:, None] - 1).clamp(min=0)),
@@ -100,10 +102,26 @@ class Ragged:
         )
 
     @property
+    def kind(self) -> tuple[bool, ...]:
+        """Say what compiled code is for: lone groups or rows, rows of one length, groups of one length."""
+        groups = len(self.starts)
+        return groups == 1, self.rows == groups, self.spread is None, self.ends is None
+
+    def example(self) -> "Ragged":
+        """Return rows of this kind that are the same for all of the kind, on the CPU."""
+        lone_group, lone_rows, one_length, even = self.kind
+        longest = 512 if lone_rows else 128  # tokens; a multiple of 64, as rows of steady shapes have
+        counts = [1 if lone_rows else 5] if lone_group else [1, 1] if lone_rows else [3, 3 if even else 2]
+        groups = [[longest] * count for count in counts]
+        for lengths in groups if even else groups[:1]:
+            lengths[0] -= 0 if one_length else ALIGNED
+        return Ragged.of([[(0,) * n for n in lengths] for lengths in groups], pad=0)
+
+    @property
     def shape(self) -> tuple[int, int, int, bool]:
         """What products and attention see: (tokens, rows, places of a row, whether groups are uneven)."""
         places = 0 if self.spread is None else self.spread.shape[1]
-        return self.ids.shape[1], self.rows, places, self.ends is not None
+        return self.ids.numel(), self.rows, places, self.ends is not None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what differs between two of one shape."""
@@ -115,21 +133,21 @@ class Ragged:
         return replace(self, **moved)
 
     def apart(self, x: Tensor) -> Tensor:
-        """Spread [1, heads, T, width] to [R, heads, L, width]."""
-        tokens = x[0].transpose(0, 1)
+        """Spread [1, heads, T, width], or [K, heads, T / K, width], to [R, heads, L, width]."""
+        tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
         found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
         return found.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
-        """Gather [R, heads, L, width] to [1, T, heads, width]."""
+        """Gather [R, heads, L, width] to [1, T, heads, width], or [K, T / K, heads, width]."""
         places = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None or self.real is None:
-            return places[None]
+            return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
         found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
-        return found[None]
+        return found.view(*self.ids.shape, *found.shape[1:])
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -171,8 +189,8 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
 
     Args:
         module: the attention layer.
-        query: [1, heads, T, width].
-        key: [1, key-value heads, T, width].
+        query: [1, heads, T, width], or [K, heads, T / K, width].
+        key: [1, key-value heads, T, width], or like the query.
         value: like ``key``.
         attention_mask: None: transformers makes none for an attention of ours.
         scaling: factor on the scores.
@@ -181,7 +199,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         others: what transformers passes on; whatever would change the result is refused.
 
     Returns:
-        [1, T, heads, width], and no weights.
+        [1, T, heads, width], or [K, T / K, heads, width], and no weights.
 
     Raises:
         UserError: attention that is more than causal, see ``refuse_unknown``.
@@ -240,7 +258,7 @@ def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
     """Return the last hidden states [T, width] of a sequence of rows."""
     with attending(model, NAME, attention):
         told = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
-    return told.last_hidden_state[0]  # type: ignore[no-any-return]
+    return told.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

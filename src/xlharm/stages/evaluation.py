@@ -99,9 +99,10 @@ def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tup
         case "steer":
             layer = _steered_layer(context, probe)
             before = _loaded(context, job, parent=1)
-            means = [mean_activation(stacked, a, prompts, layer=layer, rows=rows) for a in (before, adapters)]
-            with steered(stacked.model, float(probe["strength"]) * (means[0] - means[1]), layer=layer):
-                return told(adapters, prompts)
+            with stacked.uncompiled():
+                means = [mean_activation(stacked, a, prompts, layer=layer, rows=rows) for a in (before, adapters)]
+                with steered(stacked.model, float(probe["strength"]) * (means[0] - means[1]), layer=layer):
+                    return told(adapters, prompts)
     return told(adapters, prompts)
 
 

@@ -65,6 +65,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
+    context.check_rows(max((len(t.row.ids) for t in texts), default=0))
     pairs = zip(job.stages, job.active, strict=True)
     told = likelihoods(
         stacked,

@@ -12,10 +12,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from xlharm.model.base import head, hidden_states, is_partitioned, settings
-from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.model.lora import COMPILING, AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
 from xlharm.train.replay import Replays
 
+_EXAMPLE = 256  # labels that code is compiled with
 _CHUNK_LOGITS = 1 << 28  # logits held at once where only log-probabilities are wanted: 1 GiB in float32
 _KERNELS = [  # attention, best first: cuDNN's took 0.29 ms a layer of an 8B base's step on an H200, flash 0.52
     SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
@@ -73,7 +74,9 @@ class PackModel(nn.Module):
         self.pool = pool
         self.replays: Replays | None = None
         self._stacked = stacked
-        self._label_logp = torch.compile(label_logp, dynamic=True) if stacked.compiled else label_logp
+        self._label_logp = (
+            torch.compile(label_logp, dynamic=True, options=COMPILING) if stacked.compiled else label_logp
+        )
 
     def forward(
         self,
@@ -93,10 +96,11 @@ class PackModel(nn.Module):
         adapters = self.pool(len(asks), masks, dtype=self._stacked.dtype) if fixed is None else fixed
         wanted = {ask.layer for ask in asks if ask.layer is not None}
         with hidden_states(self.base, wanted) as kept:
+            self._rehearse(adapters, ragged, wanted=frozenset(wanted))
             run = self._last if self.replays is None or wanted else self.replays
             last = run(adapters, ragged)
         told = zip(asks, ragged.starts, self._head_calls(asks), strict=True)
-        hidden = {n: h[0] for n, h in kept.items()}
+        hidden = {n: h.flatten(0, 1) for n, h in kept.items()}
         return [self._slot(ask, last, hidden, start=start, calls=calls) for ask, start, calls in told]
 
     def begin(self) -> None:
@@ -110,8 +114,19 @@ class PackModel(nn.Module):
         return self._stacked.compiled and weight.device.type == "cuda" and not is_partitioned(self.base)
 
     def _last(self, adapters: Tensor, ragged: Ragged) -> Tensor:
-        with self._stacked.adapters(adapters, ends=ragged.ends), self._compiling_for(ragged):
+        with self._stacked.adapters(adapters, ends=ragged.ends), self._kernels():
             return last_states(self.base, ragged)
+
+    def _rehearse(self, adapters: Tensor, ragged: Ragged, *, wanted: frozenset[int]) -> None:
+        learning = adapters.requires_grad and torch.is_grad_enabled()
+
+        def run() -> None:
+            few = adapters[:2].detach().requires_grad_(learning)
+            states = self._last(few, ragged.example().to(few.device))
+            if learning:
+                torch.autograd.grad(states, few, torch.zeros_like(states))
+
+        self._stacked.rehearse(("states", learning, wanted, ragged.kind), run)
 
     def _head_calls(self, asks: Sequence[Ask]) -> list[tuple[int, int]]:
         """Return how often each slot calls the output layer: for log-probabilities alone, and for whole logits.
@@ -128,29 +143,17 @@ class PackModel(nn.Module):
         return [(alone, whole) for alone, whole in most.tolist()]
 
     @contextmanager
-    def _compiling_for(self, ragged: Ragged) -> Iterator[None]:
-        """Compile layers as few times as it can: it takes half a minute.
-
-        Where rows differ in length hardly two steps have the same shape, so code is made for all lengths at once. The
-        first layer's input gets a gradient like all others' (0.3 % of a step), or it would have code of its own.
-        """
+    def _kernels(self) -> Iterator[None]:
+        """Choose attention's kernels, and let the first layer share the others' code (0.3 % of a step)."""
         if not self._stacked.compiled:
             yield
             return
-        # A number that may change (the adapters' scale would) is computed on the host, by a C++ compiler: 45 s.
-        sizes: dict[str, Any] = {"specialize_float": True}
-        if ragged.spread is not None:
-            sizes["assume_static_by_default"] = False
         wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator]
-        with (
-            sdpa_kernel(_KERNELS, set_priority=True),
-            torch._dynamo.config.patch(sizes),  # noqa: SLF001 - its only name
-            torch.fx.experimental._config.patch(use_duck_shape=False),  # type: ignore[attr-defined] # noqa: SLF001 - likewise; K may equal the rank
-        ):
-            try:
+        try:
+            with sdpa_kernel(_KERNELS, set_priority=True):
                 yield
-            finally:
-                wanting.remove()
+        finally:
+            wanting.remove()
 
     def _slot(
         self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
@@ -168,7 +171,7 @@ class PackModel(nn.Module):
             torch.cat([states[:begin], states[stop:]]), torch.cat([ask.labels[:begin], ask.labels[stop:]]),
             pieces=calls[0], spare=last[:1],
         )  # fmt: skip
-        whole = self._label_logp(logits, ask.labels[begin:stop]) if stop > begin else alone[:0]
+        whole = self._logp_of(logits, ask.labels[begin:stop]) if stop > begin else alone[:0]
         logp = torch.cat([alone[:begin], whole, alone[begin:]])
         return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
 
@@ -179,7 +182,7 @@ class PackModel(nn.Module):
         """
 
         def some(states: Tensor, labels: Tensor) -> Tensor:
-            return self._label_logp(head(self.base, states), labels)
+            return self._logp_of(head(self.base, states), labels)
 
         found = [states.new_zeros(0).float()]
         for h, y in zip(states.tensor_split(pieces or 1), labels.tensor_split(pieces or 1), strict=True):
@@ -189,3 +192,16 @@ class PackModel(nn.Module):
             elif pieces:
                 found.append(checkpoint(some, *asked, use_reentrant=False)[: len(y)])
         return torch.cat(found)
+
+    def _logp_of(self, logits: Tensor, labels: Tensor) -> Tensor:
+        learning = logits.requires_grad and torch.is_grad_enabled()
+
+        def run() -> None:
+            count = len(labels) if len(labels) < 2 else _EXAMPLE
+            some = logits.new_zeros(count, logits.shape[1]).requires_grad_(learning)
+            found = self._label_logp(some, labels.new_zeros(count))
+            if learning:
+                torch.autograd.grad(found.sum(), some)
+
+        self._stacked.rehearse(("labels", logits.dtype, learning, min(len(labels), 2)), run)
+        return self._label_logp(logits, labels)

@@ -61,7 +61,8 @@ class Replays:
         except RuntimeError as error:  # no memory is left for it, or the base does what cannot be captured
             self._failed = True
             torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
-            _log.warning("steps are not captured from here on: %s", error)
+            # as text: a record that some handler keeps would keep the capture's tensors with the error's frames
+            _log.warning("steps are not captured from here on: %s", str(error))
 
 
 class _Shape:
