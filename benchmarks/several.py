@@ -88,7 +88,9 @@ def ran(
     subprocess.run([str(c) for c in command], env=environment, check=True)
     plan, store = planned(grid, folder, given.device)
     seconds = float((folder / "seconds").read_text())
-    return Ran(plan, store, seconds, read_log(folder), render(results_table(plan, store), form="csv").decode())
+    csv = render(results_table(plan, store), form="csv").decode()
+    (folder / "table.csv").write_text(csv)
+    return Ran(plan, store, seconds, read_log(folder), csv)
 
 
 def planned(grid: Path, folder: Path, device: str) -> tuple[Plan, Store]:
