@@ -100,10 +100,18 @@ def level(stacked: StackedModel, sizes: Sizes, *, rows: int) -> Tensor:
     return learnt(stacked, [(8 * sum(sizes[0]),) * rows] * len(sizes), steady=None)
 
 
+def in_pieces(stacked: StackedModel, sizes: Sizes) -> Tensor:
+    """Learn without holding the logits of more than 16 tokens."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xlharm.train.forward._CHUNK_LOGITS", 16 * 512)
+        return learnt(stacked, sizes)
+
+
 WORK: dict[str, Callable[..., Tensor]] = {
     "learning": learnt, "learning, hidden states": partial(learnt, layer=1),
     "learning, every length its own": partial(learnt, steady=None), "learning, one row each": partial(level, rows=1),
-    "learning, rows of one length": partial(level, rows=3), "answering": answered, "weighing": weighed,
+    "learning, rows of one length": partial(level, rows=3), "learning, in pieces": in_pieces,
+    "answering": answered, "weighing": weighed,
 }  # fmt: skip
 
 

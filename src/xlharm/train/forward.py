@@ -171,7 +171,10 @@ class PackModel(nn.Module):
             torch.cat([states[:begin], states[stop:]]), torch.cat([ask.labels[:begin], ask.labels[stop:]]),
             pieces=calls[0], spare=last[:1],
         )  # fmt: skip
-        whole = self._logp_of(logits, ask.labels[begin:stop]) if stop > begin else alone[:0]
+        whole = alone[:0]
+        if stop > begin:
+            self._rehearse_labels(stop - begin, logits)
+            whole = self._label_logp(logits, ask.labels[begin:stop])
         logp = torch.cat([alone[:begin], whole, alone[begin:]])
         return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
 
@@ -182,26 +185,28 @@ class PackModel(nn.Module):
         """
 
         def some(states: Tensor, labels: Tensor) -> Tensor:
-            return self._logp_of(head(self.base, states), labels)
+            return self._label_logp(head(self.base, states), labels)
 
         found = [states.new_zeros(0).float()]
         for h, y in zip(states.tensor_split(pieces or 1), labels.tensor_split(pieces or 1), strict=True):
             asked = (h, y) if len(y) else (spare, y.new_zeros(1))
+            if pieces:
+                self._rehearse_labels(len(asked[1]), h)  # not in a checkpoint, which would miss it the second time
             if pieces == 1:
                 found.append(some(*asked)[: len(y)])
             elif pieces:
                 found.append(checkpoint(some, *asked, use_reentrant=False)[: len(y)])
         return torch.cat(found)
 
-    def _logp_of(self, logits: Tensor, labels: Tensor) -> Tensor:
-        learning = logits.requires_grad and torch.is_grad_enabled()
+    def _rehearse_labels(self, count: int, like: Tensor) -> None:
+        """Let the labels' code be compiled for logits of the precision that ``like`` has."""
+        learning = like.requires_grad and torch.is_grad_enabled()
+        example = 1 if count == 1 else _EXAMPLE
 
         def run() -> None:
-            count = len(labels) if len(labels) < 2 else _EXAMPLE
-            some = logits.new_zeros(count, logits.shape[1]).requires_grad_(learning)
-            found = self._label_logp(some, labels.new_zeros(count))
+            logits = like.new_zeros(example, int(settings(self.base).vocab_size)).requires_grad_(learning)
+            told = self._label_logp(logits, torch.zeros(example, dtype=torch.long, device=like.device))
             if learning:
-                torch.autograd.grad(found.sum(), some)
+                torch.autograd.grad(told.sum(), logits)
 
-        self._stacked.rehearse(("labels", logits.dtype, learning, min(len(labels), 2)), run)
-        return self._label_logp(logits, labels)
+        self._stacked.rehearse(("labels", like.dtype, learning, example), run)
