@@ -109,7 +109,7 @@ def test_the_base_attends_as_before_afterwards(stacked: StackedModel, adapters: 
     assert stacked.model.config._attn_implementation == before
 
 
-def small(kind: str, **fields: object) -> StackedModel:
+def small(kind: str, *, target: str = "q_proj", **fields: object) -> StackedModel:
     """A random base of another architecture."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -119,14 +119,21 @@ def small(kind: str, **fields: object) -> StackedModel:
     }  # fmt: skip
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **{**sizes, **fields})
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
-    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=["q_proj"]))
+    model = AutoModelForCausalLM.from_config(config).eval()
+    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=[target]))
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral", "olmo2", "granite"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral", "olmo2", "glm4", "apertus", "smollm3"])
 def test_architectures_that_are_known(kind: str) -> None:
     window = {"sliding_window": None} if kind == "mistral" else {}
     check_decoding(small(kind, **window))
+
+
+@pytest.mark.parametrize("kind", ["nemotron", "bloom"])
+def test_an_architecture_that_cannot_be_run_so_is_one_line(kind: str) -> None:
+    target = {"nemotron": "q_proj", "bloom": "query_key_value"}[kind]
+    with pytest.raises(UserError, match="ForCausalLM does not take answers of several prompts at once"):
+        check_decoding(small(kind, target=target))
 
 
 def test_a_window_shorter_than_the_cache_is_refused() -> None:

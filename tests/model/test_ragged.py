@@ -159,9 +159,9 @@ def test_a_window_that_only_a_mask_tells_of_is_refused_where_rows_reach_beyond_i
 
 
 def test_what_else_attention_may_be_told_is_refused() -> None:
-    refuse_unknown(nn.Identity(), length=9, others={"dropout": 0.0, "is_causal": True, "softcap": None})
+    refuse_unknown(nn.Identity(), length=9, others={"dropout": 0.0, "is_causal": True, "s_aux": None})
     some = torch.ones(1)
-    for name, value in {"softcap": 3.0, "indices": some, "is_causal": False, "attention_mask": some}.items():
+    for name, value in {"s_aux": 3.0, "indices": some, "is_causal": False, "attention_mask": some}.items():
         with pytest.raises(UserError, match=name):
             refuse_unknown(nn.Identity(), length=9, others={name: value})
 

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from xlharm.errors import UserError
 from xlharm.model.base import settings
-from xlharm.model.ragged import refuse_unknown
+from xlharm.model.ragged import attend_capped, capped, refuse_unknown
 
 NAME = "xlharm_rows"
 
@@ -72,6 +72,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     *,
     cache: RowCache,
     sliding_window: int | None = None,
+    softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Store what is new and attend: within prompts that are filled in, or from one token a row to the cache.
@@ -89,13 +90,14 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         scaling: factor on the scores.
         cache: says which rows are filled, or where each row stands.
         sliding_window: how far back a token sees, in bases that limit it.
+        softcap: bound of the scores, in bases that have one.
         others: what transformers passes on; whatever would change the result is refused.
 
     Returns:
         [rows, tokens, heads, width], or [K, R / K, heads, width], and no weights.
 
     Raises:
-        UserError: a window shorter than the cache, soft-capped scores, attention sinks or position biases.
+        UserError: a window shorter than the cache, attention sinks or position biases.
     """
     refuse_unknown(module, length=cache.length, others=others)
     if sliding_window is not None and sliding_window < cache.length:
@@ -106,12 +108,15 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         # what a shorter prompt leaves behind its end is overwritten as its row goes on, before it is read
         keys[cache.filling, :, : key.shape[2]] = key
         values[cache.filling, :, : key.shape[2]] = value
-        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        if softcap is not None:
+            out = attend_capped(query, key, value, scaling=scaling, softcap=softcap)
+        else:
+            out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
         return out.transpose(1, 2), None
     _write(keys, values, *(x.transpose(1, 2).flatten(0, 1) for x in (key, value)), cache.positions)
     slots, heads, each, width = query.shape
     grouped = query.transpose(1, 2).reshape(slots * each, key.shape[1], heads // key.shape[1], width)
-    scores = torch.matmul(grouped, keys.transpose(-1, -2)).float() * (scaling or width**-0.5)
+    scores = capped(torch.matmul(grouped, keys.transpose(-1, -2)), scaling or width**-0.5, softcap=softcap)
     weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
     return torch.matmul(weights, values).view(slots, each, heads, width), None
 

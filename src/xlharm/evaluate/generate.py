@@ -9,7 +9,7 @@ from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
 from xlharm.model.base import decoder, head, is_partitioned, settings
 from xlharm.model.lora import StackedModel
-from xlharm.model.ragged import attending
+from xlharm.model.ragged import STRANGE, attending
 from xlharm.model.tokenizer import TextTokenizer
 
 _BLOCK = 4  # decode steps between looks at which rows have ended
@@ -102,7 +102,7 @@ def check_decoding(stacked: StackedModel) -> None:
     """Compare a step from the row cache with a plain forward of the same tokens: other bases, other attention.
 
     Raises:
-        UserError: they differ: answers of this base would be wrong.
+        UserError: they differ, or the base cannot be run so: answers of this base would be wrong.
     """
     vocabulary = int(settings(stacked.model).vocab_size)
     prompts = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (3, 9)]
@@ -111,6 +111,10 @@ def check_decoding(stacked: StackedModel) -> None:
         try:
             first = batch.fill([[0, 1]], [prompts])[0]
             found = batch.logits()
+        except STRANGE as error:
+            raise UserError(
+                f"base: {type(stacked.model).__name__} does not take answers of several prompts at once: {error}"
+            ) from None
         finally:
             batch.cache.close()
     for i, prompt in enumerate(prompts):

@@ -18,8 +18,7 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     """Load the base, frozen, in evaluation mode; safetensors only.
 
     Raises:
-        UserError: it cannot be loaded, or its logits are more than its output layer on the last hidden states
-            (soft-capped or scaled logits are not supported yet).
+        UserError: it cannot be loaded, or its logits are made in a way that ``head`` does not know.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -32,7 +31,6 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
             dtype=DTYPES[dtype],
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-            attn_implementation="sdpa",
         )
     except (OSError, ValueError) as error:
         raise UserError(f"base {source.location}: {_line(error)}") from None
@@ -91,8 +89,20 @@ def is_partitioned(model: nn.Module) -> bool:
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:
-    """Return logits [..., vocabulary] of hidden states [..., width]."""
-    return model.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+    """Return logits [..., vocabulary] of hidden states [..., width], scaled or capped as the base's family does.
+
+    Cohere multiplies them (``logit_scale``), Granite divides them (``logits_scaling``), and Gemma 2 keeps them within
+    ± ``final_logit_softcapping`` (2408.00118).
+    """
+    logits: Tensor = model.get_output_embeddings()(hidden)
+    told = settings(model)
+    if (factor := getattr(told, "logit_scale", None)) is not None:
+        logits = logits * factor
+    if (divisor := getattr(told, "logits_scaling", None)) is not None:
+        logits = logits / divisor
+    if (cap := getattr(told, "final_logit_softcapping", None)) is not None:
+        logits = cap * torch.tanh(logits / cap)
+    return logits
 
 
 @torch.no_grad()
@@ -101,7 +111,9 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     full = model(input_ids=ids, use_cache=False).logits.float()
     ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
     if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
-        raise UserError(f"base {source.location}: its logits are not its output layer's alone (soft-capped or scaled)")
+        raise UserError(
+            f"base {source.location}: the logits of {type(model).__name__} are made in a way that is not known here"
+        )
 
 
 def name_of(source: BaseSource) -> str:

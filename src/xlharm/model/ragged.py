@@ -18,6 +18,7 @@ from xlharm.model.base import decoder, settings
 
 NAME = "xlharm_ragged"
 ALIGNED = 8  # tokens; a group begins at a multiple of 16 bytes in bfloat16, as grouped products want it
+STRANGE = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what a base of an unknown kind may end in
 _LENGTHS = 64  # tokens; in steady shapes the rows' length is a multiple of this
 
 
@@ -183,6 +184,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     *,
     ragged: Ragged,
     sliding_window: int | None = None,
+    softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each row to what lies before.
@@ -196,6 +198,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         scaling: factor on the scores.
         ragged: the rows.
         sliding_window: how far back a token sees, in bases that limit it.
+        softcap: see ``attend_capped``.
         others: what transformers passes on; whatever would change the result is refused.
 
     Returns:
@@ -212,11 +215,42 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         window = torch.ones(length, length, dtype=torch.bool, device=q.device).tril().triu(1 - sliding_window)
         # with a mask, grouped keys would send CUDA to the kernel that holds all scores
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    if softcap is not None:
+        return ragged.together(attend_capped(q, k, v, scaling=scaling, softcap=softcap, window=window)), None
     grouped = q.shape[1] != k.shape[1]
     out = scaled_dot_product_attention(
         q, k, v, attn_mask=window, is_causal=window is None, scale=scaling, enable_gqa=grouped
     )
     return ragged.together(out), None
+
+
+def attend_capped(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, softcap: float, window: Tensor | None = None
+) -> Tensor:
+    """Attend causally with scores kept within ± ``softcap`` (Gemma 2, 2408.00118); all scores are held.
+
+    Args:
+        query: [rows, heads, tokens, width].
+        key: [rows, key-value heads, tokens, width].
+        value: like ``key``.
+        scaling: factor on the scores.
+        softcap: bound of the scores.
+        window: [tokens, tokens], True where a token may look; None is at itself and all before.
+
+    Returns:
+        [rows, heads, tokens, width].
+    """
+    key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
+    if window is None:
+        window = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    scores = capped(torch.matmul(query, key.transpose(-1, -2)), scaling or query.shape[-1] ** -0.5, softcap=softcap)
+    return torch.matmul(scores.masked_fill(~window, float("-inf")).softmax(-1).to(query.dtype), value)
+
+
+def capped(products: Tensor, scaling: float, *, softcap: float | None) -> Tensor:
+    """Return attention's scores in float32: products of queries and keys, scaled and kept within ± ``softcap``."""
+    scores = products.float() * scaling
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
 _HARMLESS = {"dropout", "position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states",
@@ -228,8 +262,8 @@ def refuse_unknown(module: Any, *, length: int, others: dict[str, Any]) -> None:
     """Refuse attention that is more than causal.
 
     Raises:
-        UserError: something is passed that may change the result (soft-capped scores, sinks, position biases, chosen
-            keys, …), or chunks shorter than ``length``.
+        UserError: something is passed that may change the result (sinks, position biases, chosen keys, …), or chunks
+            shorter than ``length``.
     """
     unknown = [n for n, x in others.items() if n not in _HARMLESS and x is not None and not (n == "is_causal" and x)]
     chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
@@ -280,7 +314,7 @@ def check_ragged(model: nn.Module, *, longest: int, device: torch.device) -> Non
     with torch.compiler.set_stance("force_eager"):
         try:
             states = last_states(model, Ragged.of([rows], pad=0).to(device)).float()
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except STRANGE as error:
             raise UserError(f"base: {type(model).__name__} does not take rows in one sequence: {error}") from None
         at = 0
         for row in rows:

@@ -1,0 +1,119 @@
+"""Families whose logits or attention are not plain: what is trained, weighed and answered is what transformers says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from xlharm.data.rows import Row
+from xlharm.errors import UserError
+from xlharm.evaluate.generate import check_decoding, generate
+from xlharm.evaluate.likelihood import likelihoods
+from xlharm.model.base import load_base
+from xlharm.model.lora import AdapterPool, StackedModel, layout_of
+from xlharm.model.ragged import Ragged, check_ragged
+from xlharm.plan.sources import folder_base
+from xlharm.train.forward import Ask, PackModel
+
+CPU = torch.device("cpu")
+SIZES = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+FAMILIES = {
+    "cohere": {"logit_scale": 0.25, "use_qk_norm": True},
+    "cohere2": {"logit_scale": 4.0, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
+    "granite": {"logits_scaling": 0.2, "attention_multiplier": 0.5, "residual_multiplier": 0.7},
+    "gemma2": {"final_logit_softcapping": 0.5, "attn_logit_softcapping": 0.8, "query_pre_attn_scalar": 1,
+               "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
+    "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
+}  # fmt: skip
+ROWS = [(5, 9, 31, 44, 8, 13), (7, 8), (3, 60, 22, 22, 17, 5, 41, 11, 12)]
+
+
+@pytest.fixture(params=FAMILIES)
+def stacked(request: pytest.FixtureRequest, tmp_path: Path) -> StackedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(request.param, **SIZES, **FAMILIES[request.param])
+    model = AutoModelForCausalLM.from_config(config)
+    for parameter in model.parameters():
+        parameter.data.mul_(4)  # scores and logits that reach their bounds
+    model.save_pretrained(tmp_path)
+    loaded = load_base(folder_base(tmp_path), dtype="float32", device=CPU)
+    return StackedModel(loaded, layout_of(loaded, rank=4, alpha=8, targets=("q_proj", "o_proj", "down_proj")))
+
+
+def adapters(stacked: StackedModel) -> Tensor:
+    return torch.randn(2, stacked.layout.size, generator=torch.Generator().manual_seed(1)) * 0.3
+
+
+def plain(stacked: StackedModel, adapter: Tensor, ids: tuple[int, ...]) -> Tensor:
+    """Return the logits [tokens, vocabulary] that transformers' own forward gives."""
+    with stacked.adapters(adapter[None]):
+        return stacked.model(torch.tensor([ids]), use_cache=False).logits[0].float()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("stacked", ["gemma2"], indirect=True)
+def test_capped_logits_reach_their_bound(stacked: StackedModel) -> None:
+    assert float(plain(stacked, adapters(stacked)[0], ROWS[0]).abs().max()) > 0.95 * 0.5
+
+
+def test_losses_and_their_gradients_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
+    check_ragged(stacked.model, longest=20, device=CPU)
+    values = adapters(stacked)
+    pool = AdapterPool(slots=2, size=stacked.layout.size, device=CPU)
+    for slot, value in zip(pool.slots, values, strict=True):
+        slot.data.copy_(value)
+    groups = [[ROWS[0], ROWS[1]], [ROWS[2]]]
+    asks = [Ask(positions=torch.arange(len(g[0]) - 1), labels=torch.tensor(g[0][1:])) for g in groups]
+    told = PackModel(stacked, pool)(Ragged.of(groups, pad=0), asks, [None, None])
+    torch.stack([logp.sum() for logp, _, _ in told]).sum().backward()
+    for k, rows in enumerate(groups):
+        alone = values[k].clone().requires_grad_()
+        logp = plain(stacked, alone, rows[0])[:-1].log_softmax(-1).gather(-1, asks[k].labels[:, None])[:, 0]
+        logp.sum().backward()
+        torch.testing.assert_close(told[k][0], logp, rtol=1e-4, atol=1e-4)
+        assert alone.grad is not None
+        torch.testing.assert_close(pool.slots[k].grad, alone.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_likelihoods_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
+    values = adapters(stacked)
+    told = likelihoods(stacked, values, [Row(ids, 1) for ids in ROWS], pad=0, batch=4)
+    for k, adapter in enumerate(values):
+        for ids, found in zip(ROWS, told[k], strict=True):
+            with torch.no_grad():
+                logp = plain(stacked, adapter, ids)[:-1].log_softmax(-1)
+            expected = logp.gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
+            torch.testing.assert_close(torch.tensor(found.logp), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_answers_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
+    check_decoding(stacked)
+    values = adapters(stacked)
+    told = generate(stacked, values, ROWS, stops=frozenset(), max_new_tokens=7, rows=4)
+    for k, adapter in enumerate(values):
+        for prompt, answer in zip(ROWS, told[k], strict=True):
+            ids = prompt
+            for _ in range(7):
+                ids = (*ids, int(plain(stacked, adapter, ids)[-1].argmax()))
+            assert ids[len(prompt) :] == tuple(answer)
+
+
+class Doubled(LlamaForCausalLM):
+    """Logits made in a way of its own."""
+
+    def forward(self, *args: object, **named: object) -> object:
+        told = super().forward(*args, **named)
+        told.logits = 2 * told.logits
+        return told
+
+
+def test_logits_of_another_make_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Doubled(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Doubled.from_pretrained)
+    with pytest.raises(UserError, match="the logits of Doubled are made in a way that is not known here"):
+        load_base(folder_base(tmp_path), dtype="float32", device=CPU)
