@@ -1,11 +1,12 @@
 """Families whose logits or attention are not plain: what is trained, weighed and answered is what transformers says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, LlamaConfig, LlamaForCausalLM
 
 from xlharm.data.rows import Row
 from xlharm.errors import UserError
@@ -14,6 +15,7 @@ from xlharm.evaluate.likelihood import likelihoods
 from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
+from xlharm.plan.memory import Anatomy
 from xlharm.plan.sources import folder_base
 from xlharm.train.forward import Ask, PackModel
 
@@ -29,15 +31,24 @@ FAMILIES = {
     "gemma2": {"final_logit_softcapping": 0.5, "attn_logit_softcapping": 0.8, "query_pre_attn_scalar": 1,
                "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
     "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
+    "gemma3": {},
 }  # fmt: skip
 ROWS = [(5, 9, 31, 44, 8, 13), (7, 8), (3, 60, 22, 22, 17, 5, 41, 11, 12)]
+
+
+def config_of(family: str) -> Any:
+    if family != "gemma3":
+        return AutoConfig.for_model(family, **SIZES, **FAMILIES[family])
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "image_size": 28, "patch_size": 14}  # fmt: skip
+    text = config_of("gemma3_text").to_dict()
+    return Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=63)
 
 
 @pytest.fixture(params=FAMILIES)
 def stacked(request: pytest.FixtureRequest, tmp_path: Path) -> StackedModel:
     torch.manual_seed(0)
-    config = AutoConfig.for_model(request.param, **SIZES, **FAMILIES[request.param])
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(config_of(request.param))
     for parameter in model.parameters():
         parameter.data.mul_(4)  # scores and logits that reach their bounds
     model.save_pretrained(tmp_path)
@@ -53,6 +64,12 @@ def plain(stacked: StackedModel, adapter: Tensor, ids: tuple[int, ...]) -> Tenso
     """Return the logits [tokens, vocabulary] that transformers' own forward gives."""
     with stacked.adapters(adapter[None]):
         return stacked.model(torch.tensor([ids]), use_cache=False).logits[0].float()  # type: ignore[no-any-return]
+
+
+def test_headers_tell_the_size_of_an_adapter(stacked: StackedModel, tmp_path: Path) -> None:
+    anatomy = Anatomy.of(folder_base(tmp_path))
+    assert anatomy is not None
+    assert anatomy.adapter(rank=4, targets=stacked.layout.targets) == stacked.layout.size  # what sees is left out
 
 
 @pytest.mark.parametrize("stacked", ["gemma2"], indirect=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
+from xlharm.model.whole import load_whole
 from xlharm.plan.sources import BaseSource
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -21,25 +22,43 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
         UserError: it cannot be loaded, or its logits are made in a way that ``head`` does not know.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source.location,
-            revision=source.revision,
-            dtype=DTYPES[dtype],
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"base {source.location}: {_line(error)}") from None
+    model = load_whole(
+        AutoModelForCausalLM,
+        source.location,
+        called=f"base {source.location}",
+        revision=source.revision,
+        dtype=DTYPES[dtype],
+        trust_remote_code=trust_remote_code,
+    )
+    if model.config.get_text_config() is not model.config:
+        model = _of_text(model, source=source)
     model.requires_grad_(requires_grad=False)
     model.eval()
     model.config.use_cache = False
     model.to(device)
     _check_head(model, source=source)
     return model  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _of_text(model: Any, *, source: BaseSource) -> Any:
+    """Keep what reads and writes text of a model that sees or hears as well (Gemma 3)."""
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.arange(4, device=model.device).unsqueeze(0)
+    full = model(input_ids=ids, use_cache=False).logits
+    told, mine = model.get_decoder(), None
+    if told is not None:
+        with torch.device("meta"):
+            mine = AutoModelForCausalLM.from_config(told.config)
+        setattr(mine, mine.base_model_prefix, told)
+        mine.set_output_embeddings(model.get_output_embeddings())
+        mine.config = told.config  # its layers' own, which says how they attend
+        mine.eval()
+    if mine is None or not torch.allclose(mine(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3):
+        raise UserError(f"base {source.location}: {type(model).__name__} makes its logits in a way not known here")
+    return mine
 
 
 def settings(model: nn.Module) -> Any:
@@ -119,7 +138,3 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
 def name_of(source: BaseSource) -> str:
     """Return how people call the base: a hub id, or the folder's name."""
     return source.location if source.revision else Path(source.location).name
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

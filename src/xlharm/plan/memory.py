@@ -14,7 +14,8 @@ from xlharm.plan.stage import MODELS, Stage
 _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED = 16  # bytes of a trained adapter parameter: itself, its gradient and AdamW's two moments, in float32
 _HELD = 4
-_OUTSIDE = ("embed", "lm_head", "wte", "wpe")  # matrices whose inputs or outputs training does not keep
+# matrices that training keeps nothing of
+_OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
 @dataclass(frozen=True, kw_only=True)

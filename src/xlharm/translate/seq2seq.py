@@ -8,6 +8,7 @@ import torch
 
 from xlharm.data.corpus import Item
 from xlharm.errors import StoppedError, UserError
+from xlharm.model.whole import load_whole
 from xlharm.translate.assemble import CutError, Tell, assembled, text_in, wanted
 from xlharm.translate.backend import Back, Outcome, Task, scored_texts
 from xlharm.translate.languages import token_of
@@ -177,16 +178,14 @@ def _back(item: Item, tell: Tell) -> Back:
 
 def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     told = {"revision": config.revision, "trust_remote_code": False}
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.model, **told)
-        model = AutoModelForSeq2SeqLM.from_pretrained(config.model, **told, use_safetensors=True, dtype=half)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"--model {config.model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    model = load_whole(AutoModelForSeq2SeqLM, config.model, called=f"--model {config.model}", **told, dtype=half)
     if not hasattr(model.config, "max_position_embeddings") or not hasattr(tokenizer, "src_lang"):
         raise UserError(f"--model {config.model}: not a model of the NLLB-200 or M2M-100 kind")
     model.generation_config.max_length = None  # NLLB's 200; every call says its own
