@@ -22,7 +22,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "methods.npo.mix={xx: 1}"], "methods.npo.mix: the grid has no language 'xx'"),
         (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
         (["-s", "steps"], "expected key=value"),
-        (["--store", "/dev/null/store"], "cannot be written"),
+        (["--store", "/dev/null/store"], "--store /dev/null/store: cannot be "),
     ],
 )
 @pytest.mark.parametrize("name", ["plan", "run"])

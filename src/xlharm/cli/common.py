@@ -41,12 +41,18 @@ class Session:
     store: Store
 
 
-def open_grid(path: Path, *, store: str, overrides: list[str] | None) -> Session:
-    """Load a grid, open its store and build its plan. Imports no torch and no Ray."""
+def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bool = False) -> Session:
+    """Load a grid, open its store and build its plan. Imports no torch and no Ray.
+
+    A store that is only read may be write-protected; one that has nothing yet, or is not there, is told.
+    """
     spec = load_grid(path, overrides=overrides or ())
     sources = resolve(spec, grid_path=path)
-    opened = Store(store)
-    return Session(plan=build(spec, sources=sources, dtype=precision(spec, opened)), store=opened)
+    opened = Store(store, writes=writes)
+    session = Session(plan=build(spec, sources=sources, dtype=precision(spec, opened)), store=opened)
+    if opened.empty:
+        typer.echo(f"--store {store}: nothing is there yet", err=True)
+    return session
 
 
 def precision(spec: GridSpec, store: Store) -> Dtype:

@@ -108,7 +108,7 @@ def run(
     if max_gpu_hours is not None and not 0 < max_gpu_hours < math.inf:
         raise UserError(f"--max-gpu-hours {max_gpu_hours:g}: expected a number above 0")
     until = None if deadline is None else deadline_at(deadline, now=time.time())
-    session, console = open_grid(grid, store=store, overrides=overrides), terminal()
+    session, console = open_grid(grid, store=store, overrides=overrides, writes=True), terminal()
     check_before_run(session.plan, session.store, console=console)
     remember(session)
     options = RunOptions(

@@ -170,7 +170,7 @@ class _Asked:
 
     def opened(self, console: Console) -> tuple[Session, Tuning]:
         """Load the grid and work out what is to be searched."""
-        session = open_grid(self.grid, store=self.store, overrides=self.overrides)
+        session = open_grid(self.grid, store=self.store, overrides=self.overrides, writes=True)
         plan = session.plan
         corpus, other = corpus_to_tune_on(plan.grid, asked=self.corpus, grid_path=self.grid)
         cut = cut_down(plan.grid, cells_meant(plan, self.cell), corpus=corpus, questions=self.items)

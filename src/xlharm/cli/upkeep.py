@@ -55,7 +55,7 @@ def gc(
 ) -> None:
     """Remove stages that none of the given grids needs (and leftovers of killed runs)."""
     needed = {k[:16] for grid in grids for k in open_grid(grid, store=store, overrides=None).plan.stages}
-    opened = Store(store)
+    opened = Store(store, writes=yes)
     unused = {n: size for n, size in sorted(opened.folders().items()) if n.rpartition("/")[2] not in needed}
     for name in unused:
         typer.echo(name)

@@ -30,19 +30,27 @@ class Listed(NamedTuple):
 class Files:
     """Files by their names below a root.
 
+    Attributes:
+        empty: whether a place that is only read has nothing in it, or is not there.
+
     Args:
         url: folder, or URL of any fsspec filesystem.
+        writes: whether it will be written: a folder is made, and the place tried. Without, nothing is left behind.
 
     Raises:
-        UserError: the place cannot be written, or what speaks to it is not installed.
+        UserError: the place cannot be written, or read, or what speaks to it is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writes: bool = True) -> None:
         refuse_password(url)
+        self.empty = False
         self.url = url if "://" in url else str(Path(url).expanduser().absolute())
         self.remote = "://" in url and not url.startswith("file://")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)
+            if not writes:
+                self.empty = self._is_empty()
+                return
             if not self.remote:
                 self._fs.makedirs(self._root, exist_ok=True)  # but a bucket is not ours to make
             self._fs.pipe_file(self.at(_WRITABLE), b"")
@@ -50,7 +58,13 @@ class Files:
             hint = ": pip install 'xlharm[s3]'" if url.startswith("s3") else ""
             raise UserError(f"--store {url}: {line_of(error)}{hint}") from None
         except Exception as error:  # noqa: BLE001 - every filesystem has its own errors; all mean the same here
-            raise UserError(f"--store {url}: cannot be written: {line_of(error)}") from None
+            raise UserError(f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}") from None
+
+    def _is_empty(self) -> bool:
+        try:
+            return not self._fs.ls(self._root, detail=False)
+        except FileNotFoundError:
+            return True
 
     @cached_property
     def local(self) -> Path:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,7 +40,6 @@ class Leases:
         self._token = uuid.uuid4().hex[:12]
         me = {"machine": _machine(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
         self._owner = json.dumps(me)
-        self._ahead = store.now() - time.monotonic()
         self._held: dict[str, list[str]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="lease-heartbeat", daemon=True)
@@ -104,6 +103,14 @@ class Leases:
             return "", False
         except (KeyError, TypeError, ValueError):
             return "damaged", self._age(name) <= BEAT_SECONDS  # or being written this moment
+
+    @cached_property
+    def _ahead(self) -> float:
+        """How far the store's clock is ahead of this process's, asked when another machine's lease is looked at."""
+        try:
+            return self._store.now() - time.monotonic()
+        except (OSError, StoreError):  # it may only be read: machines agree on the time, more or less
+            return time.time() - time.monotonic()
 
     def _age(self, name: str) -> float:
         try:

@@ -25,12 +25,16 @@ RECORD = "record.json"
 class Store(Files):
     """A store of finished stages at a folder or an fsspec URL.
 
+    Args:
+        url: folder or URL.
+        writes: see ``Files``.
+
     Raises:
-        UserError: the place cannot be written, or what speaks to it is not installed.
+        UserError: the place cannot be written, or read, or what speaks to it is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, *, writes: bool = True) -> None:
+        super().__init__(url, writes=writes)
         self._versions: dict[str, str] = {}  # of records, as last listed: what is cached needs no request
 
     # -- finished stages -------------------------------------------------------------------------------------

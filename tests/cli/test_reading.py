@@ -1,0 +1,34 @@
+"""Commands that only read leave nothing behind, and say where there is nothing to read."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Xlharm
+from xlharm.errors import UserError
+from xlharm.store.store import Store
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "results", "gc"])
+def test_a_store_that_is_not_there_is_told_and_not_made(
+    command: str, xlharm: Xlharm, grid_file: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "mistyped" / "store"
+    done = xlharm(command, grid_file, "--store", store)
+    assert (done.returncode, done.stderr) == (0, f"--store {store}: nothing is there yet\n")
+    assert not store.parent.exists()
+
+
+def test_what_is_there_is_read_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(str(tmp_path)).write_text("grids/mini.json", "{}")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("makedirs", "pipe_file", "open"):
+        monkeypatch.setattr(f"fsspec.implementations.local.LocalFileSystem.{name}", refuse)
+    with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
+        Store(str(tmp_path))
+    monkeypatch.undo()
+    reading = Store(str(tmp_path), writes=False)
+    assert (reading.empty, reading.read_text("grids/mini.json")) == (False, "{}")
