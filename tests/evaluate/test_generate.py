@@ -123,12 +123,6 @@ def small(kind: str, *, target: str = "q_proj", **fields: object) -> StackedMode
     return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=[target]))
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral", "olmo2", "glm4", "apertus", "smollm3"])
-def test_architectures_that_are_known(kind: str) -> None:
-    window = {"sliding_window": None} if kind == "mistral" else {}
-    check_decoding(small(kind, **window))
-
-
 @pytest.mark.parametrize("kind", ["nemotron", "bloom"])
 def test_an_architecture_that_cannot_be_run_so_is_one_line(kind: str) -> None:
     target = {"nemotron": "q_proj", "bloom": "query_key_value"}[kind]

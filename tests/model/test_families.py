@@ -1,4 +1,4 @@
-"""Families whose logits or attention are not plain: what is trained, weighed and answered is what transformers says."""
+"""Families of bases: what is trained, weighed and answered is what transformers' own forward says."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ SIZES = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-FAMILIES = {
+PLAIN = ("llama", "qwen2", "qwen3", "gemma", "olmo2", "glm4", "apertus", "smollm3")
+FAMILIES: dict[str, dict[str, Any]] = {
+    **{name: {} for name in PLAIN},
+    "mistral": {"sliding_window": None},
     "cohere": {"logit_scale": 0.25, "use_qk_norm": True},
     "cohere2": {"logit_scale": 4.0, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 64},
     "granite": {"logits_scaling": 0.2, "attention_multiplier": 0.5, "residual_multiplier": 0.7},
