@@ -34,6 +34,13 @@ def test_one_line_and_code_two(xlharm: Xlharm, grid_file: Path, name: str, argum
     assert "Traceback" not in done.stderr
 
 
+def test_a_layer_that_the_base_has_not_is_told_before_workers_start(xlharm: Xlharm, grid_file: Path) -> None:
+    done = xlharm("run", grid_file, "-s", "lora.target_modules=[q_proj, gat_proj]")
+    assert done.returncode == 2
+    assert "lora.target_modules: the base has no layer 'gat_proj'; did you mean 'gate_proj'?" in done.stderr
+    assert "workers" not in done.stderr + done.stdout
+
+
 def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
     done = xlharm("plan", grid_file.with_name("minni.yaml"))
     assert done.returncode == 2

@@ -11,6 +11,7 @@ from xlharm.data.validate import validate
 from xlharm.data.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
+from xlharm.plan.memory import Anatomy
 from xlharm.plan.sources import assets
 from xlharm.plan.stage import Stage
 from xlharm.store.store import Store
@@ -20,12 +21,16 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     """Check what the missing stages read; errors stop, warnings are one line.
 
     Raises:
-        UserError: the corpus has errors in languages that the grid uses, or a stage could not take its rows.
+        UserError: the corpus has errors in languages that the grid uses, a stage could not take its rows, or the base
+            has no layer that is to be adapted.
     """
     done = store.done(plan.stages)
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
+    anatomy = Anatomy.of(plan.sources.base)
+    if anatomy is not None:  # else its files are not on this machine
+        anatomy.check_targets(plan.grid.lora.target_modules)
     with console.status("Checking the corpus"):
         told = _findings(plan, left)
         unchecked = _rows(plan, left)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grouped_mm
 
-from xlharm.errors import UserError, nearest
+from xlharm.errors import UserError
 from xlharm.model.base import layers
 from xlharm.plan.digest import mix
+from xlharm.plan.memory import no_layer
 
 COMPILING: dict[str, Any] = {"deterministic": True}  # reductions that are cut as timing says would round as timing says
 
@@ -175,8 +176,7 @@ def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[st
         offset += rank * (linear.in_features + linear.out_features)
     for target in targets:
         if target not in found:
-            have = sorted({n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
-            raise UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, have)} ({have})")
+            raise no_layer(target, {n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
 

@@ -3,11 +3,12 @@
 import json
 import struct
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from xlharm.errors import UserError
+from xlharm.errors import UserError, nearest
 from xlharm.plan.sources import WEIGHTS, BaseSource
 from xlharm.plan.stage import MODELS, Stage
 
@@ -51,9 +52,25 @@ class Anatomy:
                     widths[name.removesuffix(".weight").rpartition(".")[2]] += sum(shape)
         return cls(parameters=parameters, widths=dict(widths))
 
+    def check_targets(self, targets: Iterable[str]) -> None:
+        """Refuse LoRA targets that no matrix is called.
+
+        Raises:
+            UserError: there is one.
+        """
+        for target in targets:
+            if target not in self.widths and not any(word in target for word in _OUTSIDE):
+                raise no_layer(target, self.widths)
+
     def adapter(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the parameters of one LoRA adapter (2106.09685): rank · (inputs + outputs) of each matrix."""
         return rank * sum(self.widths.get(target, 0) for target in targets)
+
+
+def no_layer(target: str, have: Iterable[str]) -> UserError:
+    """Say that a base has no such layer to adapt, and which it has."""
+    known = sorted(have)
+    return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, known)} ({known})")
 
 
 def estimate_bytes(anatomy: Anatomy, stage: Stage, *, slots: int) -> int:
