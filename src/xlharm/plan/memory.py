@@ -48,8 +48,8 @@ class Anatomy:
                 for length in shape:
                     size *= length
                 parameters += size
-                if len(shape) == 2 and not any(word in name for word in _OUTSIDE):
-                    widths[name.removesuffix(".weight").rpartition(".")[2]] += sum(shape)
+                if len(shape) == 2 and name.endswith(".weight") and not any(word in name for word in _OUTSIDE):
+                    widths[name.split(".")[-2]] += sum(shape)
         return cls(parameters=parameters, widths=dict(widths))
 
     def check_targets(self, targets: Iterable[str]) -> None:
