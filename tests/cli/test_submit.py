@@ -222,7 +222,8 @@ def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], p
     store, log = tmp_path / "shared", tmp_path / "log"
     with log.open("w") as out:
         watching = subprocess.Popen(
-            command("submit", project / "grid/mini.yaml", "--address", address, "--store", store, "--follow"),
+            command("submit", project / "grid/mini.yaml", "--address", address, "--store", store, "--follow",
+                    "-s", "seeds=6"),
             env={**environment(), **token}, stdout=out, stderr=out,
         )  # fmt: skip
     commits = lambda: len(list((store / "stages").glob("*/*/_SUCCESS")))  # noqa: E731
