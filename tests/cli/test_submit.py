@@ -223,7 +223,7 @@ def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], p
     with log.open("w") as out:
         watching = subprocess.Popen(
             command("submit", project / "grid/mini.yaml", "--address", address, "--store", store, "--follow",
-                    "-s", "seeds=6"),
+                    "--", "-s", "seeds=6"),
             env={**environment(), **token}, stdout=out, stderr=out,
         )  # fmt: skip
     commits = lambda: len(list((store / "stages").glob("*/*/_SUCCESS")))  # noqa: E731
