@@ -22,7 +22,6 @@ from tests.cli.conftest import Xlharm
         (["-s", "methods.npo.mix={xx: 1}"], "methods.npo.mix: the grid has no language 'xx'"),
         (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
         (["-s", "steps"], "expected key=value"),
-        (["--store", "/dev/null/store"], "--store /dev/null/store: cannot be "),
     ],
 )
 @pytest.mark.parametrize("name", ["plan", "run"])
@@ -30,6 +29,15 @@ def test_one_line_and_code_two(xlharm: Xlharm, grid_file: Path, name: str, argum
     done = xlharm(name, grid_file, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "use"), [("plan", "read"), ("run", "written")])
+def test_a_place_for_no_store(xlharm: Xlharm, grid_file: Path, name: str, use: str) -> None:
+    done = xlharm(name, grid_file, "--store", "/dev/null/store")
+    assert done.returncode == 2, done.stderr
+    assert f"--store /dev/null/store: cannot be {use}" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 

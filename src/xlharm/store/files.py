@@ -30,12 +30,12 @@ class Listed(NamedTuple):
 class Files:
     """Files by their names below a root.
 
-    Attributes:
-        empty: whether a place that is only read has nothing in it, or is not there.
-
     Args:
         url: folder, or URL of any fsspec filesystem.
         writes: whether it will be written: a folder is made, and the place tried. Without, nothing is left behind.
+
+    Attributes:
+        empty: whether a place that is only read has nothing in it, or is not there.
 
     Raises:
         UserError: the place cannot be written, or read, or what speaks to it is not installed.
