@@ -220,12 +220,14 @@ def test_submit_runs_to_the_end_and_then_has_nothing_to_do(
 def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], project: Path, tmp_path: Path) -> None:
     address, token = head
     store, log = tmp_path / "shared", tmp_path / "log"
+    # what a shell runs in its background ignores Ctrl-C, and so would all that it starts
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as out:
         watching = subprocess.Popen(
-            command("submit", project / "grid/mini.yaml", "--address", address, "--store", store, "--follow",
-                    "--", "-s", "seeds=6"),
+            command("submit", project / "grid/mini.yaml", "--address", address, "--store", store, "--follow"),
             env={**environment(), **token}, stdout=out, stderr=out,
         )  # fmt: skip
+    signal.signal(signal.SIGINT, kept)
     commits = lambda: len(list((store / "stages").glob("*/*/_SUCCESS")))  # noqa: E731
     deadline = time.monotonic() + 200
     while not commits():
