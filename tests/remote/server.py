@@ -25,6 +25,11 @@ def completion(text: str | None, *, finish: str = "stop", refusal: str | None = 
     return Answer(body=json.dumps({"choices": [{"message": message, "finish_reason": finish}]}).encode())
 
 
+def verdict(word: str, why: str = "because") -> Answer:
+    """Judge as the prompts ask for it."""
+    return completion(json.dumps({"verdict": word, "rationale": why}))
+
+
 Behaviour = Callable[[dict[str, Any], dict[str, str]], Answer]
 
 
