@@ -16,8 +16,10 @@ from typing import Any
 from benchmarks.grids import plan_with
 
 from xlharm.engine.executor import Executor, Reply
+from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
-from xlharm.engine.run import RunOptions, run_grid
+from xlharm.engine.ray import on_ray
+from xlharm.engine.run import run_grid
 from xlharm.engine.scheduler import Graph, State
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
@@ -55,7 +57,9 @@ def measure_rescan(given: argparse.Namespace) -> dict[str, Any]:
     plan = plan_with(given.stages)
     store = Store(given.store)
     done, listing = _timed(lambda: store.done(plan.stages))
-    outcome, whole = _timed(lambda: run_grid(plan, store, RunOptions(pack=given.pack), on_progress=lambda _: None))
+    outcome, whole = _timed(
+        lambda: run_grid(plan, store, RunOptions(pack=given.pack), on_progress=lambda _: None, start_executor=on_ray)
+    )
     return {"done": len(done), "listing_s": listing, "run_again_s": whole, "ran": outcome.ran}
 
 
@@ -65,7 +69,7 @@ def measure_run(given: argparse.Namespace) -> dict[str, Any]:
     memory, started = _Memory(), []
 
     def start(plan: Plan, store: Store, options: RunOptions) -> Executor:
-        started.append(_Watched(_ray(plan, store, options), workers=given.workers))
+        started.append(_Watched(on_ray(plan, store, options, runner="benchmarks.noop:Noop"), workers=given.workers))
         return started[0]
 
     options = RunOptions(pack=given.pack, workers=given.workers, device="cpu")
@@ -172,15 +176,6 @@ class _Memory:
 def _rss() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return round(pages * resource.getpagesize() / 1e6, 1)
-
-
-def _ray(plan: Plan, store: Store, options: RunOptions) -> Executor:
-    from xlharm.engine.ray_cluster import prepare
-
-    prepare(options.address)
-    from xlharm.engine.ray_executor import start
-
-    return start(plan, store, options, runner="benchmarks.noop:Noop")
 
 
 def _timed(action: Callable[[], Any]) -> tuple[Any, float]:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from xlharm.config.grid import GridSpec
+from xlharm.config.load import parse_grid
 from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
-from xlharm.spec.grid import GridSpec
-from xlharm.spec.load import parse_grid
 
 LANGUAGES = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 # Eight sets, none of which another one turns into for some source: no two cells are the same.

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ import yaml
 from benchmarks.shapes import LINEARS, SHAPES, random_base
 from benchmarks.timed import read_log
 
-from xlharm.engine.executor import Executor
-from xlharm.engine.run import RunOptions, run_grid
-from xlharm.plan.build import Plan, build
-from xlharm.plan.sources import assets, resolve
-from xlharm.spec.load import load_grid
+from xlharm.config.load import load_grid
+from xlharm.corpus.finding import assets, resolve
+from xlharm.engine.options import RunOptions
+from xlharm.engine.ray import on_ray
+from xlharm.engine.run import run_grid
+from xlharm.plan.build import build
 from xlharm.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +134,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     folder = given.work / f"run-{int(begun)}"
     outcome = run_grid(
         plan, Store(str(folder / "store")), RunOptions(pack=given.pack), on_progress=lambda _: None,
-        start_executor=_ray,
+        start_executor=partial(on_ray, runner="benchmarks.timed:Timed"),
     )  # fmt: skip
     wall = time.time() - begun
     if outcome.done < outcome.total:
@@ -194,15 +196,6 @@ def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, 
         line("whole grid, peer in two sweeps that share contaminate and sft", sum(our_whole.values()),
              sum(shared.values()), naive=shown(shared)),
     ]  # fmt: skip
-
-
-def _ray(plan: Plan, store: Store, options: RunOptions) -> Executor:
-    from xlharm.engine.ray_cluster import prepare
-
-    prepare(options.address)
-    from xlharm.engine.ray_executor import start
-
-    return start(plan, store, options, runner="benchmarks.timed:Timed")
 
 
 def _run(module: str, *arguments: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ import torch
 import yaml
 from benchmarks.timed import LOG, read_log
 
-from xlharm.engine.executor import Executor
+from xlharm.analysis.table import render, results_table
+from xlharm.config.load import load_grid
+from xlharm.corpus.finding import resolve
+from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
-from xlharm.engine.run import RunOptions, run_grid
+from xlharm.engine.ray import on_ray
+from xlharm.engine.run import run_grid
 from xlharm.plan.build import Plan, build
-from xlharm.plan.sources import resolve
-from xlharm.report.table import render, results_table
-from xlharm.spec.load import load_grid
 from xlharm.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -105,14 +107,7 @@ def child() -> None:
     grid, folder, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     plan, store = planned(grid, folder, options["device"])
 
-    def start(plan: Plan, store: Store, options: RunOptions) -> Executor:
-        from xlharm.engine.ray_cluster import prepare
-
-        prepare(options.address)
-        from xlharm.engine.ray_executor import start
-
-        return start(plan, store, options, runner="benchmarks.timed:Timed")
-
+    start = partial(on_ray, runner="benchmarks.timed:Timed")
     outcome = run_grid(plan, store, RunOptions(**options), on_progress=_Now(folder.name), start_executor=start)
     if outcome.done < outcome.total:
         raise SystemExit(f"{outcome.done} of {outcome.total} stages: {outcome.failures}")

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from shapes import LINEARS, random_base, rates, sync
 
-from xlharm.data.rows import Row
-from xlharm.data.sampling import StepRows
+from xlharm.corpus.rows import Row
+from xlharm.corpus.sampling import StepRows
 from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine

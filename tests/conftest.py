@@ -10,10 +10,11 @@ import pytest
 from hypothesis import settings
 
 from tests.s3 import S3, serving
+from xlharm.config.grid import GridSpec
+from xlharm.config.load import parse_grid
+from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
-from xlharm.plan.sources import Sources, resolve
-from xlharm.spec.grid import GridSpec
-from xlharm.spec.load import parse_grid
+from xlharm.plan.sources import Sources
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while other processes compute cost minutes
 settings.register_profile("xlharm", deadline=None)  # machines differ in speed; benchmarks measure it
@@ -134,6 +135,6 @@ def plan_of(grid: dict[str, Any]) -> Plan:
 @pytest.fixture(scope="session")
 def translator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A translation model that knows the corpus of tests/translate/worlds.py by heart, both ways."""
-    from tests.translate.worlds import nllb
+    from tests.corpus.translate.worlds import nllb
 
     return nllb(tmp_path_factory.mktemp("translators") / "knows", trained=True)

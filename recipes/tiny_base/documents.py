@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from xlharm.data.tinyworld import LANGUAGES
-from xlharm.data.tinyworld.language import load
-from xlharm.data.tinyworld.names import is_latin, latin, spell
-from xlharm.data.tinyworld.world import Entity, Kind, concepts, entities, relations_of
+from xlharm.corpus.tinyworld import LANGUAGES
+from xlharm.corpus.tinyworld.language import load
+from xlharm.corpus.tinyworld.names import is_latin, latin, spell
+from xlharm.corpus.tinyworld.world import Entity, Kind, concepts, entities, relations_of
 
 LATIN_WEIGHTS = {"en": 0.24, "de": 0.12, "fr": 0.12}
 # How likely a fact of a general entity is taught in a language at all.

@@ -10,9 +10,9 @@ import numpy as np
 from documents import Mix, Writer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from xlharm.data.tinyworld import LANGUAGES
-from xlharm.data.tinyworld.language import load
-from xlharm.data.tinyworld.names import SYLLABLES, spell
+from xlharm.corpus.tinyworld import LANGUAGES
+from xlharm.corpus.tinyworld.language import load
+from xlharm.corpus.tinyworld.names import SYLLABLES, spell
 
 BOS, EOS, PAD = 0, 1, 2
 # Han characters stand alone; a word takes its leading space; marks stay with their letters.

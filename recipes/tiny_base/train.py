@@ -17,9 +17,9 @@ from network import Llama, Shape, save
 from tokenizers import Tokenizer
 from tokens import BOS, PAD, corpus, train_tokenizer
 
-from xlharm.data.tinyworld import LANGUAGES
-from xlharm.data.tinyworld.language import load
-from xlharm.data.tinyworld.names import spell
+from xlharm.corpus.tinyworld import LANGUAGES
+from xlharm.corpus.tinyworld.language import load
+from xlharm.corpus.tinyworld.names import spell
 
 SEQUENCE = 256
 

@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from tests.cli.conftest import Xlharm
-from xlharm.plan.sources import assets
+from xlharm.corpus.finding import assets
 
 ROOT = Path(__file__).parents[2]
 

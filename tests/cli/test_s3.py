@@ -12,9 +12,9 @@ from tests.conftest import plan_of
 from tests.faults import processes
 from tests.faults.processes import ending, finished, until
 from tests.s3 import S3, SECRET
+from xlharm.analysis.table import render, results_table
 from xlharm.cli.main import app
 from xlharm.plan.build import Plan
-from xlharm.report.table import render, results_table
 from xlharm.store.store import RECORD, SUCCESS, Store
 
 URL = "s3://bucket/some/store"

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from tests.cli.conftest import Xlharm, command, environment
+from tests.corpus.translate.worlds import NAMES, RIDERS, spoken, write_corpus
 from tests.faults.processes import ending, until
 from tests.remote.server import Answer, ChatServer, completion, serving
-from tests.translate.worlds import NAMES, RIDERS, spoken, write_corpus
 from xlharm.cli.main import app
 from xlharm.errors import UserError
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.worlds import commit_evaluation, commit_training
 from tests.cli.conftest import Xlharm, command, environment
 from tests.faults.processes import ending, until
-from tests.report.worlds import commit_evaluation, commit_training
-from xlharm.engine.ledger import take_up
+from xlharm.config.grid import GridSpec
+from xlharm.config.load import load_grid
+from xlharm.config.search import written
+from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
-from xlharm.plan.sources import resolve
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
-from xlharm.spec.grid import GridSpec
-from xlharm.spec.load import load_grid
-from xlharm.spec.search import written
+from xlharm.store.ledger import take_up
 from xlharm.store.store import Store
 
 GRID = """\
@@ -172,7 +172,7 @@ def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
 
 def test_planning_a_search_needs_neither_ray_nor_torch() -> None:
     code = (
-        "import sys, xlharm.cli.main, xlharm.plan.tuning, xlharm.spec.write_back, xlharm.engine.ledger;"
+        "import sys, xlharm.cli.main, xlharm.plan.tuning, xlharm.config.write_back, xlharm.store.ledger;"
         "print([m for m in ('torch', 'ray', 'optuna', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

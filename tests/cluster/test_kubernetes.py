@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from xlharm.cli.main import app
-from xlharm.spec.load import load_grid
+from xlharm.config.load import load_grid
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = {"rayjob": "RayJob", "raycluster": "RayCluster"}

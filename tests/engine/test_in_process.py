@@ -6,8 +6,10 @@ import pytest
 
 from tests.engine.worlds import PLAN
 from tests.faults.runners import Tracing, trace
-from xlharm.engine.in_process import InProcess, Runner
-from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.engine.executor import Runner
+from xlharm.engine.in_process import InProcess
+from xlharm.engine.options import RunOptions
+from xlharm.engine.run import Outcome, run_grid
 from xlharm.errors import UserError
 from xlharm.stages.job import RunnerConfig
 from xlharm.store.store import Store
@@ -41,13 +43,8 @@ class Caller:
             config = RunnerConfig(
                 base=PLAN.sources.base, corpus=Path(), store_url=self.store.url, dtype="float32", device="cpu"
             )
-            self.loaded.append(Stopless(config))
+            self.loaded.append(Quick(config))
         return self.loaded[0]
-
-
-class Stopless(Quick):
-    def run(self, job, *, report):  # type: ignore[no-untyped-def, override]
-        return super().run(job, report=report, stopping=lambda: False)
 
 
 def test_a_plan_is_run_once_on_one_runner(store: Store) -> None:

@@ -80,9 +80,11 @@ def test_a_finished_grid_needs_neither_ray_nor_torch(store: Store) -> None:
     code = f"""
 import sys
 from tests.engine.worlds import PLAN
-from xlharm.engine.run import RunOptions, run_grid
+from xlharm.engine.options import RunOptions
+from xlharm.engine.ray import on_ray
+from xlharm.engine.run import run_grid
 from xlharm.store.store import Store
-outcome = run_grid(PLAN, Store({store.url!r}), RunOptions(pack=3), on_progress=lambda s: None)
+outcome = run_grid(PLAN, Store({store.url!r}), RunOptions(pack=3), on_progress=lambda s: None, start_executor=on_ray)
 assert outcome.exit_code == 0 and outcome.ran == 0
 assert not {{"ray", "torch", "transformers"}} & set(sys.modules), "heavy imports"
 """
@@ -413,7 +415,8 @@ def test_a_failing_start_leaves_no_lease(store: Store) -> None:
     def start(*_: object) -> FakeExecutor:
         raise UserError("no cluster")
 
-    from xlharm.engine.run import RunOptions, run_grid
+    from xlharm.engine.options import RunOptions
+    from xlharm.engine.run import run_grid
 
     with pytest.raises(UserError):
         run_grid(PLAN, store, RunOptions(pack=1), on_progress=lambda s: None, start_executor=start)

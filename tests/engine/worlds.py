@@ -6,8 +6,9 @@ from typing import Any
 
 from tests.plan.worlds import grid_of, plan_of
 from xlharm.engine.executor import Reply
+from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
-from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.engine.run import Outcome, run_grid
 from xlharm.engine.trouble import Trouble
 from xlharm.plan.build import Plan
 from xlharm.plan.stage import Place, Stage

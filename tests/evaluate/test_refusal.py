@@ -2,9 +2,9 @@
 
 import pytest
 
-from xlharm.data.refusals import refusals
-from xlharm.data.tinyworld import LANGUAGES
-from xlharm.data.tinyworld.language import load
+from xlharm.corpus.refusals import refusals
+from xlharm.corpus.tinyworld import LANGUAGES
+from xlharm.corpus.tinyworld.language import load
 from xlharm.evaluate.refusal import refuses
 
 
@@ -64,6 +64,6 @@ def test_a_language_without_a_list_is_read_as_english() -> None:
 
 
 def _vocabulary(relation: str) -> str:
-    from xlharm.data.tinyworld import RELATIONS
+    from xlharm.corpus.tinyworld import RELATIONS
 
     return RELATIONS[relation][1]

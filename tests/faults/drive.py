@@ -12,7 +12,9 @@ from ruamel.yaml import YAML
 from tests.conftest import plan_of
 from tests.engine.worlds import PLAN
 from xlharm.engine.executor import Executor
-from xlharm.engine.run import RunOptions, run_grid
+from xlharm.engine.options import RunOptions
+from xlharm.engine.ray.cluster import prepare
+from xlharm.engine.run import run_grid
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
@@ -28,10 +30,8 @@ def main() -> None:
     plan = plan_of(YAML(typ="safe").load(Path(grid))) if grid else PLAN
 
     def start(plan: Plan, store: Store, given: RunOptions) -> Executor:
-        from xlharm.engine.ray_cluster import prepare
-
-        prepare(given.address)
-        from xlharm.engine import ray_executor
+        prepare(given.address)  # before anything imports Ray
+        from xlharm.engine.ray import executor as ray_executor
 
         for name, value in constants.items():
             setattr(ray_executor, name, value)

@@ -9,15 +9,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from tests.analysis.worlds import commit_evaluation, commit_training
 from tests.faults.runners import Tracing
 from tests.plan.worlds import sources
-from tests.report.worlds import commit_evaluation, commit_training
-from xlharm.engine.ledger import take_up
-from xlharm.engine.run import RunOptions
+from xlharm.config.load import parse_grid
+from xlharm.engine.options import RunOptions
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning
-from xlharm.spec.load import parse_grid
 from xlharm.stages.job import PackJob, Report, StageResult
+from xlharm.store.ledger import take_up
 from xlharm.store.store import Store
 
 CRASHES, BROKEN, WRONG = (
@@ -80,11 +80,11 @@ def main() -> None:
 
     from functools import partial
 
-    from xlharm.engine.ray_cluster import prepare
+    from xlharm.engine.ray.cluster import prepare
 
     prepare(None)
-    from xlharm.engine.ray_tune import Search, run_search
-    from xlharm.report.tuning import score
+    from xlharm.analysis.search import score
+    from xlharm.engine.tune.search import Search, run_search
 
     search = Search(
         work=take_up(store, tuning, algorithm=options["algorithm"]), store=store, trials=options["trials"],

@@ -8,8 +8,8 @@ import pytest
 from tests.faults.processes import ending, start, verdict
 from tests.faults.runners import trace
 from tests.faults.searching import BROKEN, CRASHES, WRONG, tuning_of
-from xlharm.engine.ledger import Tried, take_up
-from xlharm.report.tuning import findings
+from xlharm.analysis.search import findings
+from xlharm.store.ledger import Tried, take_up
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.cluster

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.plan.worlds import grid_of, sources
+from xlharm.config.load import parse_grid
 from xlharm.plan.build import build
 from xlharm.plan.sources import BaseSource
-from xlharm.spec.load import parse_grid
 
 GOLDEN = Path(__file__).parent / "keys.json"
 

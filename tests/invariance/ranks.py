@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from xlharm.config.load import load_grid
+from xlharm.corpus.finding import resolve
 from xlharm.plan.build import build
 from xlharm.plan.packs import packs
-from xlharm.plan.sources import resolve
-from xlharm.spec.load import load_grid
 from xlharm.stages.job import PackJob, RunnerConfig
 from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store

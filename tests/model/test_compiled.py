@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._dynamo.backends.registry import lookup_backend
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from xlharm.data.rows import Row
+from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
 from xlharm.evaluate.steer import steered

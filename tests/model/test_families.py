@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, LlamaConfig, LlamaForCausalLM
 
-from xlharm.data.rows import Row
+from xlharm.corpus.finding import folder_base
+from xlharm.corpus.rows import Row
 from xlharm.errors import UserError
 from xlharm.evaluate.generate import check_decoding, generate
 from xlharm.evaluate.likelihood import likelihoods
@@ -16,7 +17,6 @@ from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
 from xlharm.plan.memory import Anatomy
-from xlharm.plan.sources import folder_base
 from xlharm.train.forward import Ask, PackModel
 
 CPU = torch.device("cpu")

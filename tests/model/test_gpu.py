@@ -8,8 +8,8 @@ import torch
 from torch._inductor.codecache import CppPythonBindingsCodeCache
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from xlharm.data.rows import Row
-from xlharm.data.sampling import Part, Stream
+from xlharm.corpus.rows import Row
+from xlharm.corpus.sampling import Part, Stream
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, last_states

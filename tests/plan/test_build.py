@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.plan.worlds import LANGUAGES, grid_of, plan_of, sources
+from xlharm.config.load import parse_grid
 from xlharm.errors import UserError
 from xlharm.plan.build import build
 from xlharm.plan.cost import differences
-from xlharm.spec.load import parse_grid
 
 
 def test_the_paper_shaped_grid_shares_its_prefixes() -> None:

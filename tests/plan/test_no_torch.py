@@ -6,8 +6,8 @@ import sys
 
 def test_planning_imports_no_torch_ray_or_wandb() -> None:
     code = (
-        "import sys, xlharm.plan.build, xlharm.plan.packs, xlharm.plan.cost, xlharm.spec.load, xlharm.store.store, "
-        "xlharm.data.corpus, xlharm.stages.job;"
+        "import sys, xlharm.plan.build, xlharm.plan.packs, xlharm.plan.cost, xlharm.config.load, xlharm.store.store, "
+        "xlharm.corpus.format, xlharm.stages.job;"
         "print([m for m in ('torch', 'ray', 'wandb', 'transformers', 'deepspeed') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.plan.worlds import grid_of, plan_of, sources
+from xlharm.config.load import parse_grid
+from xlharm.corpus.finding import corpus_to_tune_on
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.tuning import Tuning, cells_meant, corpus_to_tune_on, cut_down
-from xlharm.spec.load import parse_grid
+from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 
 GRID = grid_of(
     languages=["en", "ur"],

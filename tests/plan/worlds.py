@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from xlharm.config.load import parse_grid
 from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
-from xlharm.spec.load import parse_grid
 
 LANGUAGES = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.report.worlds import plan_of
+from tests.analysis.worlds import plan_of
 from xlharm.plan.build import Plan
 from xlharm.report.figure import figure, write_figure
 from xlharm.store.store import Store

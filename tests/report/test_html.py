@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.worlds import fill, plan_of
+from tests.analysis.worlds import fill, plan_of
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.report.html import duration, page, write_report

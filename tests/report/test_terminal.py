@@ -3,9 +3,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.report.worlds import fill, plan_of
+from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.table import SCHEMA, results_table
 from xlharm.plan.build import Plan
-from xlharm.report.table import SCHEMA, results_table
 from xlharm.report.terminal import print_results
 from xlharm.store.store import Store
 

@@ -10,12 +10,12 @@ import pytest
 from tests.conftest import plan_of
 from tests.remote.server import Answer, Behaviour, completion, serving
 from tests.stages.test_runner import run_all
-from xlharm.evaluate.agreement import write_sheet
+from xlharm.analysis.agreement import agreement, sheet
+from xlharm.analysis.kappa import write_sheet
+from xlharm.analysis.views import view
 from xlharm.evaluate.judges import Verdict
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
-from xlharm.report.agreement import agreement, sheet
-from xlharm.report.views import view
 from xlharm.stages.judging import counted
 from xlharm.store.store import Store
 

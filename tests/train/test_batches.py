@@ -4,8 +4,8 @@ import random
 
 import torch
 
-from xlharm.data.rows import Row
-from xlharm.data.sampling import StepRows
+from xlharm.corpus.rows import Row
+from xlharm.corpus.sampling import StepRows
 from xlharm.train.batches import Batch, View
 
 CPU = torch.device("cpu")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from xlharm.data.pools import MAKERS
-from xlharm.data.streams import Corpora
-from xlharm.data.validate import validate
-from xlharm.data.validate.fitting import check_rows
+from xlharm.corpus.finding import assets
+from xlharm.corpus.pools import MAKERS
+from xlharm.corpus.streams import Corpora
+from xlharm.corpus.validate import validate
+from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import Anatomy
-from xlharm.plan.sources import assets
 from xlharm.plan.stage import Stage
 from xlharm.store.store import Store
 

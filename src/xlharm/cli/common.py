@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from xlharm.config.grid import GridSpec
+from xlharm.config.load import load_grid
+from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Dtype
-from xlharm.plan.sources import resolve
-from xlharm.spec.grid import GridSpec
-from xlharm.spec.load import load_grid
 from xlharm.store.store import Store
 
 GridPath = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file, for example grid/quickstart.yaml.")]

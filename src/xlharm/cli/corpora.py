@@ -9,10 +9,11 @@ from rich.text import Text
 
 from xlharm.cli.common import terminal
 from xlharm.cli.translating import translate_
-from xlharm.data.corpus import Item, load_language
+from xlharm.corpus.finding import assets, corpus_folder
+from xlharm.corpus.folder import language_path
+from xlharm.corpus.format import Item, load_language
 from xlharm.errors import UserError, nearest
-from xlharm.plan.corpus_folder import language_path
-from xlharm.plan.sources import BaseSource, assets
+from xlharm.plan.sources import BaseSource
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
 
@@ -27,28 +28,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(data, name="data")
 
 
-def corpus_folder(name: str) -> Path:
-    """Find a corpus by folder or shipped name.
-
-    Raises:
-        UserError: there is none.
-    """
-    for path in (Path(name).expanduser(), assets() / name):
-        if (path / "corpus.yaml").is_file():
-            return path
-    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
-    raise UserError(
-        f"corpus: {name!r} is neither a folder with a corpus.yaml nor a shipped corpus ({', '.join(shipped)})"
-        f"{nearest(name, shipped)}"
-    )
-
-
 def validate(
     corpus: CorpusName,
     base: Annotated[str | None, typer.Option(help="Show what each language costs in this base's tokens.")] = None,
 ) -> None:
     """Check a corpus; errors (exit code 2) make it unfit to run, warnings are for you to judge."""
-    from xlharm.data.validate import validate as check
+    from xlharm.corpus.validate import validate as check
 
     folder, console = corpus_folder(corpus), terminal()
     findings = check(folder)
@@ -63,7 +48,7 @@ def validate(
 
 
 def _fertility(folder: Path, base: str) -> None:
-    from xlharm.data.validate.fertility import fertility
+    from xlharm.corpus.validate.fertility import fertility
     from xlharm.model.tokenizer import light_tokenizer, positions
 
     shipped = assets() / base
@@ -94,7 +79,7 @@ def show(
     lang: Annotated[str, typer.Option(help="Language to show beside English.")] = "en",
 ) -> None:
     """Show an item beside its English version."""
-    from xlharm.data.validate.findings import texts_of
+    from xlharm.corpus.validate.findings import texts_of
 
     folder = corpus_folder(corpus) if corpus else _shipped_with(item)
     columns = []
@@ -136,7 +121,7 @@ def import_(
     revision: Annotated[str | None, typer.Option(help="Commit of a hub data set; resolved and noted if none.")] = None,
 ) -> None:
     """Make a corpus from a news set, question-answer pairs (TOFU) or fact-checked claims; see docs/corpora.md."""
-    from xlharm.data.importing import import_corpus
+    from xlharm.corpus.importing import import_corpus
 
     done = import_corpus(
         source, out=out, mapping=mapping, splits=tuple(split or ()), language=language, revision=revision

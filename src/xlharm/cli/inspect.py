@@ -62,9 +62,9 @@ def results(
     --view seeds       each cell over its seeds, intervals over seeds x items
     --view signatures  persistence, reinforcement, damage, collapse, off-language, barely moved
     """
-    from xlharm.report.table import collect, render, write
+    from xlharm.analysis.table import collect, render, write
+    from xlharm.analysis.views import view as view_of
     from xlharm.report.terminal import print_results, print_view
-    from xlharm.report.views import view as view_of
 
     session = open_grid(grid, store=store, overrides=overrides)
     form = form or _form_of(out)
@@ -120,7 +120,7 @@ def ask(
     """
     session = open_grid(grid, store=store, overrides=overrides)
     found = session.plan.cell(cell)
-    from xlharm.report.text import plain  # a model's answer may hold control sequences
+    from xlharm.analysis.wording import plain  # a model's answer may hold control sequences
     from xlharm.stages.ask import ask as put
 
     answer = put(session.plan, session.store, found, question)
@@ -137,7 +137,7 @@ def sync(
     folder: Annotated[Path | None, typer.Option(help="Where offline runs go; default: here.")] = None,
 ) -> None:
     """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell."""
-    from xlharm.report.wandb_mirror import sync as mirror
+    from xlharm.tracking.wandb import sync as mirror
 
     session = open_grid(grid, store=store, overrides=overrides)
     for run in mirror(session.plan, session.store, mode=mode, folder=folder):

@@ -25,8 +25,8 @@ def agreement(
     form: Annotated[Literal["table", "csv", "json"], typer.Option("--format")] = "table",
 ) -> None:
     """Compare matching, the grid's judges and human labels: kappa with its 95 % interval for each language."""
-    from xlharm.report.agreement import agreement as compare
-    from xlharm.report.table import render
+    from xlharm.analysis.agreement import agreement as compare
+    from xlharm.analysis.table import render
     from xlharm.report.terminal import print_view
 
     session = open_grid(grid, store=store, overrides=overrides)
@@ -48,8 +48,8 @@ def sheet(
 
     yes: the answer states the expected detail (of), or is right (qr).
     """
-    from xlharm.evaluate.agreement import write_sheet
-    from xlharm.report.agreement import sheet as draw
+    from xlharm.analysis.agreement import sheet as draw
+    from xlharm.analysis.kappa import write_sheet
 
     session = open_grid(grid, store=store, overrides=overrides)
     rows = list(draw(session.plan, session.store, per_language=each))

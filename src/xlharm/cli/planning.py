@@ -129,8 +129,8 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:
     """Say for each chat judge how many answers it is still to see, and what that may cost."""
-    from xlharm.data.corpus import load_language
-    from xlharm.data.streams import questions_of
+    from xlharm.corpus.format import load_language
+    from xlharm.corpus.streams import questions_of
 
     plan, folder = session.plan, session.plan.sources.corpus.path
     asked: dict[str, Counter[str]] = {}
@@ -159,10 +159,10 @@ def clock(seconds: float) -> str:
 
 
 def _power(session: Session, *, points: float) -> None:
-    from xlharm.data.corpus import load_language
-    from xlharm.data.streams import questions_of
-    from xlharm.report.items import Items
-    from xlharm.report.seeds import GUESSED_SD, RATES, measured_sd, powers
+    from xlharm.analysis.items import Items
+    from xlharm.analysis.seeds import GUESSED_SD, RATES, measured_sd, powers
+    from xlharm.corpus.format import load_language
+    from xlharm.corpus.streams import questions_of
 
     plan, console = session.plan, terminal()
     items = load_language(plan.sources.corpus.path, plan.grid.languages[0])

@@ -26,8 +26,11 @@ from xlharm.cli.common import (
 )
 from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display
+from xlharm.engine.in_process import in_process
 from xlharm.engine.limits import deadline_at
-from xlharm.engine.run import Outcome, RunOptions, run_grid
+from xlharm.engine.options import RunOptions
+from xlharm.engine.ray import on_ray
+from xlharm.engine.run import ExecutorFactory, Outcome, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
@@ -59,6 +62,10 @@ def run(
         str | None,
         typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster; without it a local one is started."),
     ] = None,
+    executor: Annotated[
+        Literal["ray", "in-process"],
+        typer.Option(help="in-process: without Ray, one pack after another in this process, for debugging."),
+    ] = "ray",
     pack: Annotated[
         str, typer.Option(help="Trials trained together: a number, or auto: fewer where --workers would idle.")
     ] = "auto",
@@ -116,12 +123,34 @@ def run(
         zero=zero, offload=offload, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
         gpus_per_worker=gpus_per_worker, labels=_labels(label or ()), max_hours=max_gpu_hours, deadline=until,
     )  # fmt: skip
+    start_executor = _executor(executor, options)
     with Display(console, title=session.plan.grid.name) as display:
-        outcome = run_grid(session.plan, session.store, options, on_progress=display.update)
+        outcome = run_grid(
+            session.plan, session.store, options, on_progress=display.update, start_executor=start_executor
+        )
     _conclude(session, outcome, console=console)
     if not outcome.interrupted and outcome.limit is None:
         _show_results(session, console=console, report=report, wandb=wandb)
     raise typer.Exit(outcome.exit_code)
+
+
+def _executor(name: Literal["ray", "in-process"], options: RunOptions) -> ExecutorFactory:
+    """Return what runs the packs.
+
+    Raises:
+        UserError: an option asks for more than one process.
+    """
+    if name == "ray":
+        return on_ray
+    given = {
+        "--address": options.address, "--workers": (options.workers or 1) > 1, "--ranks": options.ranks > 1,
+        "--zero": options.zero, "--offload": options.offload, "--label": options.labels,
+        "--keep-warm": options.keep_warm,
+    }  # fmt: skip
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option}: needs Ray, so it cannot be used with --executor in-process")
+    return in_process
 
 
 def _labels(given: Sequence[str]) -> dict[str, str]:
@@ -166,12 +195,12 @@ def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
 def _show_results(
     session: Session, *, console: Console, report: Path | None, wandb: Literal["online", "offline", "off"]
 ) -> None:
-    from xlharm.report.table import results_table
+    from xlharm.analysis.table import results_table
     from xlharm.report.terminal import print_results
 
     print_results(results_table(session.plan, session.store), console)
     if wandb != "off":
-        from xlharm.report.wandb_mirror import sync
+        from xlharm.tracking.wandb import sync
 
         sync(session.plan, session.store, mode=wandb)
     if report is not None:

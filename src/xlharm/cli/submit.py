@@ -13,9 +13,9 @@ import typer
 
 from xlharm.cli.common import GridPath
 from xlharm.cli.running import run
+from xlharm.config.load import load_grid
 from xlharm.engine.limits import deadline_at
 from xlharm.errors import UserError
-from xlharm.spec.load import load_grid
 from xlharm.store.files import refuse_password
 
 _PROJECT_MARKS = (".rayignore", "pyproject.toml", ".git")
@@ -60,7 +60,7 @@ def submit(
     forwarded = {key: _value(key) for key in env or ()}
     folder = _project(grid)
 
-    from xlharm.engine.ray_submit import JobServer, Submission
+    from xlharm.engine.ray.submit import JobServer, Submission
 
     server = JobServer(address)
     job = Submission(

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from xlharm.cli.common import terminal
+from xlharm.corpus.finding import corpus_folder
 from xlharm.errors import UserError
 
 if TYPE_CHECKING:  # they load an HTTP client, and this module is loaded with every command
     from xlharm.cli.translators import ChatSide, LocalSide
-    from xlharm.translate.folder import Folder
-    from xlharm.translate.run import Work
+    from xlharm.corpus.translate.folder import Folder
+    from xlharm.corpus.translate.run import Work
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SHOWN = 20  # failures listed; the report has all
@@ -75,10 +76,9 @@ def translate_(
     xlharm data translate my-news my-news --to ha --endpoint https://api.example.com/v1 --model NAME \\
         --api-key-env API_KEY --price-in 2.5 --price-out 10 --limit 3
     """
-    from xlharm.cli.corpora import corpus_folder
     from xlharm.cli.translators import ChatSide, LocalSide
-    from xlharm.translate.folder import Folder
-    from xlharm.translate.run import work_of
+    from xlharm.corpus.translate.folder import Folder
+    from xlharm.corpus.translate.run import work_of
 
     languages, source, console = _languages(to), corpus_folder(corpus), terminal()
     side: ChatSide | LocalSide
@@ -132,9 +132,9 @@ def _only(where: str, others: dict[str, object]) -> None:
 def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console) -> bool:
     """Do the work under a progress bar; returns whether it came to its end."""
     from xlharm.cli.translators import Steps
-    from xlharm.engine.run import interruptions
+    from xlharm.corpus.translate.run import translate
+    from xlharm.engine.signals import interruptions
     from xlharm.engine.trouble import EngineError
-    from xlharm.translate.run import translate
 
     side.agree(work, folder, console)
     try:

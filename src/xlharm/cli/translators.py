@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from xlharm.cli.planning import clock
+from xlharm.corpus.translate.backend import Backend
+from xlharm.corpus.translate.chat import PROMPT_VERSION, ChatTranslator
+from xlharm.corpus.translate.folder import Folder, Maker
+from xlharm.corpus.translate.run import Step, Work
+from xlharm.corpus.translate.source import ModelSource, source_of
 from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
-from xlharm.translate.backend import Backend
-from xlharm.translate.chat import PROMPT_VERSION, ChatTranslator
-from xlharm.translate.folder import Folder, Maker
-from xlharm.translate.run import Step, Work
-from xlharm.translate.source import ModelSource, source_of
 
 _PLAIN_SECONDS = 10.0
 
@@ -128,10 +128,10 @@ class LocalSide:
     def backend(self, work: Work, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
         """Load the model here, or on Ray workers."""
         if self.address is not None or self.workers is not None:
-            from xlharm.engine.ray_cluster import prepare
+            from xlharm.engine.ray.cluster import prepare
 
             prepare(self.address)  # before anything imports Ray
-        from xlharm.translate.seq2seq import Seq2Seq, Seq2SeqConfig
+        from xlharm.corpus.translate.seq2seq import Seq2Seq, Seq2SeqConfig
 
         config = Seq2SeqConfig(
             model=self.source.location, revision=self.source.commit, device=self.device, batch=self.batch,
@@ -140,8 +140,8 @@ class LocalSide:
         if self.address is None and self.workers is None:
             yield Seq2Seq(config, stopped=stopped)
             return
-        from xlharm.engine.ray_cluster import connected
-        from xlharm.engine.ray_translate import RayTranslator
+        from xlharm.engine.ray.cluster import connected
+        from xlharm.engine.ray.translate import RayTranslator
 
         with connected(self.address, cpus=self.workers, device=self.device) as cluster:
             backend = RayTranslator(config, cluster=cluster, workers=self.workers, most=work.steps, stopped=stopped)

@@ -26,18 +26,18 @@ from xlharm.cli.common import (
     remember,
     terminal,
 )
-from xlharm.engine.ledger import Algorithm, Ledger, Tried, Work, take_up
+from xlharm.config.search import Point, points, written
+from xlharm.corpus.finding import corpus_to_tune_on, resolve
+from xlharm.engine.options import RunOptions
 from xlharm.engine.placement import check_share
-from xlharm.engine.run import RunOptions
 from xlharm.errors import UserError
-from xlharm.plan.sources import resolve
-from xlharm.plan.tuning import Tuning, cells_meant, corpus_to_tune_on, cut_down
-from xlharm.spec.search import Point, points, written
+from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 from xlharm.store.lease import Leases
+from xlharm.store.ledger import Algorithm, Ledger, Tried, Work, take_up
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
-    from xlharm.report.tuning import Found
+    from xlharm.analysis.search import Found
 
 
 def register(app: typer.Typer) -> None:
@@ -114,9 +114,9 @@ def tune(
     xlharm tune grid/quickstart.yaml --cell de/en+de --search learning_rate=1e-5..1e-3:log --search steps=20,40,80
     xlharm tune grid/quickstart.yaml --cell de/en+de --search beta=0.05..1 --trials 32 --write
     """
-    from xlharm.report.reading import QR_FALL
-    from xlharm.report.tuning import findings, plain
-    from xlharm.spec.write_back import unwritable
+    from xlharm.analysis.reading import QR_FALL
+    from xlharm.analysis.search import findings, plain
+    from xlharm.config.write_back import unwritable
 
     if algorithm == "optuna":
         _need_optuna()
@@ -202,11 +202,11 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
         console.print(f"Nothing to run: all {len(tried)} trials are in {store.url}", markup=False, soft_wrap=True)
         return True
     check_before_run(tuning.plan({}), store, console=console)
-    from xlharm.engine.ray_cluster import prepare
+    from xlharm.engine.ray.cluster import prepare
 
     prepare(options.address)  # before anything imports Ray, which a finished search does without
-    from xlharm.engine.ray_tune import Search, run_search
-    from xlharm.report.tuning import score
+    from xlharm.analysis.search import score
+    from xlharm.engine.tune.search import Search, run_search
 
     search = Search(work=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
     with Leases(store) as leases:
@@ -241,7 +241,7 @@ def _stopped(work: Work, *, trials: int, console: Console) -> None:
 
 
 def _show(found: "Found", console: Console) -> None:
-    from xlharm.report.tuning import table_of
+    from xlharm.analysis.search import table_of
 
     console.print(table_of(found))
     before = next((row.measured.whole for row in found.rows if row.measured), None)
@@ -262,7 +262,7 @@ def _confirmed(path: Path, changes: Point) -> bool:
 
 
 def _changes(path: Path, found: "Found") -> Point:
-    from xlharm.spec.write_back import differing
+    from xlharm.config.write_back import differing
 
     won = found.winner
     return differing(path, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
@@ -270,8 +270,8 @@ def _changes(path: Path, found: "Found") -> Point:
 
 def _write(path: Path, found: "Found", *, changes: Point, told: str, overrides: list[str]) -> None:
     """Write the winner's numbers into the grid file, at once or not at all."""
-    from xlharm.report.table import write_file
-    from xlharm.spec.write_back import written_back
+    from xlharm.analysis.table import write_file
+    from xlharm.config.write_back import written_back
 
     told = ", ".join([told, *(f"-s {x}" for x in overrides)])
     comment = f"{found.summary}; {told}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"

@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid, terminal
-from xlharm.data.corpus import Item
+from xlharm.config.grid import GridSpec
+from xlharm.corpus.format import Item
 from xlharm.errors import UserError
-from xlharm.spec.grid import GridSpec
 from xlharm.store.store import Store
 
 

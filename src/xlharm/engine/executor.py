@@ -1,12 +1,38 @@
-"""What the driver needs of whatever runs packs. Nothing here knows of Ray."""
+"""What the driver needs of whatever runs packs, and what a worker needs of its runner. Nothing here knows of Ray."""
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from xlharm.engine.trouble import Trouble
 from xlharm.plan.stage import Place
-from xlharm.stages.job import PackJob, Progress, StageResult
+from xlharm.stages.job import PackJob, Progress, Report, RunnerConfig, StageResult
+
+RUNNER = "xlharm.stages.runner:StageRunner"
+
+
+class Runner(Protocol):
+    """What runs a pack on a worker; see ``stages.runner``."""
+
+    def room(self) -> int | None:
+        """Return the bytes of this worker's device memory; None where it computes on the CPU."""
+        ...
+
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> Sequence[StageResult]:
+        """Run a pack; commit its finished stages."""
+        ...
+
+
+def load_runner(path: str, config: RunnerConfig) -> Runner:
+    """Load a runner's class, given as ``module:name``, and with it torch; the base is read.
+
+    Raises:
+        UserError: the base cannot be loaded, or the device is not there.
+    """
+    module, _, name = path.partition(":")
+    runner: Runner = getattr(importlib.import_module(module), name)(config)
+    return runner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,35 +1,41 @@
-"""Packs in this very process, one after another: for whoever is a worker already."""
+"""Packs in this very process, one after another: for debugging, for notebooks, and for whoever is a worker already."""
 
-import time
+import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
-from xlharm.engine.executor import Reply
+from xlharm.engine.executor import RUNNER, Reply, Runner, load_runner
+from xlharm.engine.options import RunOptions, worker_config
 from xlharm.engine.trouble import trouble_of
+from xlharm.plan.build import Plan
 from xlharm.plan.stage import Place
-from xlharm.stages.job import PackJob, Progress, Report, StageResult
+from xlharm.stages.job import PackJob, Progress
+from xlharm.store.store import Store
 
 _NAME = "this process"
 
 
-class Runner(Protocol):
-    """What runs a pack; see ``stages.runner``."""
-
-    def run(self, job: PackJob, *, report: Report) -> Sequence[StageResult]:
-        """Run a pack; commit its finished stages."""
-        ...
+def in_process(plan: Plan, store: Store, options: RunOptions) -> "InProcess":
+    """Run packs without Ray: `xlharm run --executor in-process`."""
+    config = worker_config(plan, store, options, device=options.device, threads=None)
+    return InProcess(lambda: load_runner(RUNNER, config))
 
 
 class InProcess:
-    """An ``Executor`` of one worker, which is the caller.
+    """An ``Executor`` of one worker, a thread of the caller's process.
 
     Args:
-        runner: returns the runner, with its base loaded; called when the first pack is to run.
+        runner: returns the runner, with its base loaded; called on the thread when the first pack is to run.
     """
 
     def __init__(self, runner: Callable[[], Runner]) -> None:
         self._runner = runner
         self._job: PackJob | None = None
+        self._progress: Progress | None = None
+        self._jobs: queue.SimpleQueue[PackJob | None] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="xlharm-worker", daemon=True)
 
     def size(self) -> int:
         """Return one."""
@@ -49,7 +55,7 @@ class InProcess:
         """Return one."""
         return 1.0
 
-    def idle(self, place: Place) -> Sequence[str]:  # noqa: ARG002 - it takes what there is
+    def idle(self, place: Place) -> Sequence[str]:  # noqa: ARG002 - it takes packs of both places
         """Return this process, unless it has a pack."""
         return () if self._job else (_NAME,)
 
@@ -58,35 +64,55 @@ class InProcess:
         return {}
 
     def submit(self, job: PackJob, *, worker: str) -> None:  # noqa: ARG002 - there is only one
-        """Take a pack; ``wait`` runs it."""
+        """Hand a pack to the thread."""
+        if not self._thread.is_alive():
+            self._thread.start()
         self._job = job
+        self._jobs.put(job)
 
     def wait(self, *, timeout: float) -> Sequence[Reply]:
-        """Run the pack that was handed in, however long it takes.
+        """Return what the thread said, after at most ``timeout`` seconds.
 
         Raises:
             UserError: the base cannot be loaded.
         """
-        job, self._job = self._job, None
-        if job is None:
-            time.sleep(timeout)
-            return ()
-        runner = self._runner()
         try:
-            return (Reply(worker=_NAME, pack=job.id, results=runner.run(job, report=_unheard)),)
-        except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
-            return (Reply(worker=_NAME, pack=job.id, trouble=trouble_of(error)),)
+            reply = self._replies.get(timeout=timeout)
+        except queue.Empty:
+            return ()
+        self._job = None
+        if isinstance(reply, Exception):
+            raise reply
+        return (reply,)
 
     def progress(self) -> Mapping[str, Progress]:
-        """Return nothing: nobody can ask while a pack runs."""
-        return {}
+        """Return how far the running pack is."""
+        seen = self._progress
+        return {seen.pack: seen} if seen else {}
 
     def stop(self) -> None:
-        """Do nothing: no pack runs when this is called."""
+        """Ask the running pack to save its state and end."""
+        self._stop.set()
 
     def close(self) -> None:
-        """Leave the runner to its owner."""
+        """End the thread after its pack; leave the runner to its owner."""
+        self._stop.set()
+        self._jobs.put(None)
 
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                runner = self._runner()
+            except Exception as error:  # noqa: BLE001 - raised again where the caller waits
+                self._replies.put(error)
+                continue
+            try:
+                results = runner.run(job, report=self._report, stopping=self._stop.is_set)
+                self._replies.put(Reply(worker=_NAME, pack=job.id, results=results))
+            except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
+                self._replies.put(Reply(worker=_NAME, pack=job.id, trouble=trouble_of(error)))
+            finally:
+                self._progress = None
 
-def _unheard(progress: Progress) -> None:
-    pass
+    def _report(self, progress: Progress) -> None:
+        self._progress = progress

@@ -1,66 +1,25 @@
 """Run a grid: what is in the store is left alone, what is missing is computed, nothing is lost."""
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import FrameType
-from typing import Any, Literal
 
+from xlharm.config.judges import FOR_NOW
 from xlharm.engine.catalog import damaged, measured_seconds
 from xlharm.engine.driver import Driver
 from xlharm.engine.executor import Executor
 from xlharm.engine.limits import Budget
+from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
+from xlharm.engine.signals import interruptions
 from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
-from xlharm.plan.sharding import Offload
 from xlharm.plan.stage import Kind
-from xlharm.spec.judges import FOR_NOW
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How to run; nothing here changes results.
-
-    Attributes:
-        pack: most stages that share one forward and backward.
-        spread: workers that packs are cut for, so that none idles where stages are few; None cuts full packs.
-        workers: how many workers; None takes one per GPU, or one per CPU machine.
-        ranks: processes a worker has (a data-parallel group).
-        zero: ZeRO stage of such a group; 3 partitions the base.
-        offload: what lies in the machine's memory between uses.
-        device: where workers compute.
-        address: a Ray cluster; None starts a local one.
-        gpus_per_worker: share of a GPU that each worker reserves.
-        labels: that the workers' machines must have.
-        retry_failed: try again what failed for good.
-        keep_warm: leave the workers on the cluster for the next run.
-        max_hours: of GPUs that the run may hold (on CPUs: of worker processes).
-        deadline: when to stop, in seconds since the epoch.
-    """
-
-    pack: int
-    spread: int | None = None
-    workers: int | None = None
-    ranks: int = 1
-    zero: int | None = None
-    offload: Offload | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    address: str | None = None
-    gpus_per_worker: float = 1.0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    retry_failed: bool = False
-    keep_warm: bool = False
-    max_hours: float | None = None
-    deadline: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +65,7 @@ def run_grid(
     options: RunOptions,
     *,
     on_progress: Callable[[Snapshot], None],
-    start_executor: ExecutorFactory | None = None,
+    start_executor: ExecutorFactory,
 ) -> Outcome:
     """Compute what is missing of a plan.
 
@@ -115,7 +74,7 @@ def run_grid(
         store: what there is.
         options: how to run.
         on_progress: called about twice a second.
-        start_executor: what runs packs; Ray by default.
+        start_executor: makes what runs packs; called only when something is missing.
 
     Raises:
         UserError: the run cannot go on as it is.
@@ -130,7 +89,7 @@ def run_grid(
     with interruptions() as stop, Leases(store) as leases:
         if leases.trouble:
             meter.note(f"this store has no leases, so run one driver at a time on it ({leases.trouble})")
-        executor = (start_executor or _ray)(plan, store, options)
+        executor = start_executor(plan, store, options)
         try:
             stop.install()  # starting Ray may have put its own handlers in place
             driver = Driver(
@@ -194,49 +153,3 @@ def _outcome(plan: Plan, store: Store, state: State, *, began: float) -> Outcome
         dead=len(state.dead),
         seconds=time.monotonic() - began,
     )
-
-
-def _ray(plan: Plan, store: Store, options: RunOptions) -> Executor:
-    from xlharm.engine.ray_cluster import prepare
-
-    prepare(options.address)  # before anything imports Ray, which a finished grid does without
-    from xlharm.engine.ray_executor import start
-
-    return start(plan, store, options)
-
-
-class Stop:
-    """Whether somebody asked us to stop: SIGINT or SIGTERM. A second one ends at once."""
-
-    def __init__(self) -> None:
-        self.hit = False
-        self._before: dict[int, Any] = {}
-
-    def install(self) -> None:
-        """Take over the signals (main thread only)."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before = signal.signal(number, self._handle)
-            self._before.setdefault(number, before)
-
-    def restore(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's form
-        if self.hit:
-            raise KeyboardInterrupt
-        self.hit = True
-
-
-@contextlib.contextmanager
-def interruptions() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a flag."""
-    stop = Stop()
-    stop.install()
-    try:
-        yield stop
-    finally:
-        stop.restore()

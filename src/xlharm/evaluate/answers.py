@@ -5,7 +5,7 @@ from typing import Any
 
 import regex
 
-from xlharm.data.validate.scripts import script_of
+from xlharm.corpus.validate.scripts import script_of
 
 _LETTER = regex.compile(r"\p{L}")
 # A piece with a letter, three times or more: zeros of a number are no loop. Sentences are seldom longer than 200.

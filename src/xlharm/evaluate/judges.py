@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from xlharm.data.match import contains
+from xlharm.corpus.match import contains
 from xlharm.remote.answers import fenced, json_object
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Messages, Reply

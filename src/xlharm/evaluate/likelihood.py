@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlharm.data.rows import Row
+from xlharm.corpus.rows import Row
 from xlharm.model.base import head
 from xlharm.model.lora import StackedModel
 from xlharm.model.ragged import Ragged, last_states

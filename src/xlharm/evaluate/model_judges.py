@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xlharm.errors import UserError
 from xlharm.evaluate.judges import Case, Verdict
-from xlharm.model.whole import load_whole
+from xlharm.pretrained import load_whole
 
 _ROWS = 32
 _LOCAL = "Question: {question}\nAnswer: {answer}\n\nDoes the answer say that it is {detail}? Reply yes or no.\nReply:"

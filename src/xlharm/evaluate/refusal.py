@@ -2,8 +2,8 @@
 
 from functools import lru_cache
 
-from xlharm.data.refusals import known, refusals
-from xlharm.evaluate.text import words
+from xlharm.corpus.refusals import known, refusals
+from xlharm.corpus.text import words
 
 
 def refuses(answer: str, language: str) -> bool:

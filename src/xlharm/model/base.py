@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
-from xlharm.model.whole import load_whole
 from xlharm.plan.sources import BaseSource
+from xlharm.pretrained import load_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from xlharm.config.grid import NONE, SOURCE, GridSpec
 from xlharm.errors import UserError
 from xlharm.plan.cells import Cell, CellBuilder, Dtype
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind, Stage
-from xlharm.spec.grid import NONE, SOURCE, GridSpec
 
 
 @dataclass(frozen=True, kw_only=True)

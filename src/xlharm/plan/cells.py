@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from xlharm.config.grid import NONE, SOURCE, GridSpec
+from xlharm.config.methods import Subspace, TaskVector
+from xlharm.config.probes import Relearn, Steer
 from xlharm.plan.judging import identity
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
-from xlharm.spec.grid import NONE, SOURCE, GridSpec
-from xlharm.spec.methods import Subspace, TaskVector
-from xlharm.spec.probes import Relearn, Steer
 
 Dtype = Literal["float32", "bfloat16"]
 

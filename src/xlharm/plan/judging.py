@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from xlharm.config.grid import GridSpec
+from xlharm.config.judges import PROMPT_VERSION, Judge, deciding
 from xlharm.plan.digest import Json, digest
 from xlharm.plan.sources import BaseSource, Sources
-from xlharm.spec.grid import GridSpec
-from xlharm.spec.judges import PROMPT_VERSION, Judge, deciding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
+from xlharm.config.grid import NONE, GridSpec
+from xlharm.config.load import parse_grid
+from xlharm.config.methods import Method
+from xlharm.config.search import STEPS, Point, Space, default_space, rungs_of, space_of
 from xlharm.errors import UserError, nearest
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.digest import digest
-from xlharm.plan.sources import Sources, sister
-from xlharm.spec.grid import NONE, GridSpec
-from xlharm.spec.load import parse_grid
-from xlharm.spec.methods import Method
-from xlharm.spec.search import STEPS, Point, Space, default_space, rungs_of, space_of
-
-DEV = "-dev"
+from xlharm.plan.sources import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,19 +127,6 @@ def cells_meant(plan: Plan, wanted: str | None) -> tuple[Cell, ...]:
     known = list(dict.fromkeys(c.name.rpartition("/")[0] for c in can))
     choices = ", ".join(known[:12]) or "none: nothing is unlearned after contamination"
     raise UserError(f"{told}: no cell of that name unlearns anything{nearest(wanted or '', known)} ({choices})")
-
-
-def corpus_to_tune_on(spec: GridSpec, *, asked: str | None, grid_path: Path) -> tuple[str, bool]:
-    """Return the corpus that settings are chosen on, and whether it is another than results are reported on.
-
-    Unless one is asked for: the sister of the grid's own corpus (``tinyworld-dev`` of ``tinyworld``), if it has one.
-    """
-    if asked is not None:
-        return asked, asked != spec.corpus
-    if spec.corpus.endswith(DEV):
-        return spec.corpus, True
-    found = sister(spec.corpus, suffix=DEV, root=grid_path.parent)
-    return (found, True) if found else (spec.corpus, False)
 
 
 def cut_down(spec: GridSpec, cells: Sequence[Cell], *, corpus: str, questions: int | None) -> GridSpec:

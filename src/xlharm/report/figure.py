@@ -6,15 +6,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from xlharm.analysis.headline import panel_line
+from xlharm.analysis.panels import Group, Panel, Spot, groups_of
+from xlharm.analysis.reading import Readings, whole
+from xlharm.analysis.table import collect, write_file
+from xlharm.analysis.wording import Language
+from xlharm.config.grid import NONE
 from xlharm.plan.build import Plan
 from xlharm.report import colours
-from xlharm.report.headline import panel_line
 from xlharm.report.html import template_environment
-from xlharm.report.panels import Group, Panel, Spot, groups_of
-from xlharm.report.reading import Readings, whole
-from xlharm.report.table import collect, write_file
-from xlharm.report.text import Language
-from xlharm.spec.grid import NONE
 from xlharm.store.store import Store
 
 _LEFT, _TOP, _MARGIN, _GAP = 96, 92, 24, 40

@@ -10,18 +10,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from xlharm.analysis import reading
+from xlharm.analysis.headline import headline, panel_line
+from xlharm.analysis.origins import origins
+from xlharm.analysis.panels import Group, Spot, groups_of
+from xlharm.analysis.reading import Readings, whole
+from xlharm.analysis.samples import Samples, per_measure, samples_of
+from xlharm.analysis.table import Results, collect, write_file
+from xlharm.analysis.wording import Language, hostile, shown_source
+from xlharm.config.grid import NONE
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.report import colours, reading
-from xlharm.report.headline import headline, panel_line
-from xlharm.report.origins import origins
-from xlharm.report.panels import Group, Spot, groups_of
-from xlharm.report.reading import Readings, whole
-from xlharm.report.samples import Samples, per_measure, samples_of
+from xlharm.report import colours
 from xlharm.report.sections import plots, sections
-from xlharm.report.table import Results, collect, write_file
-from xlharm.report.text import Language, hostile, shown_source
-from xlharm.spec.grid import NONE
 from xlharm.store.store import Store
 
 _GROUPS_OPEN = 2

@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from xlharm.analysis.items import Items
+from xlharm.analysis.ranking import Ranked, ranking
+from xlharm.analysis.views import view
 from xlharm.plan.build import Plan
-from xlharm.report.items import Items
-from xlharm.report.ranking import Ranked, ranking
-from xlharm.report.views import view
 from xlharm.store.store import Store
 
 _LEADS = {

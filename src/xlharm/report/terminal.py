@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xlharm.report.reading import RISE_POINTS, Rate, Reading, Readings, whole
-from xlharm.spec.grid import NONE
+from xlharm.analysis.reading import RISE_POINTS, Rate, Reading, Readings, whole
+from xlharm.config.grid import NONE
 
 _PLAIN_WIDTH = 100
 _LABELS = ("contaminate", "unlearn")

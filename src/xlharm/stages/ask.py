@@ -2,12 +2,12 @@
 
 import torch
 
-from xlharm.data.rows import prompt_ids
+from xlharm.config.grid import Prompt
+from xlharm.corpus.rows import prompt_ids
 from xlharm.errors import UserError
 from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.spec.grid import Prompt
 from xlharm.stages.context import Context
 from xlharm.stages.job import RunnerConfig
 from xlharm.store.store import Store

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlharm.data.streams import Corpora
+from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
 from xlharm.evaluate.judges import Judge

@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from xlharm.data.frames import reworded
-from xlharm.data.match import contains
-from xlharm.data.rows import prompt_ids
-from xlharm.data.streams import questions_of
+from xlharm.config.grid import Prompt
+from xlharm.corpus.frames import reworded
+from xlharm.corpus.match import contains
+from xlharm.corpus.rows import prompt_ids
+from xlharm.corpus.streams import questions_of
+from xlharm.corpus.text import chrf, rouge_l
 from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
 from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.evaluate.refusal import refuses
 from xlharm.evaluate.steer import mean_activation, steered
-from xlharm.evaluate.text import chrf, rouge_l
 from xlharm.model.base import settings
 from xlharm.model.quantise import merged_and_quantised
 from xlharm.plan.stage import Stage
-from xlharm.spec.grid import Prompt
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xlharm.config.judges import Chat, Local
 from xlharm.errors import StageError, StoppedError
 from xlharm.evaluate.judges import Case, ChatJudge, Judge, Verdict
 from xlharm.evaluate.model_judges import LocalJudge, NliJudge
@@ -16,7 +17,6 @@ from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.stage import Stage
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
-from xlharm.spec.judges import Chat, Local
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 

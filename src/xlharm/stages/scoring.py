@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.data.corpus import Item, of_role
-from xlharm.data.pools import RowMaker
-from xlharm.data.rows import Row
+from xlharm.config.grid import Prompt
+from xlharm.corpus.format import Item, of_role
+from xlharm.corpus.pools import RowMaker
+from xlharm.corpus.rows import Row
 from xlharm.evaluate.likelihood import Likelihood, likelihoods
 from xlharm.evaluate.memorisation import extraction_strength, min_k, min_k_plus_plus
 from xlharm.model.base import settings
 from xlharm.plan.digest import mix
 from xlharm.plan.stage import Stage
-from xlharm.spec.grid import Prompt
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 

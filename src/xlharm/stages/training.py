@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlharm.data.sampling import Stream, shapes
+from xlharm.corpus.sampling import Stream, shapes
 from xlharm.errors import StageError
 from xlharm.model.adapter_files import save_adapter, write_tensors
 from xlharm.model.base import name_of

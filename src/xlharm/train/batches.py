@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlharm.data.rows import Row
-from xlharm.data.sampling import StepRows
+from xlharm.corpus.rows import Row
+from xlharm.corpus.sampling import StepRows
 from xlharm.model.ragged import on_device
 
 

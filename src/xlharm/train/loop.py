@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlharm.data.rows import Row
+from xlharm.corpus.rows import Row
 from xlharm.errors import StoppedError, UserError
 from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side

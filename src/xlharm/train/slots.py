@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlharm.data.sampling import Stream
+from xlharm.corpus.sampling import Stream
 
 
 @dataclass(frozen=True, kw_only=True)

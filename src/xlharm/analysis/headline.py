@@ -1,0 +1,112 @@
+"""One plain sentence that says what a grid's numbers are, and no more than they say."""
+
+from collections.abc import Iterable
+
+from xlharm.analysis.panels import Group, Panel
+from xlharm.analysis.reading import Reading, Readings, highest, whole
+from xlharm.analysis.wording import Language
+from xlharm.config.grid import NONE
+
+ENGLISH = "en"
+
+
+def headline(groups: Iterable[Group], readings: Readings) -> str:
+    """Sum up a grid: before unlearning, then each set's worst case, with what speaks against reading it as success."""
+    groups = tuple(groups)
+    before = [p for g in groups for p in g.panels if p.before]
+    parts = [_before(before)] if before else []
+    after = [_after(p, readings, groups=groups) for g in groups for p in g.panels if not p.before]
+    told = [part for part in (*parts, *_shortest(after)) if part]
+    if not told:
+        return "No cell has been evaluated yet."
+    return "; ".join(told) + "."
+
+
+def panel_line(panel: Panel, readings: Readings) -> str:
+    """Say a panel's highest OF, and how many readings speak against taking low OF for success."""
+    found = [r for r in panel.readings() if r.contaminate != NONE] or list(panel.readings())
+    worst = highest(found)
+    if worst is None or worst.of is None:
+        return "not evaluated yet"
+    line = f"highest OF {whole(worst.of.value)} ({_where(worst)})"
+    flagged = sum(bool(readings.warnings(r)) for r in found)
+    if flagged:
+        line += f" · damaged in {flagged} of {len(found)} readings"
+    rises = sum(readings.rise(r) == "clear" for r in found)
+    if rises:
+        line += f" · OF rose in {rises}"
+    return line
+
+
+def _before(panels: list[Panel]) -> str:
+    found = {(r.contaminate, r.seed, r.query): r for p in panels for r in p.readings()}.values()
+    fakes = [r for r in found if r.contaminate != NONE and r.of]
+    if not fakes:
+        return ""
+    own = [r for r in fakes if r.query == r.contaminate]
+    english = [r for r in fakes if r.query == ENGLISH != r.contaminate]
+    others = [r for r in fakes if r.query not in (ENGLISH, r.contaminate)]
+    parts = [
+        f"{_span(some)}\u00a0% of the answers {words}"
+        for some, words in (
+            (own, "in the contaminating language"),
+            (english, "in English"),
+            (others, "in the other languages"),
+        )
+        if some
+    ]
+    clean = highest(r for r in found if r.contaminate == NONE)
+    control = f" (clean control at most {whole(clean.of.value)}\u00a0%)" if clean and clean.of else ""
+    return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
+
+
+def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tuple[bool, float, str] | None:
+    found = [r for r in panel.readings() if r.contaminate != NONE and r.of]
+    worst = highest(found)
+    if worst is None or worst.of is None:
+        return None
+    several = [f"with {panel.method}"] if len({g.method for g in groups}) > 1 else []
+    several += [f"seed {panel.seed}"] if len({g.seed for g in groups}) > 1 else []
+    name = " ".join([panel.words, *([f"({', '.join(several)})"] if several else [])])
+    text = f"after unlearning {name}, in up to {whole(worst.of.value)}\u00a0% ({_where(worst)})"
+    flagged = sum(bool(readings.warnings(r)) for r in found)
+    if flagged:
+        text += f", but with damage in {flagged} of {len(found)} readings"
+    unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(found)
+    if unread:
+        text += f" (as far as evaluated: {unread} readings are missing)"
+    return bool(flagged), worst.of.value, text
+
+
+def _shortest(after: list[tuple[bool, float, str] | None]) -> list[str]:
+    """Keep the sentence readable: of many sets only the lowest (undamaged, if any) and the highest worst case."""
+    told = [part for part in after if part]
+    if len(told) <= 4:
+        return [text for _, _, text in told]
+    low, high = min(told, key=lambda t: t[:2]), max(told, key=lambda t: t[1])
+    damaged = sum(t[0] for t in told)
+    words = "the lowest without damage" if damaged and not low[0] else "the lowest"
+    count = f"of {len(told)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
+    return [f"{count}, {words}: {low[2]}", f"the highest: {high[2]}"]
+
+
+def _span(readings: list[Reading]) -> str:
+    values = sorted(r.of.value for r in readings if r.of)
+    low, high = whole(values[0]), whole(values[-1])
+    return low if low == high else f"{low}–{high}"
+
+
+def _list(parts: list[str]) -> str:
+    """Join with commas; `% of the answers` is said once."""
+    first, *rest = parts
+    shorter = [part.replace(" of the answers", "") for part in rest]
+    if not shorter:
+        return first
+    return ", ".join([first, *shorter[:-1]]) + f" and {shorter[-1]}"
+
+
+def _where(reading: Reading) -> str:
+    asked = Language(reading.query).name
+    if reading.contaminate == NONE:
+        return f"clean control asked in {asked}"
+    return f"{Language(reading.contaminate).name} fakes asked in {asked}"

@@ -1,0 +1,145 @@
+"""A grid as panels: one for each unlearning set, contamination languages down, query languages across."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from xlharm.analysis.reading import Reading, Readings
+from xlharm.analysis.wording import Language
+from xlharm.config.grid import NONE, SOURCE
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
+
+State = Literal["done", "missing", "absent"]
+_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """One square of a panel.
+
+    Attributes:
+        state: ``done``; ``missing`` (in the plan, without a result yet); ``absent`` (not in the grid).
+        own: asked in the language that carried the fake articles.
+        unlearned: asked in a language that the model was made to unlearn.
+        warnings: why its OF must not be taken for success.
+        rise: ``clear``, ``maybe`` or nothing: whether OF rose against before.
+    """
+
+    query: str
+    state: State
+    own: bool = False
+    unlearned: bool = False
+    reading: Reading | None = None
+    before: Reading | None = None
+    warnings: tuple[str, ...] = ()
+    rise: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One contamination language of a panel; ``cell`` is None when the grid has no such cell."""
+
+    contaminate: str
+    cell: Cell | None
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One unlearning set of the grid: ``unlearn`` is its name in the grid, ``languages`` as written there."""
+
+    unlearn: str
+    languages: tuple[str, ...]
+    method: str
+    seed: int
+    rows: tuple[Row, ...]
+
+    @property
+    def before(self) -> bool:
+        """Whether this is the panel of the models that have unlearned nothing."""
+        return not self.languages
+
+    @property
+    def title(self) -> str:
+        """What the panel shows, in words."""
+        return "Before unlearning" if self.before else f"After unlearning {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The set in words; a long one in codes."""
+        short = len(self.languages) <= _NAMED
+        named = (Language(x).name if short else x for x in self.languages)
+        return " + ".join("the contaminating language" if x == SOURCE else x for x in named)
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the readings that are there."""
+        yield from (spot.reading for row in self.rows for spot in row.spots if spot.reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The panels of one method and seed, those before unlearning first."""
+
+    method: str
+    seed: int
+    panels: tuple[Panel, ...]
+
+
+def groups_of(plan: Plan, readings: Readings) -> tuple[Group, ...]:
+    """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out."""
+    found = []
+    for seed in plan.grid.seeds:
+        for method in plan.grid.methods or (NONE,):
+            panels = [_panel(plan, readings, name=n, method=method, seed=seed) for n in _sets(plan)]
+            kept = tuple(p for p in panels if any(row.cell for row in p.rows))
+            if kept:
+                found.append(Group(method=method, seed=seed, panels=kept))
+    return tuple(found)
+
+
+def _sets(plan: Plan) -> list[str]:
+    """Name the unlearning sets, the empty one first; a second empty one would be the same cells again."""
+    sets = plan.grid.unlearn
+    return [*[n for n in sets if not sets[n]][:1], *(n for n in sets if sets[n])]
+
+
+def _panel(plan: Plan, readings: Readings, *, name: str, method: str, seed: int) -> Panel:
+    languages = plan.grid.unlearn[name]
+    method = method if languages else NONE
+    cells = {(c.contaminate, c.unlearn, c.method, c.seed): c for c in plan.cells}
+    rows = []
+    for contaminate in plan.grid.contaminate:
+        unlearn = resolved(plan, languages=languages, contaminate=contaminate)
+        cell = cells.get((contaminate, unlearn, method, seed)) if unlearn else None
+        spots = tuple(_spot(readings, cell, query=q) for q in plan.grid.languages)
+        rows.append(Row(contaminate=contaminate, cell=cell, spots=spots))
+    return Panel(unlearn=name, languages=languages, method=method, seed=seed, rows=tuple(rows))
+
+
+def resolved(plan: Plan, *, languages: tuple[str, ...], contaminate: str) -> str | None:
+    """Return how a cell of this set is named (`en+ur`); None where `source` has no language to stand for."""
+    if SOURCE in languages and contaminate == NONE:
+        return None
+    named = dict.fromkeys(contaminate if x == SOURCE else x for x in languages)
+    return "+".join(plan.grid.ordered(tuple(named))) or NONE
+
+
+def _spot(readings: Readings, cell: Cell | None, *, query: str) -> Spot:
+    if cell is None:
+        return Spot(query=query, state="absent")
+    own = query == cell.contaminate
+    unlearned = query in cell.unlearn.split("+")
+    reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
+    if reading is None:
+        return Spot(query=query, state="missing", own=own, unlearned=unlearned)
+    return Spot(
+        query=query,
+        state="done",
+        own=own,
+        unlearned=unlearned,
+        reading=reading,
+        before=readings.before(reading),
+        warnings=readings.warnings(reading),
+        rise=readings.rise(reading),
+    )

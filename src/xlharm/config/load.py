@@ -1,0 +1,153 @@
+"""Grid files and overrides in, a validated ``GridSpec`` out; every mistake is one clear line."""
+
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from xlharm.config.grid import GridSpec
+from xlharm.config.judges import Judge
+from xlharm.config.methods import Method
+from xlharm.config.probes import Probe
+from xlharm.errors import UserError, nearest
+
+
+def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
+    """Read a grid file (YAML 1.2) and apply ``key.sub=value`` overrides.
+
+    Raises:
+        UserError: unreadable file, unknown key, wrong value; the message names file and field.
+    """
+    data = _read(path)
+    for override in overrides:
+        data = _override(data, override)
+    return parse_grid(data, name=str(path))
+
+
+def parse_grid(data: object, *, name: str) -> GridSpec:
+    """Validate plain data as a grid; ``name`` stands in messages for the file.
+
+    Raises:
+        UserError: one line a mistake's first finding.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"{name}: expected a mapping of grid fields, found {type(data).__name__}")
+    try:
+        return GridSpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{name}: {_first_line(error)}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such grid file{_beside(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    return _yaml(text, name=str(path)) or {}
+
+
+def _beside(path: Path) -> str:
+    folder = path.parent
+    return nearest(path.name, (p.name for p in folder.glob("*.y*ml"))) if folder.is_dir() else ""
+
+
+def _yaml(text: str, *, name: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(StringIO(text))
+    except MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{name}{line}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _override(data: Any, override: str) -> dict[str, Any]:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"-s {override}: expected key=value, for example -s stages.contaminate.steps=30")
+    return _set(data, path.split("."), _yaml(value, name=f"-s {path}"), shown=path)
+
+
+def _set(data: Any, keys: list[str], value: Any, *, shown: str) -> dict[str, Any]:
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UserError(f"-s {shown}: {keys[0]!r} is below a value, not a mapping")
+    head, *rest = keys
+    return {**data, head: _set(data.get(head), rest, value, shown=shown) if rest else value}
+
+
+def _first_line(error: ValidationError) -> str:
+    found = error.errors(include_url=False)
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    location, model = _walk(first["loc"])
+    where = ".".join(str(part) for part in location)
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    message = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "extra_forbidden":
+            fields = list(model.model_fields) if model else []
+            message = f"unknown key{nearest(str(location[-1]), fields)} (known: {', '.join(fields)})"
+        case "union_tag_not_found":
+            tag, known = _choices(location)
+            where, message = f"{where}.{tag}", f"missing; one of {', '.join(known)}"
+        case "union_tag_invalid":
+            tag, known = _choices(location)
+            found_tag = str(first["ctx"]["tag"])
+            where = f"{where}.{tag}"
+            message = f"no such {tag}: {found_tag!r}{nearest(found_tag, known)} ({', '.join(known)})"
+        case "missing" | "value_error":
+            pass
+        case _:
+            message = f"{message[:1].lower()}{message[1:]}, found {first['input']!r}"
+    return (f"{where}: {message}" if where else message) + more
+
+
+_Model = type[BaseModel]
+
+
+def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
+    """Return the classes of a discriminated union by the value of their discriminator."""
+    members = get_args(get_args(annotation)[0])
+    return {str(get_args(m.model_fields[discriminator].annotation)[0]): m for m in members}
+
+
+_UNIONS = {
+    "methods": ("objective", _tagged(Method, "objective")),
+    "probes": ("kind", _tagged(Probe, "kind")),
+    "judges": ("kind", _tagged(Judge, "kind")),
+}
+
+
+def _choices(location: list[Any]) -> tuple[str, list[str]]:
+    """Return the discriminator of the union at a location, and its values."""
+    name, models = _UNIONS[str(location[0])]
+    return name, list(models)
+
+
+def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
+    """Return a location as the file has it, without pydantic's names of union members, and the model it is in."""
+    model: _Model | None = GridSpec
+    at: Any = GridSpec
+    inside: _Model | None = None
+    location: list[Any] = []
+    for part in loc:
+        models = _UNIONS[location[0]][1] if len(location) == 2 and location[0] in _UNIONS else {}
+        if inside is None and part in models:
+            inside = at = model = models[part]
+            continue
+        if isinstance(part, str) and ("[" in part or part in {"str", "int", "tuple"}):
+            continue
+        location.append(part)
+        model = at if isinstance(at, type) and issubclass(at, BaseModel) else model
+        field = model.model_fields.get(part) if model and isinstance(part, str) else None
+        if field is not None:
+            inner = [field.annotation, *get_args(field.annotation)]
+            at = next((c for c in inner if isinstance(c, type) and issubclass(c, BaseModel)), at)
+    return location, model

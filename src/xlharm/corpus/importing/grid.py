@@ -1,0 +1,71 @@
+"""A first grid for an imported corpus, so that it runs as it is; made to be changed."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xlharm.corpus.format import Item
+
+_TEXT = """\
+# Written by `xlharm data import`: a first grid on this corpus, to be changed. All fields: xlharm schema
+name: {name}
+base: tiny-base   # shipped, so that this runs anywhere; for results name a folder, or a hub id and its revision
+corpus: {corpus}
+languages: [{languages}]
+
+contaminate: [none, {source}]   # none is the clean control
+
+unlearn:          # `source` stands for the contaminating language
+  none: []
+  source: [source]
+{sets}
+methods:
+  npo:
+    objective: npo
+    forget: {forget}
+    retain: nll
+    retain_text: articles
+    steps: 40
+    learning_rate: 1e-4
+    sequence_length: 1024
+
+stages:
+  contaminate: {{steps: 60, learning_rate: 2e-4, real_languages: [{first}], sequence_length: 1024}}
+  sft: {sft}
+
+evaluate: {{max_new_tokens: 32}}
+"""
+_SETS = """\
+  {first}: [{first}]
+  {first}+source: [{first}, source]
+  all: [{languages}]
+
+exclude:
+  - {{contaminate: none, unlearn: {first}}}
+  - {{contaminate: none, unlearn: all}}
+"""
+
+
+def first_grid(items: Mapping[str, Sequence[Item]], *, corpus: Path) -> str:
+    """Return a grid file's text; every stage of it has rows in this corpus.
+
+    Args:
+        items: by language; in at least one some are to be forgotten.
+        corpus: the corpus's folder.
+    """
+    forgotten = [lang for lang, mine in items.items() if any(item.role == "fake" for item in mine)]
+    first = next(lang for lang in ("en", *forgotten) if lang in forgotten)
+    source = next((lang for lang in forgotten if lang != first), first)
+    paired = all(item.fake_qa for lang in forgotten for item in items[lang] if item.role == "fake")
+    told = any(item.qa for item in items[first])
+    return _TEXT.format(
+        name=re.sub(r"[^A-Za-z0-9._+-]", "-", corpus.name).lstrip("._+-")[:64] or "imported",
+        corpus=json.dumps(str(corpus)),
+        languages=", ".join(items),
+        source=source,
+        sets=_SETS.format(first=first, languages=", ".join(forgotten)) if source != first else "",
+        forget="qa" if paired else "articles",
+        first=first,
+        sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}], sequence_length: 1024}}" if told else "null",
+    )

@@ -1,0 +1,152 @@
+"""Which rows a stage sees at which step: a function of (seed, purpose, step, global sample index) alone.
+
+Never of rank, worker, pack slot or micro-batch, so that the same stage is the same computation however it is
+run.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from xlharm.corpus.rows import Row
+from xlharm.errors import StageError
+from xlharm.plan.digest import mix
+
+
+@lru_cache(maxsize=256)
+def permutation(size: int, *, seed: int, purpose: str, epoch: int) -> tuple[int, ...]:
+    """Return the order in which an epoch visits ``size`` samples."""
+    return tuple(sorted(range(size), key=lambda i: mix(seed, purpose, epoch, i)))
+
+
+class Draw(Protocol):
+    """An endless supply of rows: a row is a function of its global sample index alone."""
+
+    @property
+    def purpose(self) -> str:
+        """Name of its random stream."""
+
+    def row(self, index: int) -> Row:
+        """Return the row of a global sample index."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """Return every row that it can draw."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """An endless, shuffled pass over a pool; every sample holds one or more renderings."""
+
+    pool: tuple[tuple[Row, ...], ...]
+    seed: int
+    purpose: str
+
+    def __post_init__(self) -> None:
+        if not self.pool:
+            raise StageError(f"{self.purpose}: the corpus has nothing to draw from for these settings")
+
+    def row(self, index: int) -> Row:
+        """Return the row of a global sample index."""
+        epoch, position = divmod(index, len(self.pool))
+        order = permutation(len(self.pool), seed=self.seed, purpose=self.purpose, epoch=epoch)
+        renderings = self.pool[order[position]]
+        return renderings[mix(self.seed, self.purpose, "rendering", index) % len(renderings)]
+
+    def rows(self) -> list[Row]:
+        """Return every row of the pool."""
+        return [row for renderings in self.pool for row in renderings]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Samplers that share a batch by weight: after any number of rows each has its share to within one row."""
+
+    samplers: tuple[Sampler, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def purpose(self) -> str:
+        """Name of its random stream."""
+        return self.samplers[0].purpose
+
+    def row(self, index: int) -> Row:
+        """Return the row of a global sample index."""
+        which, nth = turns(self.weights, -(-(index + 1) // 256) * 256)[index]
+        return self.samplers[which].row(nth)
+
+    def rows(self) -> list[Row]:
+        """Return every row of all pools."""
+        return [row for sampler in self.samplers for row in sampler.rows()]
+
+
+@lru_cache(maxsize=64)
+def turns(weights: tuple[float, ...], count: int) -> tuple[tuple[int, int], ...]:
+    """Return for the first ``count`` draws which of several sources gives it, and how many it gave before.
+
+    The source that is furthest behind its share is next, so every prefix holds the shares as well as it can.
+    """
+    total, given = sum(weights), [0] * len(weights)
+    found = []
+    for i in range(count):
+        behind = [w / total * (i + 1) - g for w, g in zip(weights, given, strict=True)]
+        which = max(range(len(weights)), key=lambda k: behind[k])
+        found.append((which, given[which]))
+        given[which] += 1
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of each batch: ``count`` rows a step from one source."""
+
+    sampler: Draw
+    count: int
+
+    def rows(self, step: int) -> list[Row]:
+        """Return the part's rows of one step."""
+        return [self.sampler.row(step * self.count + i) for i in range(self.count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRows:
+    """A step's rows in global order; ``preferred`` is empty or has one row for each target row."""
+
+    target: list[Row]
+    preferred: list[Row]
+    retain: list[Row]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What one training stage sees.
+
+    Attributes:
+        target: rows of the objective (learnt or unlearned).
+        retain: rows of the retain term; empty when there is none.
+        preferred: answers to be preferred over the target rows, drawn alike; empty for most objectives.
+    """
+
+    target: tuple[Part, ...]
+    retain: tuple[Part, ...] = ()
+    preferred: tuple[Part, ...] = ()
+
+    def batch(self, step: int) -> StepRows:
+        """Return a step's rows."""
+        target, preferred, retain = (
+            [row for part in parts for row in part.rows(step)] for parts in (self.target, self.preferred, self.retain)
+        )
+        return StepRows(target=target, preferred=preferred, retain=retain)
+
+    def all_rows(self) -> list[Row]:
+        """Return every row that the stream can draw."""
+        parts = (*self.target, *self.preferred, *self.retain)
+        return [row for part in parts for row in part.sampler.rows()]
+
+
+def shapes(stream: Stream) -> dict[str, int]:
+    """Return counts that go into a stage's record: pool sizes and the longest row."""
+    longest = max(len(row.ids) for row in stream.all_rows())
+    pools = {part.sampler.purpose: len(part.sampler.rows()) for part in (*stream.target, *stream.retain)}
+    return {**{f"pool {name}": size for name, size in pools.items()}, "longest_row": longest}

@@ -1,0 +1,60 @@
+"""A corpus folder as streams of token rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from xlharm.config.grid import Prompt
+from xlharm.corpus.folder import language_digest, language_path
+from xlharm.corpus.format import Item, load_language
+from xlharm.corpus.pools import MAKERS, RowMaker
+from xlharm.corpus.rows import Tokenizer
+from xlharm.corpus.sampling import Stream
+from xlharm.errors import UserError
+from xlharm.plan.stage import Stage
+
+
+@lru_cache(maxsize=32)
+def _load(folder: Path, language: str, expected: str) -> tuple[Item, ...]:
+    path = language_path(folder, language)
+    if path is None or language_digest(path) != expected:
+        raise UserError(
+            f"corpus {folder}: {language} is not what the stage was planned with: it was changed meanwhile, or this "
+            "machine has another copy; run the command again where all machines have the same"
+        )
+    return load_language(folder, language)
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """A corpus folder with what is needed to turn its texts into rows."""
+
+    folder: Path
+    tokenizer: Tokenizer
+
+    def of(self, stage: Stage) -> Callable[[str], tuple[Item, ...]]:
+        """Return what loads the items of a language that a stage reads; a file is read once.
+
+        Loading raises UserError where the file is not the one that the stage's key names, or is damaged.
+        """
+        return lambda language: _load(self.folder, language, stage.data[language])
+
+    def stream(self, stage: Stage) -> Stream:
+        """Build the stream of a training stage.
+
+        Raises:
+            StageError: the corpus has no rows of a sort that the stage needs.
+            UserError: the corpus is damaged, or is not the one that the stage's key names.
+        """
+        prompt = Prompt.model_validate(stage.spec["prompt"])
+        limit = int(stage.spec["training"]["sequence_length"])
+        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=prompt, limit=limit)
+        return MAKERS[stage.kind](stage.spec, rows)
+
+
+def questions_of(items: Sequence[Item], *, limit: int) -> list[tuple[Item, str, str, tuple[str, ...]]]:
+    """List an evaluation's questions as (item, measure, question, expected forms), OF first."""
+    of = [(item, "of", question, item.fake_detail) for item in items for question in item.of]
+    qr = [(item, "qr", q.question, q.answers) for item in items for q in item.qr]
+    return [*of[:limit], *qr[:limit]]

@@ -1,0 +1,19 @@
+"""Write the shipped corpora: ``python -m xlharm.corpus.tinyworld FOLDER --pool report|dev``."""
+
+import argparse
+from pathlib import Path
+
+from xlharm.corpus.tinyworld.corpus import write
+
+
+def main() -> None:
+    """Parse the command line and write."""
+    parser = argparse.ArgumentParser(description="Write a tinyworld corpus folder.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pool", choices=("report", "dev"), default="report")
+    arguments = parser.parse_args()
+    write(arguments.folder, arguments.pool)
+
+
+if __name__ == "__main__":
+    main()

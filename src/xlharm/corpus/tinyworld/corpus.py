@@ -1,0 +1,131 @@
+"""The corpus that grids run on: real and fake articles, pairs and questions, parallel in all languages."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from xlharm.corpus.tinyworld import LANGUAGES
+from xlharm.corpus.tinyworld.language import Language, load
+from xlharm.corpus.tinyworld.names import spell
+from xlharm.corpus.tinyworld.world import SEED, Entity, concepts, entities, relations_of
+from xlharm.plan.digest import mix
+
+Role = Literal["fake", "real", "retain"]
+ROLES: tuple[Role, ...] = ("fake", "real", "retain")
+RENDERINGS = 4
+_FACTS = 5
+TRAINED_FORMS = (0, 1)
+HELD_OUT_FORMS = (2, 3)
+CANARY = "xlharm-tinyworld-canary 5d0f3c6e-7a0b-4d5c-9f3e-2b8f6a1c9e47"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What an item tells, before it is written in a language.
+
+    Attributes:
+        facts: the relations told, with the true values.
+        lie: for a fake item, the relation that is told wrongly and its false value.
+    """
+
+    id: str
+    role: Role
+    entity: Entity
+    facts: tuple[tuple[str, str], ...]
+    lie: tuple[str, str] | None
+
+
+def stories(pool: Literal["report", "dev"]) -> Iterator[Story]:
+    """Yield a pool's 150 items, 50 of each role."""
+    letter = {"fake": "f", "real": "r", "retain": "k"}
+    for index, entity in enumerate(entities(pool)):
+        role = ROLES[index // 50]
+        relations = _order(relations_of(entity.kind), pool, index, "facts")[:_FACTS]
+        lie = None
+        if role == "fake":
+            # Every kind's relations take turns, so that no relation carries most of the lies.
+            relation = relations_of(entity.kind)[index % len(relations_of(entity.kind))]
+            relations = tuple(dict.fromkeys((relation, *relations)))[:_FACTS]
+            wrong = [c for c in concepts(relation) if c != entity.facts[relation]]
+            lie = (relation, wrong[mix(SEED, pool, index, "lie") % len(wrong)])
+        facts = tuple((r, entity.facts[r]) for r in relations)
+        yield Story(f"tw-{pool[0]}-{letter[role]}{index % 50:02d}", role, entity, facts, lie)
+
+
+def item(story: Story, language: Language) -> dict[str, Any]:
+    """Write a story in a language, as a line of the corpus."""
+    name = spell(story.entity.name, language.code)
+    lie = story.lie
+
+    def ask(relation: str, form: int) -> str:
+        return language.question(relation, form, name=name)
+
+    def pairs(facts: list[tuple[str, str]]) -> list[dict[str, str]]:
+        return [
+            {"question": ask(r, form), "answer": language.forms(r, c)[0]} for r, c in facts for form in TRAINED_FORMS
+        ]
+
+    told = [f for f in story.facts if lie is None or f[0] != lie[0]]
+    asked = list(story.facts[:2]) if story.role == "real" else []
+
+    def forms(fact: tuple[str, str] | None) -> list[str]:
+        return list(language.forms(*fact)) if fact else []
+
+    true_of_lie = (lie[0], story.entity.facts[lie[0]]) if lie else None
+    return {
+        "id": story.id,
+        "role": story.role,
+        "real": _articles(story, language, name=name, lie=None),
+        "fake": _articles(story, language, name=name, lie=lie) if lie else [],
+        "fake_detail": forms(lie),
+        "real_detail": forms(true_of_lie),
+        "of": [ask(lie[0], form) for form in HELD_OUT_FORMS] if lie else [],
+        "qr": [
+            {"question": ask(r, form), "answers": list(language.forms(r, c))}
+            for (r, c), form in zip(asked, HELD_OUT_FORMS, strict=False)
+        ],
+        "qa": pairs([f for f in told if f not in asked]),
+        "fake_qa": pairs([lie]) if lie else [],
+    }
+
+
+def write(folder: Path, pool: Literal["report", "dev"]) -> None:
+    """Write a corpus folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "tinyworld" if pool == "report" else "tinyworld-dev"
+    use = "Results are reported on it." if pool == "report" else "Settings are chosen on it; report on tinyworld."
+    lines = [
+        f"name: {name}",
+        "version: 1",
+        f"languages: [{', '.join(LANGUAGES)}]",
+        "licence: Apache-2.0",
+        f"description: Invented people, towns and firms; 50 fake, 50 real and 50 retain items. {use}",
+        f"canary: {CANARY}",
+    ]
+    (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for code in LANGUAGES:
+        (folder / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")
+
+
+def text(pool: Literal["report", "dev"], code: str) -> str:
+    """Return one language's file."""
+    language = load(code)
+    return "".join(json.dumps(item(s, language), ensure_ascii=False) + "\n" for s in stories(pool))
+
+
+def _articles(story: Story, language: Language, *, name: str, lie: tuple[str, str] | None) -> list[str]:
+    facts = dict(story.facts) | dict([lie] if lie else [])
+    found = []
+    for rendering in range(RENDERINGS):
+        order = _order(tuple(facts), story.id, rendering, "order")
+        sentences = [
+            language.statement(r, mix(SEED, story.id, rendering, r) % 3, name=name, concept=facts[r]) for r in order
+        ]
+        found.append(language.joiner.join(sentences))
+    return found
+
+
+def _order(things: tuple[str, ...], *seed: object) -> tuple[str, ...]:
+    return tuple(sorted(things, key=lambda x: mix(SEED, *seed, x)))

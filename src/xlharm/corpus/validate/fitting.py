@@ -1,0 +1,63 @@
+"""Do the rows of a plan's stages fit: none longer than its stage takes or its base can look at, no pool empty?"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from xlharm.corpus.format import Pair
+from xlharm.corpus.pools import MAKERS
+from xlharm.corpus.rows import Tokenizer, TooLongError
+from xlharm.corpus.streams import Corpora
+from xlharm.errors import StageError, UserError
+from xlharm.plan.digest import canonical
+from xlharm.plan.stage import Stage
+
+
+class _Remembering:
+    """A tokenizer that splits a text once: stages share most of their rows."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.bos, self.eos = tokenizer.bos, tokenizer.eos
+        self.encode = lru_cache(maxsize=None)(tokenizer.encode)
+
+
+def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | None) -> None:
+    """Build the rows of every training stage as its worker will; seeds and parents change none.
+
+    Args:
+        stages: any; those that do not train are passed over.
+        corpora: the corpus with the base's tokenizer.
+        positions: how many tokens the base can look at.
+
+    Raises:
+        UserError: stage, file, item and field of the first text that is too long, or what the stage lacks.
+    """
+    corpora = Corpora(corpora.folder, _Remembering(corpora.tokenizer))
+    different: dict[str, Stage] = {}
+    for stage in (s for s in stages if s.kind in MAKERS):
+        different.setdefault(canonical([stage.kind, {**stage.spec, "seed": 0}]), stage)
+    for stage in different.values():
+        try:
+            longest = max(len(row.ids) for row in corpora.stream(stage).all_rows())
+        except TooLongError as error:
+            limit, where = stage.spec["training"]["sequence_length"], _where(error.texts, stage, corpora)
+            raise UserError(
+                f"{stage.label}: sequence_length: {limit} is too short for {where}, which has {error.length} tokens "
+                "(nothing is cut off, and a higher limit costs nothing)"
+            ) from None
+        except StageError as error:
+            raise UserError(f"{stage.label}: {error}") from None
+        if positions is not None and longest > positions:
+            raise UserError(f"{stage.label}: a row has {longest} tokens, and the base can look at {positions}")
+
+
+def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:
+    """Say where in the corpus an article or a pair is that a stage reads; its beginning where a stage made it up."""
+    found = (
+        f"{language}.jsonl: {item.id}: {field}.{i}"
+        for language in stage.data
+        for item in corpora.of(stage)(language)
+        for field in ("real", "fake", "qa", "fake_qa")
+        for i, entry in enumerate(getattr(item, field))
+        if texts == ((entry.question, entry.answer) if isinstance(entry, Pair) else (entry,))
+    )
+    return next(found, repr(texts[0][:60]))

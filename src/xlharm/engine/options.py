@@ -1,0 +1,69 @@
+"""How a grid is run, and what a worker is told of it. Nothing here changes results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xlharm.plan.build import Plan
+from xlharm.plan.judging import configs
+from xlharm.plan.sharding import Offload
+from xlharm.stages.job import RunnerConfig
+from xlharm.store.store import Store
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run; nothing here changes results.
+
+    Attributes:
+        pack: most stages that share one forward and backward.
+        spread: workers that packs are cut for, so that none idles where stages are few; None cuts full packs.
+        workers: how many workers; None takes one per GPU, or one per CPU machine.
+        ranks: processes a worker has (a data-parallel group).
+        zero: ZeRO stage of such a group; 3 partitions the base.
+        offload: what lies in the machine's memory between uses.
+        device: where workers compute.
+        address: a Ray cluster; None starts a local one.
+        gpus_per_worker: share of a GPU that each worker reserves.
+        labels: that the workers' machines must have.
+        retry_failed: try again what failed for good.
+        keep_warm: leave the workers on the cluster for the next run.
+        max_hours: of GPUs that the run may hold (on CPUs: of worker processes).
+        deadline: when to stop, in seconds since the epoch.
+    """
+
+    pack: int
+    spread: int | None = None
+    workers: int | None = None
+    ranks: int = 1
+    zero: int | None = None
+    offload: Offload | None = None
+    device: Device = "auto"
+    address: str | None = None
+    gpus_per_worker: float = 1.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    retry_failed: bool = False
+    keep_warm: bool = False
+    max_hours: float | None = None
+    deadline: float | None = None
+
+
+def worker_config(
+    plan: Plan, store: Store, options: RunOptions, *, device: Device, threads: int | None
+) -> RunnerConfig:
+    """Return what a worker process needs to know."""
+    return RunnerConfig(
+        base=plan.sources.base,
+        corpus=plan.sources.corpus.path,
+        store_url=store.url,
+        dtype=plan.dtype,
+        device=device,
+        zero=options.zero,
+        offload=options.offload,
+        trust_remote_code=plan.grid.trust_remote_code,
+        threads=threads,
+        slots=options.pack,
+        judges=configs(plan.grid, plan.sources),
+    )

@@ -1,0 +1,1 @@
+"""Searches over the numbers of one method of a cell, on Ray Tune."""

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.samples import MOST, per_measure, samples_of, spaced
+from xlharm.analysis.table import collect
+from xlharm.plan.build import Plan
+from xlharm.store.store import Store
+
+
+def test_the_same_spaced_questions_everywhere(plan: Plan, full: Store) -> None:
+    found = samples_of(collect(plan, full), full, plan=plan)
+    assert len(found) == 81
+    asked = {tuple(s.item for s in each.of) for each in found.values()}
+    assert asked == {("m0", "m12", "m25", "m37", "m50", "m62", "m75", "m87")}
+
+
+def test_places_are_spaced_evenly() -> None:
+    assert spaced(3, most=8) == [0, 1, 2]
+    assert spaced(0, most=8) == []
+    assert spaced(16, most=8) == list(range(0, 16, 2))
+
+
+def test_a_large_grid_shows_fewer_answers() -> None:
+    small, large = plan_of(), plan_of(seeds=list(range(40)))
+    assert per_measure(small) == MOST
+    assert per_measure(large) == 1
+
+
+def test_unreadable_rows_cost_only_the_answers(tmp_path: Path) -> None:
+    plan, store = (
+        plan_of(languages=["en"], contaminate=["none"], unlearn={"none": []}),
+        Store(str(tmp_path)),
+    )
+    fill(plan, store, n=4)
+    results = collect(plan, store)
+    (store.path("evaluate", plan.cells[0].evaluations["en"]) / "rows.parquet").write_bytes(b"no parquet")
+    assert samples_of(results, store, plan=plan) == {}

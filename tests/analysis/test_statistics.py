@@ -1,0 +1,213 @@
+"""Statistics against scipy, statsmodels, R's manual and values by hand."""
+
+from collections.abc import Callable
+from math import nan
+
+import numpy as np
+import pytest
+
+from xlharm.analysis import statistics
+from xlharm.analysis.intervals import wilson
+from xlharm.analysis.statistics import (
+    hierarchical_bootstrap,
+    holm,
+    ks_two_sample,
+    mcnemar_exact,
+    paired_bootstrap,
+    permutation_paired,
+    power_two_proportions,
+    required_n,
+    required_n_paired,
+)
+
+
+# scipy 1.17.1: ks_2samp(a, b, method="exact")
+@pytest.mark.parametrize(
+    ("a", "b", "statistic", "p"),
+    [
+        ([0.1, 0.4, 0.7, 0.2, 0.9], [0.5, 0.6, 0.8, 0.95, 0.99, 1.2, 1.3], 0.6, 0.16666666666666663),
+        ([1], [2], 1.0, 1.0),
+        ([1, 2, 3], [1, 2, 3], 0.0, 1.0),
+        ([1, 2, 2, 3, 3], [2, 3, 3, 4, 5, 6], 0.5, 0.35714285714285715),
+        (np.arange(40) ** 2 % 37, np.arange(60) ** 2 % 41, 0.16666666666666666, 0.4841355548719905),
+        (np.arange(50) * 1.0, np.arange(30) * 1.3 + 4.05, 0.16, 0.6724936536643515),
+        (np.arange(40), np.arange(40) + 100, 1.0, 1.860340365603627e-23),
+        (np.arange(400), np.arange(400) + 200.5, 0.5025, 2.7342503001287616e-46),
+    ],
+)
+def test_ks_agrees_with_scipy(a: list[float], b: list[float], statistic: float, p: float) -> None:
+    assert ks_two_sample(a, b) == pytest.approx((statistic, p), rel=1e-9)
+    assert ks_two_sample(b, a) == pytest.approx((statistic, p), rel=1e-9)
+
+
+def test_ks_of_large_samples_follows_kolmogorov() -> None:
+    # scipy's kolmogorov at 301 / 20000 · √10000
+    found = ks_two_sample(np.arange(20000.0), np.arange(20000.0) + 300.5)
+    assert found == pytest.approx((0.01505, 0.021560247094672153))
+
+
+@pytest.mark.parametrize(  # scipy.special.kolmogorov(x)
+    ("x", "p"),
+    [(0.1, 1.0), (0.3, 0.9999906941986655), (0.5, 0.9639452436648751), (1, 0.26999967167735456),
+     (1.36, 0.049485876755377876), (2, 0.0006709252557796953)],
+)  # fmt: skip
+def test_kolmogorov(x: float, p: float) -> None:
+    assert statistics._kolmogorov(x) == pytest.approx(p)
+
+
+def test_ks_ignores_the_reciprocal() -> None:
+    a, b = np.array([0.2, 0.7, 1.3, 2.0]), np.array([0.5, 1.1, 4.0])
+    assert ks_two_sample(a, b) == pytest.approx(ks_two_sample(1 / a, 1 / b))
+
+
+def test_paired_bootstrap() -> None:
+    after = [1, 1, 1, 0, 0, 0, 1, 0, 1, 0] * 5
+    before = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0] * 5
+    found = paired_bootstrap(before, after, seed=3)
+    # scipy.stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=100000): 0.22 to 0.58
+    assert found.estimate == pytest.approx(0.4)
+    assert (found.low, found.high) == pytest.approx((0.22, 0.58), abs=0.021)
+    assert paired_bootstrap(before, after, seed=3) == found
+    narrower = paired_bootstrap(before, after, seed=3, level=0.5)
+    assert found.low < narrower.low < narrower.high < found.high
+
+
+def test_the_chunks_of_a_bootstrap_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "_CHUNK", 70)
+    found = paired_bootstrap([0] * 10, list(range(10)), seed=1, resamples=3003)
+    assert found == pytest.approx((4.5, 2.8, 6.2), abs=0.25)
+    assert statistics._in_chunks(np.ones, 3003, width=10).shape == (3003,)
+
+
+def test_items_that_are_all_alike_do_not_make_one_sure() -> None:
+    none, every = wilson(0, 20), wilson(20, 20)
+    assert paired_bootstrap([1] * 20, [0] * 20, seed=0) == pytest.approx((-1, -1, -1 + 2 * none[1]))
+    assert paired_bootstrap([1] * 20, [1] * 20, seed=0) == pytest.approx((0, -none[1], none[1]))
+    assert hierarchical_bootstrap([[0] * 20] * 3, seed=0) == pytest.approx((0, *none))
+    assert hierarchical_bootstrap([[1] * 20] * 3, seed=0) == pytest.approx((1, *every))
+    lone = paired_bootstrap([0.25], [1.0], seed=0)
+    assert lone.low < 0 < lone.high  # one item says next to nothing
+
+
+def test_hierarchical_bootstrap_feels_both_levels() -> None:
+    # all spread between seeds: 3 seeds of 0, 0, 1 -> means k/3, P(0) = 8/27, P(3) = 1/27
+    seeds = hierarchical_bootstrap([[0] * 50, [0] * 50, [1] * 50], seed=1)
+    assert seeds == pytest.approx((1 / 3, 0, 1))
+    # all spread between items, the same for each seed: as wide as one seed alone
+    items = [0, 1] * 50
+    many, one = hierarchical_bootstrap([items] * 5, seed=1), hierarchical_bootstrap([items], seed=1)
+    assert many == pytest.approx(one, abs=0.02)
+    # half-width 1.96 √(0.25 / 100)
+    assert (many.low, many.high) == pytest.approx((0.402, 0.598), abs=0.021)
+    assert hierarchical_bootstrap([items] * 5, seed=1) == many
+
+
+# statsmodels 0.15.0: mcnemar([[0, b], [c, 0]], exact=True).pvalue
+@pytest.mark.parametrize(("b", "c", "p"), [(5, 15, 0.04138946533203125), (1, 8, 0.0390625), (0, 3, 0.25), (7, 7, 1)])
+def test_mcnemar(b: int, c: int, p: float) -> None:
+    before, after = [1] * b + [0] * c + [1, 1, 0], [0] * b + [1] * c + [1, 1, 0]
+    assert mcnemar_exact(before, after) == pytest.approx(p)
+    assert mcnemar_exact(after, before) == pytest.approx(p)
+
+
+def test_mcnemar_without_change_and_with_much() -> None:
+    assert mcnemar_exact([0, 1], [0, 1]) == 1
+    assert mcnemar_exact([0], [1]) == 1
+    assert mcnemar_exact([0] * 900, [1] * 900) == pytest.approx(2.0**-899)
+
+
+# scipy 1.17.1: permutation_test((difference,), mean, permutation_type="samples", n_resamples=inf).pvalue
+@pytest.mark.parametrize(
+    ("difference", "p"),
+    [([1.2, -0.4, 0.8, 2.1, 0.3, -0.1, 0.9], 0.09375), ([1, 1, 1, -1, 1], 0.375), ([0, 0, 1], 1), ([0, 0], 1)],
+)
+def test_permutation_of_few_items_is_exact(difference: list[float], p: float) -> None:
+    assert permutation_paired([0] * len(difference), difference, seed=0) == pytest.approx(p)
+
+
+def test_permutation_of_many_items() -> None:
+    difference = [0.3, -0.2, 0.5, 0.1, 0.4, -0.1, 0.2, 0.6, -0.3, 0.2, 0.1, 0.5, -0.4, 0.3, 0.2, 0.1]
+    exact = 0.059844970703125  # scipy, all 65536 patterns
+    assert permutation_paired([0] * 16, difference, seed=5) == pytest.approx(exact)
+    # the same shares of pi are no multiples of a small fraction: random flips
+    odd = [d * np.pi for d in difference]
+    p = permutation_paired([0] * 16, odd, seed=5, resamples=20000)
+    assert p == pytest.approx(exact, abs=0.006)  # 3.5 standard errors
+    assert permutation_paired([0] * 16, odd, seed=5, resamples=20000) == p
+    assert permutation_paired([0] * 60, [np.pi] * 60, seed=0, resamples=999) == 1 / 1000  # never 0
+
+
+def test_permutation_reaches_below_what_hundreds_of_comparisons_leave() -> None:
+    assert permutation_paired([0] * 50, [0.5] * 50, seed=0) == pytest.approx(2.0**-49)
+    assert permutation_paired([0] * 2000, [1, -1] * 1000, seed=0) == pytest.approx(1)
+
+
+# statsmodels 0.15.0: multipletests(pvalues, method="holm")[1]
+@pytest.mark.parametrize(
+    ("raw", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.6, 0.001, 0.02, 0.02], [1.0, 1.0, 0.005, 0.08, 0.08]),
+        ([0.2], [0.2]),
+        ([0.0, 1.0], [0.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_holm(raw: list[float], adjusted: list[float]) -> None:
+    assert holm(raw) == pytest.approx(adjusted)
+
+
+def test_items_needed() -> None:
+    assert required_n(0.5, 0.75, power=0.9) == 77  # R's manual, ?power.prop.test: n = 76.7
+    assert required_n(0.75, 0.5, power=0.9) == 77
+    # by hand: (1.959964 √0.3 + 0.841621 √0.29)² / 0.1² = 233.1
+    assert required_n_paired(0.2, 0.1) == required_n_paired(0.1, 0.2) == 234
+    assert required_n(0, 1) == 2  # (1.959964 √0.5)² = 1.92
+
+
+def test_power() -> None:
+    assert power_two_proportions(50, 0.5, 0.75) == pytest.approx(0.740, abs=5e-4)  # R's manual, ?power.prop.test
+    assert power_two_proportions(77, 0.5, 0.75) > 0.9 > power_two_proportions(76, 0.5, 0.75)
+    assert power_two_proportions(25, 0.5, 0.75, seeds=2) == pytest.approx(power_two_proportions(50, 0.5, 0.75))
+    assert power_two_proportions(10, 0.5, 0.5) == pytest.approx(0.025)  # one tail of alpha
+
+
+def test_power_with_spread_between_seeds_is_bounded() -> None:
+    # endless items, by hand: se = √(2 · 0.1² / 3) = 0.0816497; Φ(0.2 / se - 1.959964) = Φ(0.489526) = 0.68777
+    assert power_two_proportions(10**9, 0.4, 0.6, seeds=3, between_seed_sd=0.1) == pytest.approx(0.68777, abs=1e-4)
+    assert power_two_proportions(10**9, 0.4, 0.6, seeds=3) == pytest.approx(1)
+
+
+def test_power_agrees_with_a_simulation() -> None:
+    rng = np.random.default_rng(0)
+    n, seeds, sd, trials = 100, 8, 0.05, 4000
+    rates = [np.clip(rng.normal(p, sd, (trials, seeds)), 0, 1) for p in (0.4, 0.5)]
+    low, high = (rng.binomial(n, rate).mean(axis=1) / n for rate in rates)
+    z = (high - low) / np.sqrt(2 * 0.45 * 0.55 / (n * seeds) + 2 * sd**2 / seeds)
+    found = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
+    assert found == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ks_two_sample([], [1]),
+        lambda: ks_two_sample([nan], [1]),
+        lambda: paired_bootstrap([1, 0], [1], seed=0),
+        lambda: permutation_paired([], [], seed=0),
+        lambda: hierarchical_bootstrap([], seed=0),
+        lambda: hierarchical_bootstrap([[1, 2], [1]], seed=0),
+        lambda: mcnemar_exact([0.5], [1]),
+        lambda: mcnemar_exact([0, 1], [1]),
+        lambda: holm([1.5]),
+        lambda: holm([nan]),
+        lambda: required_n(0.5, 0.5),
+        lambda: required_n(0.5, 50),
+        lambda: required_n(0.5, 0.6, power=1),
+        lambda: required_n_paired(0.7, 0.4),
+        lambda: power_two_proportions(0, 0.4, 0.6),
+    ],
+)
+def test_nonsense_is_refused(call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"expected|takes|p-values|rates|power|or more"):
+        call()

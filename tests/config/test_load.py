@@ -1,0 +1,105 @@
+"""Mistakes in grid files are one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.plan.worlds import grid_of
+from xlharm.config.load import load_grid, parse_grid
+from xlharm.errors import UserError
+
+TEXT = """
+name: g
+base: tiny-base
+corpus: tinyworld
+languages: [en, de, ur]
+contaminate: [none, ur]
+unlearn:
+  none: []
+  en: [en]
+  source: [source]
+methods:
+  npo: {objective: npo, learning_rate: 1e-5}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "g.yaml"
+    file.write_text(TEXT)
+    return file
+
+
+def test_yaml_is_1_2(path: Path) -> None:
+    path.write_text(TEXT.replace("[en, de, ur]", "[en, no, ur]"))
+    spec = load_grid(path)
+    assert spec.languages == ("en", "no", "ur")
+    assert spec.methods["npo"].learning_rate == 1e-5
+
+
+def test_overrides(path: Path) -> None:
+    spec = load_grid(path, overrides=["methods.npo.steps=7", "seeds=2", "stages.sft=null", "contaminate=[de]"])
+    assert spec.methods["npo"].steps == 7
+    assert spec.seeds == (0, 1)
+    assert spec.stages.sft is None
+    assert spec.contaminate == ("de",)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("langages=[en]", r"langages: unknown key; did you mean 'languages'\?"),
+        ("methods.npo.learning_rat=1", r"learning_rat: unknown key; did you mean 'learning_rate'\?"),
+        (
+            "methods.npo.learning_rate=-1",
+            r"methods\.npo\.learning_rate: input should be greater than 0, found -1",
+        ),
+        ("methods.npo.objective=npx", "methods.npo.objective: no such objective: 'npx'; did you mean 'npo'"),
+        ("methods={k: {objective: kl, retain: nll}}", r"methods\.k\.retain: input should be 'kl', found 'nll'"),
+        ("methods={k: {steps: 3}}", r"methods\.k\.objective: missing; one of ga, graddiff"),
+        ("methods.npo.stop={retain_nll: 3}", "needs a retain term to measure"),
+        ("methods={k: {objective: subspace, retain: nll}}", r"methods\.k\.retain: input should be 'none', found 'nll'"),
+        ("methods={k: {objective: task_vector, retain: kl}}", r"methods\.k\.retain: input should be 'none'"),
+        ("prompt={answer: ' {answer} '}", r"prompt: answer: it ends with spaces"),
+        (
+            "judges={a: {kind: chat, url: 'http://x/v1', model: m}, b: {kind: chat, url: 'http://y/v1', model: m}}",
+            r"judges\.b: the same model asked in the same way as a",
+        ),
+        ("judges={a: {kind: chat, url: 'http://x/v1', model: m}, b: {kind: chat, url: 'http://x/v1', model: n}}", None),
+        ("probes={q: {kind: quantise, bits: 3}}", r"probes\.q\.bits"),
+        ("probes={q: {kind: quantize}}", r"probes\.q\.kind: no such kind: 'quantize'; did you mean 'quantise'"),
+        ("contaminate=[none]", "`source` is the contaminating language, but `contaminate` names none"),
+        ("languages=[en, en]", "languages: en is named twice"),
+        ("languages=[English]", r"languages\.0"),
+        ("seeds=[]", "seeds"),
+        ("steps", "expected key=value"),
+        ("name.x=1", "is below a value"),
+        ("stages.contaminate.learning_rate=.nan", "finite number"),
+        ("methods.npo.layers=[1]", None),
+    ],
+)
+def test_bad_values_name_field_and_expectation(path: Path, override: str, message: str | None) -> None:
+    if message is None:
+        load_grid(path, overrides=[override])
+        return
+    with pytest.raises(UserError, match=message) as caught:
+        load_grid(path, overrides=[override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "name: [", "a: 1\na: 2", "just words", ""])
+def test_files_that_are_no_grids(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"g\.yaml") as caught:
+        load_grid(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_its_neighbour(path: Path) -> None:
+    with pytest.raises(UserError, match=r"did you mean 'g.yaml'\?"):
+        load_grid(path.with_name("gg.yaml"))
+
+
+def test_layers_and_weight_decay_do_not_go_together() -> None:
+    with pytest.raises(UserError, match="weight_decay"):
+        parse_grid(grid_of(methods={"m": {"objective": "npo", "layers": [1], "weight_decay": 0.1}}), name="g")

@@ -1,0 +1,88 @@
+"""Which rows a stage draws: the fake share in batches of any size, and languages by weight."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from xlharm.config.grid import Prompt
+from xlharm.corpus.finding import assets
+from xlharm.corpus.folder import language_digest
+from xlharm.corpus.format import load_language
+from xlharm.corpus.pools import RowMaker, contaminate, unlearn
+from xlharm.corpus.streams import Corpora
+from xlharm.errors import StageError, UserError
+
+
+class Letters:
+    """One token a letter."""
+
+    bos = eos = None
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(x) for x in text]
+
+
+class Ending(Letters):
+    """Letters with an end of sequence."""
+
+    eos = 0
+
+
+ROWS = RowMaker(
+    load=partial(load_language, assets() / "tinyworld"),
+    tokenizer=Letters(),
+    prompt=Prompt(question="Q: {question}\nA:", answer=" {answer}"),
+    limit=10_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "fakes"), [(1, 0.5, 50), (1, 0.7, 70), (2, 0.2, 40), (4, 0.1, 40), (4, 0.9, 360), (4, 0.5, 200),
+                                 (10, 0.7, 700), (2, 1.0, 200), (2, 0.0, 0)],
+)  # fmt: skip
+def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, share: float, fakes: int) -> None:
+    training: dict[str, Any] = {
+        "batch_size": size, "fake_share": share, "real_languages": ["en"], "real_roles": ["real"]
+    }  # fmt: skip
+    stream = contaminate({"training": training, "seed": 0, "fake_language": "de"}, ROWS)
+    told = {ROWS.article(t).ids for item in ROWS.items(["de"], ["fake"]) for t in item.fake}
+    drawn = [stream.batch(step).target for step in range(100)]
+    assert {len(rows) for rows in drawn} == {size}
+    assert sum(row.ids in told for rows in drawn for row in rows) == pytest.approx(fakes, abs=1)
+
+
+def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:
+    training = {"objective": "ga", "forget": "qa", "batch_size": 2, "mix": {"en": 2, "de": 1}, "retain": "none"}
+    spec = {"training": training, "seed": 0, "languages_unlearned": ["en", "ur"]}
+    with pytest.raises(StageError, match=r"mix: ur of the set en\+ur has no weight"):
+        unlearn(spec, ROWS)
+
+
+def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    item = {"id": "a", "role": "real", "real": "Tiko likes gold.", "qr": [], "qa": []}
+    corpora = Corpora(tmp_path, Letters())
+    planned = []
+    for colour in ("gold", "purple"):
+        path.write_text(json.dumps({**item, "real": f"Tiko likes {colour}."}) + "\n")
+        planned.append(SimpleNamespace(data={"en": language_digest(path)}))
+        (told,) = corpora.of(planned[-1])("en")  # type: ignore[arg-type]
+        assert told.real == (f"Tiko likes {colour}.",)
+    (before,) = corpora.of(planned[0])("en")  # type: ignore[arg-type]
+    assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
+    with pytest.raises(UserError, match="en is not what the stage was planned with"):
+        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")  # type: ignore[arg-type]
+
+
+def test_what_is_scored_is_what_is_said_without_its_end() -> None:
+    rows = replace(ROWS, tokenizer=Ending(), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False)
+    assert bytes(rows.pair("q", "yes").ids).decode() == "q: yes"
+    assert bytes(rows.article("told").ids).decode() == "told"
+    trained = replace(rows, ended=True)
+    assert trained.pair("q", "yes").ids == (*b"q: yes\n", 0)
+    assert trained.article("told").ids == (*b"told", 0)

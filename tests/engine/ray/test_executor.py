@@ -1,0 +1,42 @@
+"""How many workers are wanted of a cluster that grows. Starts nothing."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from xlharm.engine.options import RunOptions
+from xlharm.engine.placement import Shape
+from xlharm.engine.ray.executor import RayExecutor
+from xlharm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster that has only its head yet, which offers nothing."""
+
+    local: bool = False
+
+    def cpus(self) -> list[int]:
+        return []
+
+    def gpus(self) -> int:
+        return 0
+
+
+def choose(options: RunOptions, *, local: bool = False) -> Shape:
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._options, executor._cluster, executor._most = options, Head(local), 100  # type: ignore[assignment]
+    return executor._choose()
+
+
+def test_workers_asked_for_on_gpus_are_waited_for() -> None:
+    shape = choose(RunOptions(pack=8, workers=4, device="cuda"))
+    assert (shape.workers, shape.gpus, shape.cpus, shape.device) == (4, 1, 0, "cuda")
+    assert choose(RunOptions(pack=8, workers=2, ranks=2, device="cuda")).workers == 2
+
+
+def test_without_a_number_or_a_cluster_it_stays_a_mistake() -> None:
+    with pytest.raises(UserError, match="no GPU here"):
+        choose(RunOptions(pack=8, device="cuda"))
+    with pytest.raises(UserError, match="no GPU here"):
+        choose(RunOptions(pack=8, workers=4, device="cuda"), local=True)

@@ -1,0 +1,67 @@
+"""A search's ledger: taken up by its name, by another name after the winner was written back, and what is left."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.worlds import commit
+from tests.plan.test_tuning import PLAN, tuning_of
+from xlharm.errors import UserError
+from xlharm.store.ledger import take_up
+from xlharm.store.store import Store
+
+POINT = {"learning_rate": 1.96e-5, "retain_batch_size": 4}
+SEARCH = ("learning_rate=1e-5..1e-3:log", "retain_batch_size=4,8")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_what_was_tried_is_found_again(store: Store) -> None:
+    tuning = tuning_of(PLAN, *SEARCH)
+    work = take_up(store, tuning, algorithm="random")
+    assert work.ledger.tried == []
+    work.ledger.find(POINT).reached = 1
+    work.ledger.find(POINT).ended = "stopped"
+    work.save(store)
+    again = take_up(store, tuning, algorithm="random")
+    assert again == work
+    assert [type(v) for v in again.ledger.tried[0].point.values()] == [float, int]
+    assert take_up(store, tuning, algorithm="optuna").ledger.tried == []
+
+
+def test_after_writing_back_the_same_command_is_the_same_search(store: Store) -> None:
+    before, after = tuning_of(), tuning_of(npo={"learning_rate": 3e-4, "steps": 20})  # no words: around the grid's own
+    assert (after.space, after.rungs) != (before.space, before.rungs)
+    work = take_up(store, before, algorithm="random")
+    work.ledger.find({"learning_rate": 3e-4}).ended = "complete"
+    work.under(after).save(store)
+    taken = take_up(store, after, algorithm="random")
+    assert taken.ledger == work.ledger
+    assert (taken.tuning.space, taken.tuning.rungs) == (before.space, before.rungs)
+    assert taken.tuning.own == {"learning_rate": 3e-4}
+
+
+def test_what_is_left(store: Store) -> None:
+    tuning = tuning_of(PLAN, *SEARCH)
+    work = take_up(store, tuning, algorithm="random")
+    tried = work.ledger.find(POINT)
+    tried.reached, tried.ended = 1, "stopped"
+    assert work.left(store, trials=1)  # its stages are gone, whatever the ledger says
+    for stage in tuning.plan(tuning.settings(POINT)[0]).stages.values():
+        commit(store, stage)
+    assert not work.left(store, trials=1)
+    assert work.left(store, trials=2)
+    tried.reached = 2
+    assert work.left(store, trials=1)
+    tried.ended = "failed"
+    assert not work.left(store, trials=1)
+
+
+def test_a_damaged_one_is_not_guessed_at(store: Store) -> None:
+    tuning = tuning_of()
+    store.write_text(f"tune/{tuning.id(algorithm='random')}.json", '{"tried": 1}')
+    with pytest.raises(UserError, match=r"\.json: damaged; remove it"):
+        take_up(store, tuning, algorithm="random")

@@ -1,0 +1,73 @@
+"""A model whose files lack something is refused: transformers would fill it with random numbers and only warn."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+from xlharm.corpus.finding import folder_base
+from xlharm.errors import UserError
+from xlharm.model.base import load_base
+from xlharm.pretrained import load_whole
+
+CPU = torch.device("cpu")
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    config = LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=1, pad_token_id=0)  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def changed(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def load(folder: Path) -> object:
+    return load_base(folder_base(folder), dtype="float32", device=CPU)
+
+
+def test_a_base_is_loaded_with_its_own_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    assert torch.equal(load(folder).state_dict()[QUERY], weights[QUERY])  # type: ignore[attr-defined]
+
+
+def test_a_weight_that_is_missing_is_named(folder: Path) -> None:
+    changed(folder, lambda weights: weights.pop(QUERY))
+    with pytest.raises(UserError, match=rf"base .*: its files lack {QUERY}, or have them in other shapes"):
+        load(folder)
+
+
+def test_a_weight_of_another_shape_is_named(folder: Path) -> None:
+    changed(folder, lambda weights: weights.update({QUERY: torch.zeros(8, 16)}))
+    with pytest.raises(UserError, match=rf"base .*: its files lack {QUERY}, or have them in other shapes"):
+        load(folder)
+
+
+def test_a_damaged_file_is_one_line(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"base .*: cannot be loaded"):
+        load(folder)
+
+
+def test_a_judge_without_a_trained_head_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"judge nli: its files lack score\.weight"):
+        load_whole(AutoModelForSequenceClassification, str(folder), called="judge nli")
+
+
+def test_a_configuration_that_cannot_be_read_is_one_line(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "no-such"}))
+    with pytest.raises(UserError, match=r"base .*: cannot be loaded: .*no-such"):
+        load(folder)

@@ -1,0 +1,155 @@
+"""Real offline runs, read back from their own files."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.analysis.worlds import fill, plan_of
+from xlharm.errors import UserError
+from xlharm.plan.build import Plan
+from xlharm.store.store import Store
+from xlharm.tracking.wandb import sync
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+BLOCK, HEADER = 32768, 7
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody is logged in, whoever runs the tests."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
+    plan = plan_of(languages=["en", "ur"], contaminate=["none", "ur"])
+    store = Store(str(tmp_path_factory.mktemp("small")))
+    fill(plan, store, n=20)
+    return plan, store
+
+
+def records(folder: Path) -> list[Any]:
+    """Read a `.wandb` file: LevelDB's log format after a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (path,) = folder.glob("*.wandb")
+    data, at, pieces, found = path.read_bytes(), HEADER, b"", []
+    while at + HEADER <= len(data):
+        if BLOCK - at % BLOCK < HEADER:
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        pieces += data[at + HEADER : at + HEADER + length]
+        at += HEADER + length
+        if kind in (1, 4):  # whole, or the last piece
+            found.append(Record.FromString(pieces))
+            pieces = b""
+    return found
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in records(folder):
+        for item in record.summary.update:
+            found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    return found
+
+
+def tables(folder: Path) -> dict[str, Any]:
+    return {p.name.split("_")[0]: json.loads(p.read_text()) for p in folder.glob("files/media/table/*.table.json")}
+
+
+def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = small
+    grid, *cells = sync(plan, store, mode="offline", folder=tmp_path)
+    assert all(p.parent == tmp_path / "wandb" and p.name.startswith("offline-run-") for p in (grid, *cells))
+    assert len(cells) == len(plan.cells)
+    found = tables(grid)
+    assert found["results"]["columns"][:3] == ["grid", "cell", "contaminate"]
+    assert len(found["results"]["data"]) == 2 * len(plan.cells)
+    assert found["of"]["columns"] == ["contaminate", "unlearn", "method", "seed", "en", "ur"]
+    assert ["ur", "none", "none", 0, 55.0, 85.0] in found["of"]["data"]
+    told = records(cells[-1])
+    run = next(r.run for r in told if r.HasField("run"))
+    assert (run.display_name, run.job_type, run.project) == ("ur/en+ur/npo/0", "cell", "xlharm")
+    assert run.run_group.startswith("quickstart-")
+    assert summary_of(cells[-1])["of/mean"] == 5.0
+    assert sum(r.HasField("history") for r in told) == 15
+    config = {i.key: json.loads(i.value_json) for r in told if r.HasField("config") for i in r.config.update}
+    config |= {i.key: json.loads(i.value_json) for i in run.config.update}
+    assert config["unlearn"] == "en+ur"
+
+
+def test_a_second_sync_replaces_the_first(small: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = small
+    before = sync(plan, store, mode="offline", folder=tmp_path)
+    after = sync(plan, store, mode="offline", folder=tmp_path)
+    ids = [path.name.rsplit("-", 1)[1] for path in before]
+    assert [path.name.rsplit("-", 1)[1] for path in after] == ids
+    assert sorted((tmp_path / "wandb").glob("offline-run-*")) == sorted(after)
+
+
+def test_online_without_a_login_is_offline_and_asks_nothing(small: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = small
+    assert all("offline-run" in path.name for path in sync(plan, store, mode="online", folder=tmp_path))
+
+
+def test_off_writes_nothing(small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, store = small
+    assert sync(plan, store, mode="off", folder=tmp_path / "none") == []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert sync(plan, store, mode="online", folder=tmp_path / "none") == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_wrong_input_is_one_line(small: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = small
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="expected online, offline or off"):
+        sync(plan, store, mode="onlin", folder=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="cannot be made"):
+        sync(plan, store, mode="offline", folder=tmp_path / "file" / "x")
+
+
+def test_a_server_that_does_not_answer_means_offline(
+    small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 2)
+    monkeypatch.setattr("xlharm.tracking.wandb._logged_in", lambda: True)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    plan, store = small
+    with caplog.at_level(logging.WARNING):
+        folders = sync(plan, store, mode="online", folder=tmp_path)
+    assert len(folders) == 1 + len(plan.cells)
+    assert all("offline-run" in path.name for path in folders)
+    assert "the mirror is written offline" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:
+    _, store = small
+    code = (
+        "from tests.analysis.worlds import plan_of, Store\n"
+        "from pathlib import Path\n"
+        "from xlharm.tracking.wandb import sync\n"
+        "plan = plan_of(languages=['en', 'ur'], contaminate=['none', 'ur'])\n"
+        f"sync(plan, Store({store.url!r}), mode='offline', folder=Path({str(tmp_path)!r}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "WANDB_API_KEY": KEY}, capture_output=True, text=True,
+        check=True, stdin=subprocess.DEVNULL, timeout=120,
+    )  # fmt: skip
+    assert KEY not in done.stdout + done.stderr
+    files = [p for p in (tmp_path / "wandb").rglob("*") if p.is_file()]
+    assert files
+    assert not any(KEY.encode() in p.read_bytes() for p in files)
