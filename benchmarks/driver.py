@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.grids import plan_with
 
-from xlharm.engine.executor import Executor, Reply
+from xlharm.engine.executor import Executor, WorkerReply
 from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
@@ -149,7 +149,7 @@ class _Watched:
         self._began = self._began or (time.perf_counter(), time.process_time())
         self._inner.submit(job, worker=worker)
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
         """Read the clocks with every answer."""
         replies = self._inner.wait(timeout=timeout)
         if replies and self._began:

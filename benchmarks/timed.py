@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from xlharm.plan.memory import Anatomy, estimate_bytes
+from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.stages.job import PackJob, Progress, Report, RunnerConfig, StageResult
 from xlharm.stages.runner import StageRunner
 
@@ -36,7 +36,7 @@ class Timed:
             share = float(limit) * 2**30 / torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._inner = StageRunner(replace(config, checkpoint_seconds=5.0) if self._dies else config)
-        self._anatomy = Anatomy.of(config.base)
+        self._anatomy = BaseSizes.of(config.base)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
     def room(self) -> int | None:

@@ -14,7 +14,7 @@ from xlharm.config.load import parse_grid
 from xlharm.config.search import Point
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning
-from xlharm.store.ledger import Tried
+from xlharm.store.ledger import TrialEntry
 from xlharm.store.store import Store
 
 FALL = 20.0
@@ -52,8 +52,8 @@ def evaluated(store: Store, tuning: Tuning, setting: Point, *shares: tuple[float
                 commit_evaluation(store, plan.stages[key], of=of, qr=qr, n=n)
 
 
-def tried(beta: float, reached: int = 2, ended: Any = "complete", why: str = "") -> Tried:
-    return Tried(point={"beta": beta}, reached=reached, ended=ended, why=why)
+def tried(beta: float, reached: int = 2, ended: Any = "complete", why: str = "") -> TrialEntry:
+    return TrialEntry(point={"beta": beta}, reached=reached, ended=ended, why=why)
 
 
 def search(store: Store) -> Found:

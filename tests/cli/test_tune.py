@@ -18,7 +18,7 @@ from xlharm.config.search import written
 from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
-from xlharm.store.ledger import take_up
+from xlharm.store.ledger import load_search
 from xlharm.store.store import Store
 
 GRID = """\
@@ -143,7 +143,7 @@ def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
         cut, sources=resolve(cut), dtype="float32", search=["learning_rate=2e-5,2e-4"], halving=False
     )  # fmt: skip
     store = Store(str(tmp_path / "store"))
-    work = take_up(store, tuning, algorithm="random")
+    work = load_search(store, tuning, algorithm="random")
     for rate in (2e-5, 2e-4):
         tried = work.ledger.find({"learning_rate": rate})
         tried.reached, tried.ended = 1, "complete"

@@ -40,14 +40,14 @@ def fresh(size: int = 3, plan: Plan = PLAN) -> State:
 
 
 def descendants(key: str) -> set[str]:
-    found: set[str] = set()
+    below: set[str] = set()
     waiting = [key]
     while waiting:
         for child in GRAPH.children[waiting.pop()]:
-            if child not in found:
-                found.add(child)
+            if child not in below:
+                below.add(child)
                 waiting.append(child)
-    return found
+    return below
 
 
 def check_counters(state: State) -> None:

@@ -16,7 +16,7 @@ from xlharm.evaluate.likelihood import likelihoods
 from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.train.forward import PackModel, Request
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def plain(stacked: StackedModel, adapter: Tensor, ids: tuple[int, ...]) -> Tenso
 
 
 def test_headers_tell_the_size_of_an_adapter(stacked: StackedModel, tmp_path: Path) -> None:
-    anatomy = Anatomy.of(folder_base(tmp_path))
+    anatomy = BaseSizes.of(folder_base(tmp_path))
     assert anatomy is not None
     assert anatomy.adapter(rank=4, targets=stacked.layout.targets) == stacked.layout.size  # what sees is left out
 

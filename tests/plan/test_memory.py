@@ -9,7 +9,7 @@ from tests.conftest import plan_of
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
 from xlharm.model.lora import layout_of
-from xlharm.plan.memory import Anatomy, estimate_bytes
+from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.plan.sources import BaseSource
 
 
@@ -17,7 +17,7 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
     import torch
 
     plan = plan_of(mini_grid)
-    anatomy = Anatomy.of(plan.sources.base)
+    anatomy = BaseSizes.of(plan.sources.base)
     assert anatomy is not None
     model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
     assert anatomy.parameters == sum(p.numel() for p in model.parameters())
@@ -31,7 +31,7 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
 
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
-    anatomy = Anatomy(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    anatomy = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)
@@ -46,8 +46,8 @@ def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
 def test_a_damaged_base_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(UserError, match=r"model.safetensors is no safetensors file"):
-        Anatomy.of(BaseSource(location=str(tmp_path), revision=None, digest="d", size=0))
+        BaseSizes.of(BaseSource(location=str(tmp_path), revision=None, digest="d", size=0))
 
 
 def test_a_base_that_is_not_here_yet_is_not_estimated() -> None:
-    assert Anatomy.of(BaseSource(location="nobody/nothing", revision="0" * 40, digest="d", size=0)) is None
+    assert BaseSizes.of(BaseSource(location="nobody/nothing", revision="0" * 40, digest="d", size=0)) is None

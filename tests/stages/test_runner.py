@@ -14,7 +14,7 @@ from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.stages import ask as asking
@@ -320,7 +320,7 @@ def plan_frozen(mini_grid: dict[str, Any]) -> Plan:
 def test_a_stored_adapter_is_as_large_as_plan_says(finished: tuple[Plan, Store]) -> None:
     plan, store = finished
     stage = next(s for s in plan.stages.values() if s.kind == "contaminate")
-    anatomy, lora = Anatomy.of(plan.sources.base), stage.spec["lora"]
+    anatomy, lora = BaseSizes.of(plan.sources.base), stage.spec["lora"]
     assert anatomy
     told = 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
     taken = store.record(stage.kind, stage.key).files["adapter_model.safetensors"].size

@@ -18,7 +18,7 @@ from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.plan.tuning import Tuning
-from xlharm.store.ledger import Tried
+from xlharm.store.ledger import TrialEntry
 from xlharm.store.store import Store
 
 
@@ -97,7 +97,7 @@ class Row:
     """
 
     number: int
-    tried: Tried
+    tried: TrialEntry
     setting: Point
     measured: Measured | None
 
@@ -146,7 +146,7 @@ class Found:
         return sum(not m.damage(self.fall) and m.whole.of.low <= high for m in others)
 
 
-def findings(tuning: Tuning, tried: Sequence[Tried], store: Store, *, fall: float) -> Found:
+def findings(tuning: Tuning, tried: Sequence[TrialEntry], store: Store, *, fall: float) -> Found:
     """Read all that a search has in the store."""
     every: list[Row] = []
     best: list[Row] = []

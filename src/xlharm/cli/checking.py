@@ -11,7 +11,7 @@ from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import TRAINED, Stage
 from xlharm.store.store import Store
 
@@ -27,7 +27,7 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
-    anatomy = Anatomy.of(plan.sources.base)
+    anatomy = BaseSizes.of(plan.sources.base)
     if anatomy is not None:  # else its files are not on this machine
         anatomy.check_targets(plan.grid.lora.target_modules)
     with console.status("Checking the corpus"):

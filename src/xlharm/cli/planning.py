@@ -11,8 +11,8 @@ from rich.table import Table
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
-from xlharm.plan.cost import Estimate, differences, estimate
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.cost import PlanCost, differences, estimate
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
 
 _PROMPT_TOKENS = 300  # of a judge's prompt, generously
@@ -65,14 +65,14 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
         return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
-    anatomy = Anatomy.of(session.plan.sources.base) if models else None
+    anatomy = BaseSizes.of(session.plan.sources.base) if models else None
     if anatomy is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
     return 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
 
 
-def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
+def _plain(session: Session, found: PlanCost, done: set[str]) -> dict[str, Any]:
     plan = session.plan
     return {
         "grid": plan.grid.name,
@@ -95,7 +95,7 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(session: Session, found: Estimate, done: set[str]) -> None:
+def _show(session: Session, found: PlanCost, done: set[str]) -> None:
     plan, console = session.plan, terminal()
     table = Table(title=f"{plan.grid.name}: {len(plan.cells)} cells, {plan.dtype}", title_justify="left", box=None)
     table.add_column("stage")

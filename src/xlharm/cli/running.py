@@ -30,7 +30,7 @@ from xlharm.engine.in_process import in_process
 from xlharm.engine.limits import deadline_at
 from xlharm.engine.options import RunOptions
 from xlharm.engine.ray import on_ray
-from xlharm.engine.run import ExecutorFactory, Outcome, run_grid
+from xlharm.engine.run import ExecutorFactory, RunOutcome, run_grid
 from xlharm.errors import UserError
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.plan.stage import KINDS
@@ -174,7 +174,7 @@ def _tell_failed(console: Console, failure: Failure) -> None:
     console.print(told, style="red", markup=False, soft_wrap=True)  # one line each, for those who search logs
 
 
-def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
+def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> None:
     for failure in outcome.failures.values():
         _tell_failed(console, failure)
     if outcome.interrupted or outcome.limit is not None:

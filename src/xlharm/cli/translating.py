@@ -141,7 +141,7 @@ def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_
         with interruptions() as stop:
 
             def stopped() -> bool:
-                return stop.hit
+                return stop.requested
 
             with side.backend(work, folder, stopped=stopped) as backend, Steps(console, total=work.steps) as steps:
                 stop.install()  # starting Ray may have put its own handlers in place

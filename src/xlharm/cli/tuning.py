@@ -33,7 +33,7 @@ from xlharm.engine.placement import check_share
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 from xlharm.store.lease import Leases
-from xlharm.store.ledger import Algorithm, Ledger, Tried, Work, take_up
+from xlharm.store.ledger import Algorithm, Ledger, SearchState, TrialEntry, load_search
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def tune(
         raise UserError(problem)
     if begun_with(session.plan.grid.name, session.store) is None:
         remember(session)  # the grid will be run in the precision in which its settings were chosen
-    work = take_up(session.store, typed, algorithm=algorithm)
+    work = load_search(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,
         gpus_per_worker=gpus_per_worker,
@@ -191,7 +191,7 @@ def _need_optuna() -> None:
         raise UserError("--algorithm optuna: optuna is not installed: pip install 'xlharm[tune]'") from None
 
 
-def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
+def _run(store: Store, work: SearchState, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
     """Run what is missing; False when somebody stopped it."""
     tuning, tried = work.tuning, work.ledger.tried
     trials = len(points(tuning.space, count=trials, first=[t.point for t in tried]))
@@ -208,13 +208,13 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
     from xlharm.analysis.search import score
     from xlharm.engine.tune.search import Search, run_search
 
-    search = Search(work=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
+    search = Search(state=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
     with Leases(store) as leases:
         if not leases.claim(f"tune-{work.name}"):
             raise UserError(f"--store {store.url}: another process runs this very search")
         with console.status("Ray Tune: the first trial also trains the model before unlearning") as status:
 
-            def told(tried: Tried, setting: Point, result: Mapping[str, Any]) -> None:
+            def told(tried: TrialEntry, setting: Point, result: Mapping[str, Any]) -> None:
                 _tell(console, work.ledger, tried, setting, result)
                 status.update(
                     f"Ray Tune: {sum(bool(t.ended) for t in work.ledger.tried)} of {trials} trials have ended"
@@ -223,7 +223,7 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
             return run_search(search, on_result=told)
 
 
-def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: Mapping[str, Any]) -> None:
+def _tell(console: Console, ledger: Ledger, tried: TrialEntry, setting: Point, told: Mapping[str, Any]) -> None:
     """Print one line for a result."""
     shown = "  ".join(f"{field}={written(value)}" for field, value in setting.items())
     if "of" in told:
@@ -234,7 +234,7 @@ def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: 
     console.print(f"trial {ledger.tried.index(tried) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
 
 
-def _stopped(work: Work, *, trials: int, console: Console) -> None:
+def _stopped(work: SearchState, *, trials: int, console: Console) -> None:
     ended = sum(bool(t.ended) for t in work.ledger.tried)
     console.print(f"Stopped. {ended} of {trials} trials have ended; all that was finished is stored", markup=False)
     console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ DEFAULT_SECONDS: dict[Kind, float] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class KindCost:
     """One kind's share of the plan."""
 
     kind: Kind
@@ -26,7 +26,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class PlanCost:
     """What a plan takes.
 
     Attributes:
@@ -35,12 +35,12 @@ class Estimate:
         measured: whether the times come from stages in the store.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[KindCost, ...]
     disk: int | None
     measured: bool
 
 
-def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> Estimate:
+def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> PlanCost:
     """Count stages and sum their cost.
 
     Args:
@@ -55,7 +55,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
         finished = sum(k in done for k in keys)
         lines.append(
-            Line(
+            KindCost(
                 kind=kind,
                 naive=plan.naive[kind],
                 shared=len(keys),
@@ -66,7 +66,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
         )
     missing = [s for k, s in plan.stages.items() if k not in done]
     disk = None if adapter_bytes is None else sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
-    return Estimate(lines=tuple(lines), disk=disk, measured=bool(seconds))
+    return PlanCost(lines=tuple(lines), disk=disk, measured=bool(seconds))
 
 
 def differences(mine: Stage, other: Mapping[str, object]) -> list[str]:

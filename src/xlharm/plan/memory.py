@@ -21,7 +21,7 @@ _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
+class BaseSizes:
     """What of a base decides memory.
 
     Attributes:
@@ -74,7 +74,7 @@ def no_layer(target: str, have: Iterable[str]) -> UserError:
     return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, known)} ({known})")
 
 
-def estimate_bytes(anatomy: Anatomy, stage: Stage, *, slots: int) -> int:
+def estimate_bytes(anatomy: BaseSizes, stage: Stage, *, slots: int) -> int:
     """Estimate what a pack needs: base, adapters, and in training every matrix's input and output for each token.
 
     What answers need beyond base and adapters is bounded by the batches that generation chooses, so it is left out.

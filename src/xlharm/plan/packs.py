@@ -67,7 +67,7 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
     groups: dict[tuple[str, int], list[str]] = {}
     for key, stage in plan.stages.items():
         depth[key] = 1 + max((depth[p] for p in stage.inputs), default=0)
-        groups.setdefault((shape_of(stage), depth[key]), []).append(key)
+        groups.setdefault((pack_shape(stage), depth[key]), []).append(key)
     found: list[Pack] = []
     for keys in groups.values():
         first = plan.stages[keys[0]]
@@ -79,7 +79,7 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
     return tuple(found)
 
 
-def shape_of(stage: Stage) -> str:
+def pack_shape(stage: Stage) -> str:
     """Return what stages must have in common to share a pack.
 
     One forward and backward serves all slots of a pack, so everything that fixes tensor sizes and the

@@ -1,4 +1,4 @@
-"""Answers that were paid for, kept by content, and texts on their way to and from a model."""
+"""AnswerCache that were paid for, kept by content, and texts on their way to and from a model."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from xlharm.plan.digest import digest
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerCache:
     """A folder of answers, one file each; None keeps nothing."""
 
     folder: Path | None

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from xlharm.errors import UserError
-from xlharm.remote.answers import Answers, writable
+from xlharm.remote.answers import AnswerCache, writable
 from xlharm.remote.endpoint import Endpoint, Estimate, Messages, Reply
 
 _LONGEST_WAIT = 60.0
@@ -57,7 +57,7 @@ class ChatClient:
             raise UserError(f"endpoint {_shown(self.endpoint.url)}: {name} holds what no key has: not plain ASCII")
         logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug lines show headers, ours and the server's
         base = self.endpoint.url.rstrip("/")
-        self._answers = Answers(self.cache)
+        self._answers = AnswerCache(self.cache)
         self._url = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
     def ask_all(self, requests: Sequence[Messages], *, schema: dict[str, Any] | None = None) -> list[Reply]:

@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Text:
+class ScoredText:
     """A text to score.
 
     Attributes:
@@ -86,7 +86,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     return results
 
 
-def texts_of(context: Context, stage: Stage) -> list[Text]:
+def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
     """List what is scored in a stage's language, item by item.
 
     Raises:
@@ -103,19 +103,19 @@ def texts_of(context: Context, stage: Stage) -> list[Text]:
     for item in (*others, *fakes):
         for question in item.qr[:1]:
             answer = question.answers[0]
-            found.append(Text(item.id, "qr", answer, rows.pair(question.question, answer)))
-    found += [Text(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
+            found.append(ScoredText(item.id, "qr", answer, rows.pair(question.question, answer)))
+    found += [ScoredText(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
     return found
 
 
-def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[Text]:
+def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[ScoredText]:
     question = item.of[0]
     answers = [("fake", item.fake_detail[0]), *(("fake_alias", form) for form in item.fake_detail[1:2])]
     answers += [("real", form) for form in item.real_detail[:1]]
     answers += [("perturbed", form) for form in perturbed(item, fakes)]
     for what, answer in answers:
-        yield Text(item.id, what, answer, rows.pair(question, answer))
-    yield Text(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
+        yield ScoredText(item.id, what, answer, rows.pair(question, answer))
+    yield ScoredText(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
 
 
 def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
@@ -125,7 +125,7 @@ def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
     return sorted(others, key=lambda detail: mix("perturbed", item.id, detail))[:PERTURBED]
 
 
-def table_of(texts: Sequence[Text], found: Sequence[Likelihood]) -> pa.Table:
+def table_of(texts: Sequence[ScoredText], found: Sequence[Likelihood]) -> pa.Table:
     """Put a model's likelihoods into a table, one row a text."""
     rows = []
     for text, told in zip(texts, found, strict=True):
