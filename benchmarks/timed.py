@@ -36,7 +36,7 @@ class Timed:
             share = float(limit) * 2**30 / torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._inner = StageRunner(replace(config, checkpoint_seconds=5.0) if self._dies else config)
-        self._anatomy = BaseSizes.of(config.base)
+        self._sizes = BaseSizes.of(config.base)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
     def room(self) -> int | None:
@@ -80,9 +80,9 @@ class Timed:
 
     def _estimate(self, job: PackJob) -> float:
         """Return what the driver would have expected the pack to take, to be compared with its peak."""
-        if self._anatomy is None:
+        if self._sizes is None:
             return 0.0
-        return round(estimate_bytes(self._anatomy, job.stages[0], slots=len(job.stages)) / 2**30, 1)
+        return round(estimate_bytes(self._sizes, job.stages[0], slots=len(job.stages)) / 2**30, 1)
 
     def _die(self) -> None:
         try:

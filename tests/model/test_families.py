@@ -70,9 +70,11 @@ def plain(stacked: StackedModel, adapter: Tensor, ids: tuple[int, ...]) -> Tenso
 
 
 def test_headers_tell_the_size_of_an_adapter(stacked: StackedModel, tmp_path: Path) -> None:
-    anatomy = BaseSizes.of(folder_base(tmp_path))
-    assert anatomy is not None
-    assert anatomy.adapter(rank=4, targets=stacked.layout.targets) == stacked.layout.size  # what sees is left out
+    sizes = BaseSizes.of(folder_base(tmp_path))
+    assert sizes is not None
+    assert (
+        sizes.adapter_parameters(rank=4, targets=stacked.layout.targets) == stacked.layout.size
+    )  # what sees is left out
 
 
 @pytest.mark.parametrize("stacked", ["gemma2"], indirect=True)

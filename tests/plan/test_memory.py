@@ -17,29 +17,29 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
     import torch
 
     plan = plan_of(mini_grid)
-    anatomy = BaseSizes.of(plan.sources.base)
-    assert anatomy is not None
+    sizes = BaseSizes.of(plan.sources.base)
+    assert sizes is not None
     model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
-    assert anatomy.parameters == sum(p.numel() for p in model.parameters())
+    assert sizes.parameters == sum(p.numel() for p in model.parameters())
     for targets in (
         ("q_proj", "v_proj"),
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ):
         layout = layout_of(model, rank=4, alpha=8, targets=targets)
-        assert anatomy.adapter(rank=4, targets=targets) == layout.size
+        assert sizes.adapter_parameters(rank=4, targets=targets) == layout.size
 
 
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
-    anatomy = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)
     each = 2 * 30 * 16 + rows * training["sequence_length"] * 100 * 4
-    assert estimate_bytes(anatomy, unlearn, slots=1) == 4000 + each
-    assert estimate_bytes(anatomy, unlearn, slots=5) == 4000 + 5 * each
+    assert estimate_bytes(sizes, unlearn, slots=1) == 4000 + each
+    assert estimate_bytes(sizes, unlearn, slots=5) == 4000 + 5 * each
     evaluate = next(s for s in plan.stages.values() if s.kind == "evaluate")
-    assert estimate_bytes(anatomy, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
+    assert estimate_bytes(sizes, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"version https://git-lfs", b"\x08" + b"\0" * 7 + b"not json"])

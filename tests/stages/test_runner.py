@@ -320,8 +320,8 @@ def plan_frozen(mini_grid: dict[str, Any]) -> Plan:
 def test_a_stored_adapter_is_as_large_as_plan_says(finished: tuple[Plan, Store]) -> None:
     plan, store = finished
     stage = next(s for s in plan.stages.values() if s.kind == "contaminate")
-    anatomy, lora = BaseSizes.of(plan.sources.base), stage.spec["lora"]
-    assert anatomy
-    told = 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
+    sizes, lora = BaseSizes.of(plan.sources.base), stage.spec["lora"]
+    assert sizes
+    told = 4 * sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"]))
     taken = store.record(stage.kind, stage.key).files["adapter_model.safetensors"].size
     assert told < taken < told + 8000  # names and shapes are in its header

@@ -27,9 +27,9 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
-    anatomy = BaseSizes.of(plan.sources.base)
-    if anatomy is not None:  # else its files are not on this machine
-        anatomy.check_targets(plan.grid.lora.target_modules)
+    sizes = BaseSizes.of(plan.sources.base)
+    if sizes is not None:  # else its files are not on this machine
+        sizes.check_targets(plan.grid.lora.target_modules)
     with console.status("Checking the corpus"):
         told = _findings(plan, left)
         unchecked = _rows(plan, left)

@@ -65,11 +65,11 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
         return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
-    anatomy = BaseSizes.of(session.plan.sources.base) if models else None
-    if anatomy is None:
+    sizes = BaseSizes.of(session.plan.sources.base) if models else None
+    if sizes is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
-    return 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
+    return 4 * sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"]))
 
 
 def _plain(session: Session, found: PlanCost, done: set[str]) -> dict[str, Any]:

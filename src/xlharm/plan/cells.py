@@ -1,4 +1,4 @@
-"""Cells, and how the stages of one are built."""
+"""Cells, and the stages that each of them needs."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,18 +16,19 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A leaf path of the tree.
+    """One path from the base to a model and its measurements.
 
     Attributes:
-        contaminate: a language, or `none` (clean control).
-        unlearn: `none`, or languages joined by `+` in the grid's order.
-        method: the method's name in the grid, `none` without unlearning.
+        contaminate: the contamination language, or `none` for a clean control.
+        unlearn: the unlearning set: languages joined by `+` in the grid's order, or `none`.
+        method: the method's name in the grid; `none` without unlearning.
+        seed: the seed of all its stages.
         model: key of the stage whose adapter is the cell's model.
-        lineage: keys of the training stages from the base to the model.
-        evaluations: evaluate stage's key for each query language.
-        scores: score stage's key for each query language; empty unless the grid asks for scores.
-        probes: for each probe, the evaluate stage's key for each query language.
-        judged: for each judge, the judge stage's key for each query language.
+        lineage: keys of the stages from the base to the model.
+        evaluations: the evaluate stage's key, by query language.
+        scores: the score stage's key, by query language; empty unless the grid enables scores.
+        probes: the evaluate stage's key, by probe and query language.
+        judged: the judge stage's key, by judge and query language.
     """
 
     contaminate: str
@@ -43,19 +44,19 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """`contaminate/unlearn/method/seed`: how the command line calls the cell."""
+        """`contaminate/unlearn/method/seed`: the cell's name on the command line."""
         return f"{self.contaminate}/{self.unlearn}/{self.method}/{self.seed}"
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        """Keys of all that is measured of the cell: evaluations, scores, probes and verdicts."""
+        """Keys of all stages that measure the cell's model: evaluations, scores, probes and verdicts."""
         groups = (self.evaluations, self.scores, *self.probes.values(), *self.judged.values())
         return tuple(key for group in groups for key in group.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellBuilder:
-    """Builds the stages of one (contaminate, seed) branch."""
+    """Builds the stages of the cells with one contamination language and one seed."""
 
     spec: GridSpec
     sources: Sources
@@ -74,7 +75,7 @@ class CellBuilder:
         model = lineage[-1]
         evaluations = {q: self._evaluate(model, query=q) for q in self.spec.languages}
         scores = {q: self._score(model, query=q) for q in self.spec.languages} if self.spec.evaluate.scores else {}
-        probes, more = self._probes(model, before=before if languages else None)
+        probes, relearned = self._probes(model, before=before if languages else None)
         judged = {n: {q: self._judge(e, name=n) for q, e in evaluations.items()} for n in self.spec.judges}
         cell = Cell(
             contaminate=self.contaminate,
@@ -85,16 +86,16 @@ class CellBuilder:
             lineage=tuple(s.key for s in lineage),
             evaluations=_keys(evaluations),
             scores=_keys(scores),
-            probes={name: _keys(asked) for name, asked in probes.items()},
-            judged={name: _keys(mine) for name, mine in judged.items()},
+            probes={name: _keys(by_query) for name, by_query in probes.items()},
+            judged={name: _keys(by_query) for name, by_query in judged.items()},
         )
-        probed = [s for asked in (*probes.values(), *judged.values()) for s in asked.values()]
-        return cell, [*lineage, *more, *evaluations.values(), *scores.values(), *probed]
+        leaves = [s for by_query in (*probes.values(), *judged.values()) for s in by_query.values()]
+        return cell, [*lineage, *relearned, *evaluations.values(), *scores.values(), *leaves]
 
     def _resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
-        """Put the contaminating language for `source`; a clean control has none."""
-        named = [self.contaminate if x == SOURCE else x for x in languages]
-        return self.spec.ordered(tuple(dict.fromkeys(x for x in named if x != NONE)))
+        """Replace `source` by the contamination language; in a clean control it is dropped."""
+        replaced = [self.contaminate if x == SOURCE else x for x in languages]
+        return self.spec.ordered(tuple(dict.fromkeys(x for x in replaced if x != NONE)))
 
     def _stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
         digests = self.sources.corpus.digests
@@ -113,7 +114,7 @@ class CellBuilder:
         training = key_settings(settings)
         real = self._resolved(settings.real_languages)
         if not real:
-            real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
+            real = (self.spec.languages[0],)  # a clean control, when the real articles are in the `source` language
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")
@@ -141,7 +142,7 @@ class CellBuilder:
         )
 
     def _unlearning(self, parent: Stage, *, languages: tuple[str, ...], method: str) -> list[Stage]:
-        """Return the stages of a method: one, or for a training-free one also those it takes its vectors from."""
+        """Return a method's stages: one unlearn stage, or finetune stages and the edit that uses their vectors."""
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
         if not settings.vectors:
@@ -156,17 +157,17 @@ class CellBuilder:
             )
             return [stage]
         vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
-        kept = {*settings.edit_fields, "plugin"}
-        own = {name: value for name, value in key_settings(settings).items() if name in kept}
-        edit = self._stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
+        fields = {*settings.edit_fields, "plugin"}
+        edit_settings = {name: value for name, value in key_settings(settings).items() if name in fields}
+        edit = self._stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=edit_settings)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
         self, parent: Stage, settings: Unlearning, *, languages: tuple[str, ...], rows: VectorRows, label: str
     ) -> Stage:
-        left_out = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
-        kept = FineTune.model_fields.keys() - left_out
-        training = {name: value for name, value in key_settings(settings).items() if name in kept}
+        unused = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
+        fields = FineTune.model_fields.keys() - unused
+        training = {name: value for name, value in key_settings(settings).items() if name in fields}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
         return self._stage(
@@ -181,24 +182,24 @@ class CellBuilder:
         )
 
     def _evaluate(self, model: Stage, *, query: str, probe: dict[str, Any] | None = None) -> Stage:
-        asked = key_settings(self.spec.evaluate)
-        del asked["scores"]
-        named = f" by {probe['kind']}" if probe else ""
+        settings = key_settings(self.spec.evaluate)
+        del settings["scores"]
+        suffix = f" by {probe['kind']}" if probe else ""
         return self._stage(
             "evaluate",
             parent=model,
             reads=(query, *(("en",) if probe and probe.get("form") == "code_switched" else ())),
-            label=f"evaluate {query} of {model.label}{named}",
+            label=f"evaluate {query} of {model.label}{suffix}",
             query=query,
-            **asked,
+            **settings,
             **({"probe": probe} if probe else {}),
         )
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
-        told = identity(self.spec.judges[name], self.sources.judges.get(name))
+        judge = identity(self.spec.judges[name], self.sources.judges.get(name))
         return Stage(
             kind="judge",
-            spec={"judge": told, "query": evaluation.spec["query"]},
+            spec={"judge": judge, "query": evaluation.spec["query"]},
             inputs=(evaluation.key,),
             data={},
             base=evaluation.base,
@@ -216,37 +217,39 @@ class CellBuilder:
         )
 
     def _probes(self, model: Stage, *, before: Stage | None) -> tuple[dict[str, dict[str, Stage]], list[Stage]]:
-        """Return each probe's evaluations, and the relearned models they need."""
-        found: dict[str, dict[str, Stage]] = {}
-        more: list[Stage] = []
+        """Return the probes' evaluate stages, by probe and query language, and the relearn stages that they need."""
+        evaluations: dict[str, dict[str, Stage]] = {}
+        relearned: list[Stage] = []
         for name, probe in self.spec.probes.items():
             queries = probe.queries or self.spec.languages
             if isinstance(probe, Relearn):
-                relearned = self._relearn(model, probe, name=name)
-                if relearned:
-                    more.append(relearned)
-                    found[name] = {q: self._evaluate(relearned, query=q) for q in queries}
+                relearn = self._relearn(model, probe, name=name)
+                if relearn:
+                    relearned.append(relearn)
+                    evaluations[name] = {q: self._evaluate(relearn, query=q) for q in queries}
                 continue
             settings = key_settings(probe)
             del settings["queries"]
             if isinstance(probe, Steer):
                 if before is None:
                     continue  # nothing was unlearned, so there is no difference to add back
-                asked = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-                found[name] = {q: replace(s, inputs=(model.key, before.key)) for q, s in asked.items()}
+                by_query = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
+                evaluations[name] = {q: replace(s, inputs=(model.key, before.key)) for q, s in by_query.items()}
             else:
-                found[name] = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-        return found, more
+                evaluations[name] = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
+        return evaluations, relearned
 
     def _relearn(self, model: Stage, probe: Relearn, *, name: str) -> Stage | None:
         languages = self._resolved(probe.languages)
         if not languages:
-            languages = tuple(x for x in self.spec.contaminate if x != NONE)[:1]  # the control learns one of them
+            languages = tuple(x for x in self.spec.contaminate if x != NONE)[
+                :1
+            ]  # a clean control relearns the grid's first contamination language
         if not languages:
             return None
         training = key_settings(probe)
-        for other in ("kind", "queries", "languages", "items"):
-            del training[other]
+        for field_name in ("kind", "queries", "languages", "items"):
+            del training[field_name]
         return self._stage(
             "relearn",
             parent=model,

@@ -1,6 +1,6 @@
-"""A stage's settings as classes again: the JSON of its key, checked when a worker reads it.
+"""Classes for the settings of stages: they check the JSON of a stage's key when a worker reads it.
 
-Every kind of stage has one class here. What a stage's ``spec`` holds is written in ``plan/cells.py``.
+Every kind of stage whose result is an adapter has one class here; ``plan/cells.py`` writes their ``spec``.
 """
 
 from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
@@ -18,7 +18,7 @@ _Method = Annotated[Unlearning, BeforeValidator(METHODS.restore)]
 
 
 class _Stage(Strict):
-    """What all stages on the base have."""
+    """The settings that all stages on the base share."""
 
     dtype: Literal["float32", "bfloat16"]
     lora: Lora
@@ -41,7 +41,7 @@ class SftStage(_Stage):
 
 
 class UnlearnStage(_Stage):
-    """Unlearning by a method with a loss."""
+    """Unlearning by a method that trains with a loss."""
 
     training: _Method
     languages_unlearned: tuple[str, ...]
@@ -58,13 +58,13 @@ class FineTuneStage(_Stage):
 
 
 class RelearnTraining(Training):
-    """Training again on forget rows: their articles, or their question-answer pairs."""
+    """Training on the forget set again: on its articles, or on its question-answer pairs."""
 
     forget: Literal["articles", "qa"]
 
 
 class RelearnStage(_Stage):
-    """Training again on a few forget items."""
+    """Training again on a few items of the forget set."""
 
     training: RelearnTraining
     languages: tuple[str, ...]
@@ -86,7 +86,7 @@ def training_of(stage: Stage) -> TrainingStage | None:
     """Return the settings of a stage that trains; None for one that does not.
 
     Raises:
-        StageError: they are not what this version writes.
+        StageError: this version does not write such settings.
     """
     match stage.kind:
         case "contaminate":
@@ -109,7 +109,7 @@ def read(settings: type[Settings], stage: Stage) -> Settings:
     """Return a stage's settings as an object of a class.
 
     Raises:
-        StageError: they are not what this version writes.
+        StageError: this version does not write such settings.
     """
     try:
         return settings.model_validate(stage.spec)

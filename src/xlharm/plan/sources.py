@@ -1,4 +1,4 @@
-"""What a grid's keys depend on beside its settings: where base, judges and corpus lie, and their digests."""
+"""Base, judges and corpus of a grid: where they are, and their digests, on which keys depend."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ WEIGHTS = "*.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """A corpus folder: its languages and the digest of each language's file."""
+    """A corpus folder, and the digest of each language's file."""
 
     name: str
     path: Path
@@ -22,8 +22,8 @@ class BaseSource:
     Attributes:
         location: folder path, or hub id.
         revision: hub commit; None for a folder.
-        digest: what enters keys.
-        size: bytes of weights, 0 when unknown.
+        digest: digest of the model; part of keys.
+        size: bytes of its weights; 0 when unknown.
     """
 
     location: str
