@@ -202,7 +202,7 @@ def test_ray_job_submit_runs_to_the_end_and_then_has_nothing_to_do(
 
 def _until(happened: object, process: subprocess.Popen[str] | subprocess.Popen[bytes], *, seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert process.poll() is None, "the run ended before what the test waits for"
         assert time.monotonic() < deadline, "what the test waits for did not happen"
         time.sleep(0.05)

@@ -228,7 +228,10 @@ def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], p
             env={**environment(), **token}, stdout=out, stderr=out,
         )  # fmt: skip
     signal.signal(signal.SIGINT, kept)
-    commits = lambda: len(list((store / "stages").glob("*/*/_SUCCESS")))  # noqa: E731
+
+    def commits() -> int:
+        return len(list((store / "stages").glob("*/*/_SUCCESS")))
+
     deadline = time.monotonic() + 200
     while not commits():
         assert watching.poll() is None, log.read_text()

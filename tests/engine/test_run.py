@@ -293,7 +293,7 @@ def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[
         def idle(self, place: Place) -> list[str]:
             return []
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             return [
                 driver_module.Reply(
                     worker="w0", pack=None, trouble=Trouble(kind=kind, message="no such base"), lost=True
@@ -432,7 +432,7 @@ def _memory_world(store: Store, *, rooms: dict[str, float]) -> tuple[FakeExecuto
             super().submit(job, worker=worker)
             given.append((worker, job.kind, len(job.stages)))
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             where = {job.id: worker for worker, job in self.jobs.items()}
             self.script = lambda job: (
                 Trouble(kind="out_of_memory", message="too large")
@@ -474,7 +474,7 @@ def test_a_device_too_small_for_the_base_is_done_without(store: Store) -> None:
     class Small(FakeExecutor):
         told = False
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             if not self.told:
                 self.told = True
                 trouble = Trouble(kind="out_of_memory", message="no room")
