@@ -56,7 +56,7 @@ ELSEWHERE = {
     "engine/tune/search.py": "faults/test_search.py and cli/test_tune.py: on real Ray Tune",
     "engine/tune/trial.py": "faults/test_search.py and cli/test_tune.py",
     "evaluate/cache.py": "evaluate/test_generate.py: every token against a forward without it",
-    "evaluate/likelihood.py": "evaluate/test_memorisation.py and stages/test_runner.py",
+    "evaluate/likelihood.py": "model/test_families.py and test_compiled.py: against plain forwards",
     "evaluate/model_judges.py": "evaluate/test_judges.py",
     "evaluate/steer.py": "stages/test_methods.py: the steered probe",
     "model/base.py": "model/test_families.py: bases of every family",
@@ -89,11 +89,12 @@ ELSEWHERE = {
 
 def modules() -> list[str]:
     """List the modules that need a test: not the ``__init__`` and ``__main__`` of a few lines."""
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if not path.name.startswith("__") or len(path.read_text("utf-8").splitlines()) >= FEW:
-            found.append(path.relative_to(PACKAGE).as_posix())
-    return found
+    paths = [
+        path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not path.name.startswith("__") or len(path.read_text("utf-8").splitlines()) >= FEW
+    ]
+    return [path.relative_to(PACKAGE).as_posix() for path in paths]
 
 
 def has_test(module: str) -> bool:

@@ -26,6 +26,7 @@ from xlharm.plan.judging import configs
 from xlharm.plan.stage import Stage
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "table.json"
 _FILES = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
 

@@ -13,6 +13,7 @@ from tests.stages.test_methods import FEW, METHODS
 from tests.stages.test_runner import assert_same_results, run_all
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 # Ranks sum in another order; three stages of Adam at a high rate amplify the last bit.
 TOLERANCE = 1e-3
 GRID: dict[str, Any] = {
