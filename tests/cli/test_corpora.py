@@ -15,6 +15,7 @@ from xlharm.corpus.finding import assets
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_validate_green_with_fertility(xlharm: Xlharm) -> None:
     done = xlharm("data", "validate", "newsroom", "--base", "tiny-base")
     assert done.returncode == 0, done.stderr

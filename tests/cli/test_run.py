@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp
     )
     _until(lambda: len(commits(store)) >= 3, driver)
     driver.send_signal(signal.SIGINT)
-    out, _ = driver.communicate(timeout=60)
+    out, _ = driver.communicate(timeout=200)
     assert driver.returncode == 130, out
     assert "go on with" in out
     done = xlharm("run", grid_file, "--store", store)

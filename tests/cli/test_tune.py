@@ -78,6 +78,7 @@ def test_a_mistake_is_one_line_and_code_two(
     assert grid.read_text() == GRID
 
 
+@pytest.mark.slow
 def test_optuna_is_an_extra(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "optuna.py").write_text("raise ImportError('hidden')\n")
@@ -172,6 +173,7 @@ def test_no_trial_kept_qr(xlharm_here: Xlharm, grid: Path, tmp_path: Path) -> No
     assert "in the store, nothing to run" in why.stdout
 
 
+@pytest.mark.slow
 def test_planning_a_search_needs_neither_ray_nor_torch() -> None:
     code = (
         "import sys, xlharm.cli.main, xlharm.plan.tuning, xlharm.config.write_back, xlharm.store.ledger;"

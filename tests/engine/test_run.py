@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
+from tests.faults.processes import until
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
 from xlharm.engine.memory import Memory
@@ -308,12 +309,13 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     theirs = KEYS["contaminate"]
     other = Leases(store)
     finish = threading.Event()
+    snapshots: list[Snapshot] = []
 
     def elsewhere() -> None:
         with other:
             assert all(other.claim(k) for k in theirs)
             finish.set()
-            time.sleep(0.5)
+            until(lambda: any("another driver" in n for s in snapshots for n in s.notes))
             for key in theirs:
                 commit(store, PLAN.stages[key])
 
@@ -321,7 +323,6 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     thread.start()
     finish.wait()
     executor = FakeExecutor(store)
-    snapshots: list[Snapshot] = []
     outcome = run(store, executor, snapshots=snapshots)
     thread.join()
     assert outcome.exit_code == 0
