@@ -1,0 +1,164 @@
+"""Makes the pages that come from the code: the command line, the fields of grid files, decisions' index, the API."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from typer.testing import CliRunner
+
+from xlharm.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+ROOMS = (
+    "api", "config", "methods", "probes", "judges", "plan", "store", "corpus", "analysis", "report", "engine",
+)  # fmt: skip
+"""Rooms with a page of the API reference, as far as they exist."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Name the made pages in the navigation."""
+    for section in config.nav or []:
+        if "Reference" in section:
+            section["Reference"][2:2] = [{"Command line": "reference/commands.md"}]
+            section["Reference"][4:4] = [{"Fields of grid files": "reference/fields.md"}]
+    api = [{f"xlharm.{room}": f"reference/api/{room}.md"} for room in _rooms()]
+    decisions = [f"decisions/{path.name}" for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
+    config.nav[-2:-2] = [{"API": api}]
+    config.nav[-1:-1] = [{"Decisions": decisions}]
+    return config
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Make the pages."""
+    pages = {"reference/commands.md": commands(), "reference/fields.md": fields()}
+    pages |= {f"reference/api/{room}.md": f"# xlharm.{room}\n\n::: xlharm.{room}\n" for room in _rooms()}
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def _rooms() -> list[str]:
+    package = ROOT / "src/xlharm"
+    return [room for room in ROOMS if (package / room).is_dir() or (package / f"{room}.py").is_file()]
+
+
+def commands() -> str:
+    """Return a page with every command's help, arguments and options."""
+    root = typer.main.get_command(app)
+    parts = ["# Command line", *_help(root.help), "Every command explains itself: `xlharm plan --help`."]
+    parts += [part for context in walk(root) for part in _command(context)]
+    return "\n\n".join(parts) + "\n"
+
+
+def walk(root: click.Command) -> Iterator[click.Context]:
+    """Yield a context for each command that does something; groups are walked into."""
+    todo = [click.Context(root, info_name="xlharm")]
+    while todo:
+        context = todo.pop(0)
+        subcommands = getattr(context.command, "commands", {})
+        if not subcommands:
+            yield context
+        todo[:0] = [click.Context(sub, parent=context, info_name=name) for name, sub in subcommands.items()]
+
+
+def _command(context: click.Context) -> list[str]:
+    records = [p.get_help_record(context) for p in context.command.get_params(context) if p.name != "help"]
+    rows = [f"| `{_cell(name)}` | {_prose(text)} |" for name, text in filter(None, records)]
+    table = ["\n".join(["| | |", "|---|---|", *rows])] if rows else []
+    usage = context.command.get_usage(context).removeprefix("Usage: ")
+    return [f"## {context.command_path}", f"```text\n{usage}\n```", *_help(context.command.help), *table]
+
+
+def _help(text: str | None) -> list[str]:
+    """Return the paragraphs of a help text; examples become code."""
+    parts: list[str] = []
+    for paragraph in (text or "").strip().split("\n\n"):
+        lines = paragraph.removeprefix("\b").strip("\n").splitlines()
+        if "\b" in paragraph or all(line.lstrip().startswith("xlharm ") for line in lines):
+            indent = min(len(line) - len(line.lstrip()) for line in lines)
+            code = "\n".join(line[indent:] for line in lines)
+            if parts and parts[-1].endswith("\n```"): # examples that follow each other are one block
+                parts[-1] = parts[-1].removesuffix("```") + f"{code}\n```"
+            else:
+                parts.append(f"```text\n{code}\n```")
+        else:
+            parts.append(_prose(" ".join(line.strip() for line in lines)))
+    return parts
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"([<>*_\[\]|])", r"\\\1", text)
+
+
+def fields() -> str:
+    """Return a page with the fields of grid files, from what `xlharm schema` prints."""
+    schema = json.loads(CliRunner().invoke(app, ["schema"]).output)
+    definitions = {"Grid file": schema, **schema.get("$defs", {})}
+    parts = [
+        "# Fields of grid files",
+        "Made from `xlharm schema`. A field without a default must be given. "
+        "The first table is the grid file itself; the others are what its fields hold.",
+    ]
+    for name, part in definitions.items():
+        if "properties" in part:
+            title = part["properties"].get("objective", part["properties"].get("kind", {})).get("const")
+            parts += [f"## {name}" + (f": `{title}`" if title else ""), *_described(part), _table(part)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _described(part: dict[str, Any]) -> list[str]:
+    first = part.get("description", "").split("\n\n")[0]
+    return [" ".join(first.split())] if first else []
+
+
+def _table(part: dict[str, Any]) -> str:
+    needed = part.get("required", [])
+    rows = [
+        f"| `{name}` | {_type(field)} | {'' if name in needed else _default(field)} |"
+        for name, field in part["properties"].items()
+    ]
+    return "\n".join(["| field | holds | default |", "|---|---|---|", *rows])
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = json.dumps(field.get("default"), ensure_ascii=False)
+    return "" if "default" not in field else f"`{_cell(value)}`" if len(value) <= 60 else "as listed below"
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[-1]
+        return name
+    for union in ("anyOf", "oneOf"):
+        if union in field:
+            return " or ".join(dict.fromkeys(_type(each) for each in field[union]))
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
+    match field.get("type"):
+        case "array":
+            items = field.get("items")
+            return f"list of {_type(items)}" if items else "list"
+        case "object":
+            values = field.get("additionalProperties")
+            return f"map to {_type(values)}" if isinstance(values, dict) else "map"
+        case "null":
+            return "null"
+        case None:
+            return "anything"
+        case kind:
+            return f"{kind}{_bounds(field)}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return "".join(f" {sign} {field[name]:g}" for name, sign in signs.items() if name in field)
