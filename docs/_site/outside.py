@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "grid/README.md", "cluster/README.md")
 CARDS = "src/xlharm/assets/*/README.md"
 HOME = {"README.md": "index.md"}
-LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
+LINK = re.compile(r"(?:(?<=\]\()|(?<=\]: ))(?!https?:|#)([^)#\s]+)")
+"""A relative link's target: of `[text](target)` and of `[name]: target`."""
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

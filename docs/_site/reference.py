@@ -1,5 +1,6 @@
-"""Makes the pages that come from the code: the command line, the fields of grid files, decisions' index, the API."""
+"""Makes the pages that come from the code: the command line, the fields of grid files, the API."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -23,14 +24,12 @@ ROOMS = (
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Name the made pages in the navigation."""
-    for section in config.nav or []:
-        if "Reference" in section:
-            section["Reference"][2:2] = [{"Command line": "reference/commands.md"}]
-            section["Reference"][4:4] = [{"Fields of grid files": "reference/fields.md"}]
+    sections = {name: pages for section in config.nav or [] for name, pages in section.items()}
     api = [{f"xlharm.{room}": f"reference/api/{room}.md"} for room in _rooms()]
-    decisions = [f"decisions/{path.name}" for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
-    config.nav[-2:-2] = [{"API": api}]
-    config.nav[-1:-1] = [{"Decisions": decisions}]
+    made = {"Command line": "reference/commands.md", "Fields of grid files": "reference/fields.md", "Python API": api}
+    sections["Reference"] += [{name: page} for name, page in made.items()]
+    decisions = sorted((ROOT / "docs/decisions").glob("0*.md"))
+    sections["Background"] += [{"Decisions": ["decisions/README.md", *(f"decisions/{d.name}" for d in decisions)]}]
     return config
 
 
@@ -69,8 +68,8 @@ def walk(root: click.Command) -> Iterator[click.Context]:
 
 def _command(context: click.Context) -> list[str]:
     records = [p.get_help_record(context) for p in context.command.get_params(context) if p.name != "help"]
-    rows = [f"| `{_cell(name)}` | {_prose(text)} |" for name, text in filter(None, records)]
-    table = ["\n".join(["| | |", "|---|---|", *rows])] if rows else []
+    rows = [f"| {_code(name)} | {_prose(text)} |" for name, text in filter(None, records)]
+    table = ["\n".join(["| argument or option | meaning |", "|---|---|", *rows])] if rows else []
     usage = context.command.get_usage(context).removeprefix("Usage: ")
     return [f"## {context.command_path}", f"```text\n{usage}\n```", *_help(context.command.help), *table]
 
@@ -92,12 +91,17 @@ def _help(text: str | None) -> list[str]:
     return parts
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _code(text: str) -> str:
+    """Return code for a table's cell, where backticks would not hide `|`."""
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
 def _prose(text: str) -> str:
-    return re.sub(r"([<>*_\[\]|])", r"\\\1", text)
+    """Escape what Markdown would read, outside of code."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([*_\[\]|])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
+    parts[1::2] = [_code(part) for part in parts[1::2]]
+    return "".join(parts)
 
 
 def fields() -> str:
@@ -111,8 +115,7 @@ def fields() -> str:
     ]
     for name, part in definitions.items():
         if "properties" in part:
-            title = part["properties"].get("objective", part["properties"].get("kind", {})).get("const")
-            parts += [f"## {name}" + (f": `{title}`" if title else ""), *_described(part), _table(part)]
+            parts += [f"## {name}", *_described(part), _table(part)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -131,14 +134,15 @@ def _table(part: dict[str, Any]) -> str:
 
 
 def _default(field: dict[str, Any]) -> str:
-    value = json.dumps(field.get("default"), ensure_ascii=False)
-    return "" if "default" not in field else f"`{_cell(value)}`" if len(value) <= 60 else "as listed below"
+    if "default" not in field:
+        return ""
+    return "its defaults" if isinstance(field["default"], dict) else _code(json.dumps(field["default"], ensure_ascii=False))
 
 
 def _type(field: dict[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
-        return name
+        return f"[{name}](#{name.lower()})"
     for union in ("anyOf", "oneOf"):
         if union in field:
             return " or ".join(dict.fromkeys(_type(each) for each in field[union]))
@@ -149,8 +153,8 @@ def _type(field: dict[str, Any]) -> str:
             items = field.get("items")
             return f"list of {_type(items)}" if items else "list"
         case "object":
-            values = field.get("additionalProperties")
-            return f"map to {_type(values)}" if isinstance(values, dict) else "map"
+            values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), None)
+            return f"map of names to {_type(values)}" if isinstance(values, dict) else "map"
         case "null":
             return "null"
         case None:
