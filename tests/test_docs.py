@@ -128,4 +128,5 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows() -> None:
     for line in [*project["dependencies"], *extras]:
         requirement = Requirement(line)
         if requirement.name != "xlharm":
-            assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)], prereleases=True), line
+            version = constraints[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version, prereleases=True), line

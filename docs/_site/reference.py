@@ -20,6 +20,9 @@ ROOMS = (
     "api", "config", "methods", "probes", "judges", "plan", "store", "corpus", "analysis", "report", "engine",
 )  # fmt: skip
 """Rooms with a page of the API reference, as far as they exist."""
+FIELDS = """\
+Made from `xlharm schema`. A field without a default must be given. The first table is the grid file itself; the
+others are what its fields hold."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -82,7 +85,7 @@ def _help(text: str | None) -> list[str]:
         if "\b" in paragraph or all(line.lstrip().startswith("xlharm ") for line in lines):
             indent = min(len(line) - len(line.lstrip()) for line in lines)
             code = "\n".join(line[indent:] for line in lines)
-            if parts and parts[-1].endswith("\n```"): # examples that follow each other are one block
+            if parts and parts[-1].endswith("\n```"):  # examples that follow each other are one block
                 parts[-1] = parts[-1].removesuffix("```") + f"{code}\n```"
             else:
                 parts.append(f"```text\n{code}\n```")
@@ -108,11 +111,7 @@ def fields() -> str:
     """Return a page with the fields of grid files, from what `xlharm schema` prints."""
     schema = json.loads(CliRunner().invoke(app, ["schema"]).output)
     definitions = {"Grid file": schema, **schema.get("$defs", {})}
-    parts = [
-        "# Fields of grid files",
-        "Made from `xlharm schema`. A field without a default must be given. "
-        "The first table is the grid file itself; the others are what its fields hold.",
-    ]
+    parts = ["# Fields of grid files", FIELDS]
     for name, part in definitions.items():
         if "properties" in part:
             parts += [f"## {name}", *_described(part), _table(part)]
@@ -136,31 +135,30 @@ def _table(part: dict[str, Any]) -> str:
 def _default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return ""
-    return "its defaults" if isinstance(field["default"], dict) else _code(json.dumps(field["default"], ensure_ascii=False))
+    value = field["default"]
+    return "its defaults" if isinstance(value, dict) else _code(json.dumps(value, ensure_ascii=False))
 
 
 def _type(field: dict[str, Any]) -> str:
-    if "$ref" in field:
-        name = field["$ref"].rsplit("/", 1)[-1]
-        return f"[{name}](#{name.lower()})"
-    for union in ("anyOf", "oneOf"):
-        if union in field:
-            return " or ".join(dict.fromkeys(_type(each) for each in field[union]))
-    if "enum" in field or "const" in field:
-        return ", ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
-    match field.get("type"):
-        case "array":
-            items = field.get("items")
-            return f"list of {_type(items)}" if items else "list"
-        case "object":
-            values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), None)
-            return f"map of names to {_type(values)}" if isinstance(values, dict) else "map"
-        case "null":
-            return "null"
-        case None:
-            return "anything"
-        case kind:
-            return f"{kind}{_bounds(field)}"
+    match field:
+        case {"$ref": reference}:
+            name = reference.rsplit("/", 1)[-1]
+            text = f"[{name}](#{name.lower()})"
+        case {"anyOf": types} | {"oneOf": types}:
+            text = " or ".join(dict.fromkeys(_type(each) for each in types))
+        case {"enum": values}:
+            text = ", ".join(f"`{value}`" for value in values)
+        case {"const": value}:
+            text = f"`{value}`"
+        case {"type": "array", "items": items}:
+            text = f"list of {_type(items)}"
+        case {"type": "object", "additionalProperties": {**values}}:
+            text = f"map of names to {_type(values)}"
+        case {"type": "object", "patternProperties": {**patterns}}:
+            text = f"map of names to {_type(next(iter(patterns.values())))}"
+        case _:
+            text = f"{field.get('type', 'anything')}{_bounds(field)}"
+    return text
 
 
 def _bounds(field: dict[str, Any]) -> str:
