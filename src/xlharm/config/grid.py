@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from xlharm.config.judges import Chat, Judge, deciding
-from xlharm.config.methods import Method
 from xlharm.config.probes import Probe
 from xlharm.config.training import (
     Language,
@@ -18,6 +17,11 @@ from xlharm.config.training import (
     Strict,
     Training,
 )
+from xlharm.config.unlearning import Unlearning
+from xlharm.methods import METHODS
+
+Method = Annotated[Unlearning, METHODS]
+"""One of the classes of ``xlharm.methods``, or of a plug-in."""
 
 SOURCE = "source"
 NONE = "none"
