@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xlharm.config.grid import Lora
+from xlharm.config.plugins import load_plugins
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
@@ -36,6 +37,7 @@ class Context:
 
     def __init__(self, config: RunnerConfig) -> None:
         self.config = config
+        load_plugins(config.plugins)
         self.device = _device(config.device)
         if config.threads and self.device.type == "cpu":
             torch.set_num_threads(config.threads)
