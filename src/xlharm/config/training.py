@@ -1,6 +1,6 @@
 """What training stages have in common, and the types that grid files are made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,9 +18,32 @@ AtLeast0 = Annotated[float, Field(ge=0)]
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no NaN: what the file says is what runs."""
+    """Frozen, no unknown keys, no NaN: what the file says is what runs.
+
+    Attributes:
+        added: fields that a class got after its first results were stored; see ``key_settings``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    added: ClassVar[frozenset[str]] = frozenset()
+
+
+def key_settings(model: Strict) -> dict[str, Any]:
+    """Return settings as they enter the keys of stages: plain JSON values, in the order of the fields.
+
+    A field that its class names in ``added`` is left out while it has its default: stages that were stored before
+    the field existed keep their keys.
+    """
+    kind = type(model)
+    settings: dict[str, Any] = model.model_dump(mode="json")
+    later = {name for parent in kind.__mro__ for name in vars(parent).get("added", ())}
+    for name, field in kind.model_fields.items():
+        value = getattr(model, name)
+        if name in later and value == field.get_default(call_default_factory=True):
+            del settings[name]
+        elif isinstance(value, Strict):
+            settings[name] = key_settings(value)
+    return settings
 
 
 class Training(Strict):
