@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlharm.config.judges import Chat, Judge, deciding
+from xlharm import judges, probes
+from xlharm.config.kinds import OneOf
 from xlharm.config.methods import Method
-from xlharm.config.probes import Probe
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -18,6 +18,8 @@ from xlharm.config.training import (
     Strict,
     Training,
 )
+from xlharm.judges.base import Judge
+from xlharm.probes.base import Probe
 
 SOURCE = "source"
 NONE = "none"
@@ -112,8 +114,8 @@ class GridSpec(Strict):
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
-    probes: dict[Name, Probe] = Field(default_factory=dict)
-    judges: dict[Name, Judge] = Field(default_factory=dict)
+    probes: dict[Name, Annotated[Probe, OneOf(probes.kinds, tag="kind")]] = Field(default_factory=dict)
+    judges: dict[Name, Annotated[Judge, OneOf(judges.kinds, tag="kind")]] = Field(default_factory=dict)
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")
@@ -153,8 +155,8 @@ class GridSpec(Strict):
     def _check_judges(self) -> None:
         seen: dict[str, str] = {}
         for name, judge in self.judges.items():
-            first = seen.setdefault(repr(deciding(judge)), name)
-            if isinstance(judge, Chat) and name != first:
+            first = seen.setdefault(repr(judge.deciding()), name)
+            if judge.place == "endpoint" and name != first:
                 raise ValueError(
                     f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "
                     "judge, so both would have one verdict: tell them apart by `model`, or leave one out"

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from xlharm import judges, probes
 from xlharm.config.grid import GridSpec
-from xlharm.config.judges import Judge
 from xlharm.config.methods import Method
-from xlharm.config.probes import Probe
 from xlharm.errors import UserError, nearest
 
 
@@ -118,27 +117,30 @@ def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
     return {str(get_args(m.model_fields[discriminator].annotation)[0]): m for m in members}
 
 
-_UNIONS = {
-    "methods": ("objective", _tagged(Method, "objective")),
-    "probes": ("kind", _tagged(Probe, "kind")),
-    "judges": ("kind", _tagged(Judge, "kind")),
-}
+def _unions() -> dict[str, tuple[str, Mapping[str, _Model]]]:
+    """Return the grid's discriminated unions: field, discriminator, and classes by its values."""
+    return {
+        "methods": ("objective", _tagged(Method, "objective")),
+        "probes": ("kind", probes.kinds()),
+        "judges": ("kind", judges.kinds()),
+    }
 
 
 def _choices(location: list[Any]) -> tuple[str, list[str]]:
     """Return the discriminator of the union at a location, and its values."""
-    name, models = _UNIONS[str(location[0])]
+    name, models = _unions()[str(location[0])]
     return name, list(models)
 
 
 def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
     """Return a location as the file has it, without pydantic's names of union members, and the model it is in."""
+    unions = _unions()
     model: _Model | None = GridSpec
     at: Any = GridSpec
     inside: _Model | None = None
     location: list[Any] = []
     for part in loc:
-        models = _UNIONS[location[0]][1] if len(location) == 2 and location[0] in _UNIONS else {}
+        models = unions[location[0]][1] if len(location) == 2 and location[0] in unions else {}
         if inside is None and part in models:
             inside = at = model = models[part]
             continue

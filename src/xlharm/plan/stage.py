@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from xlharm import judges
 from xlharm.plan.digest import Json, canonical, digest
 
 Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
@@ -70,8 +71,12 @@ class Stage:
 
     @property
     def place(self) -> Place:
-        """Where it runs."""
-        return "endpoint" if self.kind == "judge" and self.spec["judge"]["kind"] == "chat" else "device"
+        """Where it runs.
+
+        Raises:
+            StageError: it is of a judge that is not known here.
+        """
+        return judges.kind_of(self.spec["judge"]).place if self.kind == "judge" else "device"
 
     @cached_property
     def shape(self) -> str:

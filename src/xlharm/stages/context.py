@@ -11,7 +11,7 @@ from torch import Tensor
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
-from xlharm.evaluate.judges import Judge
+from xlharm.judges.base import ReadyJudge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -48,7 +48,7 @@ class Context:
         self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self._rows_checked = 0
-        self.judges: dict[str, Judge] = {}
+        self.judges: dict[str, ReadyJudge] = {}
         self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
 
     def _load(self, config: RunnerConfig) -> None:
