@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from tests.evaluate.judging_models import nli_model, yes_model
+from tests.judges.models import nli_model, yes_model
 from tests.remote.server import scripted, serving, verdict
 from tests.stages.test_methods import FEW, METHODS, PROBES
 from tests.stages.test_runner import run_all

@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.evaluate.steer import steered
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged
+from xlharm.probes.steer import steered
 from xlharm.train.forward import Ask, PackModel
 
 Sizes = list[tuple[int, ...]]

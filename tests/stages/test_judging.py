@@ -1,8 +1,9 @@
 """Judge stages on a finished grid: a server in trouble costs no cell, and what is missing has its reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,8 @@ from tests.stages.test_runner import run_all
 from xlharm.analysis.agreement import agreement, sheet
 from xlharm.analysis.kappa import write_sheet
 from xlharm.analysis.views import view
-from xlharm.evaluate.judges import Verdict
+from xlharm.errors import StageError
+from xlharm.judges.base import Judge, Verdict
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.stages.judging import counted
@@ -122,3 +124,35 @@ def test_matching_is_counted_among_what_was_judged() -> None:
     rows = [{"measure": "of", "hit": hit} for hit in (True, True, False, False)]
     told = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
     assert counted(rows, told) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}
+
+
+class Coin(Judge):
+    """A judge that somebody has begun to write."""
+
+    kind: Literal["coin"]
+    place: ClassVar = "endpoint"
+    prompt_version: ClassVar = 1
+
+
+def test_a_judge_without_its_own_verdicts_gives_nobody_elses() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Coin(kind="coin")
+
+
+def test_a_judge_that_is_not_known_here_has_no_place(mini_grid: dict[str, Any]) -> None:
+    plan = plan_of(grid(mini_grid, "http://a/v1"))
+    stage = plan.stages[plan.cells[0].judged["strict"]["en"]]
+    assert stage.place == "endpoint"
+    unknown = replace(stage, spec={**stage.spec, "judge": {**stage.spec["judge"], "kind": "coin"}})
+    with pytest.raises(StageError, match=r"judges: there is no 'coin' here \(there are chat, local, nli\)"):
+        _ = unknown.place
+
+
+def test_a_judge_that_the_grid_does_not_have_judges_nothing(
+    mini_grid: dict[str, Any], answered: Path, tmp_path: Path
+) -> None:
+    store = fresh(answered, tmp_path)
+    plan = plan_of(grid(mini_grid, "http://127.0.0.1:9"))
+    with pytest.raises(StageError, match="the grid that runs has no such judge"):
+        run_all(plan, store, size=4, judges={})
+    assert not store.has(plan.stages[plan.cells[0].judged["strict"]["en"]])

@@ -24,6 +24,9 @@ from xlharm.probes.base import Probe
 SOURCE = "source"
 NONE = "none"
 
+AnyProbe = Annotated[Probe, OneOf(probes.kinds, tag="kind")]
+AnyJudge = Annotated[Judge, OneOf(judges.kinds, tag="kind")]
+
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -114,8 +117,8 @@ class GridSpec(Strict):
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
-    probes: dict[Name, Annotated[Probe, OneOf(probes.kinds, tag="kind")]] = Field(default_factory=dict)
-    judges: dict[Name, Annotated[Judge, OneOf(judges.kinds, tag="kind")]] = Field(default_factory=dict)
+    probes: dict[Name, AnyProbe] = Field(default_factory=dict)
+    judges: dict[Name, AnyJudge] = Field(default_factory=dict)
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")
