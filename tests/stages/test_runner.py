@@ -127,24 +127,22 @@ def test_a_kind_of_stage_that_a_worker_does_not_know_is_not_trained(finished: tu
         runner_of(plan, store).run(unknown, report=lambda _: None)
 
 
-@pytest.mark.parametrize("kind", ["prune", "relearn", None])
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ({"kind": "prune"}, "this worker has no probe 'prune'"),
+        ({}, "this worker has no probe"),
+        ({"kind": "relearn"}, "probe: .* instance of AnswerProbe"),  # a relearned model is asked as usual
+        ({"kind": "questions", "form": "rhymed"}, "probe: .*form"),
+    ],
+)
 def test_a_probe_that_a_worker_does_not_know_gives_no_unprobed_answers(
-    finished: tuple[Plan, Store], kind: str | None
+    finished: tuple[Plan, Store], probe: dict[str, Any], message: str
 ) -> None:
-    """A relearned model is asked as usual: its settings have no place in an evaluation."""
     plan, store = finished
     asked = plan.stages[plan.cells[0].evaluations["en"]]
-    probed = replace(asked, spec={**asked.spec, "probe": {"kind": kind}})
-    with pytest.raises(StageError, match=f"probes: there is no {kind!r} here"):
-        runner_of(plan, store).run(job_of(probed), report=lambda _: None)
-    assert not store.has(probed)
-
-
-def test_settings_of_a_probe_that_a_worker_does_not_know_are_an_error(finished: tuple[Plan, Store]) -> None:
-    plan, store = finished
-    asked = plan.stages[plan.cells[0].evaluations["en"]]
-    probed = replace(asked, spec={**asked.spec, "probe": {"kind": "questions", "form": "rhymed"}})
-    with pytest.raises(StageError, match="probes: questions: form: "):
+    probed = replace(asked, spec={**asked.spec, "probe": probe})
+    with pytest.raises(StageError, match=message):
         runner_of(plan, store).run(job_of(probed), report=lambda _: None)
     assert not store.has(probed)
 

@@ -4,9 +4,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlharm import judges, probes
-from xlharm.config.kinds import OneOf
-from xlharm.config.methods import Method
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -18,14 +15,20 @@ from xlharm.config.training import (
     Strict,
     Training,
 )
+from xlharm.config.unlearning import Unlearning
+from xlharm.judges import JUDGES
 from xlharm.judges.base import Judge
+from xlharm.methods import METHODS
+from xlharm.probes import PROBES
 from xlharm.probes.base import Probe
+
+Method = Annotated[Unlearning, METHODS]
+"""One of the classes of ``xlharm.methods``, or of a plug-in."""
+AnyProbe = Annotated[Probe, PROBES]
+AnyJudge = Annotated[Judge, JUDGES]
 
 SOURCE = "source"
 NONE = "none"
-
-AnyProbe = Annotated[Probe, OneOf(probes.kinds, tag="kind")]
-AnyJudge = Annotated[Judge, OneOf(judges.kinds, tag="kind")]
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

@@ -1,92 +1,165 @@
-"""Rooms of classes that a grid names by a tag: one file a class, found without a list of them."""
+"""Rooms of classes that a grid chooses from by a tag: methods by `objective`, probes and judges by `kind`.
 
+The classes of a room are those of its folder, those of installed plug-ins (an entry point in the group of the room's
+name, such as ``xlharm.methods``) and those of the files that a grid names under `plugins`.
+"""
+
+import hashlib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
 
-from xlharm.errors import StageError
+from xlharm.config.training import Strict
+from xlharm.errors import StageError, UserError, nearest
 
-Model = TypeVar("Model", bound=BaseModel)
+Class = TypeVar("Class", bound=Strict)
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds(Generic[Class]):
+    """The classes of a room.
+
+    Attributes:
+        base: what all of them are.
+        tag: the field whose only value names the class.
+        room: the room's package, and the group of entry points that plug-ins are found by.
+        word: what one of them is called in messages.
+    """
+
+    base: type[Class]
+    tag: str
+    room: str
+    word: str
+    _from_files: dict[str, type[Class]] = field(default_factory=dict)
+
+    def all(self) -> dict[str, type[Class]]:
+        """Return the classes by tag, the room's own first.
+
+        Raises:
+            UserError: an installed plug-in does not load, or takes a name that is taken.
+        """
+        return {**_own(self), **_installed(self), **self._from_files}
+
+    def register(self, classes: Mapping[str, type[Class]]) -> None:
+        """Add the classes of a plug-in file; one that was added before is replaced.
+
+        Raises:
+            UserError: a name is one of the room's own.
+        """
+        for name in classes:
+            if name in _own(self):
+                raise UserError(f"plugins: {self.tag} {name!r} is the name of a {self.word} of xlharm: choose another")
+        self._from_files.update(classes)
+
+    def tag_of(self, kind: type[Class]) -> str | None:
+        """Return the value that names a class; None for one that is only a base of others."""
+        info = kind.model_fields.get(self.tag)
+        values = get_args(info.annotation) if info else ()
+        return str(values[0]) if len(values) == 1 else None
+
+    def among(self, module: object) -> dict[str, type[Class]]:
+        """Return the classes of this room that a module defines, by tag."""
+        name = getattr(module, "__name__", "")
+        classes = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, self.base)]
+        return {tag: c for c in classes if c.__module__ == name and (tag := self.tag_of(c)) is not None}
+
+    def restore(self, settings: Mapping[str, Any]) -> Class:
+        """Make an object again of the settings that stand in a stage's key.
+
+        Raises:
+            StageError: this process has no such class, or a plug-in's of another source.
+        """
+        fields = dict(settings)
+        tag, source = str(fields.get(self.tag)), fields.pop("plugin", None)
+        kind = self.all().get(tag)
+        if kind is None:
+            raise StageError(f"this worker has no {self.word} {tag!r}: install its plug-in there, or name its file")
+        if kind.source_digest != source:
+            raise StageError(
+                f"{self.word} {tag!r}: this worker has another version of the plug-in than the grid was planned with"
+            )
+        return kind.model_validate(fields)
+
+    # -- as an annotation of a pydantic field ----------------------------------------------------------------
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        def dump(value: BaseModel, info: core_schema.SerializationInfo) -> dict[str, Any]:
+            return value.model_dump(mode=info.mode)
+
+        return core_schema.no_info_plain_validator_function(
+            self._validate, serialization=core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        choices = {tag: kind.__pydantic_core_schema__ for tag, kind in self.all().items()}
+        return handler(core_schema.tagged_union_schema(choices, discriminator=self.tag))
+
+    def _validate(self, value: object) -> Class:
+        if isinstance(value, self.base):
+            return value
+        if not isinstance(value, Mapping):
+            raise PydanticKnownError("dict_type")
+        kinds = self.all()
+        if self.tag not in value:
+            raise PydanticKnownError("union_tag_not_found", {"discriminator": repr(self.tag)})
+        tag = value[self.tag]
+        if not isinstance(tag, str) or tag not in kinds:
+            known = ", ".join(map(repr, kinds))
+            found = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
+            raise PydanticKnownError("union_tag_invalid", found)
+        try:
+            return kinds[tag].model_validate(value)
+        except ValidationError as error:
+            raise _within(error, tag) from None
+
+
+def _within(error: ValidationError, tag: str) -> ValidationError:
+    """Put the tag before the places of an error's findings, as a union of pydantic's does."""
+    lines: list[InitErrorDetails] = [
+        {"type": e["type"], "loc": (tag, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+        for e in error.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
 
 
 @cache
-def kinds_in(package: str, base: type[Model], *, tag: str) -> Mapping[str, type[Model]]:
-    """Return the classes that the modules of a package define, by their tag, in the order of the modules' names.
-
-    Args:
-        package: full name.
-        base: what they are subclasses of. Subclasses whose ``tag`` is no literal are bases of others.
-        tag: the field that names a class in grid files: ``kind: Literal["nli"]``.
-
-    Raises:
-        TypeError: a class lacks a method, or two classes have one tag.
-    """
-    classes: dict[str, type[Model]] = {}
-    for module_info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{module_info.name}")
-        for value in vars(module).values():
-            if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__:
-                for name in tags_of(value, tag=tag):
-                    _check(value, name=name, others=classes)
-                    classes[name] = value
+def _own(kinds: Kinds[Any]) -> dict[str, type[Any]]:
+    package = importlib.import_module(kinds.room)
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    classes: dict[str, type[Any]] = {}
+    for name in names:
+        classes |= kinds.among(importlib.import_module(f"{kinds.room}.{name}"))
     return classes
 
 
-def tags_of(model: type[BaseModel], *, tag: str) -> tuple[str, ...]:
-    """Return the values of a class's tag; none when the field is no literal."""
-    field = model.model_fields.get(tag)
-    return get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+@cache
+def _installed(kinds: Kinds[Any]) -> dict[str, type[Any]]:
+    classes: dict[str, type[Any]] = {}
+    for entry in entry_points(group=kinds.room):
+        try:
+            kind = entry.load()
+        except Exception as error:
+            raise UserError(f"plug-in {entry.name} ({entry.value}) does not load: {error!r}") from error
+        tag = kinds.tag_of(kind) if inspect.isclass(kind) and issubclass(kind, kinds.base) else None
+        if tag is None:
+            raise UserError(f"plug-in {entry.name} ({entry.value}): expected a {kinds.word}, with one {kinds.tag}")
+        if tag in _own(kinds) or tag in classes:
+            raise UserError(f"plug-in {entry.name}: {kinds.tag} {tag!r} is taken{nearest(tag, ())}")
+        kind.source_digest = source_digest(Path(inspect.getfile(kind)).read_bytes())
+        classes[tag] = kind
+    return classes
 
 
-def _check(model: type[BaseModel], *, name: str, others: Mapping[str, type[BaseModel]]) -> None:
-    if inspect.isabstract(model):
-        lacks = ", ".join(sorted(model.__abstractmethods__))
-        raise TypeError(f"{model.__module__}.{model.__name__} lacks {lacks}")
-    if name in others:
-        raise TypeError(f"{model.__module__}.{model.__name__}: {others[name].__name__} is called {name!r} too")
-
-
-def class_of(kind: object, kinds: Mapping[str, type[Model]], *, room: str) -> type[Model]:
-    """Return the class that a stage names.
-
-    Raises:
-        StageError: there is none here: the stage was planned with another version of xlharm.
-    """
-    if kind not in kinds:
-        raise StageError(f"{room}: there is no {kind!r} here (there are {', '.join(kinds)}): the plan knows more")
-    return kinds[str(kind)]
-
-
-def validated(settings: Mapping[str, Any], kinds: Mapping[str, type[Model]], *, tag: str, room: str) -> Model:
-    """Validate settings that a stage carries back into their class.
-
-    Raises:
-        StageError: there is no such class here, or it does not take these settings.
-    """
-    model = class_of(settings.get(tag), kinds, room=room)
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StageError(f"{room}: {settings[tag]}: {where}: {first['msg']}: the plan knows other settings") from None
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Annotation of a base class: a value is of the subclass that its tag names (a discriminated union)."""
-
-    kinds: Callable[[], Mapping[str, type[BaseModel]]]
-    tag: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of the union of all kinds there are when the grid's schema is built."""
-        choices = {name: handler.generate_schema(model) for name, model in self.kinds().items()}
-        return core_schema.tagged_union_schema(choices, discriminator=self.tag)
+def source_digest(source: bytes) -> str:
+    """Return the digest by which a plug-in's source enters keys."""
+    return hashlib.sha256(source).hexdigest()

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from xlharm import judges, probes
 from xlharm.config.grid import GridSpec
-from xlharm.config.methods import Method
+from xlharm.config.kinds import Kinds
 from xlharm.errors import UserError, nearest
+from xlharm.judges import JUDGES
+from xlharm.methods import METHODS
+from xlharm.probes import PROBES
 
 
 def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
@@ -111,36 +113,29 @@ def _first_line(error: ValidationError) -> str:
 _Model = type[BaseModel]
 
 
-def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
-    """Return the classes of a discriminated union by the value of their discriminator."""
-    members = get_args(get_args(annotation)[0])
-    return {str(get_args(m.model_fields[discriminator].annotation)[0]): m for m in members}
-
-
-def _unions() -> dict[str, tuple[str, Mapping[str, _Model]]]:
-    """Return the grid's discriminated unions: field, discriminator, and classes by its values."""
-    return {
-        "methods": ("objective", _tagged(Method, "objective")),
-        "probes": ("kind", probes.kinds()),
-        "judges": ("kind", judges.kinds()),
-    }
+_ROOMS: dict[str, Kinds[Any]] = {"methods": METHODS, "probes": PROBES, "judges": JUDGES}
 
 
 def _choices(location: list[Any]) -> tuple[str, list[str]]:
     """Return the discriminator of the union at a location, and its values."""
-    name, models = _unions()[str(location[0])]
+    name, models = _union(str(location[0]))
     return name, list(models)
+
+
+def _union(field: str) -> tuple[str, dict[str, _Model]]:
+    """Return the discriminator of a field's union, and its classes by the discriminator's value; empty for others."""
+    room = _ROOMS.get(field)
+    return (room.tag, dict(room.all())) if room else ("", {})
 
 
 def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
     """Return a location as the file has it, without pydantic's names of union members, and the model it is in."""
-    unions = _unions()
     model: _Model | None = GridSpec
     at: Any = GridSpec
     inside: _Model | None = None
     location: list[Any] = []
     for part in loc:
-        models = unions[location[0]][1] if len(location) == 2 and location[0] in unions else {}
+        models = _union(str(location[0]))[1] if len(location) == 2 else {}
         if inside is None and part in models:
             inside = at = model = models[part]
             continue

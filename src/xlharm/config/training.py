@@ -21,29 +21,28 @@ class Strict(BaseModel):
     """Frozen, no unknown keys, no NaN: what the file says is what runs.
 
     Attributes:
-        added: fields that a class got after its first results were stored; see ``key_settings``.
+        added: fields that a later version added. At their defaults they are left out of keys, so that results that
+            were computed without them stay valid.
+        source_digest: of a plug-in's class: the digest of its source, which enters keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     added: ClassVar[frozenset[str]] = frozenset()
+    source_digest: ClassVar[str | None] = None
 
 
 def key_settings(model: Strict) -> dict[str, Any]:
-    """Return settings as they enter the keys of stages: plain JSON values, in the order of the fields.
-
-    A field that its class names in ``added`` is left out while it has its default: stages that were stored before
-    the field existed keep their keys.
-    """
+    """Return an object's settings as plain JSON values, as they enter a stage's key: see ``Strict.added``."""
     kind = type(model)
     settings: dict[str, Any] = model.model_dump(mode="json")
-    later = {name for parent in kind.__mro__ for name in vars(parent).get("added", ())}
+    added = {name for parent in kind.__mro__ for name in vars(parent).get("added", ())}
     for name, field in kind.model_fields.items():
         value = getattr(model, name)
-        if name in later and value == field.get_default(call_default_factory=True):
+        if name in added and value == field.get_default(call_default_factory=True):
             del settings[name]
         elif isinstance(value, Strict):
             settings[name] = key_settings(value)
-    return settings
+    return settings if kind.source_digest is None else {**settings, "plugin": kind.source_digest}
 
 
 class Training(Strict):

@@ -4,21 +4,24 @@ A file holds a judge's settings, its prompts, where it runs, and how it judges. 
 computes or asks is imported when a worker starts a judge.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from xlharm.config.kinds import class_of, kinds_in
+from xlharm.config.kinds import Kinds
+from xlharm.errors import StageError
 from xlharm.judges.base import Judge
 
-
-def kinds() -> dict[str, type[Judge]]:
-    """Return the judges there are, by the `kind` that names them in grids."""
-    return dict(kinds_in(__name__, Judge, tag="kind"))
+JUDGES: Kinds[Judge] = Kinds(base=Judge, tag="kind", room=__name__, word="judge")  # type: ignore[type-abstract] # not instantiated
 
 
-def kind_of(settings: dict[str, Any]) -> type[Judge]:
-    """Return the class of a judge from what a stage carries of it.
+def kind_of(identity: Mapping[str, Any]) -> type[Judge]:
+    """Return the class of a judge from what a stage carries of it, which lacks how it is reached.
 
     Raises:
         StageError: there is no such judge here.
     """
-    return class_of(settings.get("kind"), kinds(), room="judges")
+    judges = JUDGES.all()
+    kind = identity.get(JUDGES.tag)
+    if kind not in judges:
+        raise StageError(f"there is no judge {kind!r} here (there are {', '.join(judges)})")
+    return judges[kind]

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.config.methods import Subspace, TaskVector
+from xlharm.config.training import key_settings
+from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
 from xlharm.probes.base import AnswerProbe, Planned
@@ -111,7 +112,7 @@ class CellBuilder:
             fields: more of its ``spec``.
         """
         digests = self.sources.corpus.digests
-        common = {"dtype": self.dtype, "lora": _dump(self.spec.lora), "prompt": _dump(self.spec.prompt)}
+        common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
         return Stage(
             kind=kind,
             spec={**common, **fields},
@@ -123,7 +124,7 @@ class CellBuilder:
 
     def _contaminate(self) -> Stage:
         settings = self.spec.stages.contaminate
-        training = _dump(settings)
+        training = key_settings(settings)
         real = self.resolved(settings.real_languages)
         if not real:
             real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
@@ -142,7 +143,7 @@ class CellBuilder:
 
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
-        training = _dump(self.spec.stages.sft)
+        training = key_settings(self.spec.stages.sft)
         languages = self.resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
         return self.stage(
             "sft",
@@ -157,29 +158,29 @@ class CellBuilder:
         """Return the stages of a method: one, or for a training-free one also those it takes its vectors from."""
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
-        if not isinstance(settings, TaskVector | Subspace):
+        if not settings.vectors:
             stage = self.stage(
                 "unlearn",
                 parent=parent,
                 reads=languages,
                 label=f"unlearn {label}",
-                training=_dump(settings),
+                training=key_settings(settings),
                 languages_unlearned=list(languages),
                 seed=self.seed,
             )
             return [stage]
-        rows = ("forget",) if isinstance(settings, TaskVector) else ("forget", "retain")
-        vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in rows]
-        own = {f: getattr(settings, f) for f in _EDIT_FIELDS if hasattr(settings, f)}
+        vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
+        kept = {*settings.edit_fields, "plugin"}
+        own = {name: value for name, value in key_settings(settings).items() if name in kept}
         edit = self.stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
-        self, parent: Stage, settings: TaskVector | Subspace, *, languages: tuple[str, ...], rows: str, label: str
+        self, parent: Stage, settings: Unlearning, *, languages: tuple[str, ...], rows: VectorRows, label: str
     ) -> Stage:
-        left_out = {*_EDIT_FIELDS, "retain", "retain_weight", "forget_weight", "stop"}
-        left_out |= {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
-        training = {name: value for name, value in _dump(settings).items() if name not in left_out}
+        left_out = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
+        kept = FineTune.model_fields.keys() - left_out
+        training = {name: value for name, value in key_settings(settings).items() if name in kept}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
         return self.stage(
@@ -195,7 +196,7 @@ class CellBuilder:
 
     def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
         """Return the stage in which a model answers the questions of a language, as a probe changes them."""
-        asked = _dump(self.spec.evaluate)
+        asked = key_settings(self.spec.evaluate)
         del asked["scores"]
         settings = {"probe": probe.settings()} if probe else {}
         named = f" by {settings['probe']['kind']}" if settings else ""
@@ -238,12 +239,5 @@ class CellBuilder:
         return {name: planned for name, planned in plans.items() if planned is not None}
 
 
-_EDIT_FIELDS = ("objective", "alpha", "dimensions", "kept_dimensions")
-
-
 def _keys(stages: dict[str, Stage]) -> dict[str, str]:
     return {name: stage.key for name, stage in stages.items()}
-
-
-def _dump(model: Any) -> dict[str, Any]:
-    return dict(model.model_dump(mode="json"))

@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from xlharm import probes
-from xlharm.config.grid import Prompt
 from xlharm.corpus.match import contains
 from xlharm.corpus.text import chrf, rouge_l
 from xlharm.evaluate.answers import degenerate, off_language
 from xlharm.evaluate.asking import Asking
 from xlharm.evaluate.generate import text_of
 from xlharm.evaluate.refusal import refuses
+from xlharm.plan.settings import EvaluateStage, read
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -43,11 +42,18 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     """Let a pack's models answer, and commit the rows of the active ones.
 
     An inactive slot runs the plain base, so that the batch keeps its shape.
+
+    Raises:
+        StageError: the stage's settings or its probe are not known here.
     """
     begun = time.perf_counter()
-    asking = _asking(context, job)
+    settings = read(EvaluateStage, job.stages[0])
+    asking = _asking(context, job, settings)
     context.check_decoding(asking.stacked)
-    asking, answers = _answers(asking, job.stages[0])
+    if settings.probe is None:
+        answers = asking.generate(asking.adapters)
+    else:
+        asking, answers = settings.probe.answers(asking)
     seconds = time.perf_counter() - begun
     tokens = sum(map(len, asking.prompts)) + sum(len(ids) for ids in answers[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
@@ -61,19 +67,18 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     return results
 
 
-def _asking(context: Context, job: PackJob) -> Asking:
+def _asking(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
     """Return a pack's models, and the questions of its stages' language."""
     first = job.stages[0]
-    language = str(first.spec["query"])
     parents = partial(_loaded, context, job)
     return Asking(
         stacked=context.stacked(first),
         tokenizer=context.tokenizer,
-        prompt=Prompt.model_validate(first.spec["prompt"]),
-        language=language,
-        items=context.corpora.of(first)(language),
-        limit=int(first.spec["questions"]),
-        max_new_tokens=int(first.spec["max_new_tokens"]),
+        prompt=settings.prompt,
+        language=settings.query,
+        items=context.corpora.of(first)(settings.query),
+        limit=settings.questions,
+        max_new_tokens=settings.max_new_tokens,
         rows=_ROWS[context.device.type],
         adapters=parents(0),
         active=job.active,
@@ -86,18 +91,6 @@ def _loaded(context: Context, job: PackJob, parent: int) -> Tensor:
     pairs = zip(job.stages, job.active, strict=True)
     keys = [stage.inputs[parent] if active else None for stage, active in pairs]
     return context.adapters(keys, context.stacked(job.stages[0]).layout)
-
-
-def _answers(asking: Asking, stage: Stage) -> tuple[Asking, list[list[list[int]]]]:
-    """Let the models answer, as the stage's probe says; return what was asked and the token ids [K][prompt].
-
-    Raises:
-        StageError: the stage has a probe that is not known here.
-    """
-    settings = stage.spec.get("probe")
-    if settings is None:
-        return asking, asking.generate(asking.adapters)
-    return probes.stored(settings).answers(asking)
 
 
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
