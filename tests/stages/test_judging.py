@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +15,7 @@ from xlharm.analysis.agreement import agreement, sheet
 from xlharm.analysis.kappa import write_sheet
 from xlharm.analysis.views import view
 from xlharm.errors import StageError
-from xlharm.judges.base import Judge, Verdict
+from xlharm.judges.base import Verdict
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.stages.judging import counted
@@ -124,19 +124,6 @@ def test_matching_is_counted_among_what_was_judged() -> None:
     rows = [{"measure": "of", "hit": hit} for hit in (True, True, False, False)]
     told = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
     assert counted(rows, told) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}
-
-
-class Coin(Judge):
-    """A judge that somebody has begun to write."""
-
-    kind: Literal["coin"]
-    place: ClassVar = "endpoint"
-    prompt_version: ClassVar = 1
-
-
-def test_a_judge_without_its_own_verdicts_gives_nobody_elses() -> None:
-    with pytest.raises(TypeError, match="abstract"):
-        Coin(kind="coin")
 
 
 def test_a_judge_that_is_not_known_here_has_no_place(mini_grid: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ class CellBuilder:
             evaluations=_keys(evaluations),
             scores=_keys(scores),
             probes={name: _keys(planned.evaluations) for name, planned in probes.items()},
-            judged={name: _keys(mine) for name, mine in judged.items()},
+            judged={name: _keys(stages) for name, stages in judged.items()},
         )
         models = [stage for planned in probes.values() for stage in planned.models]
         measured = (evaluations, scores, *(p.evaluations for p in probes.values()), *judged.values())

@@ -128,11 +128,11 @@ def count(table: pa.Table) -> dict[str, dict[str, float]]:
     rows = table.to_pylist()
     counted: dict[str, dict[str, float]] = {}
     for measure in ("of", "qr"):
-        mine = [row["hit"] for row in rows if row["measure"] == measure]
-        counted[measure] = {"hits": sum(mine), "n": len(mine)}
+        hits = [row["hit"] for row in rows if row["measure"] == measure]
+        counted[measure] = {"hits": sum(hits), "n": len(hits)}
     for flag in ("off_language", "degenerate", "refusal"):
-        told = [row[flag] for row in rows if row[flag] is not None]
-        counted[flag] = {"hits": sum(told), "n": len(told)}
+        verdicts = [row[flag] for row in rows if row[flag] is not None]
+        counted[flag] = {"hits": sum(verdicts), "n": len(verdicts)}
     real = [row for row in rows if row["measure"] == "qr"]
     for name in ("rouge_l", "chrf"):
         counted[name] = {"mean": fmean(row[name] for row in real) if real else 0.0, "n": len(real)}
