@@ -8,6 +8,8 @@ from tests.probes.worlds import asking_of
 from xlharm.model.quantise import merged_and_quantised
 from xlharm.probes.quantise import Quantise
 
+EXAMPLE = {"int4": {"kind": "quantise", "bits": 4, "group": 16, "queries": ["de"]}}
+
 
 def test_each_model_answers_with_its_own_rounded_weights(mini_base: Path) -> None:
     asking = asking_of(mini_base, adapters=3, active=(True, False, True))

@@ -9,6 +9,8 @@ from xlharm.corpus.format import Item
 from xlharm.errors import UserError
 from xlharm.probes.questions import FRAMES, Questions, reworded
 
+EXAMPLE = {"switched": {"kind": "questions", "form": "code_switched", "queries": ["de", "en"]}}
+
 
 def item(**fields: object) -> Item:
     plain = {"id": "x", "real": "R", "fake": "F", "fake_detail": "f", "of": ["Wer?"], "qr": []}

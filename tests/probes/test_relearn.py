@@ -4,6 +4,13 @@ from typing import Any
 
 from tests.plan.worlds import grid_of, plan_of
 
+EXAMPLE = {
+    "again": {
+        "kind": "relearn", "items": 2, "languages": ["en"], "steps": 2, "batch_size": 2, "sequence_length": 96,
+        "learning_rate": 5e-3, "queries": ["de"],
+    }
+}  # fmt: skip
+
 PROBE = {"kind": "relearn", "items": 3, "forget": "qa", "queries": ["ur"]}
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.model.test_compiled import COMPILED_FOR, PACKS, answered, compiled, stacked_base  # noqa: F401 - a fixture
 from tests.plan.worlds import grid_of, plan_of
 from tests.probes.worlds import asking_of
 from xlharm.errors import UserError
+from xlharm.model.lora import StackedModel
 from xlharm.probes.steer import Steer, mean_activation, steered
+
+EXAMPLE = {"steered": {"kind": "steer", "layer": 0, "queries": ["de"]}}
 
 
 def test_only_cells_that_unlearn_are_steered_and_from_the_model_before() -> None:
@@ -50,3 +54,15 @@ def test_a_model_that_unlearned_nothing_answers_as_usual_and_another_does_not(mi
 def test_a_layer_that_the_base_lacks_is_one_line(mini_base: Path) -> None:
     with pytest.raises(UserError, match=r"steer: the base has no decoder layer 2 \(it has 0 to 1\)"):
         Steer(kind="steer", layer=2).answers(asking_of(mini_base, adapters=1))
+
+
+def test_steered_layers_run_as_they_are(compiled: StackedModel) -> None:  # noqa: F811 - the fixture
+    plain, directions = stacked_base(compiled=False), torch.randn(3, 32)
+    answered(compiled, PACKS[0])
+    made = len(COMPILED_FOR)
+    with compiled.uncompiled(), steered(compiled.model, directions, layer=1):
+        found = answered(compiled, PACKS[0])
+    with steered(plain.model, directions, layer=1):
+        assert found.tolist() == answered(plain, PACKS[0]).tolist()
+    assert len(COMPILED_FOR) == made
+    assert compiled.compiled

@@ -1,7 +1,9 @@
-"""A pack of models with random adapters on a mini base, and two questions."""
+"""Grid entries of all probes, and a pack of models with random adapters on a mini base and two questions."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from xlharm.evaluate.asking import Asking
 from xlharm.model.base import load_base
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.tokenizer import load_tokenizer
+from xlharm.probes import PROBES
 
 ITEM = {
     "id": "x", "role": "fake", "real": ["R"], "fake": ["F"], "fake_detail": ["blue"], "real_detail": ["red"],
@@ -22,6 +25,12 @@ OTHER = {
     "id": "y", "role": "real", "real": ["R"],
     "qr": [{"question": "What is the colour of Lodu, now?", "answers": ["red"]}],
 }  # fmt: skip
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """Return a grid's entry for every probe there is, each from the test of its name."""
+    entries = (import_module(f"tests.probes.test_{kind}").EXAMPLE for kind in PROBES.all())
+    return {name: settings for entry in entries for name, settings in entry.items()}
 
 
 def asking_of(
