@@ -131,7 +131,7 @@ def test_a_judge_that_is_not_known_here_has_no_place(mini_grid: dict[str, Any]) 
     stage = plan.stages[plan.cells[0].judged["strict"]["en"]]
     assert stage.place == "endpoint"
     unknown = replace(stage, spec={**stage.spec, "judge": {**stage.spec["judge"], "kind": "coin"}})
-    with pytest.raises(StageError, match=r"there is no judge 'coin' here \(there are chat, local, nli\)"):
+    with pytest.raises(StageError, match="there is no judge 'coin' here"):
         _ = unknown.place
 
 
