@@ -132,8 +132,8 @@ def test_a_kind_of_stage_that_a_worker_does_not_know_is_not_trained(finished: tu
     [
         ({"kind": "prune"}, "this worker has no probe 'prune'"),
         ({}, "this worker has no probe"),
-        ({"kind": "relearn"}, "probe: .* instance of AnswerProbe"),  # a relearned model is asked as usual
-        ({"kind": "questions", "form": "rhymed"}, "probe: .*form"),
+        ({"kind": "relearn"}, r"probe: .* instance of AnswerProbe"),  # a relearned model is asked as usual
+        ({"kind": "questions", "form": "rhymed"}, r"probe\.form: "),
     ],
 )
 def test_a_probe_that_a_worker_does_not_know_gives_no_unprobed_answers(
