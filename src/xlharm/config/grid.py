@@ -109,6 +109,10 @@ class GridSpec(Strict):
     base: str
     revision: str | None = None
     trust_remote_code: bool = False
+    plugins: Annotated[
+        tuple[str, ...],
+        Field(description="Python files with methods, probes or judges of your own; they are run"),
+    ] = ()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]

@@ -11,6 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from xlharm.config.grid import GridSpec
 from xlharm.config.kinds import Kinds
+from xlharm.config.plugins import find_plugins, load_plugins, read_plugin
 from xlharm.errors import UserError, nearest
 from xlharm.judges import JUDGES
 from xlharm.methods import METHODS
@@ -26,17 +27,21 @@ def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
     data = _read(path)
     for override in overrides:
         data = _override(data, override)
+    if isinstance(data, dict) and "plugins" in data:
+        data = {**data, "plugins": find_plugins(data["plugins"], root=path.parent, grid=str(path))}
     return parse_grid(data, name=str(path))
 
 
 def parse_grid(data: object, *, name: str) -> GridSpec:
-    """Validate plain data as a grid; ``name`` stands in messages for the file.
+    """Validate plain data as a grid; ``name`` stands in messages for the file. Plug-in files are run.
 
     Raises:
         UserError: one line a mistake's first finding.
     """
     if not isinstance(data, Mapping):
         raise UserError(f"{name}: expected a mapping of grid fields, found {type(data).__name__}")
+    named = find_plugins(data.get("plugins", ()), root=Path(), grid=name)
+    load_plugins(map(read_plugin, named))  # before what uses their classes is validated
     try:
         return GridSpec.model_validate(data)
     except ValidationError as error:

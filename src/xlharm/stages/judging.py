@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.errors import StageError, StoppedError
-from xlharm.judges.base import Case, ReadyJudge, Verdict, Worker
+from xlharm.judges import JUDGES
+from xlharm.judges.base import Case, Judge, ReadyJudge, Verdict, Worker
 from xlharm.plan.digest import digest
-from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -47,9 +47,9 @@ def judge(context: Context, job: PackJob, *, report: Report) -> list[StageResult
 
 def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
     begun = time.perf_counter()
-    config = _config(context, stage)
+    settings, ready = _judge(context, stage)
     answers = pq.read_table(context.store.path("evaluate", stage.inputs[0]) / "rows.parquet").to_pylist()
-    rows = [row for row in answers if row["measure"] in config.settings.measures]
+    rows = [row for row in answers if row["measure"] in settings.measures]
     cases = [
         Case(
             measure=row["measure"], language=str(stage.spec["query"]), question=row["question"],
@@ -57,7 +57,7 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
         )
         for row in rows
     ]  # fmt: skip
-    verdicts = _started(context, stage, config).judge(cases)
+    verdicts = ready.judge(cases)
     table = pa.Table.from_pylist([_row(r, v) for r, v in zip(rows, verdicts, strict=True)], schema=SCHEMA)
     seconds = time.perf_counter() - begun
     if context.config.rank == 0:
@@ -92,18 +92,19 @@ def counted(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, An
     return {**counts, "missing": dict(Counter(v.problem for v in verdicts if v.hit is None))}
 
 
-def _config(context: Context, stage: Stage) -> JudgeConfig:
-    config = context.config.judges.get(digest(stage.spec["judge"]))
-    if config is None:
-        raise StageError("the grid that runs has no such judge")
-    return config
+def _judge(context: Context, stage: Stage) -> tuple[Judge, ReadyJudge]:
+    """Return a stage's judge; it is started once a worker.
 
-
-def _started(context: Context, stage: Stage, config: JudgeConfig) -> ReadyJudge:
-    """Return a stage's judge; it is started once a worker."""
+    Raises:
+        StageError: the grid has no such judge, or this worker does not know its class.
+    """
     name = digest(stage.spec["judge"])
     if name not in context.judges:
+        config = context.config.judges.get(name)
+        if config is None:
+            raise StageError("the grid that runs has no such judge")
+        settings = JUDGES.restore(config.settings)
         cache = context.store.local / "cache" / "chat"  # of a remote store: this machine's cache of it
         worker = Worker(device=context.device, cache=cache, source=config.source)
-        context.judges[name] = config.settings.start(worker)
+        context.judges[name] = settings, settings.start(worker)
     return context.judges[name]
