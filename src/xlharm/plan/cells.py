@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
+from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.methods import Subspace, TaskVector
 from xlharm.config.probes import Relearn, Steer
 from xlharm.plan.judging import identity
@@ -181,7 +182,10 @@ class CellBuilder:
 
     def _evaluate(self, model: Stage, *, query: str, probe: dict[str, Any] | None = None) -> Stage:
         asked = _dump(self.spec.evaluate)
-        del asked["scores"]
+        del asked["scores"], asked["matching"]
+        variants = variants_of(self.spec.evaluate.matching, query)
+        if variants != default_variants(query):
+            asked["matching"] = list(variants)
         named = f" by {probe['kind']}" if probe else ""
         return self._stage(
             "evaluate",
@@ -189,6 +193,7 @@ class CellBuilder:
             reads=(query, *(("en",) if probe and probe.get("form") == "code_switched" else ())),
             label=f"evaluate {query} of {model.label}{named}",
             query=query,
+            matching_version=MATCHING_VERSION,
             **asked,
             **({"probe": probe} if probe else {}),
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xlharm.config.grid import Prompt
+from xlharm.config.matching import default_variants
 from xlharm.corpus.frames import reworded
 from xlharm.corpus.match import contains
 from xlharm.corpus.rows import prompt_ids
@@ -124,9 +125,10 @@ def _steered_layer(context: Context, probe: dict[str, Any]) -> int:
 
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
     language = str(stage.spec["query"])
+    variants = tuple(stage.spec.get("matching", default_variants(language)))
     rows = []
     for (item, measure, question, forms), answer in zip(questions, answers, strict=True):
-        hit = contains(answer, forms, language=language)
+        hit = contains(answer, forms, language=language, variants=variants)
         off = off_language(answer, language=language)
         verdict = {
             "hit": hit,
