@@ -4,10 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlharm.config.judges import Chat, Judge, deciding
 from xlharm.config.matching import Matching, check_matching
-from xlharm.config.methods import Method
-from xlharm.config.probes import Probe
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -19,6 +16,17 @@ from xlharm.config.training import (
     Strict,
     Training,
 )
+from xlharm.config.unlearning import Unlearning
+from xlharm.judges import JUDGES
+from xlharm.judges.base import Judge
+from xlharm.methods import METHODS
+from xlharm.probes import PROBES
+from xlharm.probes.base import Probe
+
+Method = Annotated[Unlearning, METHODS]
+"""One of the classes of ``xlharm.methods``, or of a plug-in."""
+AnyProbe = Annotated[Probe, PROBES]
+AnyJudge = Annotated[Judge, JUDGES]
 
 SOURCE = "source"
 NONE = "none"
@@ -110,6 +118,10 @@ class GridSpec(Strict):
     base: str
     revision: str | None = None
     trust_remote_code: bool = False
+    plugins: Annotated[
+        tuple[str, ...],
+        Field(description="Python files with methods, probes or judges of your own; they are run"),
+    ] = ()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
@@ -121,8 +133,8 @@ class GridSpec(Strict):
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
-    probes: dict[Name, Probe] = Field(default_factory=dict)
-    judges: dict[Name, Judge] = Field(default_factory=dict)
+    probes: dict[Name, AnyProbe] = Field(default_factory=dict)
+    judges: dict[Name, AnyJudge] = Field(default_factory=dict)
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")
@@ -162,8 +174,8 @@ class GridSpec(Strict):
     def _check_judges(self) -> None:
         seen: dict[str, str] = {}
         for name, judge in self.judges.items():
-            first = seen.setdefault(repr(deciding(judge)), name)
-            if isinstance(judge, Chat) and name != first:
+            first = seen.setdefault(repr(judge.deciding()), name)
+            if judge.place == "endpoint" and name != first:
                 raise ValueError(
                     f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "
                     "judge, so both would have one verdict: tell them apart by `model`, or leave one out"
