@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -95,11 +96,19 @@ class Evaluate(Strict):
         questions: at most so many questions a measure.
         scores: also score given answers and articles by their likelihood: truth ratio, memorisation, membership,
             perplexity (a stage of its own, so it can be switched on later).
+        matching: which spellings count as the same where opinions differ, for languages that are not to have their
+            default (see docs/corpora.md).
     """
 
     max_new_tokens: Positive = 16
     questions: Positive = 1000
     scores: bool = False
+    matching: Matching = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _variants_exist(self) -> Self:
+        check_matching(self.matching)
+        return self
 
 
 class GridSpec(Strict):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
+from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.sources import Sources
@@ -197,7 +198,10 @@ class CellBuilder:
     def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
         """Return the stage in which a model answers the questions of a language, as a probe changes them."""
         asked = key_settings(self.spec.evaluate)
-        del asked["scores"]
+        del asked["scores"], asked["matching"]
+        variants = variants_of(self.spec.evaluate.matching, query)
+        if variants != default_variants(query):
+            asked["matching"] = list(variants)
         settings = {"probe": probe.settings()} if probe else {}
         named = f" by {settings['probe']['kind']}" if settings else ""
         return self.stage(
@@ -206,6 +210,7 @@ class CellBuilder:
             reads=(query, *(probe.reads if probe else ())),
             label=f"evaluate {query} of {model.label}{named}",
             query=query,
+            matching_version=MATCHING_VERSION,
             **asked,
             **settings,
         )

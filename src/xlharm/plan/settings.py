@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 from pydantic import BeforeValidator, ValidationError
 
 from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
+from xlharm.config.matching import Variant
 from xlharm.config.training import NonNegative, Positive, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
@@ -76,9 +77,15 @@ class RelearnStage(_Stage):
 
 
 class EvaluateStage(_Stage):
-    """Answers to the questions of one language; without a probe the usual ones."""
+    """Answers to the questions of one language; without a probe the usual ones.
+
+    Attributes:
+        matching: spellings that count as the same; the language's default where None.
+    """
 
     query: str
+    matching_version: int
+    matching: tuple[Variant, ...] | None = None
     max_new_tokens: Positive
     questions: Positive
     probe: _Probe | None = None
