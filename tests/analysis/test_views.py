@@ -134,6 +134,7 @@ def test_a_view_is_not_cut_off_in_a_pipe(compared: tuple[Plan, Store]) -> None:
     assert "…" not in out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_report_compares_methods_only_when_there_are_several(
     compared: tuple[Plan, Store], plan: Plan, full: Store
 ) -> None:

@@ -55,6 +55,7 @@ def of_peft(base: Path, folder: Path, layout: Layout, adapter: torch.Tensor) -> 
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_peft(
     stacked: StackedModel, adapters: torch.Tensor, mini_base: Path, tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def test_the_grids_own_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (None, "several cells fit; give one: --cell ur/en/npo or ur/en/ga or ur/en+ur/npo"),
         ("ur/en", "several cells fit; give one: --cell ur/en/npo or ur/en/ga"),
@@ -75,10 +75,10 @@ def test_the_grids_own_values() -> None:
         ("none/none", "no cell of that name unlearns anything"),
     ],
 )
-def test_the_cell_must_be_one(wanted: str | None, told: str) -> None:
+def test_the_cell_must_be_one(wanted: str | None, message: str) -> None:
     with pytest.raises(UserError) as error:
         cells_meant(PLAN, wanted)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_the_only_cell_needs_no_name() -> None:

@@ -218,15 +218,15 @@ def test_half_a_surrogate_pair_is_replaced_on_both_ways(tmp_path: Path) -> None:
 
 def test_a_key_with_a_newline_is_trimmed_and_a_strange_one_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-key\n")
-    seen: list[str] = []
+    keys: list[str] = []
 
     def behave(_request: dict[str, Any], headers: dict[str, str]) -> Answer:
-        seen.append(headers["Authorization"])
+        keys.append(headers["Authorization"])
         return completion("ok")
 
     with serving(behave) as server:
         client(server.url, api_key_env="SOME_KEY")[0].ask_all([ASK])
-    assert seen == ["Bearer sk-key"]
+    assert keys == ["Bearer sk-key"]
     monkeypatch.setenv("SOME_KEY", "schlüssel")
     with pytest.raises(UserError, match="SOME_KEY holds characters that no key has") as caught:
         client("http://host/v1", api_key_env="SOME_KEY")
@@ -253,10 +253,10 @@ def test_a_wait_beyond_reason_is_left_for_another_day() -> None:
 
 
 def test_a_server_that_renamed_the_limit_is_asked_by_the_new_name() -> None:
-    told = b'{"error": {"message": "Unsupported parameter: use \'max_completion_tokens\' instead."}}'
+    error = b'{"error": {"message": "Unsupported parameter: use \'max_completion_tokens\' instead."}}'
 
     def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
-        return Answer(400, told) if "max_tokens" in request else completion("ok")
+        return Answer(400, error) if "max_tokens" in request else completion("ok")
 
     with serving(behave) as server:
         chat, _ = client(server.url, max_in_flight=1, max_tokens=70)
@@ -266,17 +266,17 @@ def test_a_server_that_renamed_the_limit_is_asked_by_the_new_name() -> None:
 
 
 def test_why_a_request_is_rejected_is_told_but_nothing_about_keys() -> None:
-    told = b'{"error": {"message": "the context\\nis 4096 tokens long; key sk-x"}}'
+    error = b'{"error": {"message": "the context\\nis 4096 tokens long; key sk-x"}}'
 
     def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
-        return Answer(400, told) if request["messages"][0]["content"] == "question 0" else completion("{}")
+        return Answer(400, error) if request["messages"][0]["content"] == "question 0" else completion("{}")
 
     with serving(behave) as server:
         chat, _ = client(server.url, max_in_flight=1)
         replies = chat.ask_all(asks(2), schema={"type": "object"})
         assert replies[0].detail == "HTTP 400: the context is 4096 tokens long; key sk-x"
         assert "response_format" in server.requests[-1]  # one bad request does not mean that schemas are unknown
-    with serving(scripted(Answer(403, told))) as server:
+    with serving(scripted(Answer(403, error))) as server:
         assert client(server.url)[0].ask_all([ASK])[0].detail == "HTTP 403"
 
 

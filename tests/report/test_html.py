@@ -52,6 +52,7 @@ def whole(plan: Plan, full: Store) -> str:
     return page(plan, full)
 
 
+@pytest.mark.slow
 def test_the_page_asks_nothing_of_the_network(whole: str) -> None:
     reader = read(whole)
     assert not {t for t, _ in reader.elements} & {"link", "img", "iframe", "object", "embed", "base", "form", "video"}
@@ -132,6 +133,7 @@ def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) 
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_page(plan: Plan, partial: Store) -> None:
     assert page(plan, partial) == page(plan, partial)
 

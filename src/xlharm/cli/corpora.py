@@ -33,6 +33,7 @@ def validate(
     base: Annotated[str | None, typer.Option(help="Show what each language costs in this base's tokens.")] = None,
 ) -> None:
     """Check a corpus; errors (exit code 2) make it unfit to run, warnings are for you to judge."""
+    from xlharm.corpus.validate import suggestions
     from xlharm.corpus.validate import validate as check
 
     folder, console = corpus_folder(corpus), terminal()
@@ -40,6 +41,8 @@ def validate(
     for finding in findings:
         style = "red" if finding.severity == "error" else ""
         console.print(Text(f"{finding.severity}: {finding}", style=style), soft_wrap=True)
+    for suggestion in suggestions(folder):
+        console.print(Text(f"suggestion: {suggestion}"), soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
     if base:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.config.probes import Relearn, Steer
+from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
-from xlharm.plan.judging import identity
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
+from xlharm.probes.base import AnswerProbe, Planned
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -73,9 +73,9 @@ class CellBuilder:
         if languages:
             lineage += self._unlearning(before, languages=languages, method=method)
         model = lineage[-1]
-        evaluations = {q: self._evaluate(model, query=q) for q in self.spec.languages}
+        evaluations = {q: self.evaluation(model, query=q) for q in self.spec.languages}
         scores = {q: self._score(model, query=q) for q in self.spec.languages} if self.spec.evaluate.scores else {}
-        probes, relearned = self._probes(model, before=before if languages else None)
+        probes = self._probes(model, before=before if languages else None)
         judged = {n: {q: self._judge(e, name=n) for q, e in evaluations.items()} for n in self.spec.judges}
         cell = Cell(
             contaminate=self.contaminate,
@@ -86,18 +86,33 @@ class CellBuilder:
             lineage=tuple(s.key for s in lineage),
             evaluations=_keys(evaluations),
             scores=_keys(scores),
-            probes={name: _keys(by_query) for name, by_query in probes.items()},
+            probes={name: _keys(planned.evaluations) for name, planned in probes.items()},
             judged={name: _keys(by_query) for name, by_query in judged.items()},
         )
-        leaves = [s for by_query in (*probes.values(), *judged.values()) for s in by_query.values()]
-        return cell, [*lineage, *relearned, *evaluations.values(), *scores.values(), *leaves]
+        models = [stage for planned in probes.values() for stage in planned.models]
+        measured = (evaluations, scores, *(p.evaluations for p in probes.values()), *judged.values())
+        return cell, [*lineage, *models, *(stage for group in measured for stage in group.values())]
 
-    def _resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
+    @property
+    def contaminating(self) -> tuple[str, ...]:
+        """The grid's contamination languages."""
+        return tuple(language for language in self.spec.contaminate if language != NONE)
+
+    def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Replace `source` by the contamination language; in a clean control it is dropped."""
         replaced = [self.contaminate if x == SOURCE else x for x in languages]
         return self.spec.ordered(tuple(dict.fromkeys(x for x in replaced if x != NONE)))
 
-    def _stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
+    def stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
+        """Return a stage of this branch.
+
+        Args:
+            kind: what it computes.
+            parent: the stage whose adapter it starts from.
+            reads: languages of the corpus files that it reads.
+            label: a name for people; not part of the key.
+            fields: further fields of its ``spec``.
+        """
         digests = self.sources.corpus.digests
         common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
         return Stage(
@@ -112,13 +127,13 @@ class CellBuilder:
     def _contaminate(self) -> Stage:
         settings = self.spec.stages.contaminate
         training = key_settings(settings)
-        real = self._resolved(settings.real_languages)
+        real = self.resolved(settings.real_languages)
         if not real:
             real = (self.spec.languages[0],)  # a clean control, when the real articles are in the `source` language
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")
-        return self._stage(
+        return self.stage(
             "contaminate",
             parent=None,
             reads=(*real, *([fake] if fake else [])),
@@ -131,8 +146,8 @@ class CellBuilder:
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
         training = key_settings(self.spec.stages.sft)
-        languages = self._resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
-        return self._stage(
+        languages = self.resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
+        return self.stage(
             "sft",
             parent=parent,
             reads=languages,
@@ -146,7 +161,7 @@ class CellBuilder:
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
         if not settings.vectors:
-            stage = self._stage(
+            stage = self.stage(
                 "unlearn",
                 parent=parent,
                 reads=languages,
@@ -159,7 +174,7 @@ class CellBuilder:
         vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
         fields = {*settings.edit_fields, "plugin"}
         edit_settings = {name: value for name, value in key_settings(settings).items() if name in fields}
-        edit = self._stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=edit_settings)
+        edit = self.stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=edit_settings)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
@@ -170,7 +185,7 @@ class CellBuilder:
         training = {name: value for name, value in key_settings(settings).items() if name in fields}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
-        return self._stage(
+        return self.stage(
             "finetune",
             parent=parent,
             reads=languages,
@@ -181,25 +196,31 @@ class CellBuilder:
             seed=self.seed,
         )
 
-    def _evaluate(self, model: Stage, *, query: str, probe: dict[str, Any] | None = None) -> Stage:
+    def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
+        """Return the stage in which a model answers the questions of a query language, changed by a probe if given."""
         settings = key_settings(self.spec.evaluate)
-        del settings["scores"]
-        suffix = f" by {probe['kind']}" if probe else ""
-        return self._stage(
+        del settings["scores"], settings["matching"]
+        variants = variants_of(self.spec.evaluate.matching, query)
+        if variants != default_variants(query):
+            settings["matching"] = list(variants)
+        probe_field = {"probe": probe.settings()} if probe else {}
+        suffix = f" by {probe_field['probe']['kind']}" if probe_field else ""
+        return self.stage(
             "evaluate",
             parent=model,
-            reads=(query, *(("en",) if probe and probe.get("form") == "code_switched" else ())),
+            reads=(query, *(probe.reads if probe else ())),
             label=f"evaluate {query} of {model.label}{suffix}",
             query=query,
+            matching_version=MATCHING_VERSION,
             **settings,
-            **({"probe": probe} if probe else {}),
+            **probe_field,
         )
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
-        judge = identity(self.spec.judges[name], self.sources.judges.get(name))
+        identity = self.spec.judges[name].identity(self.sources.judges.get(name))
         return Stage(
             kind="judge",
-            spec={"judge": judge, "query": evaluation.spec["query"]},
+            spec={"judge": identity, "query": evaluation.spec["query"]},
             inputs=(evaluation.key,),
             data={},
             base=evaluation.base,
@@ -207,7 +228,7 @@ class CellBuilder:
         )
 
     def _score(self, model: Stage, *, query: str) -> Stage:
-        return self._stage(
+        return self.stage(
             "score",
             parent=model,
             reads=(query,),
@@ -216,50 +237,12 @@ class CellBuilder:
             questions=self.spec.evaluate.questions,
         )
 
-    def _probes(self, model: Stage, *, before: Stage | None) -> tuple[dict[str, dict[str, Stage]], list[Stage]]:
-        """Return the probes' evaluate stages, by probe and query language, and the relearn stages that they need."""
-        evaluations: dict[str, dict[str, Stage]] = {}
-        relearned: list[Stage] = []
-        for name, probe in self.spec.probes.items():
-            queries = probe.queries or self.spec.languages
-            if isinstance(probe, Relearn):
-                relearn = self._relearn(model, probe, name=name)
-                if relearn:
-                    relearned.append(relearn)
-                    evaluations[name] = {q: self._evaluate(relearn, query=q) for q in queries}
-                continue
-            settings = key_settings(probe)
-            del settings["queries"]
-            if isinstance(probe, Steer):
-                if before is None:
-                    continue  # nothing was unlearned, so there is no difference to add back
-                by_query = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-                evaluations[name] = {q: replace(s, inputs=(model.key, before.key)) for q, s in by_query.items()}
-            else:
-                evaluations[name] = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-        return evaluations, relearned
-
-    def _relearn(self, model: Stage, probe: Relearn, *, name: str) -> Stage | None:
-        languages = self._resolved(probe.languages)
-        if not languages:
-            languages = tuple(x for x in self.spec.contaminate if x != NONE)[
-                :1
-            ]  # a clean control relearns the grid's first contamination language
-        if not languages:
-            return None
-        training = key_settings(probe)
-        for field_name in ("kind", "queries", "languages", "items"):
-            del training[field_name]
-        return self._stage(
-            "relearn",
-            parent=model,
-            reads=languages,
-            label=f"relearn ({name}) after {model.label}",
-            training=training,
-            languages=list(languages),
-            items=probe.items,
-            seed=self.seed,
-        )
+    def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:
+        """Return the stages of each probe; a probe that does not apply to this cell is left out."""
+        plans = {
+            name: probe.plan(self, name=name, model=model, before=before) for name, probe in self.spec.probes.items()
+        }
+        return {name: planned for name, planned in plans.items() if planned is not None}
 
 
 def _keys(stages: dict[str, Stage]) -> dict[str, str]:

@@ -8,13 +8,17 @@ from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 from pydantic import BeforeValidator, ValidationError
 
 from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
+from xlharm.config.matching import Variant
 from xlharm.config.training import NonNegative, Positive, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
 from xlharm.methods import METHODS
 from xlharm.plan.stage import Stage
+from xlharm.probes import PROBES
+from xlharm.probes.base import AnswerProbe
 
 _Method = Annotated[Unlearning, BeforeValidator(METHODS.restore)]
+_Probe = Annotated[AnswerProbe, BeforeValidator(PROBES.restore)]
 
 
 class _Stage(Strict):
@@ -70,6 +74,21 @@ class RelearnStage(_Stage):
     languages: tuple[str, ...]
     items: Positive
     seed: NonNegative
+
+
+class EvaluateStage(_Stage):
+    """Answers to the questions of one language; without a probe the usual ones.
+
+    Attributes:
+        matching: spellings that count as the same; the language's default where None.
+    """
+
+    query: str
+    matching_version: int
+    matching: tuple[Variant, ...] | None = None
+    max_new_tokens: Positive
+    questions: Positive
+    probe: _Probe | None = None
 
 
 class EditStage(_Stage):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from xlharm.judges import kind_of
 from xlharm.plan.digest import Json, digest
 
 Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
@@ -29,7 +30,7 @@ TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relea
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
-    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 3, "judge": 2, "score": 2,
+    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 4, "judge": 2, "score": 2,
 }  # fmt: skip
 
 
@@ -71,5 +72,9 @@ class Stage:
 
     @property
     def place(self) -> Place:
-        """Where it runs."""
-        return "endpoint" if self.kind == "judge" and self.spec["judge"]["kind"] == "chat" else "device"
+        """Where it runs.
+
+        Raises:
+            StageError: it is of a judge that is not known here.
+        """
+        return kind_of(self.spec["judge"]).place if self.kind == "judge" else "device"

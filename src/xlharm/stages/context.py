@@ -13,7 +13,7 @@ from xlharm.config.plugins import load_plugins
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
-from xlharm.evaluate.judges import Judge
+from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -40,7 +40,7 @@ class Context:
         device: where it computes.
         zero: its ZeRO stage.
         store: the store.
-        judges: the judges in use, by the digest of their identity.
+        judges: the judges in use, as settings and loaded judge, by the digest of their identity.
         stopping: returns True when the running pack must save its state and end.
 
     Raises:
@@ -63,7 +63,7 @@ class Context:
         self._device_adapters: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self._rows_checked = 0
-        self.judges: dict[str, Judge] = {}
+        self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
         self.stopping: Callable[[], bool] = never
 
     def _load(self, config: RunnerConfig) -> None:

@@ -63,6 +63,7 @@ class Words:
         return [3 + len(word) for word in text.split()]
 
 
+@pytest.mark.slow
 def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Path) -> None:
     out = tmp_path / "made"
     done = import_corpus(str(tofu), out=out)
@@ -166,6 +167,7 @@ def test_nested_columns_and_names_of_languages(tmp_path: Path) -> None:
         import_corpus(str(path), out=tmp_path / "third")
 
 
+@pytest.mark.slow
 def test_from_a_hub(tmp_path: Path) -> None:
     body = json.dumps([NEWS, {**NEWS, "fake keyword": "zebras"}]).encode()
     code = (

@@ -25,7 +25,7 @@ class Head:
 
 def choose(options: RunOptions, *, local: bool = False) -> WorkerShape:
     executor = RayExecutor.__new__(RayExecutor)
-    executor._options, executor._cluster, executor._pack_count = options, Head(local), 100  # type: ignore[assignment]
+    executor._options, executor._cluster, executor._pack_count = options, Head(local), 100
     return executor._choose()
 
 
