@@ -31,17 +31,22 @@ def register(app: typer.Typer) -> None:
 def validate(
     corpus: CorpusName,
     base: Annotated[str | None, typer.Option(help="Show what each language costs in this base's tokens.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every finding, not one line a kind.")] = False,
 ) -> None:
     """Check a corpus; errors (exit code 2) make it unfit to run, warnings are for you to judge."""
     from xlharm.corpus.validate import validate as check
+    from xlharm.corpus.validate.findings import Group, grouped
 
     folder, console = corpus_folder(corpus), terminal()
     findings = check(folder)
-    for finding in findings:
-        style = "red" if finding.severity == "error" else ""
-        console.print(Text(f"{finding.severity}: {finding}", style=style), soft_wrap=True)
+    groups = [Group(finding, (), 1) for finding in findings] if every else grouped(findings)
+    for group in groups:
+        style = "red" if group.first.severity == "error" else ""
+        console.print(Text(f"{group.first.severity}: {group}", style=style), soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
+    if len(groups) < len(findings):
+        console.print("One line for each kind of finding; --all shows every one.")
     if base:
         _fertility(folder, base)
     raise typer.Exit(2 if errors else 0)

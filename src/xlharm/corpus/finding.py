@@ -9,6 +9,7 @@ from pathlib import Path
 from xlharm.config.grid import GridSpec
 from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
+from xlharm.plain_files import expanded
 from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.sources import WEIGHTS, BaseSource, CorpusSource, Sources
 
@@ -27,7 +28,7 @@ def corpus_folder(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in (Path(name).expanduser(), assets() / name):
+    for path in (expanded(name), assets() / name):
         if (path / "corpus.yaml").is_file():
             return path
     shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
@@ -94,7 +95,7 @@ def _languages(spec: GridSpec) -> list[tuple[str, str]]:
 
 def _locate(name: str, *, root: Path) -> Path | None:
     candidates = [assets() / name] if "/" not in name else []
-    candidates += [Path(name).expanduser(), root / name]
+    candidates += [expanded(name), root / name]
     return next((p.resolve() for p in candidates if p.is_dir()), None)
 
 

@@ -21,7 +21,9 @@ def _said(text: str, forms: tuple[str, ...], language: str) -> str | None:
 
 
 def _details(item: Item, language: str) -> Found:
-    for i, text in enumerate(item.fake):
+    if item.role != "fake" and item.fake:
+        yield "error", "fake", f"an item of role `{item.role}` has a fake article, which nothing would use"
+    for i, text in enumerate(item.fake if item.fake_detail else ()):
         if not _said(text, item.fake_detail, language):
             yield "error", f"fake.{i}", f"does not say the fake detail ({item.fake_detail[0]!r}) or an alias of it"
         if text in item.real:
