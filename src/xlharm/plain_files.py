@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, NodeEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, ScalarEvent
 
 from xlharm.errors import UserError
 
@@ -189,40 +189,55 @@ def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def _check_events(path: Path, text: str) -> None:
-    """Refuse what would be large or is no plain data, before any value is made."""
-    sizes: dict[str, int] = {}  # by anchor
-    opened: list[tuple[str | None, int]] = []  # anchor and values before it
-    count = 0
-    for event in _yaml().parse(StringIO(text)):
+class _Values:
+    """Counts a YAML file's values, those that aliases repeat as often as they are repeated."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.opened: list[tuple[str | None, int]] = []  # anchor, and how many values were before it
+        self._sizes: dict[str, int] = {}  # by anchor
+
+    def add(self, event: Event) -> None:
+        """Count an event.
+
+        Raises:
+            KeyError: an alias of what is not complete.
+        """
         match event:
             case AliasEvent():
-                if event.anchor not in sizes:
-                    raise UserError(f"{_place(path, event)}: alias *{event.anchor} stands inside what it names")
-                count += sizes[event.anchor]
+                self.count += self._sizes[event.anchor]
             case ScalarEvent():
-                count += 1
-                if event.anchor:
-                    sizes[event.anchor] = 1
+                self.count += 1
+                self._close(event.anchor, size=1)
             case CollectionStartEvent():
-                opened.append((event.anchor, count))
-                count += 1
+                self.opened.append((event.anchor, self.count))
+                self.count += 1
             case CollectionEndEvent():
-                anchor, before = opened.pop()
-                if anchor:
-                    sizes[anchor] = count - before
-        if isinstance(event, ScalarEvent | CollectionStartEvent) and (tag := _own_tag(event)):
-            raise UserError(f"{_place(path, event)}: tag {tag}: expected plain values without tags")
-        if len(opened) > MAX_DEPTH:
-            raise UserError(f"{_place(path, event)}: nested deeper than {MAX_DEPTH} levels")
-        if count > MAX_NODES:
-            raise UserError(f"{_place(path, event)}: more than {MAX_NODES} values, repeated ones included")
+                anchor, before = self.opened.pop()
+                self._close(anchor, size=self.count - before)
+
+    def _close(self, anchor: str | None, *, size: int) -> None:
+        if anchor:
+            self._sizes[anchor] = size
 
 
-def _own_tag(event: NodeEvent) -> str | None:
-    tag = getattr(event, "tag", None)
+def _check_events(path: Path, text: str) -> None:
+    """Refuse what would be large or is no plain data, before any value is made."""
+    values = _Values()
+    for event in _yaml().parse(StringIO(text)):
+        place = f"{path}: line {event.start_mark.line + 1}"
+        try:
+            values.add(event)
+        except KeyError:
+            raise UserError(f"{place}: alias *{event.anchor} stands before or inside what it names") from None
+        if tag := _own_tag(event):
+            raise UserError(f"{place}: tag {tag}: expected plain values without tags")
+        if len(values.opened) > MAX_DEPTH:
+            raise UserError(f"{place}: nested deeper than {MAX_DEPTH} levels")
+        if values.count > MAX_NODES:
+            raise UserError(f"{place}: more than {MAX_NODES} values, repeated ones included")
+
+
+def _own_tag(event: Event) -> str | None:
+    tag = event.tag if isinstance(event, ScalarEvent | CollectionStartEvent) else None
     return str(tag) if tag and str(tag) != "tag:yaml.org,2002:str" else None
-
-
-def _place(path: Path, event: Event) -> str:
-    return f"{path}: line {event.start_mark.line + 1}"

@@ -41,7 +41,8 @@ def corpus_folder(name: str) -> Path:
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     """Find a grid's base and corpus and digest them.
 
-    Relative paths are tried from the working directory, then from the grid file's folder.
+    Relative paths are tried from the working directory, then from the grid file's folder; those that begin with ``./``
+    or ``../`` the other way round.
 
     Raises:
         UserError: base, corpus or one of the grid's languages is missing.
@@ -95,7 +96,8 @@ def _languages(spec: GridSpec) -> list[tuple[str, str]]:
 
 def _locate(name: str, *, root: Path) -> Path | None:
     candidates = [assets() / name] if "/" not in name else []
-    candidates += [expanded(name), root / name]
+    near = [expanded(name), root / name]
+    candidates += near[::-1] if name.startswith(("./", "../")) else near
     return next((p.resolve() for p in candidates if p.is_dir()), None)
 
 
