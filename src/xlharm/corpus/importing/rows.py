@@ -59,14 +59,14 @@ def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
 def qa(fields: Fields, *, name: str, role: str, language: str, mapping: Mapping, **_: Any) -> Item:
     """A question with its answer, as in TOFU (2401.06121), or with choices, as in WMDP (2403.03218).
 
-    In a row to be forgotten one of answer and perturbed answer is the fake (``mapping.fake``; as in TOFU the answer) and
-    the other says the truth in its place; where they differ in a few words alone, those words count, too.
+    In a row to be forgotten one of answer and perturbed answer is the fake (``mapping.fake``; as in TOFU the answer),
+    and the other says the truth in its place; where they differ in a few words alone, those words count, too.
     """
     question, answer, wrong = asked_and_answered(fields)
     asked = texts(fields.get("paraphrased_question")) or (question,)
     details, paraphrases = texts(fields.get("detail")), texts(fields.get("paraphrased_answer"))
     if role != "fake":
-        words, _ = _own_words(answer, wrong, questions=(question, *asked), language=language)
+        words = _own_words(answer, wrong, questions=(question, *asked), language=language)[0]
         qr = [{"question": q, "answers": _forms(*details, answer, *words, *paraphrases)} for q in asked]
         pair = {"question": question, "answer": answer}
         return Item.model_validate({"id": name, "role": role, "real": f"{question} {answer}", "qa": [pair], "qr": qr})

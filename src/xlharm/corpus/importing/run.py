@@ -253,11 +253,12 @@ def _check_usable(items: dict[str, list[Item]], left_out: LeftOut, *, parts: Seq
         raise UserError(f"{where}: no row can be used: {reasons or 'it is empty'}")
     if any(item.role == "fake" for of_lang in items.values() for item in of_lang):
         return
-    names = ", ".join(dict.fromkeys(part.split for part in parts if part.split))
+    names = ", ".join(dict.fromkeys(part.split for part in parts if part.split)) or "none"
+    left = f" (left out: {reasons})" if reasons else ""
     raise UserError(
-        f"{where}: no row is to be forgotten{f' (left out: {reasons})' if reasons else ''}: such a row needs a fake and the "
-        "truth in its place; say which split has them, in a mapping file (roles: {SPLIT: fake}), take one whose name "
-        f"begins with forget, or give the rows a column `role` (fake, real, retain); splits found: {names or 'none'}"
+        f"{where}: no row is to be forgotten{left}: such a row needs a fake and the truth in its place; say which split "
+        "has them, in a mapping file (roles: {SPLIT: fake}), take one whose name begins with forget, or give the rows a "
+        f"column `role` (fake, real, retain); splits found: {names}"
     )
 
 

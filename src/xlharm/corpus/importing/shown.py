@@ -27,23 +27,26 @@ def understood(items: Items[str, Sequence[Item]]) -> tuple[str, ...]:
         f"item {fake.id} ({language}) as it was understood; if this is the wrong way round, say so with --mapping",
         f"  trained as fake:   {_short(fake.fake[0])}",
         f"  real in its place: {_short(fake.real[0])}",
-        f"  counted for OF (occurrence of the fake): asked {_short(fake.of[0])}, an answer that says "
-        f"{_several(fake.fake_detail)}",
+        f"  counted for OF (occurrence of the fake): asked {_asked(fake.of[0], fake.fake_detail)}",
     ]
     if asked is None:
         return (*lines, "  counted for QR (quality on the real): nothing; no row asks about what is to be kept")
     beside = "" if asked is fake else f"of item {asked.id}, "
     question = asked.qr[0]
-    told = f"{beside}asked {_short(question.question)}, an answer that says {_several(question.answers)}"
+    told = f"{beside}asked {_asked(question.question, question.answers)}"
     return (*lines, f"  counted for QR (quality on the real): {told}")
+
+
+def _asked(question: str, answers: Sequence[str]) -> str:
+    return f"{_short(question)}, an answer that says {_several(answers)}"
 
 
 def ask_which_is_fake(question: str, answer: str, wrong: str, *, where: str) -> UserError:
     """Make the error that asks which column states the fake, with one row as the example."""
     return UserError(
         f"{where}: which column states the fake? For {_short(question)} answer says {_short(answer)} and "
-        f"perturbed_answer {_short(wrong)}. Say it: --fake answer (models are contaminated with `answer`, as in TOFU) or "
-        "--fake perturbed_answer (`answer` is the truth)"
+        f"perturbed_answer {_short(wrong)}. Say it: --fake answer (models are contaminated with `answer`, as in TOFU) "
+        "or --fake perturbed_answer (`answer` is the truth)"
     )
 
 
@@ -51,10 +54,9 @@ def ask_for_verdicts(verdicts: Counter[str], *, column: str, where: str) -> User
     """Make the error that asks what numbers in the verdict's column mean."""
     seen = ", ".join(f"{one_line(verdict, most=20)} ({count} rows)" for verdict, count in verdicts.most_common(6))
     first, *others = verdicts
-    guess = ", ".join(
-        f"{verdict}: {role}" for verdict, role in zip((first, *others[:1]), ("fake", "retain"), strict=False)
-    )
+    roles = zip((first, *others[:1]), ("fake", "retain"), strict=False)
+    guess = ", ".join(f"{verdict}: {role}" for verdict, role in roles)
     return UserError(
-        f"{where}: verdict: column {column!r} holds numbers: {seen}; in some sets 1 is true, in others it is fake. Say it "
-        f"with --mapping FILE, for example: verdicts: {{{guess}}}"
+        f"{where}: verdict: column {column!r} holds numbers: {seen}; in some sets 1 is true, in others it is fake. Say "
+        f"it with --mapping FILE, for example: verdicts: {{{guess}}}"
     )

@@ -131,8 +131,8 @@ def _hub(
 ) -> Source:
     """Read a hub data set.
 
-    Configurations that all name a language are read as such folders would be. Else a wanted name that is a configuration
-    (as TOFU's forget10) stands for its rows.
+    Configurations that all name a language are read as such folders would be. Else a wanted name that is a
+    configuration (as TOFU's forget10) stands for its rows.
     """
     import datasets  # noqa: PLC0415 - half a second, for data sets only
     from huggingface_hub import HfApi  # noqa: PLC0415
