@@ -17,6 +17,7 @@ from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.importing.account import Imported
 from xlharm.errors import UserError, nearest
 from xlharm.plan.sources import BaseSource
+from xlharm.visible import visible
 
 _REASONS = 12  # reasons for leaving out rows that are listed
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
@@ -100,7 +101,7 @@ def show(
         columns.append({text.field: text.value for text in texts_of(items[item])})
     table = Table("field", *languages, title=item, title_justify="left", show_lines=True)
     for field in dict.fromkeys(name for column in columns for name in column):
-        table.add_row(field, *(Text(column.get(field, "")) for column in columns))
+        table.add_row(field, *(visible(column.get(field, "")) for column in columns))
     terminal().print(table)
 
 

@@ -96,15 +96,15 @@ def import_corpus(
         _add(part, corpus)
     items = {lang: list(by_id.values()) for lang, by_id in corpus.items.items()}
     used = {lang: of_lang for lang, of_lang in items.items() if of_lang}
-    _check_usable(used, corpus.left_out, parts=parts, where=source)
+    _check_usable(used, corpus.left_out, form=chosen.form, parts=parts, where=source)
     _write(out, items=used, meta=_meta(out, used, source=source, revision=source_read.revision, mapping=chosen))
     return Imported(
         items={lang: len(of_lang) for lang, of_lang in items.items()},
         read=read,
         joined=corpus.joined,
         left_out=corpus.left_out,
-        notes=_notes(corpus),
-        example=understood(used),
+        notes=_notes(corpus.mapping, parts),
+        example=understood(used, otherwise=_otherwise(chosen)),
     )
 
 
@@ -247,7 +247,9 @@ def _add_row(row: dict[str, Any], part: Part, *, number: int, corpus: _Corpus) -
         raise LeftOutError(f"{place or 'item'}: {first['msg']}") from None
 
 
-def _check_usable(items: dict[str, list[Item]], left_out: LeftOut, *, parts: Sequence[Part], where: str) -> None:
+def _check_usable(
+    items: dict[str, list[Item]], left_out: LeftOut, *, form: str | None, parts: Sequence[Part], where: str
+) -> None:
     reasons = "; ".join(f"{reason.count} rows: {name}" for name, reason in list(left_out)[:3])
     if not items:
         raise UserError(f"{where}: no row can be used: {reasons or 'it is empty'}")
@@ -255,20 +257,31 @@ def _check_usable(items: dict[str, list[Item]], left_out: LeftOut, *, parts: Seq
         return
     names = ", ".join(dict.fromkeys(part.split for part in parts if part.split)) or "none"
     left = f" (left out: {reasons})" if reasons else ""
+    if form == "text":
+        left = " (rows of a text alone lack real, fake, fake_detail and of)"
     raise UserError(
-        f"{where}: no row is to be forgotten{left}: such a row needs a fake and the truth in its place; say which split "
-        "has them, in a mapping file (roles: {SPLIT: fake}), take one whose name begins with forget, or give the rows a "
+        f"{where}: no row is to be forgotten{left}: such a row needs a fake and the truth in its place; say which "
+        "split has them, in a mapping file (roles: {SPLIT: fake}), take one whose name begins with forget, or give rows a "
         f"column `role` (fake, real, retain); splits found: {names}"
     )
 
 
-def _notes(corpus: _Corpus) -> tuple[str, ...]:
-    mapping, notes = corpus.mapping, []
+def _notes(mapping: Mapping, parts: Sequence[Part]) -> tuple[str, ...]:
+    notes = []
     if mapping.form == "news" and "qr_answer" not in mapping.columns and "qa" in mapping.columns:
         notes.append(_HELD)
     if mapping.form == "qa" and mapping.fake == "perturbed_answer":
-        notes.append(_FIRST_WRONG)
+        column = mapping.columns.get("perturbed_answer", "")
+        wrong = (_cell(row, column) for part in parts for row in part.rows)
+        if "choices" in mapping.columns or any(isinstance(value, list) and len(value) > 1 for value in wrong):
+            notes.append(_FIRST_WRONG)
     return tuple(notes)
+
+
+def _otherwise(mapping: Mapping) -> str:
+    if mapping.form == "qa":
+        return "--fake answer" if mapping.fake == "perturbed_answer" else "--fake perturbed_answer"
+    return "--mapping FILE (verdicts)" if mapping.form == "claims" else "--mapping FILE (columns)"
 
 
 def _meta(

@@ -19,12 +19,17 @@ def _several(entries: Sequence[str]) -> str:
     return " or ".join(map(_short, entries[:3])) + (f" or {len(entries) - 3} more" if len(entries) > 3 else "")
 
 
-def understood(items: Items[str, Sequence[Item]]) -> tuple[str, ...]:
-    """Describe one item that is forgotten, and one question on the truth, a line a part."""
+def understood(items: Items[str, Sequence[Item]], *, otherwise: str) -> tuple[str, ...]:
+    """Describe one item that is forgotten, and one question on the truth, a line a part.
+
+    Args:
+        items: by language; in at least one some are forgotten.
+        otherwise: the option for those who meant it the other way round.
+    """
     language, fake = next((lang, item) for lang, of_lang in items.items() for item in of_lang if item.role == "fake")
     asked = next((item for item in (fake, *items[language]) if item.qr), None)
     lines = [
-        f"item {fake.id} ({language}) as it was understood; if this is the wrong way round, say so with --mapping",
+        f"item {fake.id} ({language}) as it was understood; if that is the wrong way round: {otherwise}",
         f"  trained as fake:   {_short(fake.fake[0])}",
         f"  real in its place: {_short(fake.real[0])}",
         f"  counted for OF (occurrence of the fake): asked {_asked(fake.of[0], fake.fake_detail)}",
