@@ -261,8 +261,8 @@ def _check_usable(
         left = " (rows of a text alone lack real, fake, fake_detail and of)"
     raise UserError(
         f"{where}: no row is to be forgotten{left}: such a row needs a fake and the truth in its place; say which "
-        "split has them, in a mapping file (roles: {SPLIT: fake}), take one whose name begins with forget, or give rows a "
-        f"column `role` (fake, real, retain); splits found: {names}"
+        "split has them, in a mapping file (roles: {SPLIT: fake}), take one whose name begins with forget, or give "
+        f"rows a column `role` (fake, real, retain); splits found: {names}"
     )
 
 
