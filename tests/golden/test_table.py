@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from tests.evaluate.judging_models import nli_model, yes_model
+from tests.judges.models import nli_model, yes_model
+from tests.probes.worlds import examples
 from tests.remote.server import scripted, serving, verdict
-from tests.stages.test_methods import FEW, METHODS, PROBES
+from tests.stages.test_methods import FEW, METHODS
 from tests.stages.test_runner import run_all
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
@@ -74,7 +75,7 @@ def plan_and_store(
                 "methods": methods,
                 "exclude": [],
                 "evaluate": {"max_new_tokens": 4, "questions": 2, "scores": True},
-                "probes": PROBES,
+                "probes": examples(),
                 "judges": {
                     "chat": chat,
                     "local": {"kind": "local", "base": str(yes_model(mini_base, folder / "local"))},

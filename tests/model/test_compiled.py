@@ -13,7 +13,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.evaluate.steer import steered
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged
 from xlharm.train.forward import PackModel, Request
@@ -139,15 +138,3 @@ def test_code_is_made_for_the_same_sizes_whatever_comes_first(name: str, compile
     WORK[name](stacked_base(compiled=True), PACKS[2])
     assert len(first) > 0
     assert first == COMPILED_FOR
-
-
-def test_steered_layers_run_as_they_are(compiled: StackedModel) -> None:
-    plain, directions = stacked_base(compiled=False), torch.randn(3, 32)
-    answered(compiled, PACKS[0])
-    made = len(COMPILED_FOR)
-    with compiled.uncompiled(), steered(compiled.model, directions, layer=1):
-        found = answered(compiled, PACKS[0])
-    with steered(plain.model, directions, layer=1):
-        assert found.tolist() == answered(plain, PACKS[0]).tolist()
-    assert len(COMPILED_FOR) == made
-    assert compiled.compiled
