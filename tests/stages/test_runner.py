@@ -25,6 +25,8 @@ from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
 
+pytestmark = pytest.mark.slow
+
 
 def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KINDS, **config: Any) -> list[Progress]:
     """Run a plan's missing stages the way a single worker would."""
