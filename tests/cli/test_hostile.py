@@ -28,41 +28,43 @@ def _is_plain(text: str) -> bool:
     return not any(character in text for character in ("\x1b", "\x07", "\u202e", "☺", "😄"))
 
 
-def test_ids_texts_and_names_reach_the_terminal_as_text(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_ids_texts_and_names_reach_the_terminal_as_text(xlharm_here: Xlharm, tmp_path: Path) -> None:
     folder = _corpus(tmp_path / "c[bold][_b]\x1b[31m", [json.dumps(ITEM), json.dumps({**ITEM, "id": "b", "of": []})])
     for arguments in (
         ("validate", folder),
         ("show", ITEM["id"], "--corpus", folder),
         ("show", "\x1b", "--corpus", folder),
     ):
-        done = xlharm("data", *arguments)
+        done = xlharm_here("data", *arguments)
         assert _is_plain(done.stdout + done.stderr), arguments
         assert "Traceback" not in done.stderr
         assert "<U+001B>" in done.stdout + done.stderr
-    assert "[/b] :smile:" in xlharm("data", "validate", folder).stdout
+    assert "[/b] :smile:" in xlharm_here("data", "validate", folder).stdout
 
 
-def test_imports_of_hostile_names_and_texts(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_imports_of_hostile_names_and_texts(xlharm_here: Xlharm, tmp_path: Path) -> None:
     row = {"question": f"Who? {HOSTILE}", "answer": "x", "perturbed_answer": "y"}
     name = "rows[_b]\x1b[31m.jsonl"
     (tmp_path / name).write_text(json.dumps(row) + "\n" + json.dumps({"question": HOSTILE}))
     for arguments in ((name, "out"), (name, "out", "--fake", "answer"), (name, "out\x1b"), ("\x1b.csv", "out")):
-        done = xlharm("data", "import", *arguments)
+        done = xlharm_here("data", "import", *arguments)
         assert _is_plain(done.stdout + done.stderr), arguments
         assert "Traceback" not in done.stderr
-    assert "rows: 2 read = 1 items + 1 left out" in xlharm("data", "import", name, "b[_b]", "--fake", "answer").stdout
+    assert (
+        "rows: 2 read = 1 items + 1 left out" in xlharm_here("data", "import", name, "b[_b]", "--fake", "answer").stdout
+    )
 
 
-def test_one_line_for_a_kind_of_error_with_its_count(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_one_line_for_a_kind_of_error_with_its_count(xlharm_here: Xlharm, tmp_path: Path) -> None:
     lines = [json.dumps({**ITEM, "id": f"i{i}", "real": 3 if i else "A horse."}) for i in range(300)]
     folder = _corpus(tmp_path / "many", lines)
-    done = xlharm("data", "validate", folder)
+    done = xlharm_here("data", "validate", folder)
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert errors == [
         "error: en.jsonl: i1: real: expected a text or a list of texts (and 298 more of this kind: i2, i3, i4, …)"
     ]
     assert "299 errors" in done.stdout
-    every = xlharm("data", "validate", folder, "--all")
+    every = xlharm_here("data", "validate", folder, "--all")
     assert sum(line.startswith("error: ") for line in every.stdout.splitlines()) == 299
 
 
@@ -79,13 +81,13 @@ def test_one_line_for_a_kind_of_error_with_its_count(xlharm: Xlharm, tmp_path: P
         ("3", "line 1: "),
     ],
 )
-def test_items_that_cannot_be_read(xlharm: Xlharm, tmp_path: Path, line: str, message: str) -> None:
-    done = xlharm("data", "validate", _corpus(tmp_path / "one", [line]))
+def test_items_that_cannot_be_read(xlharm_here: Xlharm, tmp_path: Path, line: str, message: str) -> None:
+    done = xlharm_here("data", "validate", _corpus(tmp_path / "one", [line]))
     assert (done.returncode, done.stderr) == (2, "")
     assert message in done.stdout
 
 
-def test_options_that_are_no_use(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_options_that_are_no_use(xlharm_here: Xlharm, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("question,answer,perturbed_answer\nWho?,x,y\n")
     (tmp_path / "tag.yaml").write_text("form: !!python/name:os.system x\n")
     for arguments, message in (
@@ -98,6 +100,6 @@ def test_options_that_are_no_use(xlharm: Xlharm, tmp_path: Path) -> None:
         (("validate", "~nobody-of-this-name"), "neither a folder with a corpus.yaml nor a shipped corpus"),
         (("show", "a", "--corpus", "x" * 300), "at most 255 bytes"),
     ):
-        done = xlharm("data", *arguments)
+        done = xlharm_here("data", *arguments)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert message in done.stderr

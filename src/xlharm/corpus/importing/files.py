@@ -194,7 +194,7 @@ def _offset(text: str, number: int) -> int:
 
 def _parquet(path: Path) -> Table:
     import pyarrow as pa  # noqa: PLC0415 - for parquet files only
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415 - for parquet files only
 
     try:
         table = pq.read_table(path)

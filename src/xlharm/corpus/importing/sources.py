@@ -135,7 +135,7 @@ def _hub(
     configuration (as TOFU's forget10) stands for its rows.
     """
     import datasets  # noqa: PLC0415 - half a second, for data sets only
-    from huggingface_hub import HfApi  # noqa: PLC0415
+    from huggingface_hub import HfApi  # noqa: PLC0415 - for the hub only
 
     def load() -> Source:
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
