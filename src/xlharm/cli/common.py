@@ -2,12 +2,14 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from xlharm.config.grid import GridSpec
 from xlharm.config.load import load_grid
@@ -15,6 +17,7 @@ from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Dtype
 from xlharm.store.store import Store
+from xlharm.visible import visible
 
 GridPath = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file, for example grid/quickstart.yaml.")]
 StoreUrl = Annotated[
@@ -91,7 +94,19 @@ def has_gpu() -> bool:
     return any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
 
 
+class Terminal(Console):
+    """A console for which nothing in a text is markup, an emoji's name or a terminal's control sequence."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Write out controls that stand in texts; Rich's own have segments of their own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def terminal() -> Console:
     """Return the console; without a terminal lines are 100 wide and plain."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=100)
+    found = Terminal()
+    return found if found.is_terminal else Terminal(width=100)

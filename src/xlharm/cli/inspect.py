@@ -120,11 +120,11 @@ def ask(
     """
     session = open_grid(grid, store=store, overrides=overrides)
     found = session.plan.cell(cell)
-    from xlharm.analysis.wording import plain  # a model's answer may hold control sequences
     from xlharm.stages.ask import ask as put
+    from xlharm.visible import one_line  # a model's answer may hold control sequences
 
     answer = put(session.plan, session.store, found, question)
-    terminal().print(plain(answer), markup=False, soft_wrap=True)
+    terminal().print(one_line(answer), markup=False, soft_wrap=True)
 
 
 def sync(

@@ -5,9 +5,11 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from xlharm import __version__
 from xlharm.cli import corpora, inspect, judging, planning, running, submit, tuning, upkeep
+from xlharm.cli.common import Terminal
 from xlharm.errors import StoreError, UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
@@ -78,9 +80,6 @@ def main() -> None:
 
 
 def _fail(message: str, *, code: int = 2) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    line = Text.assemble(("error: ", "bold red"), message)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    line = Text.assemble(("error: ", "bold red"), message.replace("\n", " "))
+    Terminal(stderr=True, soft_wrap=True).print(line)
     sys.exit(code)

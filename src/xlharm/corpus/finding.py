@@ -10,6 +10,7 @@ from xlharm.config.grid import GridSpec
 from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
+from xlharm.plain_files import expanded
 from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.sources import WEIGHTS, BaseSource, CorpusSource, Sources
 
@@ -28,7 +29,7 @@ def corpus_folder(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in (Path(name).expanduser(), assets() / name):
+    for path in (expanded(name), assets() / name):
         if (path / "corpus.yaml").is_file():
             return path
     shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
@@ -41,7 +42,8 @@ def corpus_folder(name: str) -> Path:
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     """Find a grid's base and corpus and digest them.
 
-    Relative paths are tried from the working directory, then from the grid file's folder.
+    Relative paths are tried from the working directory, then from the grid file's folder; those that begin with ``./``
+    or ``../`` the other way round.
 
     Raises:
         UserError: base, corpus or one of the grid's languages is missing.
@@ -95,7 +97,8 @@ def _languages(spec: GridSpec) -> list[tuple[str, str]]:
 
 def _locate(name: str, *, root: Path) -> Path | None:
     candidates = [assets() / name] if "/" not in name else []
-    candidates += [Path(name).expanduser(), root / name]
+    near = [expanded(name), root / name]
+    candidates += near[::-1] if name.startswith(("./", "../")) else near
     return next((p.resolve() for p in candidates if p.is_dir()), None)
 
 

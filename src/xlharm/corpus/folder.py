@@ -1,13 +1,10 @@
 """A corpus folder from outside: its corpus.yaml, and each language's file or folder. Reads no item."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from xlharm.errors import UserError
+from xlharm.plain_files import parse_json, read_text, read_yaml
 from xlharm.plan.digest import digest, file_digest
 
 SCHEMA = 1
@@ -21,10 +18,7 @@ def corpus_info(folder: Path) -> dict[str, Any]:
         UserError: file and field of the first mistake.
     """
     path = folder / "corpus.yaml"
-    try:
-        info: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    info = read_yaml(path)
     if not isinstance(info, dict):
         raise UserError(f"{path}: expected fields (name, version, schema, languages, licence)")
     if info.get("schema", SCHEMA) != SCHEMA:
@@ -59,8 +53,8 @@ def saved_tables(path: Path) -> list[Path]:
         UserError: its list of them is damaged.
     """
     try:
-        return [path / entry["filename"] for entry in json.loads((path / "state.json").read_text())["_data_files"]]
-    except (OSError, ValueError, LookupError, TypeError):
+        return [path / entry["filename"] for entry in parse_json(read_text(path / "state.json"))["_data_files"]]
+    except (ValueError, LookupError, TypeError):
         raise UserError(f"{path / 'state.json'}: is not what save_to_disk writes") from None
 
 
