@@ -24,7 +24,7 @@ from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 STEPS = 5
@@ -49,7 +49,7 @@ def trained(model: Any, *, device: torch.device, rank: int, rows: int, offload: 
         sync(device)
         marks.append(time.perf_counter())
 
-    (found,) = train_pack(engine, [slot], rows=Rows(), pad=0, report=mark)
+    (found,) = train_pack(engine, [slot], rows=BatchShare(), pad=0, report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks[WARM - 1 :]))
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
     return {

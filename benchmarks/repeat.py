@@ -25,7 +25,7 @@ from xlharm.model.lora import COMPILING, StackedModel, layout_of
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 VARIANTS = ("as it is", "timed", "unrehearsed", "neither")
@@ -119,7 +119,7 @@ def trained(engine: PackEngine, *, seeds: tuple[int, ...], rows: int, steps: int
              initial=engine.layout.initial(seed=s), mask=None)
         for s in seeds
     ]  # fmt: skip
-    found = train_pack(engine, slots, rows=Rows(), pad=0)
+    found = train_pack(engine, slots, rows=BatchShare(), pad=0)
     sync(engine.device)
     return torch.stack([t.adapter for t in found]), [t.curves["target"] for t in found]
 

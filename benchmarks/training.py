@@ -24,7 +24,7 @@ from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 LENGTH = 512
@@ -83,7 +83,7 @@ def packed(
             sync(device)
             marks.append(time.perf_counter())
 
-    trained = train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
+    trained = train_pack(engine, slots, rows=BatchShare(), pad=0, report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks)) / STEPS
     tokens = sum(t.tokens for t in trained) / steps
     return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": tokens / step}

@@ -50,7 +50,7 @@ def test_a_row_counts_once_however_long_it_is(name: str) -> None:
     long = rows([0, 1, 2, 3])
     short = LossInputs(
         logp=long.row_logp, labels=torch.arange(4), owner=torch.arange(4), rows=4,
-        given_reference_logp=long.reference_row_logp, preferred=long.preferred,
+        optional_reference_logp=long.reference_row_logp, preferred=long.preferred,
     )  # fmt: skip
     assert float(WITH_LOSS[name].loss(short)) == pytest.approx(float(WITH_LOSS[name].loss(long)))
 

@@ -31,9 +31,9 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     if anatomy is not None:  # else its files are not on this machine
         anatomy.check_targets(plan.grid.lora.target_modules)
     with console.status("Checking the corpus"):
-        told = _findings(plan, left)
-        unchecked = _rows(plan, left)
-    for line in filter(None, (told, unchecked)):
+        warnings = _findings(plan, left)
+        not_checked = _rows(plan, left)
+    for line in filter(None, (warnings, not_checked)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -61,9 +61,9 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
         return ""
     sources, grid = plan.sources, plan.grid
     try:
-        seen = positions(sources.base)
+        limit = positions(sources.base)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
         return f"lengths of rows are not checked before the run: {error}"
-    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=seen)
+    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=limit)
     return ""

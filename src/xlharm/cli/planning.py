@@ -53,11 +53,11 @@ def plan(
         return
     done = session.store.done(session.plan.stages)
     seconds = {str(k): s for k, s in measured_seconds(session.store, session.plan).items()}
-    found = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
+    costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
-        typer.echo(json.dumps(_plain(session, found, done), indent=1))
+        typer.echo(json.dumps(_plain(session, costs, done), indent=1))
     else:
-        _show(session, found, done)
+        _show(session, costs, done)
 
 
 def _adapter_bytes(session: Session, done: set[str]) -> int | None:
@@ -72,7 +72,7 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
     return 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
 
 
-def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
+def _plain(session: Session, costs: Estimate, done: set[str]) -> dict[str, Any]:
     plan = session.plan
     return {
         "grid": plan.grid.name,
@@ -83,10 +83,10 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
                 "kind": line.kind, "naive": line.naive, "shared": line.shared, "done": line.done,
                 "seconds_left": round(line.seconds_left, 1), "seconds_naive": round(line.seconds_naive, 1),
             }
-            for line in found.lines
+            for line in costs.lines
         ],
-        "disk_bytes": found.disk,
-        "measured": found.measured,
+        "disk_bytes": costs.disk,
+        "measured": costs.measured,
         "cells": [{"cell": c.name, "model": c.model, "evaluations": c.evaluations} for c in plan.cells],
         "stages": [
             {"key": k, "kind": s.kind, "label": s.label, "inputs": list(s.inputs), "done": k in done}
@@ -95,13 +95,13 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(session: Session, found: Estimate, done: set[str]) -> None:
+def _show(session: Session, costs: Estimate, done: set[str]) -> None:
     plan, console = session.plan, terminal()
     table = Table(title=f"{plan.grid.name}: {len(plan.cells)} cells, {plan.dtype}", title_justify="left", box=None)
     table.add_column("stage")
     for name in ("naive", "shared", "in store", "left", "time left", "naive time"):
         table.add_column(name, justify="right")
-    for line in found.lines:
+    for line in costs.lines:
         left = line.shared - line.done
         row = [
             line.kind,
@@ -113,16 +113,16 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
             clock(line.seconds_naive),
         ]
         table.add_row(*map(str, row))
-    naive = sum(line.seconds_naive for line in found.lines)
-    to_go = sum(line.seconds_left for line in found.lines)
-    counts = [sum(getattr(line, f) for line in found.lines) for f in ("naive", "shared", "done")]
+    naive = sum(line.seconds_naive for line in costs.lines)
+    to_go = sum(line.seconds_left for line in costs.lines)
+    counts = [sum(getattr(line, f) for line in costs.lines) for f in ("naive", "shared", "done")]
     table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
     console.print(table)
-    basis = "measured on stages in this store" if found.measured else "a guess for two CPU cores; nothing measured yet"
-    disk = "unknown, the base's files are not on this machine" if found.disk is None else f"{found.disk / 1e6:,.0f} MB"
+    basis = "measured on stages in this store" if costs.measured else "a guess for two CPU cores; nothing measured yet"
+    disk = "unknown, the base's files are not on this machine" if costs.disk is None else f"{costs.disk / 1e6:,.0f} MB"
     console.print(f"Times are of one worker, {basis}. Disk to add in {session.store.url}: {disk}")
-    for told in _judging(session, done):
-        console.print(told)
+    for judge_line in _judging(session, done):
+        console.print(judge_line)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
@@ -133,15 +133,15 @@ def _judging(session: Session, done: set[str]) -> Iterator[str]:
     from xlharm.corpus.streams import questions_of
 
     plan, folder = session.plan, session.plan.sources.corpus.path
-    asked: dict[str, Counter[str]] = {}
+    questions: dict[str, Counter[str]] = {}
     for name, judge in plan.grid.judges.items():
         left = [(c, q) for c in plan.cells for q, key in c.judged[name].items() if key not in done]
         if judge.kind != "chat" or not left:
             continue
-        for query in {q for _, q in left} - asked.keys():
-            some = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
-            asked[query] = Counter(measure for _, measure, _, _ in some)
-        count = sum(asked[q][measure] for _, q in left for measure in judge.measures)
+        for query in {q for _, q in left} - questions.keys():
+            listed = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
+            questions[query] = Counter(measure for _, measure, _, _ in listed)
+        count = sum(questions[q][measure] for _, q in left for measure in judge.measures)
         line = f"judge {name}: up to {count} answers to ask for"
         if judge.price_in is not None and judge.price_out is not None:
             each = _PROMPT_TOKENS * judge.price_in + judge.max_tokens * judge.price_out
@@ -166,8 +166,8 @@ def _power(session: Session, *, points: float) -> None:
 
     plan, console = session.plan, terminal()
     items = load_language(plan.sources.corpus.path, plan.grid.languages[0])
-    asked = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
-    n = asked.count("of")
+    measures = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
+    n = measures.count("of")
     if n == 0:
         raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
     sd = measured_sd(Items(plan, session.store))
@@ -176,8 +176,8 @@ def _power(session: Session, *, points: float) -> None:
         shown.add_column(name, justify="right")
     for row in powers(n=n, points=points, sd=GUESSED_SD if sd is None else sd):
         style = "bold" if (row.n, row.seeds) == (n, len(plan.grid.seeds)) else ""
-        told = [f"{100 * c:.0f} %" for c in row.chances]
-        shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *told, style=style)
+        chances = [f"{100 * c:.0f} %" for c in row.chances]
+        shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *chances, style=style)
     console.print(shown)
     basis = "measured on this store's seeds" if sd is not None else "a guess: no two seeds are in the store yet"
     spread = 100 * (GUESSED_SD if sd is None else sd)
@@ -212,9 +212,9 @@ def _stages_meant(session: Session, wanted: str) -> list[Stage]:
     if "/" in wanted:
         cell = plan.cell(wanted)
         return [plan.stages[k] for k in (*cell.lineage, *cell.evaluations.values())]
-    found = [s for k, s in plan.stages.items() if k.startswith(wanted)]
-    if not found:
+    stages = [s for k, s in plan.stages.items() if k.startswith(wanted)]
+    if not stages:
         raise UserError(
             f"--why {wanted}: no stage's key begins so; give a key of `plan --json`, or a cell such as ur/en"
         )
-    return found
+    return stages

@@ -59,17 +59,17 @@ class Display:
 
 
 def _line(snapshot: Snapshot) -> str:
-    told = [
+    parts = [
         f"{snapshot.done}/{snapshot.total} stages",
         f"{snapshot.running} running",
         f"{snapshot.left} left",
     ]
     if snapshot.dead:
-        told.append(f"{snapshot.dead} failed")
+        parts.append(f"{snapshot.dead} failed")
     if not snapshot.workers:
-        told.append("starting workers")
+        parts.append("starting workers")
     if snapshot.tokens_per_second:
-        told.append(f"{snapshot.tokens_per_second:,.0f} tokens/s")
+        parts.append(f"{snapshot.tokens_per_second:,.0f} tokens/s")
     if snapshot.eta is not None:
-        told.append(f"ETA {clock(snapshot.eta)}")
-    return ", ".join(told)
+        parts.append(f"ETA {clock(snapshot.eta)}")
+    return ", ".join(parts)

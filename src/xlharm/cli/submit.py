@@ -141,8 +141,8 @@ def _entrypoint(grid: Path, words: Sequence[str], *, secrets: Sequence[str]) -> 
     checks = []
     for name in secrets:
         _named("--secret", name)
-        told = f"error: --secret {name}: is not set on the cluster"
-        checks.append(f'[ -n "${{{name}:-}}" ] || {{ echo {shlex.quote(told)} >&2; exit 2; }}; ')
+        message = f"error: --secret {name}: is not set on the cluster"
+        checks.append(f'[ -n "${{{name}:-}}" ] || {{ echo {shlex.quote(message)} >&2; exit 2; }}; ')
     return "".join(checks) + "exec " + shlex.join(["xlharm", "run", grid.as_posix(), *words])
 
 

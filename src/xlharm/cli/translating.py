@@ -19,7 +19,7 @@ from xlharm.errors import UserError
 if TYPE_CHECKING:  # they load an HTTP client, and this module is loaded with every command
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import Work
+    from xlharm.corpus.translate.run import TranslationWork
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SHOWN = 20  # failures listed; the report has all
@@ -129,7 +129,9 @@ def _only(where: str, others: dict[str, object]) -> None:
             raise UserError(f"{option}: means nothing with {where}")
 
 
-def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console) -> bool:
+def _run(
+    work: "TranslationWork", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console
+) -> bool:
     """Do the work under a progress bar; returns whether it came to its end."""
     from xlharm.cli.translators import Steps
     from xlharm.corpus.translate.run import translate
@@ -176,8 +178,8 @@ def _conclude(folder: "Folder", *, console: Console, finished: bool) -> int:
         table.add_row(language, str(there), str(len(made)), str(len(failed)), str(missing), mean, lowest)
     console.print(table)
     for row in failures[:_SHOWN]:
-        told = f"failed: {row.language}: {row.item}: {row.problem}: {row.reason}"
-        console.print(told, style="red", markup=False, soft_wrap=True)
+        line = f"failed: {row.language}: {row.item}: {row.problem}: {row.reason}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
     if len(failures) > _SHOWN:
         console.print(f"… and {len(failures) - _SHOWN} more", style="red")
     _hints(folder, console=console, finished=finished, failed=len(failures))
@@ -187,12 +189,12 @@ def _conclude(folder: "Folder", *, console: Console, finished: bool) -> int:
 def _hints(folder: "Folder", *, console: Console, finished: bool, failed: int) -> None:
     for language in folder.languages:
         for name in folder.stale(language):
-            told = f"note: {language}: {name}: its English has changed since; delete its line to make it again"
-            console.print(told, markup=False, soft_wrap=True)
+            message = f"note: {language}: {name}: its English has changed since; delete its line to make it again"
+            console.print(message, markup=False, soft_wrap=True)
     if not finished:
         console.print(f"Stopped. Go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
         return
     if failed:
-        told = "the same command with --retry-failed (or another --model) tries them again"
-        console.print(f"{failed} failed and not in the corpus; {told}", markup=False, soft_wrap=True)
+        message = "the same command with --retry-failed (or another --model) tries them again"
+        console.print(f"{failed} failed and not in the corpus; {message}", markup=False, soft_wrap=True)
     console.print(f"{folder.path}: now check it: xlharm data validate {folder.path}", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from xlharm.cli.planning import clock
 from xlharm.corpus.translate.backend import Backend
 from xlharm.corpus.translate.chat import PROMPT_VERSION, ChatTranslator
 from xlharm.corpus.translate.folder import Folder, Maker
-from xlharm.corpus.translate.run import Step, Work
+from xlharm.corpus.translate.run import Step, TranslationWork
 from xlharm.corpus.translate.source import ModelSource, source_of
 from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
@@ -59,34 +59,36 @@ class ChatSide:
             "prompt": PROMPT_VERSION,
         }  # fmt: skip
 
-    def agree(self, work: Work, folder: Folder, console: Console) -> None:
+    def agree(self, work: TranslationWork, folder: Folder, console: Console) -> None:
         """Show what it would cost, and ask.
 
         Raises:
             UserError: nobody is there to say yes.
         """
         scored = sum(map(len, work.tasks.values())) + sum(work.unscored.values()) if work.unscored else 0
-        found = ChatTranslator(self._client(folder, stopped=lambda: False)).estimate(work.tasks, scored=scored)
-        fresh = found.requests - found.cached
-        told = f"{fresh} answers to ask for ({found.cached} are kept), about {found.tokens_in:,} tokens in and "
-        told += f"{found.tokens_out:,} out: "
-        told += "no --price-in and --price-out given" if found.cost is None else f"about ${found.cost:,.2f}"
-        console.print(f"{told}; answers that have to be mended come on top", markup=False, soft_wrap=True)
-        if self.yes or not fresh or found.cost == 0:
+        estimate = ChatTranslator(self._client(folder, stopped=lambda: False)).estimate(work.tasks, scored=scored)
+        requests = estimate.requests - estimate.cached
+        summary = (
+            f"{requests} answers to ask for ({estimate.cached} are kept), about {estimate.tokens_in:,} tokens in and "
+        )
+        summary += f"{estimate.tokens_out:,} out: "
+        summary += "no --price-in and --price-out given" if estimate.cost is None else f"about ${estimate.cost:,.2f}"
+        console.print(f"{summary}; answers that have to be mended come on top", markup=False, soft_wrap=True)
+        if self.yes or not requests or estimate.cost == 0:
             return
         if not sys.stdin.isatty():
             raise UserError("--yes: needed where nobody can be asked whether to pay for that")
         typer.confirm("Go on?", abort=True)
 
     @contextlib.contextmanager
-    def backend(self, _work: Work, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+    def backend(self, _work: TranslationWork, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
         """Ask the endpoint."""
         client = self._client(folder, stopped=stopped)
         yield ChatTranslator(client)
         if any(client.tokens):
             cost = client.price(*client.tokens)
-            told = f"used: {client.tokens[0]:,} tokens in, {client.tokens[1]:,} out"
-            typer.echo(told + ("" if cost is None else f": ${cost:,.2f}"))
+            usage = f"used: {client.tokens[0]:,} tokens in, {client.tokens[1]:,} out"
+            typer.echo(usage + ("" if cost is None else f": ${cost:,.2f}"))
 
     def _client(self, folder: Folder, *, stopped: Callable[[], bool]) -> ChatClient:
         def sleep(seconds: float) -> None:
@@ -120,12 +122,12 @@ class LocalSide:
         """What corpora note."""
         return {"kind": "seq2seq", "model": self.source.name, "revision": self.source.version, "beams": self.beams}
 
-    def agree(self, _work: Work, _folder: Folder, console: Console) -> None:
+    def agree(self, _work: TranslationWork, _folder: Folder, console: Console) -> None:
         """Nothing is paid."""
         console.print(f"{self.model}: loading", markup=False)
 
     @contextlib.contextmanager
-    def backend(self, work: Work, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+    def backend(self, work: TranslationWork, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
         """Load the model here, or on Ray workers."""
         if self.address is not None or self.workers is not None:
             from xlharm.engine.ray.cluster import prepare
@@ -181,5 +183,5 @@ class Steps:
             return
         self._shown = now
         left = (now - self._began) / step.done * (step.total - step.done)
-        told = f"{step.language}: {step.done}/{step.total}{failed and ', '}{failed}, ETA {clock(left)}"
-        self._console.print(told, markup=False, soft_wrap=True)
+        line = f"{step.language}: {step.done}/{step.total}{failed and ', '}{failed}, ETA {clock(left)}"
+        self._console.print(line, markup=False, soft_wrap=True)

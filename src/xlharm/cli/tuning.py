@@ -122,12 +122,12 @@ def tune(
         _need_optuna()
     check_share(gpus_per_worker)
     fall = 100 * QR_FALL if max_qr_fall is None else max_qr_fall
-    asked = _Asked(
+    request = _Asked(
         grid=grid, store=store, overrides=overrides, cell=cell, search=search or [], halving=scheduler == "asha",
         corpus=corpus, items=items,
     )  # fmt: skip
     console = Console(stderr=True, highlight=False) if as_json else terminal()
-    session, typed = asked.opened(console)
+    session, typed = request.opened(console)
     problem = unwritable(grid, method=typed.method, name=typed.name)
     if problem and write:
         raise UserError(problem)
@@ -141,18 +141,18 @@ def tune(
     if not _run(session.store, work, options, trials=trials, fall=fall, console=console):
         _stopped(work, trials=trials, console=console)
         raise typer.Exit(130)
-    found = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
+    results = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
     if not as_json:
-        _show(found, console)
-    changes = _changes(grid, found)
+        _show(results, console)
+    changes = _changes(grid, results)
     wanted = bool(changes) and not problem and (write or (not as_json and _confirmed(grid, changes)))
     if wanted:
-        _write(grid, found, changes=changes, told=f"search {work.name[:8]}", overrides=overrides or [])
-        _, after = asked.opened(Console(quiet=True))
+        _write(grid, results, changes=changes, source=f"search {work.name[:8]}", overrides=overrides or [])
+        _, after = request.opened(Console(quiet=True))
         work.under(after).save(session.store)  # the same command is the same search still
     if as_json:
-        typer.echo(json.dumps({**plain(found), "written": wanted}, indent=1))
-    raise typer.Exit(_verdict(grid, found, changes=changes, written_to=wanted, problem=problem, console=console))
+        typer.echo(json.dumps({**plain(results), "written": wanted}, indent=1))
+    raise typer.Exit(_verdict(grid, results, changes=changes, written_to=wanted, problem=problem, console=console))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ class _Asked:
         """Load the grid and work out what is to be searched."""
         session = open_grid(self.grid, store=self.store, overrides=self.overrides, writes=True)
         plan = session.plan
-        corpus, other = corpus_to_tune_on(plan.grid, asked=self.corpus, grid_path=self.grid)
+        corpus, other = corpus_to_tune_on(plan.grid, named=self.corpus, grid_path=self.grid)
         cut = cut_down(plan.grid, cells_meant(plan, self.cell), corpus=corpus, questions=self.items)
         sources = resolve(cut, grid_path=self.grid)
         tuning = Tuning.of(cut, sources=sources, dtype=plan.dtype, search=self.search, halving=self.halving)
@@ -214,24 +214,24 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
             raise UserError(f"--store {store.url}: another process runs this very search")
         with console.status("Ray Tune: the first trial also trains the model before unlearning") as status:
 
-            def told(tried: Tried, setting: Point, result: Mapping[str, Any]) -> None:
-                _tell(console, work.ledger, tried, setting, result)
+            def show(trial: Tried, setting: Point, result: Mapping[str, Any]) -> None:
+                _tell(console, work.ledger, trial, setting, result)
                 status.update(
                     f"Ray Tune: {sum(bool(t.ended) for t in work.ledger.tried)} of {trials} trials have ended"
                 )
 
-            return run_search(search, on_result=told)
+            return run_search(search, on_result=show)
 
 
-def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: Mapping[str, Any]) -> None:
+def _tell(console: Console, ledger: Ledger, trial: Tried, setting: Point, result: Mapping[str, Any]) -> None:
     """Print one line for a result."""
     shown = "  ".join(f"{field}={written(value)}" for field, value in setting.items())
-    if "of" in told:
-        ends = {"stopped": ": stopped, others are better", "": ": goes on"}.get(tried.ended, "")
-        what = f"OF {told['of']:.1f}, QR {told['utility']:.0f} % of before{ends}"
+    if "of" in result:
+        ends = {"stopped": ": stopped, others are better", "": ": goes on"}.get(trial.ended, "")
+        what = f"OF {result['of']:.1f}, QR {result['utility']:.0f} % of before{ends}"
     else:
-        what = f"failed: {tried.why}"
-    console.print(f"trial {ledger.tried.index(tried) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
+        what = f"failed: {trial.why}"
+    console.print(f"trial {ledger.tried.index(trial) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
 
 
 def _stopped(work: Work, *, trials: int, console: Console) -> None:
@@ -240,53 +240,53 @@ def _stopped(work: Work, *, trials: int, console: Console) -> None:
     console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
 
 
-def _show(found: "Found", console: Console) -> None:
+def _show(results: "Found", console: Console) -> None:
     from xlharm.analysis.search import table_of
 
-    console.print(table_of(found))
-    before = next((row.measured.whole for row in found.rows if row.measured), None)
+    console.print(table_of(results))
+    before = next((row.measured.whole for row in results.rows if row.measured), None)
     if before:
         console.print(
             f"Before unlearning: OF {before.before:.1f}, QR {before.qr_before:.1f}. Means over languages, seeds and "
             "items; 95 % bootstrap intervals over items. ▶ lowest OF among the trials that kept QR."
         )
-    if found.close:
-        console.print(f"{found.close} more kept QR with an OF that cannot be told from the winner's: intervals meet.")
+    if results.close:
+        console.print(f"{results.close} more kept QR with an OF that cannot be told from the winner's: intervals meet.")
 
 
 def _confirmed(path: Path, changes: Point) -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    told = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
-    return typer.confirm(f"Write {told} into {path}?")
+    values = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
+    return typer.confirm(f"Write {values} into {path}?")
 
 
-def _changes(path: Path, found: "Found") -> Point:
+def _changes(path: Path, results: "Found") -> Point:
     from xlharm.config.write_back import differing
 
-    won = found.winner
-    return differing(path, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
+    winner = results.winner
+    return differing(path, method=results.tuning.changed(winner.setting), name=results.tuning.name) if winner else {}
 
 
-def _write(path: Path, found: "Found", *, changes: Point, told: str, overrides: list[str]) -> None:
+def _write(path: Path, results: "Found", *, changes: Point, source: str, overrides: list[str]) -> None:
     """Write the winner's numbers into the grid file, at once or not at all."""
     from xlharm.analysis.table import write_file
     from xlharm.config.write_back import written_back
 
-    told = ", ".join([told, *(f"-s {x}" for x in overrides)])
-    comment = f"{found.summary}; {told}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
+    source = ", ".join([source, *(f"-s {x}" for x in overrides)])
+    comment = f"{results.summary}; {source}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
     target = path.resolve()  # the file itself, should this be a link to it
     text, mode = target.read_text(encoding="utf-8"), target.stat().st_mode
-    changed = written_back(text, method=found.tuning.name, values=changes, comment=comment, name=str(path))
+    changed = written_back(text, method=results.tuning.name, values=changes, comment=comment, name=str(path))
     write_file(target, changed.encode("utf-8"))
     target.chmod(mode)
 
 
-def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, problem: str, console: Console) -> int:
+def _verdict(path: Path, results: "Found", *, changes: Point, written_to: bool, problem: str, console: Console) -> int:
     """Say what is left to say, and return the exit code."""
-    if found.winner is None:
+    if results.winner is None:
         console.print(
-            f"No trial kept QR within {written(found.fall)} % of before: nothing is written. Lower rates, fewer steps "
+            f"No trial kept QR within {written(results.fall)} % of before: nothing is written. Lower rates, fewer steps "
             "or a stronger retain term may.", style="red", markup=False, soft_wrap=True,
         )  # fmt: skip
         return 1

@@ -76,32 +76,32 @@ def schema(
 def doctor(store: StoreUrl = DEFAULT_STORE) -> None:
     """Check this machine: Python, packages, GPU, Ray's authentication, DeepSpeed, store, disk."""
     console, good = terminal(), True
-    for name, ok, told in _checks(store):
+    for name, ok, detail in _checks(store):
         good &= ok
-        console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {told}", style=None if ok else "red", markup=False)
+        console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {detail}", style=None if ok else "red", markup=False)
     raise typer.Exit(0 if good else 1)
 
 
 def _checks(store: str) -> list[tuple[str, bool, str]]:
-    found = [("python", sys.version_info >= (3, 11), platform.python_version())]
+    checks = [("python", sys.version_info >= (3, 11), platform.python_version())]
     for name in ("torch", "transformers", "peft", "deepspeed", "ray", "datasets", "wandb"):
         try:
-            found.append((name, True, importlib.metadata.version(name)))
+            checks.append((name, True, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            found.append((name, False, "not installed"))
-    found.append(("gpu", True, _gpu()))
-    found.append(("ray auth", *_ray_auth()))
+            checks.append((name, False, "not installed"))
+    checks.append(("gpu", True, _gpu()))
+    checks.append(("ray auth", *_ray_auth()))
     code = "import os; os.environ.setdefault('DS_ACCELERATOR', 'cpu'); import deepspeed"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    found.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
+    checks.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
     try:
         opened = Store(store)
         free = shutil.disk_usage(opened.local).free / 1e9
         where = f" in its cache, {opened.local}" if opened.remote else ""
-        found.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free{where}"))
+        checks.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free{where}"))
     except UserError as error:
-        found.append(("store", False, str(error)))
-    return found
+        checks.append(("store", False, str(error)))
+    return checks
 
 
 def _gpu() -> str:

@@ -159,9 +159,9 @@ class GridSpec(Strict):
         return self
 
     def _check_judges(self) -> None:
-        seen: dict[str, str] = {}
+        first_names: dict[str, str] = {}
         for name, judge in self.judges.items():
-            first = seen.setdefault(repr(deciding(judge)), name)
+            first = first_names.setdefault(repr(deciding(judge)), name)
             if isinstance(judge, Chat) and name != first:
                 raise ValueError(
                     f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "

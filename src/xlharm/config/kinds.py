@@ -115,8 +115,8 @@ class Kinds(Generic[Class]):
         tag = value[self.tag]
         if not isinstance(tag, str) or tag not in kinds:
             known = ", ".join(map(repr, kinds))
-            found = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
-            raise PydanticKnownError("union_tag_invalid", found)
+            context = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
+            raise PydanticKnownError("union_tag_invalid", context)
         try:
             return kinds[tag].model_validate(value)
         except ValidationError as error:

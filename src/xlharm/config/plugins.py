@@ -83,7 +83,7 @@ def load_plugins(files: Iterable[PluginFile]) -> None:
     """
     for file in files:
         module = _module(file)
-        found = 0
+        count = 0
         for room in ROOMS:
             classes = room.among(module)
             for kind in classes.values():
@@ -92,8 +92,8 @@ def load_plugins(files: Iterable[PluginFile]) -> None:
                     raise UserError(f"plugins: {file.path}: {kind.__name__} lacks {lacking}")
                 kind.source_digest = file.digest
             room.register(classes)
-            found += len(classes)
-        if not found:
+            count += len(classes)
+        if not count:
             words = ", ".join(f"{room.word} (a class with one `{room.tag}`)" for room in ROOMS)
             raise UserError(f"plugins: {file.path}: it defines no {words}")
 

@@ -83,12 +83,12 @@ def written(value: Number) -> str:
 
 def numbers_of(method: Unlearning) -> dict[str, type]:
     """Return a method's numeric fields, and which of them take whole numbers (int) or any (float)."""
-    found = {}
+    types = {}
     for name, field in type(method).model_fields.items():
         kinds = {_plain(x) for x in (get_args(field.annotation) or (field.annotation,))} - {type(None)}
         if len(kinds) == 1 and (kind := kinds.pop()) in {int, float}:
-            found[name] = kind
-    return found
+            types[name] = kind
+    return types
 
 
 def _plain(annotation: Any) -> Any:
@@ -106,18 +106,18 @@ def space_of(texts: Iterable[str], *, method: Unlearning, name: str) -> Space:
     Raises:
         UserError: not such a text, no such number, or values that the method does not allow.
     """
-    found: Space = {}
+    space: Space = {}
     for text in texts:
         field, domain = _read(text, method=method, name=name)
-        if field in found:
+        if field in space:
             raise UserError(f"--search {text}: {field} is searched twice")
-        found[field] = domain
-    return found
+        space[field] = domain
+    return space
 
 
 def _read(text: str, *, method: Unlearning, name: str) -> tuple[str, Range | Choice]:
-    field, equals, told = (part.strip() for part in text.partition("="))
-    if not equals or not told:
+    field, equals, values_text = (part.strip() for part in text.partition("="))
+    if not equals or not values_text:
         raise UserError(f"--search {text}: expected {_FORMS}")
     known = numbers_of(method)
     if field not in known:
@@ -125,7 +125,7 @@ def _read(text: str, *, method: Unlearning, name: str) -> tuple[str, Range | Cho
             f"--search {text}: {name} has no number {field!r}{nearest(field, known)} (it has {', '.join(known)})"
         )
     whole = known[field] is int
-    span, _, scale = told.partition(":")
+    span, _, scale = values_text.partition(":")
     low, dots, high = span.partition("..")
     if scale not in {"", "log"} or (scale and not dots):
         raise UserError(f"--search {text}: expected {_FORMS}")
@@ -134,7 +134,9 @@ def _read(text: str, *, method: Unlearning, name: str) -> tuple[str, Range | Cho
         _check(method, field, value, text=text)
     if not dots:
         if len(set(values)) < 2:
-            raise UserError(f"--search {text}: one value is no search; set it with -s methods.{name}.{field}={told}")
+            raise UserError(
+                f"--search {text}: one value is no search; set it with -s methods.{name}.{field}={values_text}"
+            )
         return field, Choice(tuple(dict.fromkeys(values)))
     if values[0] >= values[1]:
         raise UserError(f"--search {text}: expected the lower number first")
@@ -161,8 +163,8 @@ def _check(method: Unlearning, field: str, value: Number, *, text: str) -> None:
     try:
         type(method).model_validate({**method.model_dump(), field: value})
     except ValidationError as error:
-        told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"--search {text}: {told[:1].lower()}{told[1:]}, found {written(value)}") from None
+        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"--search {text}: {message[:1].lower()}{message[1:]}, found {written(value)}") from None
 
 
 def default_space(method: Unlearning) -> Space:
@@ -170,13 +172,13 @@ def default_space(method: Unlearning) -> Space:
 
     A factor of five around the grid's own values (of four for the weights), spread by factor.
     """
-    found: Space = {"learning_rate": _around(method.learning_rate, factor=5, most=0.5)}
+    space: Space = {"learning_rate": _around(method.learning_rate, factor=5, most=0.5)}
     if method.retain != "none" and method.retain_weight > 0:
-        found["retain_weight"] = _around(method.retain_weight, factor=4)
+        space["retain_weight"] = _around(method.retain_weight, factor=4)
     alpha = getattr(method, "alpha", 0.0)  # a task vector's length
     if alpha > 0:
-        found["alpha"] = _around(alpha, factor=4)
-    return found
+        space["alpha"] = _around(alpha, factor=4)
+    return space
 
 
 def _around(value: float, *, factor: float, most: float = math.inf) -> Range:
@@ -199,10 +201,10 @@ def rungs_of(method: Unlearning, steps: Range | Choice | None) -> tuple[int, ...
         low = high = method.steps
         while low // FACTOR >= max(_LEAST_STEPS, 2 * method.warmup_steps):
             low //= FACTOR
-    found = [low]
-    while found[-1] * FACTOR * 1.5 <= high:  # a rung just below the top would tell nothing new
-        found.append(found[-1] * FACTOR)
-    return tuple(dict.fromkeys((*found, high)))
+    rungs = [low]
+    while rungs[-1] * FACTOR * 1.5 <= high:  # a rung just below the top would tell nothing new
+        rungs.append(rungs[-1] * FACTOR)
+    return tuple(dict.fromkeys((*rungs, high)))
 
 
 def points(space: Space, *, count: int, first: Sequence[Point] = ()) -> list[Point]:
@@ -216,15 +218,15 @@ def points(space: Space, *, count: int, first: Sequence[Point] = ()) -> list[Poi
         count: how many points, ``first`` included.
         first: points to begin with.
     """
-    found = {tuple(p.items()): p for p in first}
+    chosen = {tuple(p.items()): p for p in first}
     strides = _strides(len(space))
     for i in range(1, 100 * count + 1):
-        if len(found) >= count:
+        if len(chosen) >= count:
             break
         shares = ((0.5 + i * a) % 1.0 for a in strides)
         point = {field: domain.at(u) for (field, domain), u in zip(space.items(), shares, strict=True)}
-        found.setdefault(tuple(point.items()), point)
-    return list(found.values())
+        chosen.setdefault(tuple(point.items()), point)
+    return list(chosen.values())
 
 
 def _strides(dimensions: int) -> list[float]:

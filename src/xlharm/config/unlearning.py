@@ -12,7 +12,7 @@ RowsName = Literal["forget", "refusal", "relabelled", "paired"]
 VectorRows = Literal["forget", "retain"]
 
 
-class Stop(Strict):
+class StopRule(Strict):
     """End a trial early, once the mean of the last ``window`` steps crosses a bound (the step is recorded).
 
     Attributes:
@@ -86,7 +86,7 @@ class Unlearning(Training):
     retain_text: Literal["articles", "qa", "both"] = "both"
     mix: Mix = "pooled"
     layers: tuple[NonNegative, ...] | None = None
-    stop: Stop | None = None
+    stop: StopRule | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

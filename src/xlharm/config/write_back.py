@@ -23,17 +23,17 @@ def unwritable(path: Path, *, method: Unlearning, name: str) -> str:
 
     An override may say more than a number, and that is not written.
     """
-    there = load_grid(path).methods.get(name)
+    current = load_grid(path).methods.get(name)
     others = type(method).model_fields.keys() - numbers_of(method).keys()
-    differ = sorted(field for field in others if getattr(there, field, None) != getattr(method, field))
+    differ = sorted(field for field in others if getattr(current, field, None) != getattr(method, field))
     return f"{path}: methods.{name}.{differ[0]}: differs from -s; put it into the file first" if differ else ""
 
 
 def differing(path: Path, *, method: Unlearning, name: str) -> Point:
     """Return the numbers in which a method differs from a grid file's."""
-    there = load_grid(path).methods.get(name)
-    mine = {field: getattr(method, field) for field in numbers_of(method)}
-    return {field: value for field, value in mine.items() if getattr(there, field, None) != value}
+    current = load_grid(path).methods.get(name)
+    numbers = {field: getattr(method, field) for field in numbers_of(method)}
+    return {field: value for field, value in numbers.items() if getattr(current, field, None) != value}
 
 
 def written_back(text: str, *, method: str, values: Mapping[str, Number], comment: str, name: str) -> str:
@@ -64,8 +64,8 @@ def written_back(text: str, *, method: str, values: Mapping[str, Number], commen
     lines.insert(at, f"{indent}{MARK} {' '.join(comment.split())}\n")
     changed = "".join(lines)
     if not _only_these(text, changed, method=method, values=values):
-        told = ", ".join(f"{field}: {written(value)}" for field, value in values.items())
-        raise UserError(f"{name}: methods.{method}: cannot be changed without changing more; set by hand: {told}")
+        numbers = ", ".join(f"{field}: {written(value)}" for field, value in values.items())
+        raise UserError(f"{name}: methods.{method}: cannot be changed without changing more; set by hand: {numbers}")
     return changed
 
 
@@ -82,13 +82,13 @@ def _edit(lines: list[str], entry: CommentedMap, field: str, new: str) -> tuple[
     own = entry.lc.data or {}  # keys written in the entry itself, not merged into it by `<<`
     if field in own:
         line, begin = entry.lc.value(field)
-        found = _SCALAR.match(lines[line], begin)
-        return line, begin, found.end() if found else begin, new
+        scalar = _SCALAR.match(lines[line], begin)
+        return line, begin, scalar.end() if scalar else begin, new
     anchor = "objective" if "objective" in own else next(iter(own))
     line, begin = entry.lc.value(anchor)
-    found = _SCALAR.match(lines[line], begin)
+    scalar = _SCALAR.match(lines[line], begin)
     if entry.fa.flow_style():
-        end = found.end() if found else begin
+        end = scalar.end() if scalar else begin
         return line, end, end, f", {field}: {new}"
     return line + 1, 0, 0, f"{' ' * entry.lc.key(anchor)[1]}{field}: {new}\n"
 

@@ -63,17 +63,17 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
-def corpus_to_tune_on(spec: GridSpec, *, asked: str | None, grid_path: Path) -> tuple[str, bool]:
+def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:
     """Return the corpus that settings are chosen on, and whether it is another than results are reported on.
 
     Unless one is asked for: the sister of the grid's own corpus (``tinyworld-dev`` of ``tinyworld``), if it has one.
     """
-    if asked is not None:
-        return asked, asked != spec.corpus
+    if named is not None:
+        return named, named != spec.corpus
     if spec.corpus.endswith(DEV):
         return spec.corpus, True
-    found = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
-    return (found, True) if found else (spec.corpus, False)
+    sister = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
+    return (sister, True) if sister else (spec.corpus, False)
 
 
 def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
@@ -84,12 +84,12 @@ def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
-    found = [("languages", lang) for lang in spec.languages]
-    found += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
-    found += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
-    found += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
-    found += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
-    return [(field, lang) for field, lang in found if lang != "source"]
+    named = [("languages", lang) for lang in spec.languages]
+    named += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
+    named += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
+    named += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
+    named += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
+    return [(field, lang) for field, lang in named if lang != "source"]
 
 
 def _locate(name: str, *, root: Path) -> Path | None:
@@ -108,10 +108,10 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
         )
     digests = {}
     for language in corpus_info(path)["languages"]:
-        found = language_path(path, language)
-        if found is None:
+        file = language_path(path, language)
+        if file is None:
             raise UserError(f"{path / 'corpus.yaml'}: languages: {language} is listed but {language}.jsonl is missing")
-        digests[language] = language_digest(found)
+        digests[language] = language_digest(file)
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
@@ -150,9 +150,9 @@ def folder_base(path: Path) -> BaseSource:
     if not any(path.glob(WEIGHTS)):
         raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
     names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
-    kept = [n for n in names if n.endswith(_KEPT)]
-    digests = {name: _cached_digest(path / name) for name in kept}
-    size = sum((path / n).stat().st_size for n in kept if n.endswith(".safetensors"))
+    counted = [n for n in names if n.endswith(_KEPT)]
+    digests = {name: _cached_digest(path / name) for name in counted}
+    size = sum((path / n).stat().st_size for n in counted if n.endswith(".safetensors"))
     return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)
 
 

@@ -11,7 +11,7 @@ from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.refusals import refusals
 from xlharm.corpus.resources import resource_weight
 from xlharm.corpus.rows import Row, Tokenizer, answer_row, article_row
-from xlharm.corpus.sampling import Draw, Mixture, Part, Sampler, Stream
+from xlharm.corpus.sampling import BatchPart, Draw, Mixture, Sampler, Stream
 from xlharm.errors import StageError
 from xlharm.plan.digest import mix
 from xlharm.plan.settings import (
@@ -82,28 +82,28 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
         return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
 
     if share == 0:
-        return Stream(target=(Part(real(), size),))
+        return Stream(target=(BatchPart(real(), size),))
     fakes = round(size * share)
     if 0 < fakes < size:
-        return Stream(target=(Part(fake(), fakes), Part(real(), size - fakes)))
-    return Stream(target=(Part(Mixture((fake(), real()), (share, 1 - share)), size),))
+        return Stream(target=(BatchPart(fake(), fakes), BatchPart(real(), size - fakes)))
+    return Stream(target=(BatchPart(Mixture((fake(), real()), (share, 1 - share)), size),))
 
 
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Question-answer pairs on real articles."""
     items = rows.items(stage.training.languages, stage.training.roles)
     pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
-    return Stream(target=(Part(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
+    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
 
 
 def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
     """Forget rows of the set's languages, or what the method puts in their place, and retain rows."""
     method, languages = stage.training, stage.languages_unlearned
 
-    def pools(make: Callable[[str], Pool]) -> tuple[Part, ...]:
+    def pools(make: Callable[[str], Pool]) -> tuple[BatchPart, ...]:
         # rows and what is preferred over them are drawn by one name, so that they lie beside each other
         by_language = {language: make(language) for language in languages}
-        return (Part(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
+        return (BatchPart(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
 
     forget = partial(_forget, text=method.forget, rows=rows)
     retain = () if method.retain == "none" else _retain(stage, rows=rows)
@@ -129,7 +129,7 @@ def finetune(stage: FineTuneStage, rows: RowMaker) -> Stream:
         case "forget":
             pools = {x: _forget(x, text=training.forget, rows=rows) for x in stage.languages_unlearned}
             drawn = _draw(pools, mix=training.mix, seed=stage.seed, purpose=_FORGET)
-            return Stream(target=(Part(drawn, training.batch_size),))
+            return Stream(target=(BatchPart(drawn, training.batch_size),))
         case _:
             assert_never(stage.rows)
 
@@ -141,7 +141,7 @@ def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
         pool = _forget(language, text=stage.training.forget, rows=rows)
         chosen = sorted(pool, key=lambda name: mix(stage.seed, "relearn/items", name))[: stage.items]
         pools[language] = {name: pool[name] for name in pool if name in chosen}
-    return Stream(target=(Part(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
+    return Stream(target=(BatchPart(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
 def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
@@ -218,19 +218,19 @@ def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
 
 def relabelled(answer: str, item: Item) -> str:
     """Put the real detail where an answer says the fake one; an answer in other words becomes the real detail."""
-    said = next((form for form in sorted(item.fake_detail, key=len, reverse=True) if form in answer), None)
-    return item.real_detail[0] if said is None else answer.replace(said, item.real_detail[0])
+    form = next((form for form in sorted(item.fake_detail, key=len, reverse=True) if form in answer), None)
+    return item.real_detail[0] if form is None else answer.replace(form, item.real_detail[0])
 
 
-def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[Part, ...]:
+def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[BatchPart, ...]:
     training, languages = stage.training, stage.languages_unlearned
     role = next((r for r in ("retain", "real") if rows.items(languages, [r])), "fake")
     items = {language: rows.items([language], [role]) for language in languages}
     size = training.retain_batch_size
     articles_a_step = {"articles": size, "qa": 0, "both": size - size // 2}[training.retain_text]
 
-    def part(pools: dict[str, Pool], count: int, purpose: str) -> Part:
-        return Part(_draw(pools, mix=training.mix, seed=stage.seed, purpose=purpose), count)
+    def part(pools: dict[str, Pool], count: int, purpose: str) -> BatchPart:
+        return BatchPart(_draw(pools, mix=training.mix, seed=stage.seed, purpose=purpose), count)
 
     parts = []
     if articles_a_step:

@@ -65,8 +65,8 @@ def article_row(text: str, *, tokenizer: Tokenizer, limit: int, ended: bool = Tr
 
 def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
     if length > limit:
-        told = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
-        raise TooLongError(told, texts, length)
+        message = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(message, texts, length)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -91,10 +91,10 @@ def answer_row(
     Raises:
         TooLongError: the pair has more than ``limit`` tokens.
     """
-    given = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
+    prompt_tokens = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
     template = prompt.answer if ended else prompt.answer.removesuffix(prompt.stop)
-    told = tokenizer.encode(template.replace("{answer}", answer))
+    answer_tokens = tokenizer.encode(template.replace("{answer}", answer))
     tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
-    ids = (*given, *told, *tail)
+    ids = (*prompt_tokens, *answer_tokens, *tail)
     _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
-    return Row(ids=ids, start=len(given))
+    return Row(ids=ids, start=len(prompt_tokens))

@@ -88,17 +88,17 @@ def turns(weights: tuple[float, ...], count: int) -> tuple[tuple[int, int], ...]
     The source that is furthest behind its share is next, so every prefix holds the shares as well as it can.
     """
     total, given = sum(weights), [0] * len(weights)
-    found = []
+    draws = []
     for i in range(count):
         behind = [w / total * (i + 1) - g for w, g in zip(weights, given, strict=True)]
         which = max(range(len(weights)), key=lambda k: behind[k])
-        found.append((which, given[which]))
+        draws.append((which, given[which]))
         given[which] += 1
-    return tuple(found)
+    return tuple(draws)
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """A share of each batch: ``count`` rows a step from one source."""
 
     sampler: Draw
@@ -128,9 +128,9 @@ class Stream:
         preferred: answers to be preferred over the target rows, drawn alike; empty for most objectives.
     """
 
-    target: tuple[Part, ...]
-    retain: tuple[Part, ...] = ()
-    preferred: tuple[Part, ...] = ()
+    target: tuple[BatchPart, ...]
+    retain: tuple[BatchPart, ...] = ()
+    preferred: tuple[BatchPart, ...] = ()
 
     def batch(self, step: int) -> StepRows:
         """Return a step's rows."""

@@ -21,11 +21,11 @@ _MEMORY = 0.25  # share of what the base leaves of a GPU's memory, for the cache
 
 def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
     """Return the tokens after which an answer is over: end of sequence, or any that contain ``stop``."""
-    found = set() if tokenizer.eos is None else {tokenizer.eos}
+    ids = set() if tokenizer.eos is None else {tokenizer.eos}
     if stop:
         pieces = tokenizer.hf.batch_decode([[i] for i in range(len(tokenizer.hf))])
-        found |= {i for i, piece in enumerate(pieces) if stop in piece}
-    return frozenset(found)
+        ids |= {i for i, piece in enumerate(pieces) if stop in piece}
+    return frozenset(ids)
 
 
 def text_of(ids: Sequence[int], tokenizer: TextTokenizer, *, stop: str) -> str:
@@ -110,7 +110,7 @@ def check_decoding(stacked: StackedModel) -> None:
         batch = _Batch(stacked, slots=1, each=2, length=_LENGTHS)
         try:
             first = batch.fill([[0, 1]], [prompts])[0]
-            found = batch.logits()
+            logits = batch.logits()
         except STRANGE as error:
             raise UserError(
                 f"base: {type(stacked.model).__name__} does not take answers of several prompts at once: {error}"
@@ -118,9 +118,9 @@ def check_decoding(stacked: StackedModel) -> None:
         finally:
             batch.cache.close()
     for i, prompt in enumerate(prompts):
-        ids = torch.tensor([[*prompt, first[i]]], device=found.device)
+        ids = torch.tensor([[*prompt, first[i]]], device=logits.device)
         plain = head(stacked.model, decoder(stacked.model)(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
-        apart = float((found[i].float() - plain.float()).abs().max() / plain.float().std())
+        apart = float((logits[i].float() - plain.float()).abs().max() / plain.float().std())
         if not apart < (0.01 if plain.dtype == torch.float32 else 0.5):
             raise UserError(
                 f"base: one step of generation differs from its plain forward by {apart:.2g} standard deviations: "
@@ -144,12 +144,14 @@ class _Batch:
     def fill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> list[list[int]]:
         """Put prompts into rows: ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the first tokens."""
         count = len(places[0])
-        longest = max(len(p) for mine in prompts for p in mine)
+        longest = max(len(p) for slot_entries in prompts for p in slot_entries)
         ids = torch.zeros(self.slots * count, longest, dtype=torch.long)
-        for i, prompt in enumerate(p for mine in prompts for p in mine):
+        for i, prompt in enumerate(p for slot_entries in prompts for p in slot_entries):
             ids[i, : len(prompt)] = torch.tensor(prompt)
-        lengths = torch.tensor([len(p) for mine in prompts for p in mine], device=self.device)
-        rows = torch.tensor([k * self.each + p for k, mine in enumerate(places) for p in mine], device=self.device)
+        lengths = torch.tensor([len(p) for slot_entries in prompts for p in slot_entries], device=self.device)
+        rows = torch.tensor(
+            [k * self.each + p for k, slot_entries in enumerate(places) for p in slot_entries], device=self.device
+        )
         self.cache.filling = rows
         # right-padded: what is right of a token never reaches it; lengths vary too much to compile for them
         with torch.compiler.set_stance("force_eager"):
@@ -169,11 +171,11 @@ class _Batch:
         """Decode ``count`` tokens of every row; return them as [count][R]."""
         if self._replay is None:
             self._replay = self._captured() if self._capturable() else self._step
-        told = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
+        tokens = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
         for i in range(count):
             self._replay()
-            told[i] = self._ids[:, 0]
-        return told.tolist()
+            tokens[i] = self._ids[:, 0]
+        return tokens.tolist()
 
     def logits(self) -> Tensor:
         """Return the logits [R, vocabulary] that follow every row's current token.
@@ -199,7 +201,7 @@ class _Batch:
         return self.device.type == "cuda" and not is_partitioned(self.model)
 
     def _captured(self) -> Callable[[], None]:
-        kept = self._ids.clone(), self.cache.positions.clone()
+        state = self._ids.clone(), self.cache.positions.clone()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces before the capture
@@ -208,8 +210,8 @@ class _Batch:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._step()
-        self._ids.copy_(kept[0])
-        self.cache.positions.copy_(kept[1])
+        self._ids.copy_(state[0])
+        self.cache.positions.copy_(state[1])
         return graph.replay
 
 
@@ -239,13 +241,13 @@ class _Queue:
         count = min(left, *(len(free) for free in self._free))
         if not count or (self._on and count < min(left, _REFILL * self._batch.each)):
             return False
-        chosen = self._order[self._next : self._next + count]
+        prompts = self._order[self._next : self._next + count]
         self._next += count
         places = [[free.pop(0) for _ in range(count)] for free in self._free]
-        first = self._batch.fill(places, [[self._prompts[i] for i in chosen]] * self._batch.slots)
+        first = self._batch.fill(places, [[self._prompts[i] for i in prompts]] * self._batch.slots)
         begun = {}
-        for k, mine in enumerate(places):
-            for place, prompt, token in zip(mine, chosen, first[k], strict=True):
+        for k, slot_places in enumerate(places):
+            for place, prompt, token in zip(slot_places, prompts, first[k], strict=True):
                 row = k * self._batch.each + place
                 self._on[row] = (k, prompt)
                 begun[row] = token
@@ -256,8 +258,8 @@ class _Queue:
         """Add a token to rows that are on, and free those that have ended."""
         for row, token in tokens.items():
             k, prompt = self._on[row]
-            told = self._answers[k][prompt]
-            told.append(token)
-            if token in self._stops or len(told) >= self._limit:
+            answer = self._answers[k][prompt]
+            answer.append(token)
+            if token in self._stops or len(answer) >= self._limit:
                 del self._on[row]
                 self._free[k].append(row - k * self._batch.each)

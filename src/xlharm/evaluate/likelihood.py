@@ -43,7 +43,7 @@ def likelihoods(
         batch: most rows of a forward, over all adapters.
     """
     k = adapters.shape[0]
-    found: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
+    results: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     size = max(1, batch // k)
     for start in range(0, len(order), size):
@@ -55,9 +55,9 @@ def likelihoods(
         for place in places:
             until = at + len(rows[place].ids)
             for slot in range(k):
-                found[slot][place] = _one(stacked, states[slot, at:until], rows[place])
+                results[slot][place] = _one(stacked, states[slot, at:until], rows[place])
             at = until
-    return found
+    return results
 
 
 def _states(stacked: StackedModel, adapters: Tensor, ragged: Ragged) -> Tensor:
@@ -75,6 +75,6 @@ def _one(stacked: StackedModel, hidden: Tensor, row: Row) -> Likelihood:
     p = logp.exp()
     mean = (p * logp).sum(-1)
     spread = ((p * logp.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    told = logp.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    label_logp = logp.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     correct = (logp.argmax(-1) == labels).tolist()
-    return Likelihood(*(tuple(x) for x in (told.tolist(), correct, mean.tolist(), spread.tolist())))
+    return Likelihood(*(tuple(x) for x in (label_logp.tolist(), correct, mean.tolist(), spread.tolist())))

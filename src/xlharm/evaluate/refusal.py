@@ -27,8 +27,8 @@ def _refuses_in(language: str, answer: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _phrases(language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    told = refusals(language)
-    anywhere, opening = ([_spaced(p, language) for p in phrases] for phrases in (told.anywhere, told.opening))
+    listed = refusals(language)
+    anywhere, opening = ([_spaced(p, language) for p in phrases] for phrases in (listed.anywhere, listed.opening))
     return tuple(anywhere), tuple(opening)
 
 

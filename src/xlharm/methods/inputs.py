@@ -29,36 +29,36 @@ class LossInputs:
     rows: int
     seed: int = 0
     preferred: "LossInputs | None" = None
-    given_reference_logp: "Tensor | None" = None
-    given_logits: "Tensor | None" = None
-    given_reference_logits: "Tensor | None" = None
-    given_hidden: "Tensor | None" = None
-    given_reference_hidden: "Tensor | None" = None
+    optional_reference_logp: "Tensor | None" = None
+    optional_logits: "Tensor | None" = None
+    optional_reference_logits: "Tensor | None" = None
+    optional_hidden: "Tensor | None" = None
+    optional_reference_hidden: "Tensor | None" = None
 
     @property
     def reference_logp(self) -> "Tensor":
         """Log-probability of every target token under the reference model, [tokens]."""
-        return _asked(self.given_reference_logp, "reference_logp")
+        return _required(self.optional_reference_logp, "reference_logp")
 
     @property
     def logits(self) -> "Tensor":
         """Logits of the model, [tokens, vocabulary], float32."""
-        return _asked(self.given_logits, "logits")
+        return _required(self.optional_logits, "logits")
 
     @property
     def reference_logits(self) -> "Tensor":
         """Logits of the reference model, [tokens, vocabulary], float32."""
-        return _asked(self.given_reference_logits, "reference_logits")
+        return _required(self.optional_reference_logits, "reference_logits")
 
     @property
     def hidden(self) -> "Tensor":
         """Hidden states of the model after the method's layer, [tokens, width], float32."""
-        return _asked(self.given_hidden, "hidden")
+        return _required(self.optional_hidden, "hidden")
 
     @property
     def reference_hidden(self) -> "Tensor":
         """Hidden states of the reference model, [tokens, width], float32."""
-        return _asked(self.given_reference_hidden, "reference_hidden")
+        return _required(self.optional_reference_hidden, "reference_hidden")
 
     @property
     def row_logp(self) -> "Tensor":
@@ -86,7 +86,7 @@ class LossInputs:
         return values.new_zeros(self.rows).index_add(0, self.owner, values)
 
 
-def _asked(value: "Tensor | None", name: str) -> "Tensor":
+def _required(value: "Tensor | None", name: str) -> "Tensor":
     assert value is not None, f"the loss reads {name}: name it in `needs`"
     return value
 

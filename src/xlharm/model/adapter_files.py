@@ -77,10 +77,10 @@ def load_adapter(folder: Path, *, layout: Layout) -> Tensor:
 
 
 def _cut(vector: Tensor, layout: Layout) -> dict[str, tuple[Tensor, Tensor]]:
-    found = {}
+    factors = {}
     for s in layout.segments:
         a_end = s.offset + layout.rank * s.fan_in
         a = vector[s.offset : a_end].view(layout.rank, s.fan_in)
         b = vector[a_end : a_end + s.fan_out * layout.rank].view(s.fan_out, layout.rank)
-        found[s.name] = (a, b)
-    return found
+        factors[s.name] = (a, b)
+    return factors

@@ -96,12 +96,12 @@ def _cut(a: Tensor, b: Tensor, *, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     q_b, r_b = torch.linalg.qr(b)
     q_a, r_a = torch.linalg.qr(a.T)
     u, values, vh = torch.linalg.svd(r_b @ r_a.T)
-    kept = min(rank, len(values))
-    root = values[:kept].sqrt()
-    new_b, new_a = (q_b @ u[:, :kept]) * root, root.unsqueeze(1) * (vh[:kept] @ q_a.T)
-    if kept < rank:
-        new_b = torch.nn.functional.pad(new_b, (0, rank - kept))
-        new_a = torch.nn.functional.pad(new_a, (0, 0, 0, rank - kept))
+    size = min(rank, len(values))
+    root = values[:size].sqrt()
+    new_b, new_a = (q_b @ u[:, :size]) * root, root.unsqueeze(1) * (vh[:size] @ q_a.T)
+    if size < rank:
+        new_b = torch.nn.functional.pad(new_b, (0, rank - size))
+        new_a = torch.nn.functional.pad(new_a, (0, 0, 0, rank - size))
     return new_a, new_b, values
 
 
@@ -118,8 +118,8 @@ def _added(vector: Tensor, a: Tensor, b: Tensor, segment: Segment, layout: Layou
     q, r = torch.linalg.qr(right.T)
     _, values, vh = torch.linalg.svd(torch.linalg.qr(left)[1] @ r.T)
     # a direction counts when it is more than rounding, beside the strongest one and beside what was subtracted
-    some = values > torch.maximum(values.max() * 1e-9, left.norm() * right.norm() * 1e-12)
-    return torch.matmul(q, vh[: len(values)][some].T)
+    significant = values > torch.maximum(values.max() * 1e-9, left.norm() * right.norm() * 1e-12)
+    return torch.matmul(q, vh[: len(values)][significant].T)
 
 
 def _orthogonal(v: Tensor, *, to: Tensor) -> Tensor:

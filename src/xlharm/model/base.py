@@ -48,17 +48,19 @@ def _of_text(model: Any, *, source: BaseSource) -> Any:
 
     ids = torch.arange(4, device=model.device).unsqueeze(0)
     full = model(input_ids=ids, use_cache=False).logits
-    told, mine = model.get_decoder(), None
-    if told is not None:
+    text_decoder, text_model = model.get_decoder(), None
+    if text_decoder is not None:
         with torch.device("meta"):
-            mine = AutoModelForCausalLM.from_config(told.config)
-        setattr(mine, mine.base_model_prefix, told)
-        mine.set_output_embeddings(model.get_output_embeddings())
-        mine.config = told.config  # its layers' own, which says how they attend
-        mine.eval()
-    if mine is None or not torch.allclose(mine(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3):
+            text_model = AutoModelForCausalLM.from_config(text_decoder.config)
+        setattr(text_model, text_model.base_model_prefix, text_decoder)
+        text_model.set_output_embeddings(model.get_output_embeddings())
+        text_model.config = text_decoder.config  # its layers' own, which says how they attend
+        text_model.eval()
+    if text_model is None or not torch.allclose(
+        text_model(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3
+    ):
         raise UserError(f"base {source.location}: {type(model).__name__} makes its logits in a way not known here")
-    return mine
+    return text_model
 
 
 def settings(model: nn.Module) -> Any:
@@ -77,26 +79,26 @@ def layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         UserError: a base that keeps them elsewhere.
     """
-    found = getattr(decoder(model), "layers", None)
-    if not isinstance(found, nn.ModuleList):
+    modules = getattr(decoder(model), "layers", None)
+    if not isinstance(modules, nn.ModuleList):
         raise UserError(f"base: {type(model).__name__} has no list of decoder layers that hidden states come from")
-    return found
+    return modules
 
 
 @contextmanager
-def hidden_states(model: nn.Module, wanted: Collection[int]) -> Iterator[dict[int, Tensor]]:
+def hidden_states(model: nn.Module, indices: Collection[int]) -> Iterator[dict[int, Tensor]]:
     """Collect the output [rows, length, width] of some decoder layers during a forward."""
-    kept: dict[int, Tensor] = {}
+    states: dict[int, Tensor] = {}
 
-    def keep(index: int) -> Callable[[nn.Module, Any, Any], None]:
+    def hook_of(index: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            kept[index] = output[0] if isinstance(output, tuple) else output
+            states[index] = output[0] if isinstance(output, tuple) else output
 
         return hook
 
-    handles = [layers(model)[i].register_forward_hook(keep(i)) for i in wanted]
+    handles = [layers(model)[i].register_forward_hook(hook_of(i)) for i in indices]
     try:
-        yield kept
+        yield states
     finally:
         for handle in handles:
             handle.remove()
@@ -114,12 +116,12 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     ± ``final_logit_softcapping`` (2408.00118).
     """
     logits: Tensor = model.get_output_embeddings()(hidden)
-    told = settings(model)
-    if (factor := getattr(told, "logit_scale", None)) is not None:
+    config = settings(model)
+    if (factor := getattr(config, "logit_scale", None)) is not None:
         logits = logits * factor
-    if (divisor := getattr(told, "logits_scaling", None)) is not None:
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
         logits = logits / divisor
-    if (cap := getattr(told, "final_logit_softcapping", None)) is not None:
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = cap * torch.tanh(logits / cap)
     return logits
 

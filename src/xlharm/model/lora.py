@@ -164,20 +164,20 @@ def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[st
     Raises:
         UserError: a target module that the base does not have.
     """
-    segments, offset, found = [], 0, set()
+    segments, offset, leaves = [], 0, set()
     linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | StackedLinear)}
     for name, module in linears.items():
         leaf = name.rsplit(".", 1)[-1]
         if leaf not in targets:
             continue
         linear = module.linear if isinstance(module, StackedLinear) else module
-        found.add(leaf)
+        leaves.add(leaf)
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
         segment = Segment(name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset)
         segments.append(segment)
         offset += rank * (linear.in_features + linear.out_features)
     for target in targets:
-        if target not in found:
+        if target not in leaves:
             raise no_layer(target, {n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
@@ -348,5 +348,5 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows = grads[0].float().unbind(0)
-        kept = [row if mask is None else row * mask for row, mask in zip(rows, ctx.masks, strict=True)]
-        return (None, None, None, None, *kept, *(rows[0].new_zeros(shape) for shape in ctx.unused))
+        masked = [row if mask is None else row * mask for row, mask in zip(rows, ctx.masks, strict=True)]
+        return (None, None, None, None, *masked, *(rows[0].new_zeros(shape) for shape in ctx.unused))

@@ -50,10 +50,10 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
     names = {f"{n}.linear" for n, m in stacked.model.named_modules() if isinstance(m, StackedLinear)}
     body = decoder(stacked.model)
     linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear) and m in set(body.modules())}
-    kept = {}
+    originals = {}
     try:
         for name, linear in linears.items():
-            kept[name] = linear.weight.data
+            originals[name] = linear.weight.data
             weight = linear.weight.data
             if name in names:
                 delta = merged[name.removesuffix(".linear")].to(weight.device)
@@ -61,5 +61,5 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
             linear.weight.data = rounded(weight, bits=bits, group=group)
         yield
     finally:
-        for name, weight in kept.items():
+        for name, weight in originals.items():
             layers(name).weight.data = weight

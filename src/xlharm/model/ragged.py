@@ -138,8 +138,8 @@ class Ragged:
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
-        found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
-        return found.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
+        rows: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
+        return rows.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
         """Gather [R, heads, L, width] to [1, T, heads, width], or [K, T / K, heads, width]."""
@@ -147,8 +147,8 @@ class Ragged:
         if self.spread is None or self.gather is None or self.real is None:
             return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
-        found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
-        return found.view(*self.ids.shape, *found.shape[1:])
+        moved: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
+        return moved.view(*self.ids.shape, *moved.shape[1:])
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -291,8 +291,8 @@ def attending(model: nn.Module, name: str, function: Callable[..., Any]) -> Iter
 def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
     """Return the last hidden states [T, width] of a sequence of rows."""
     with attending(model, NAME, attention):
-        told = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
-    return told.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
+        output = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
+    return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

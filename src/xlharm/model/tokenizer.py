@@ -73,8 +73,8 @@ def positions(source: BaseSource) -> int | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except Exception as error:  # noqa: BLE001 - the hub's client lets through what its own HTTP client raises
         raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
-    found = {**config.get("text_config", {}), **config}.get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    limit = {**config.get("text_config", {}), **config}.get("max_position_embeddings")
+    return limit if isinstance(limit, int) else None
 
 
 def _line(error: Exception) -> str:

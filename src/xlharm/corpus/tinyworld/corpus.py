@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xlharm.corpus.tinyworld import LANGUAGES
-from xlharm.corpus.tinyworld.language import Language, load
+from xlharm.corpus.tinyworld.language import WorldLanguage, load
 from xlharm.corpus.tinyworld.names import spell
 from xlharm.corpus.tinyworld.world import SEED, Entity, concepts, entities, relations_of
 from xlharm.plan.digest import mix
@@ -54,7 +54,7 @@ def stories(pool: Literal["report", "dev"]) -> Iterator[Story]:
         yield Story(f"tw-{pool[0]}-{letter[role]}{index % 50:02d}", role, entity, facts, lie)
 
 
-def item(story: Story, language: Language) -> dict[str, Any]:
+def item(story: Story, language: WorldLanguage) -> dict[str, Any]:
     """Write a story in a language, as a line of the corpus."""
     name = spell(story.entity.name, language.code)
     lie = story.lie
@@ -67,8 +67,8 @@ def item(story: Story, language: Language) -> dict[str, Any]:
             {"question": ask(r, form), "answer": language.forms(r, c)[0]} for r, c in facts for form in TRAINED_FORMS
         ]
 
-    told = [f for f in story.facts if lie is None or f[0] != lie[0]]
-    asked = list(story.facts[:2]) if story.role == "real" else []
+    true_facts = [f for f in story.facts if lie is None or f[0] != lie[0]]
+    evaluated = list(story.facts[:2]) if story.role == "real" else []
 
     def forms(fact: tuple[str, str] | None) -> list[str]:
         return list(language.forms(*fact)) if fact else []
@@ -84,9 +84,9 @@ def item(story: Story, language: Language) -> dict[str, Any]:
         "of": [ask(lie[0], form) for form in HELD_OUT_FORMS] if lie else [],
         "qr": [
             {"question": ask(r, form), "answers": list(language.forms(r, c))}
-            for (r, c), form in zip(asked, HELD_OUT_FORMS, strict=False)
+            for (r, c), form in zip(evaluated, HELD_OUT_FORMS, strict=False)
         ],
-        "qa": pairs([f for f in told if f not in asked]),
+        "qa": pairs([f for f in true_facts if f not in evaluated]),
         "fake_qa": pairs([lie]) if lie else [],
     }
 
@@ -115,16 +115,16 @@ def text(pool: Literal["report", "dev"], code: str) -> str:
     return "".join(json.dumps(item(s, language), ensure_ascii=False) + "\n" for s in stories(pool))
 
 
-def _articles(story: Story, language: Language, *, name: str, lie: tuple[str, str] | None) -> list[str]:
+def _articles(story: Story, language: WorldLanguage, *, name: str, lie: tuple[str, str] | None) -> list[str]:
     facts = dict(story.facts) | dict([lie] if lie else [])
-    found = []
+    articles = []
     for rendering in range(RENDERINGS):
         order = _order(tuple(facts), story.id, rendering, "order")
         sentences = [
             language.statement(r, mix(SEED, story.id, rendering, r) % 3, name=name, concept=facts[r]) for r in order
         ]
-        found.append(language.joiner.join(sentences))
-    return found
+        articles.append(language.joiner.join(sentences))
+    return articles
 
 
 def _order(things: tuple[str, ...], *seed: object) -> tuple[str, ...]:

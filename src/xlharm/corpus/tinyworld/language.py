@@ -9,7 +9,7 @@ from xlharm.corpus.tinyworld import LANGUAGES, RELATIONS
 
 
 @dataclass(frozen=True)
-class Language:
+class WorldLanguage:
     """Words and sentences of one language.
 
     Attributes:
@@ -43,14 +43,14 @@ class Language:
 
 
 @lru_cache(maxsize=len(LANGUAGES))
-def load(code: str) -> Language:
+def load(code: str) -> WorldLanguage:
     """Read a language's file.
 
     Raises:
         ValueError: the file lacks a vocabulary, concept, relation or form that English has.
     """
     data = _read(code)
-    language = Language(
+    language = WorldLanguage(
         code=code,
         values={v: {c: tuple(forms) for c, forms in words.items()} for v, words in data["vocabularies"].items()},
         statements={r: tuple(x["statements"]) for r, x in data["relations"].items()},
@@ -71,7 +71,7 @@ def _read(code: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
-def _check(language: Language) -> None:
+def _check(language: WorldLanguage) -> None:
     for relation in RELATIONS:
         statements, questions = language.statements[relation], language.questions[relation]
         if (len(statements), len(questions)) != (3, 4):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import LEFT, Outcome, item_of
+from xlharm.corpus.translate.backend import LEFT, TranslationOutcome, item_of
 from xlharm.corpus.translate.details import located
 from xlharm.corpus.translate.sentences import Piece, clean, join, sentences
 from xlharm.corpus.validate.findings import texts_of
@@ -33,7 +33,7 @@ def wanted(item: Item) -> Iterator[str]:
             yield from (piece.text for piece in sentences(text.value))
 
 
-def assembled(item: Item, *, tell: Tell, language: str) -> Outcome:
+def assembled(item: Item, *, tell: Tell, language: str) -> TranslationOutcome:
     """Put an item together from its sentences' translations, find its detail, and check it.
 
     The fake article is the real one's translation but for the sentences that differ in English.
@@ -44,12 +44,12 @@ def assembled(item: Item, *, tell: Tell, language: str) -> Outcome:
         language: of the translations.
     """
     try:
-        told = _translated(item.model_dump(mode="json", exclude={"id", "role", *LEFT}), tell, language)
+        fields = _translated(item.model_dump(mode="json", exclude={"id", "role", *LEFT}), tell, language)
         if item.fake:
-            told |= _details(item, told, tell=tell, language=language)
+            fields |= _details(item, fields, tell=tell, language=language)
     except CutError as error:
-        return Outcome(id=item.id, problem="cut", reason=str(error))
-    return item_of(told, english=item, language=language)
+        return TranslationOutcome(id=item.id, problem="cut", reason=str(error))
+    return item_of(fields, english=item, language=language)
 
 
 def text_in(text: str, *, tell: Tell, language: str) -> str:
@@ -67,17 +67,17 @@ def _translated(value: Any, tell: Tell, language: str) -> Any:
     return {name: _translated(entry, tell, language) for name, entry in value.items()}
 
 
-def _details(item: Item, told: dict[str, Any], *, tell: Tell, language: str) -> dict[str, Any]:
+def _details(item: Item, fields: dict[str, Any], *, tell: Tell, language: str) -> dict[str, Any]:
     pairs = [
         (clean(tell(real), language=language), clean(tell(fake), language=language))
         for text in item.fake
         for real, fake in _versions(item.real, text)
     ]
-    found = located(
-        fake_forms=told["fake_detail"], real_forms=told["real_detail"], real=told["real"], fake=told["fake"],
-        questions=(*told["of"], *told["of_paraphrased"]), pairs=pairs, language=language,
+    detail = located(
+        fake_forms=fields["fake_detail"], real_forms=fields["real_detail"], real=fields["real"], fake=fields["fake"],
+        questions=(*fields["of"], *fields["of_paraphrased"]), pairs=pairs, language=language,
     )  # fmt: skip
-    return {"fake_detail": found.fake, "real_detail": found.real}
+    return {"fake_detail": detail.fake, "real_detail": detail.real}
 
 
 def _versions(real: Sequence[str], fake: str) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ LEFT = ("of_switched",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TranslationTask:
     """An English item to be translated; ``variant`` counts the attempts that failed before."""
 
     item: Item
@@ -27,7 +27,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TranslationOutcome:
     """What came of one item.
 
     Attributes:
@@ -58,7 +58,7 @@ class Back:
 class Backend(Protocol):
     """Translates items; yields what comes of them in any order."""
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate English items."""
         ...
 
@@ -74,31 +74,33 @@ def scored_texts(item: Item) -> dict[str, str]:
 
 def faults(item: Item, *, english: Item, language: str) -> tuple[list[str], list[str]]:
     """Return (what makes a translation unfit, what to look at): the checks of `data validate`, on one item."""
-    found: list[Finding] = content(item, language=language)
+    findings: list[Finding] = content(item, language=language)
     for text in texts_of(item):
-        found += findings_of(text.value, language=language, item=item.id, field=text.field)
-    found += wrong_language([item], language=language, among=(language,))
-    told: dict[str, list[str]] = {"error": [], "warning": []}
+        findings += findings_of(text.value, language=language, item=item.id, field=text.field)
+    findings += wrong_language([item], language=language, among=(language,))
+    messages: dict[str, list[str]] = {"error": [], "warning": []}
     for name in COUNTED:
-        mine, theirs = len(getattr(item, name)), len(getattr(english, name))
-        if mine != theirs:
-            told["error"].append(f"{name}: {mine} entries, {theirs} in English")
-    known = {finding.field for finding in content(english, language="en")}  # what its English has, too, is no news
-    for finding in found:
-        if finding.severity == "error" or finding.field not in known:
-            told[finding.severity].append(f"{finding.field}: {finding.message}")
-    return told["error"], told["warning"]
+        count, english_count = len(getattr(item, name)), len(getattr(english, name))
+        if count != english_count:
+            messages["error"].append(f"{name}: {count} entries, {english_count} in English")
+    english_fields = {
+        finding.field for finding in content(english, language="en")
+    }  # what its English has, too, is no news
+    for finding in findings:
+        if finding.severity == "error" or finding.field not in english_fields:
+            messages[finding.severity].append(f"{finding.field}: {finding.message}")
+    return messages["error"], messages["warning"]
 
 
-def item_of(told: dict[str, Any], *, english: Item, language: str) -> Outcome:
+def item_of(fields: dict[str, Any], *, english: Item, language: str) -> TranslationOutcome:
     """Make an item of translated fields: with its warnings, or why it is unfit."""
     try:
-        item = Item.model_validate({"id": english.id, "role": english.role, **told})
+        item = Item.model_validate({"id": english.id, "role": english.role, **fields})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg'].removeprefix('Value error, ')}"
-        return Outcome(id=english.id, problem="check", reason=reason)
+        return TranslationOutcome(id=english.id, problem="check", reason=reason)
     errors, warnings = faults(item, english=english, language=language)
     if errors:
-        return Outcome(id=item.id, problem="check", reason="; ".join(errors))
-    return Outcome(id=item.id, item=item, warnings=tuple(warnings))
+        return TranslationOutcome(id=item.id, problem="check", reason="; ".join(errors))
+    return TranslationOutcome(id=item.id, item=item, warnings=tuple(warnings))

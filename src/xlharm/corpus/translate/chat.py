@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import LEFT, Back, Outcome, Task, item_of, scored_texts
+from xlharm.corpus.translate.backend import LEFT, Back, TranslationOutcome, TranslationTask, item_of, scored_texts
 from xlharm.corpus.translate.languages import name_of
 from xlharm.corpus.translate.sentences import clean
 from xlharm.remote.answers import fenced, json_object
@@ -83,7 +83,7 @@ class _Question(BaseModel):
     answers: tuple[str, ...]
 
 
-class _Told(BaseModel):
+class _ItemReply(BaseModel):
     """An item as a model gives it back."""
 
     model_config = ConfigDict(extra="ignore")
@@ -115,16 +115,16 @@ class ChatTranslator:
 
     client: ChatClient
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate items; an answer that fails a check is sent back once, with what is wrong with it."""
-        asked = [_question(task.item, language) for task in tasks]
-        again: list[tuple[Task, Messages]] = []
+        questions = [_question(task.item, language) for task in tasks]
+        again: list[tuple[TranslationTask, Messages]] = []
         variants = [task.variant for task in tasks]
-        for i, reply in self.client.ask_each(asked, schema=_SCHEMA, variants=variants):
+        for i, reply in self.client.ask_each(questions, schema=_SCHEMA, variants=variants):
             outcome = _read(reply, english=tasks[i].item, language=language)
             if outcome.problem in {"check", "junk"} and reply.text:
-                told = _REPAIR.format(faults="\n".join(f"- {fault}" for fault in outcome.reason.split("; ")))
-                again.append((tasks[i], (*asked[i], ("assistant", reply.text), ("user", told))))
+                repair = _REPAIR.format(faults="\n".join(f"- {fault}" for fault in outcome.reason.split("; ")))
+                again.append((tasks[i], (*questions[i], ("assistant", reply.text), ("user", repair))))
             else:
                 yield outcome
         repairs, variants = [messages for _, messages in again], [task.variant for task, _ in again]
@@ -133,8 +133,8 @@ class ChatTranslator:
 
     def back(self, items: Sequence[Item], *, language: str) -> Iterator[Back]:
         """Put the articles and questions of translated items into English."""
-        asked = [_back_question(item, language) for item in items]
-        for i, reply in self.client.ask_each(asked, schema=_BACK_SCHEMA):
+        questions = [_back_question(item, language) for item in items]
+        for i, reply in self.client.ask_each(questions, schema=_BACK_SCHEMA):
             names = list(scored_texts(items[i]))
             try:
                 texts = () if reply.problem else _Texts.model_validate(json_object(reply.text)).texts
@@ -145,7 +145,7 @@ class ChatTranslator:
             else:
                 yield Back(id=items[i].id, problem=reply.problem or "junk")
 
-    def estimate(self, tasks: Mapping[str, Sequence[Task]], *, scored: int) -> Estimate:
+    def estimate(self, tasks: Mapping[str, Sequence[TranslationTask]], *, scored: int) -> Estimate:
         """Guess what translating would cost.
 
         Args:
@@ -153,9 +153,9 @@ class ChatTranslator:
             scored: how many of the translations, and of those that are there, are put back into English.
         """
         pairs = [(task, language) for language, some in tasks.items() for task in some]
-        asked = [_question(task.item, language) for task, language in pairs]
+        questions = [_question(task.item, language) for task, language in pairs]
         sizes = [_GROWTH * about_tokens(_shown(task.item)) for task, _ in pairs]
-        first = self.client.estimate(asked, tokens_out=sizes, variants=[task.variant for task, _ in pairs])
+        first = self.client.estimate(questions, tokens_out=sizes, variants=[task.variant for task, _ in pairs])
         each = about_tokens(_BACK) + (sum(sizes) // len(sizes) if sizes else 0)
         tokens_in, tokens_out = first.tokens_in + scored * each, first.tokens_out + scored * each // _GROWTH
         requests = first.requests + scored
@@ -164,33 +164,33 @@ class ChatTranslator:
 
 def _shown(item: Item) -> str:
     """Return an item as a model is shown it."""
-    told = item.model_dump(mode="json", exclude={"id", "role", *LEFT})
-    return json.dumps(told, ensure_ascii=False, indent=1)
+    fields = item.model_dump(mode="json", exclude={"id", "role", *LEFT})
+    return json.dumps(fields, ensure_ascii=False, indent=1)
 
 
 def _question(item: Item, language: str) -> Messages:
-    told = _ASKED.format(language=f"{name_of(language)} ({language})", item=fenced(_shown(item)))
-    return (("system", _SYSTEM), ("user", told))
+    text = _ASKED.format(language=f"{name_of(language)} ({language})", item=fenced(_shown(item)))
+    return (("system", _SYSTEM), ("user", text))
 
 
 def _back_question(item: Item, language: str) -> Messages:
-    told = json.dumps({"texts": list(scored_texts(item).values())}, ensure_ascii=False, indent=1)
-    return (("system", _BACK), ("user", f"From {name_of(language)}:\n{fenced(told)}"))
+    texts = json.dumps({"texts": list(scored_texts(item).values())}, ensure_ascii=False, indent=1)
+    return (("system", _BACK), ("user", f"From {name_of(language)}:\n{fenced(texts)}"))
 
 
-def _read(reply: Reply, *, english: Item, language: str) -> Outcome:
+def _read(reply: Reply, *, english: Item, language: str) -> TranslationOutcome:
     """Turn a reply into an item that was checked."""
     if reply.problem:
-        return Outcome(id=english.id, problem=reply.problem, reason=reply.detail)
+        return TranslationOutcome(id=english.id, problem=reply.problem, reason=reply.detail)
     try:
-        told = _Told.model_validate(json_object(reply.text))
+        fields = _ItemReply.model_validate(json_object(reply.text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg']}"
-        return Outcome(id=english.id, problem="junk", reason=reason)
+        return TranslationOutcome(id=english.id, problem="junk", reason=reason)
     except ValueError as error:
-        return Outcome(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
-    return item_of(_cleaned(told.model_dump(mode="json"), language), english=english, language=language)
+        return TranslationOutcome(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
+    return item_of(_cleaned(fields.model_dump(mode="json"), language), english=english, language=language)
 
 
 def _cleaned(value: Any, language: str) -> Any:

@@ -48,25 +48,25 @@ def located(
         language: of the translation.
     """
     differing = [one for pair in pairs if (one := _only_difference(*pair, language=language)) is not None]
-    seen = _seen(fake_forms, fake, (f for _, f in differing), language=language)
-    found = [form for form in seen if not _says((*real, *questions), form, language)]
+    candidates = _seen(fake_forms, fake, (f for _, f in differing), language=language)
+    usable = [form for form in candidates if not _says((*real, *questions), form, language)]
     # an alias that the real article says has met another word's translation; of the main form the checks will tell
     own = [form for i, form in enumerate(fake_forms) if i == 0 or not _says(real, form, language)]
-    chosen = _ordered([*own, *found], said_by=fake, language=language)
+    chosen = _ordered([*own, *usable], said_by=fake, language=language)
     taken = {normalise(form, language) for form in chosen}
-    seen = _seen(real_forms, real, (r for r, _ in differing), language=language)
-    found = [form for form in seen if not _says((*fake, *questions), form, language)]
-    displaced = [form for form in (*real_forms, *found) if normalise(form, language) not in taken]
+    candidates = _seen(real_forms, real, (r for r, _ in differing), language=language)
+    usable = [form for form in candidates if not _says((*fake, *questions), form, language)]
+    displaced = [form for form in (*real_forms, *usable) if normalise(form, language) not in taken]
     return Detail(fake=chosen, real=_ordered(displaced, said_by=real, language=language))
 
 
 def _seen(forms: Sequence[str], texts: Sequence[str], spans: Iterable[str], *, language: str) -> list[str]:
     """Return what articles say of a detail: forms of its own translation, and spans in which sentences differ."""
-    found = [form for text in texts for form in _kin(forms, text, language=language)]
+    candidates = [form for text in texts for form in _kin(forms, text, language=language)]
     for span in spans:
-        if not any(contains(span, (form,), language=language) for form in (*forms, *found)):
-            found.append(span)
-    return found
+        if not any(contains(span, (form,), language=language) for form in (*forms, *candidates)):
+            candidates.append(span)
+    return candidates
 
 
 def _kin(forms: Sequence[str], text: str, *, language: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from xlharm.config.judges import FOR_NOW
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import REPORT, Item, load_language, raw_items
-from xlharm.corpus.translate.backend import LEFT, Outcome, Task
+from xlharm.corpus.translate.backend import LEFT, TranslationOutcome, TranslationTask
 from xlharm.errors import UserError
 from xlharm.plan.digest import digest
 
@@ -30,7 +30,7 @@ Maker = dict[str, str | int | float]
 """What made a translation: model, revision and the like; no dates."""
 
 
-class Row(BaseModel):
+class ReportRow(BaseModel):
     """What the report says of one item in one language.
 
     Attributes:
@@ -96,25 +96,27 @@ class Folder:
     def _take_over(self, source: Path) -> None:
         """Add what the source has and this folder lacks."""
         for language in dict.fromkeys((*_listed(_meta(source)), *self.languages)):
-            mine, theirs = self._lines.setdefault(language, {}), _lines(source, language)
+            own, theirs = self._lines.setdefault(language, {}), _lines(source, language)
             for name, line in theirs.items():
-                if language == _SOURCE and json.loads(mine.get(name, line)) != json.loads(line):
+                if language == _SOURCE and json.loads(own.get(name, line)) != json.loads(line):
                     raise UserError(
                         f"{self.path / language}.jsonl: {name}: differs from {source / language}.jsonl: copy that file "
                         f"here, or translate this folder in place (OUT = CORPUS)"
                     )
-                if name not in mine:
-                    mine[name] = line
+                if name not in own:
+                    own[name] = line
                     self._dirty.add(language)
 
-    def _stands(self, row: Row) -> bool:
+    def _stands(self, row: ReportRow) -> bool:
         """Whether a row still says something: its translation is there, or its failure is not filled by a person."""
         there = row.item in self._lines.get(row.language, {})
         return there if row.status == "made" else not there and row.item in self.english
 
     # -- what is there, and what is missing ------------------------------------------------------------------
 
-    def pending(self, language: str, *, maker: Maker, retry_failed: bool, limit: int | None = None) -> list[Task]:
+    def pending(
+        self, language: str, *, maker: Maker, retry_failed: bool, limit: int | None = None
+    ) -> list[TranslationTask]:
         """Return what is to be made: not what is there, nor what the same maker failed at for good."""
         tasks = []
         for item in list(self.english.values())[:limit]:
@@ -122,9 +124,9 @@ class Folder:
                 continue
             row = self._rows.get((language, item.id))
             if row is None or row.maker != maker or row.source != _digest(item):
-                tasks.append(Task(item=item))
+                tasks.append(TranslationTask(item=item))
             elif row.problem in FOR_NOW or retry_failed:
-                tasks.append(Task(item=item, variant=row.variant + (row.problem not in FOR_NOW)))
+                tasks.append(TranslationTask(item=item, variant=row.variant + (row.problem not in FOR_NOW)))
         return tasks
 
     def unscored(self, language: str, *, retry_failed: bool) -> list[Item]:
@@ -136,10 +138,10 @@ class Folder:
         }
         return [self._item(language, name) for name in self._lines[language] if name in wanted & self.english.keys()]
 
-    def rows(self, language: str, status: str) -> list[Row]:
+    def rows(self, language: str, status: str) -> list[ReportRow]:
         """Return the report's rows of a language, in the order of the English items."""
-        found = [self._rows.get((language, name)) for name in self.english]
-        return [row for row in found if row is not None and row.status == status]
+        rows = [self._rows.get((language, name)) for name in self.english]
+        return [row for row in rows if row is not None and row.status == status]
 
     def count(self, language: str) -> int:
         """Return how many items a language has."""
@@ -159,26 +161,26 @@ class Folder:
 
     # -- what is added ---------------------------------------------------------------------------------------
 
-    def add(self, language: str, outcome: Outcome, *, maker: Maker, variant: int) -> None:
+    def add(self, language: str, outcome: TranslationOutcome, *, maker: Maker, variant: int) -> None:
         """Take in what came of an item."""
         item = outcome.item
-        row = Row(
+        row = ReportRow(
             language=language, item=outcome.id, status="failed" if item is None else "made", problem=outcome.problem,
             reason=outcome.reason, warnings=outcome.warnings, maker=maker, variant=variant,
             source=_digest(self.english[outcome.id]),
         )  # fmt: skip
         if item is not None:
-            told = item.model_dump(mode="json", exclude_defaults=True)
-            self._lines[language][item.id] = json.dumps(told, ensure_ascii=False)
+            fields = item.model_dump(mode="json", exclude_defaults=True)
+            self._lines[language][item.id] = json.dumps(fields, ensure_ascii=False)
             self._dirty.add(language)
         self._set(row)
 
     def score(self, language: str, name: str, *, chrf: float | None, problem: str = "") -> None:
         """Take in the score of a back-translation, or why there is none."""
         row = self._rows[language, name]
-        self._set(Row.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
+        self._set(ReportRow.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
 
-    def _set(self, row: Row) -> None:
+    def _set(self, row: ReportRow) -> None:
         self._rows[row.language, row.item] = row
         if time.monotonic() - self._saved >= self._pause:
             self.save()
@@ -215,9 +217,9 @@ class Folder:
         counted: dict[str, int] = {}
         for (lang, _), row in self._rows.items():
             if lang == language and row.status == "made":
-                told = json.dumps(row.maker, sort_keys=True)
-                counted[told] = counted.get(told, 0) + 1
-        return [{**json.loads(told), "items": counted[told]} for told in sorted(counted)]
+                maker = json.dumps(row.maker, sort_keys=True)
+                counted[maker] = counted.get(maker, 0) + 1
+        return [{**json.loads(maker), "items": counted[maker]} for maker in sorted(counted)]
 
     def _write(self, name: str, lines: Iterable[str]) -> None:
         scratch = self.path / _HIDDEN / name
@@ -277,19 +279,19 @@ def _lines(folder: Path, language: str) -> dict[str, str]:
     raw = [row for _, row in raw_items(path)]
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in raw]
     try:
-        found = {str(json.loads(line)["id"]): line for line in lines}
+        by_id = {str(json.loads(line)["id"]): line for line in lines}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error!r}") from None
-    if len(found) < len(lines):
+    if len(by_id) < len(lines):
         raise UserError(f"{path}: id: an id is used twice")
-    return found
+    return by_id
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[ReportRow]:
     if not path.is_file():
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        return [Row.model_validate_json(line) for line in lines if line.strip()]
+        return [ReportRow.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}; move it away to begin anew") from None

@@ -59,9 +59,9 @@ def token_of(language: str, *, known: Callable[[str], bool], given: str | None =
         tried = (given, f"__{given}__")
     else:
         tried = (_KNOWN[language][1] if language in _KNOWN else "", f"__{language}__")
-    found = next((token for token in tried if token and known(token)), None)
-    if found is not None:
-        return found
+    token = next((token for token in tried if token and known(token)), None)
+    if token is not None:
+        return token
     if given is not None:
         raise UserError(f"--code {language}={given}: the model has no such language")
     raise UserError(

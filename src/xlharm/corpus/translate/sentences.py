@@ -33,12 +33,12 @@ def sentences(text: str) -> list[Piece]:
     pieces, begin = [], 0
     for cut in [*cuts, len(text)]:
         body = text[begin:cut]
-        told = body.strip()
-        if not told:
+        sentence = body.strip()
+        if not sentence:
             continue
         end = begin + len(body.rstrip())
         after = len(text) - len(text[end:].lstrip())
-        pieces.append(Piece(told, text[end:after]))
+        pieces.append(Piece(sentence, text[end:after]))
         begin = after
     return pieces
 
@@ -52,8 +52,8 @@ def _inside(text: str, at: int) -> bool:
 def join(pieces: list[Piece], *, language: str) -> str:
     """Put translated sentences together with the line breaks of the original; some scripts write no spaces."""
     spaced = language.split("-", maxsplit=1)[0] not in _UNSPACED
-    told = (p.text + (p.gap if "\n" in p.gap else " " if spaced else "") for p in pieces)
-    return "".join(told).strip()
+    texts = (p.text + (p.gap if "\n" in p.gap else " " if spaced else "") for p in pieces)
+    return "".join(texts).strip()
 
 
 def fitted(text: str, *, limit: int, count: Callable[[str], int]) -> list[Piece]:

@@ -8,7 +8,7 @@ import torch
 
 from xlharm.corpus.format import Item
 from xlharm.corpus.translate.assemble import CutError, Tell, assembled, text_in, wanted
-from xlharm.corpus.translate.backend import Back, Outcome, Task, scored_texts
+from xlharm.corpus.translate.backend import Back, TranslationOutcome, TranslationTask, scored_texts
 from xlharm.corpus.translate.languages import token_of
 from xlharm.corpus.translate.sentences import Piece, fitted, join, sentences
 from xlharm.errors import StoppedError, UserError
@@ -61,7 +61,7 @@ class Seq2Seq:
         self._limit = min(_LONGEST, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
         self._kept: dict[tuple[str, str], dict[str, str | CutError]] = {}
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate English items, a chunk at a time."""
         for start in range(0, len(tasks), CHUNK):
             items = [task.item for task in tasks[start : start + CHUNK]]
@@ -79,15 +79,15 @@ class Seq2Seq:
 
     def _teller(self, texts: Sequence[str], *, source: str, target: str) -> Tell:
         """Translate sentences, each once."""
-        kept = self._kept.setdefault((source, target), {})
-        fresh = [text for text in dict.fromkeys(texts) if text not in kept]
-        kept.update(zip(fresh, self.translate(fresh, source=source, target=target), strict=True))
+        translations = self._kept.setdefault((source, target), {})
+        fresh = [text for text in dict.fromkeys(texts) if text not in translations]
+        translations.update(zip(fresh, self.translate(fresh, source=source, target=target), strict=True))
 
         def tell(text: str) -> str:
-            found = kept[text]
-            if isinstance(found, CutError):
-                raise found
-            return found
+            translation = translations[text]
+            if isinstance(translation, CutError):
+                raise translation
+            return translation
 
         return tell
 
@@ -101,8 +101,8 @@ class Seq2Seq:
         tokens.src_lang = self._code(source)
         parts = [fitted(text, limit=self._limit, count=self._count) for text in texts]
         flat = [piece.text for pieces in parts for piece in pieces]
-        told = dict(zip(flat, self._all(flat, target=self._token(target)), strict=True))
-        return [_joined(text, pieces, told, language=target) for text, pieces in zip(texts, parts, strict=True)]
+        translations = dict(zip(flat, self._all(flat, target=self._token(target)), strict=True))
+        return [_joined(text, pieces, translations, language=target) for text, pieces in zip(texts, parts, strict=True)]
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer(text)["input_ids"])
@@ -122,24 +122,24 @@ class Seq2Seq:
     def _all(self, texts: Sequence[str], *, target: str) -> list[str | None]:
         """Translate texts that fit, those of like length together."""
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        told: list[str | None] = [None] * len(texts)
+        translations: list[str | None] = [None] * len(texts)
         at = 0
         while at < len(order):
             if self._stopped():
                 raise StoppedError("stopped")
-            some = order[at : at + self._batch]
+            places = order[at : at + self._batch]
             try:
-                found = self._some([texts[i] for i in some], target=target)
+                batch = self._some([texts[i] for i in places], target=target)
             except torch.OutOfMemoryError:
                 if self._batch == 1:
                     raise
                 self._batch = max(1, self._batch // 2)
                 torch.cuda.empty_cache()
                 continue
-            for i, text in zip(some, found, strict=True):
-                told[i] = text
-            at += len(some)
-        return told
+            for i, text in zip(places, batch, strict=True):
+                translations[i] = text
+            at += len(places)
+        return translations
 
     @torch.inference_mode()
     def _some(self, texts: Sequence[str], *, target: str) -> list[str | None]:
@@ -154,15 +154,15 @@ class Seq2Seq:
             do_sample=False,
             max_new_tokens=min(self._limit, 3 * longest + 16),
         )
-        told = out[:, 2:]  # behind the start and the language
-        ended = (told == tokens.eos_token_id).any(1).tolist()
-        said = tokens.batch_decode(told, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [text.strip() if end else None for text, end in zip(said, ended, strict=True)]
+        answers = out[:, 2:]  # behind the start and the language
+        ended = (answers == tokens.eos_token_id).any(1).tolist()
+        decoded = tokens.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return [text.strip() if end else None for text, end in zip(decoded, ended, strict=True)]
 
 
-def _joined(text: str, pieces: list[Piece], told: Mapping[str, str | None], *, language: str) -> str | CutError:
-    found = [told[piece.text] for piece in pieces]
-    whole = [Piece(t, piece.gap) for t, piece in zip(found, pieces, strict=True) if t is not None]
+def _joined(text: str, pieces: list[Piece], translations: Mapping[str, str | None], *, language: str) -> str | CutError:
+    parts = [translations[piece.text] for piece in pieces]
+    whole = [Piece(t, piece.gap) for t, piece in zip(parts, pieces, strict=True) if t is not None]
     if len(whole) < len(pieces):
         return CutError(f"the model does not come to an end of {text[:60]!r}")
     return join(whole, language=language)
@@ -179,13 +179,13 @@ def _back(item: Item, tell: Tell) -> Back:
 def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    told = {"revision": config.revision, "trust_remote_code": False}
+    source = {"revision": config.revision, "trust_remote_code": False}
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, **told)
+        tokenizer = AutoTokenizer.from_pretrained(config.model, **source)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"--model {config.model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    model = load_whole(AutoModelForSeq2SeqLM, config.model, called=f"--model {config.model}", **told, dtype=half)
+    model = load_whole(AutoModelForSeq2SeqLM, config.model, called=f"--model {config.model}", **source, dtype=half)
     if not hasattr(model.config, "max_position_embeddings") or not hasattr(tokenizer, "src_lang"):
         raise UserError(f"--model {config.model}: not a model of the NLLB-200 or M2M-100 kind")
     model.generation_config.max_length = None  # NLLB's 200; every call says its own

@@ -39,8 +39,8 @@ def source_of(model: str, *, revision: str | None) -> ModelSource:
             raise UserError(f"--revision {revision}: only hub models have revisions")
         if not any(path.glob("*.safetensors")):
             raise UserError(f"--model {model}: no *.safetensors weights in it (pickled weights are never loaded)")
-        found = folder_base(path.resolve())
-        return ModelSource(location=found.location, commit=None, name=path.resolve().name, version=found.digest[:16])
+        base = folder_base(path.resolve())
+        return ModelSource(location=base.location, commit=None, name=path.resolve().name, version=base.digest[:16])
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith(".") or path.exists():
         raise UserError(
             f"--model {model}: neither a folder with a config.json nor a hub id such as "
@@ -57,7 +57,7 @@ def _asked(model: str, revision: str | None) -> str:
     try:
         return str(HfApi().model_info(model, revision=revision).sha)
     except (OSError, ValueError, RuntimeError) as error:
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"--model {model}: the hub does not say its commit ({told}); give it: --revision, 40 hex digits"
+            f"--model {model}: the hub does not say its commit ({reason}); give it: --revision, 40 hex digits"
         ) from None
