@@ -286,8 +286,8 @@ def _verdict(path: Path, results: "Found", *, changes: Point, written_to: bool, 
     """Say what is left to say, and return the exit code."""
     if results.winner is None:
         console.print(
-            f"No trial kept QR within {written(results.fall)} % of before: nothing is written. Lower rates, fewer steps "
-            "or a stronger retain term may.", style="red", markup=False, soft_wrap=True,
+            f"No trial kept QR within {written(results.fall)} % of before: nothing is written. Lower rates, fewer "
+            "steps or a stronger retain term may.", style="red", markup=False, soft_wrap=True,
         )  # fmt: skip
         return 1
     values = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())

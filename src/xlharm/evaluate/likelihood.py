@@ -1,4 +1,4 @@
-"""Teacher-forced likelihoods of given texts under a pack of adapters."""
+"""Teacher-forced likelihoods of texts under a pack of adapters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from xlharm.model.ragged import Ragged, last_states
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A text's tokens under a model: one value for each target token.
+    """The likelihood of a text under a model: one value for each target token.
 
     Attributes:
-        logp: log-probability of the token.
-        correct: whether it is the likeliest one.
-        mean: mean of the log-probabilities of the whole vocabulary under the model's own distribution.
-        std: their standard deviation under it.
+        logp: log-probability of the token, in nats.
+        correct: whether it is the likeliest token.
+        mean: expectation of log p over the vocabulary, under the model's own distribution.
+        std: standard deviation of log p over the vocabulary, under the model's own distribution.
     """
 
     logp: tuple[float, ...]
@@ -33,14 +33,17 @@ class Likelihood:
 def likelihoods(
     stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, pad: int, batch: int
 ) -> list[list[Likelihood]]:
-    """Return for each adapter [K, P] every row's likelihood, in order.
+    """Return the likelihood of every row under every adapter.
 
     Args:
-        stacked: the base.
+        stacked: the base model.
         adapters: [K, P].
-        rows: the same for every adapter.
-        pad: token id that fills up; it reaches no row.
-        batch: most rows of a forward, over all adapters.
+        rows: the rows, the same for every adapter.
+        pad: token id of padding, which no token attends to.
+        batch: largest number of rows of a forward pass, over all adapters.
+
+    Returns:
+        likelihoods[k][i]: of row i under adapter k.
     """
     k = adapters.shape[0]
     results: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
