@@ -248,7 +248,7 @@ class StackedModel:
 
     @property
     def uneven(self) -> bool:
-        """Whether groups may differ in length: grouped products need widths of 16 bytes, and bfloat16 on a GPU."""
+        """Whether groups may differ in length: it needs widths of a multiple of 16 bytes, and bfloat16 on a GPU."""
         widths = {self.layout.rank, *(n for s in self.layout.segments for n in (s.fan_in, s.fan_out))}
         on_gpu = next(self.model.parameters()).device.type == "cuda"
         return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)

@@ -134,7 +134,7 @@ def test_english_that_changed_is_told(folder: Folder, corpus: Path) -> None:
 def test_two_processes_do_not_write_at_once_and_other_folders_are_left_alone(folder: Folder, corpus: Path) -> None:
     with pytest.raises(UserError, match="another `xlharm data translate` is writing there"):
         Folder(corpus, folder.path, languages=["ru"])
-    with pytest.raises(UserError, match="exists and is no corpus"):
+    with pytest.raises(UserError, match="the folder exists and is not a corpus"):
         Folder(corpus, corpus.parent, languages=["ru"])
     (corpus / "corpus.yaml").write_text("languages: [ru]\n")
     with pytest.raises(UserError, match="translations are made from English"):
@@ -159,5 +159,5 @@ def test_a_saved_folder_is_read_and_never_written(tmp_path: Path) -> None:
     assert list(folder.english.values()) == items_of()
     assert len(names(folder)) == len(rows)
     folder.close()
-    with pytest.raises(UserError, match="to which nothing is added"):
+    with pytest.raises(UserError, match="cannot add to a `save_to_disk` folder"):
         Folder(corpus, corpus, languages=["en"])

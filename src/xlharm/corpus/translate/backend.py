@@ -1,4 +1,4 @@
-"""What makes translations, and what comes of one item."""
+"""The interface of translators, the result of translating one item, and the checks of a translation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,19 @@ from xlharm.corpus.validate.findings import Finding, texts_of
 from xlharm.corpus.validate.language import wrong_language
 
 COUNTED = ("real", "fake", "of", "qr", "qa", "fake_qa", "of_paraphrased")
-"""Fields of which a translation has as many entries as the English; details and right answers may have more forms."""
+"""Fields in which a translation has as many entries as its English item. Details and answers may have more forms."""
 LEFT = ("of_switched",)
-"""Fields that are not translated: sentences in two languages (a probe without them puts a frame around ``of``)."""
+"""Fields that are not translated, because their sentences mix two languages (without them, a probe uses ``of``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationTask:
-    """An English item to be translated; ``variant`` counts the attempts that failed before."""
+    """An English item to translate.
+
+    Attributes:
+        item: the English item.
+        variant: number of earlier attempts that failed.
+    """
 
     item: Item
     variant: int = 0
@@ -28,15 +33,15 @@ class TranslationTask:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationOutcome:
-    """What came of one item.
+    """The result of translating one item.
 
     Attributes:
-        id: of the item.
-        item: the translation; None where there is none.
-        problem: one word, as in ``remote.endpoint.Reply``; ``check`` is a translation that measures nothing, ``cut``
-            one that a model did not end.
-        reason: what is wrong, for people.
-        warnings: what to look at in a translation that was kept.
+        id: id of the item.
+        item: the translation; None if it failed.
+        problem: one word, empty if there is none: a problem of ``remote.endpoint.Reply``, ``check`` for a translation
+            that fails a check, ``cut`` for one that the model did not finish.
+        reason: the problem, for people.
+        warnings: findings about a translation that was accepted.
     """
 
     id: str
@@ -48,7 +53,13 @@ class TranslationOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Back:
-    """Articles and questions of an item in English again, by field; or the problem."""
+    """The articles and questions of an item, translated back into English.
+
+    Attributes:
+        id: id of the item.
+        texts: the texts by field; empty if there is a problem.
+        problem: one word, empty if there is none.
+    """
 
     id: str
     texts: dict[str, str] = field(default_factory=dict)
@@ -56,24 +67,27 @@ class Back:
 
 
 class Backend(Protocol):
-    """Translates items; yields what comes of them in any order."""
+    """A translator of items. Results come in any order."""
 
     def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate English items."""
         ...
 
     def back(self, items: Sequence[Item], *, language: str) -> Iterator[Back]:
-        """Put the articles and questions of translated items into English."""
+        """Translate the articles and questions of translated items back into English."""
         ...
 
 
 def scored_texts(item: Item) -> dict[str, str]:
-    """Return the texts whose back-translation is compared, by field: articles and questions."""
+    """Return the texts whose back-translations are scored, by field: articles and questions."""
     return {t.field: t.value for t in texts_of(item) if t.kind != "detail" and not t.field.startswith(LEFT)}
 
 
 def faults(item: Item, *, english: Item, language: str) -> tuple[list[str], list[str]]:
-    """Return (what makes a translation unfit, what to look at): the checks of `data validate`, on one item."""
+    """Return (errors, warnings) of a translation, from the checks of `data validate` on one item.
+
+    Warnings about a field for which the English item has a warning, too, are left out.
+    """
     findings: list[Finding] = content(item, language=language)
     for text in texts_of(item):
         findings += findings_of(text.value, language=language, item=item.id, field=text.field)
@@ -93,7 +107,7 @@ def faults(item: Item, *, english: Item, language: str) -> tuple[list[str], list
 
 
 def item_of(fields: dict[str, Any], *, english: Item, language: str) -> TranslationOutcome:
-    """Make an item of translated fields: with its warnings, or why it is unfit."""
+    """Return the result for translated fields: the item with its warnings, or the reason why it is rejected."""
     try:
         item = Item.model_validate({"id": english.id, "role": english.role, **fields})
     except ValidationError as error:

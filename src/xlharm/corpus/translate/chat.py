@@ -1,4 +1,4 @@
-"""A chat model behind an endpoint: one structured question an item, and one more where the answer measures nothing."""
+"""Translation by a chat model: one structured request for each item, and a second one if the answer fails a check."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ from xlharm.remote.chat import ChatClient, about_tokens
 from xlharm.remote.endpoint import Estimate, Messages, Reply
 
 PROMPT_VERSION = 1
-"""Raise it with any change of the texts below; corpora note it."""
-_GROWTH = 2  # tokens of a translation for each of the English text's: little for German, too few for Armenian
+"""Raise it with any change of the prompts below. corpus.yaml records it for each translation."""
+_GROWTH = 2  # estimated tokens of a translation per token of English: too many for German, too few for Armenian
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 
@@ -84,7 +84,7 @@ class _Question(BaseModel):
 
 
 class _ItemReply(BaseModel):
-    """An item as a model gives it back."""
+    """The fields of a translated item in a model's reply."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -107,16 +107,16 @@ class _Texts(BaseModel):
 
 @dataclass
 class ChatTranslator:
-    """A ``Backend`` behind an endpoint.
+    """A ``Backend`` that uses a chat model.
 
     Args:
-        client: asks it.
+        client: sends requests to the endpoint.
     """
 
     client: ChatClient
 
     def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
-        """Translate items; an answer that fails a check is sent back once, with what is wrong with it."""
+        """Translate English items. An answer that fails a check is sent back once, with a list of its errors."""
         questions = [_question(task.item, language) for task in tasks]
         again: list[tuple[TranslationTask, Messages]] = []
         variants = [task.variant for task in tasks]
@@ -132,7 +132,7 @@ class ChatTranslator:
             yield _read(reply, english=again[i][0].item, language=language)
 
     def back(self, items: Sequence[Item], *, language: str) -> Iterator[Back]:
-        """Put the articles and questions of translated items into English."""
+        """Translate the articles and questions of translated items back into English."""
         questions = [_back_question(item, language) for item in items]
         for i, reply in self.client.ask_each(questions, schema=_BACK_SCHEMA):
             names = list(scored_texts(items[i]))
@@ -146,11 +146,11 @@ class ChatTranslator:
                 yield Back(id=items[i].id, problem=reply.problem or "junk")
 
     def estimate(self, tasks: Mapping[str, Sequence[TranslationTask]], *, scored: int) -> Estimate:
-        """Guess what translating would cost.
+        """Estimate the tokens and the cost of translating.
 
         Args:
-            tasks: what is to be made, by language.
-            scored: how many of the translations, and of those that are there, are put back into English.
+            tasks: the items to translate, by language.
+            scored: number of translations, new and existing ones, to translate back into English.
         """
         pairs = [(task, language) for language, some in tasks.items() for task in some]
         questions = [_question(task.item, language) for task, language in pairs]
@@ -163,7 +163,7 @@ class ChatTranslator:
 
 
 def _shown(item: Item) -> str:
-    """Return an item as a model is shown it."""
+    """Return the JSON text of an item for a prompt."""
     fields = item.model_dump(mode="json", exclude={"id", "role", *LEFT})
     return json.dumps(fields, ensure_ascii=False, indent=1)
 
@@ -179,7 +179,7 @@ def _back_question(item: Item, language: str) -> Messages:
 
 
 def _read(reply: Reply, *, english: Item, language: str) -> TranslationOutcome:
-    """Turn a reply into an item that was checked."""
+    """Return the checked item of a model's reply, or the problem."""
     if reply.problem:
         return TranslationOutcome(id=english.id, problem=reply.problem, reason=reply.detail)
     try:
