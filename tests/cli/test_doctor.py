@@ -11,7 +11,7 @@ from xlharm.cli.upkeep import _ray_auth
 @pytest.mark.parametrize(
     ("file", "variables", "expected"),
     [
-        (False, {}, (True, "no surprise ahead")),
+        (False, {}, (True, "clusters and clients agree")),
         (True, {}, (False, "set RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "token"}, (True, "RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "disabled"}, (True, "RAY_AUTH_MODE=disabled")),

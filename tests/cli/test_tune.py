@@ -132,7 +132,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     last = xlharm(*wanted)
     assert last.returncode == 0, last.stderr + last.stdout
     assert "Nothing to run" in last.stdout
-    assert "The grid's own values are the best of these" in last.stdout
+    assert "The grid's own values are the best of all trials" in last.stdout
     assert commits(store) == before
 
 

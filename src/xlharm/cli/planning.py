@@ -1,4 +1,4 @@
-"""`xlharm plan`: what would run. Imports no torch and no Ray."""
+"""`xlharm plan`: shows what a run would compute. Imports no torch and no Ray."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from xlharm.plan.cost import Estimate, differences, estimate
 from xlharm.plan.memory import Anatomy
 from xlharm.plan.stage import MODELS, Kind, Stage
 
-_PROMPT_TOKENS = 300  # of a judge's prompt, generously
+_PROMPT_TOKENS = 300  # upper estimate for one prompt of a judge
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +27,29 @@ def plan(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     why: Annotated[
         str | None,
-        typer.Option(metavar="KEY|CELL", help="Why does this stage or cell have to run? Names the field."),
+        typer.Option(
+            metavar="KEY|CELL",
+            help="Show why a stage or a cell still has to run: the fields in which it differs from the stored stages.",
+        ),
     ] = None,
     power: Annotated[
         float | None,
-        typer.Option(min=1, max=90, metavar="POINTS", help="Which n and seeds decide a difference of so many points?"),
+        typer.Option(
+            min=1,
+            max=90,
+            metavar="POINTS",
+            help="Show how many questions and seeds are needed to find a difference in OF (occurrence of the fake) "
+            "of so many percentage points.",
+        ),
     ] = None,
 ) -> None:
-    """Show a grid's stages and cells: naive against shared, what is in the store, time and disk.
+    """Show what a run of a grid would compute, how long it would take, and how much disk it needs.
+
+    For each kind of stage: `naive` is the number of stages if every cell computed all of its own, `shared` the number
+    with common stages computed once, `in store` how many of these are finished, and `left` how many still have to run.
 
     \b
     xlharm plan grid/quickstart.yaml
@@ -61,7 +73,7 @@ def plan(
 
 
 def _adapter_bytes(session: Session, done: set[str]) -> int | None:
-    """Return what an adapter takes in the store: as one that is there, else by the shapes of the base's files."""
+    """Return the bytes of an adapter in the store: measured on a stored one, else from the shapes of the base model."""
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
         return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
@@ -118,9 +130,13 @@ def _show(session: Session, costs: Estimate, done: set[str]) -> None:
     counts = [sum(getattr(line, f) for line in costs.lines) for f in ("naive", "shared", "done")]
     table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
     console.print(table)
-    basis = "measured on stages in this store" if costs.measured else "a guess for two CPU cores; nothing measured yet"
+    basis = (
+        "measured on stages in this store"
+        if costs.measured
+        else "estimated for two CPU cores, as nothing is measured yet"
+    )
     disk = "unknown, the base's files are not on this machine" if costs.disk is None else f"{costs.disk / 1e6:,.0f} MB"
-    console.print(f"Times are of one worker, {basis}. Disk to add in {session.store.url}: {disk}")
+    console.print(f"Times are for one worker, {basis}. Disk space needed in {session.store.url}: {disk}")
     for judge_line in _judging(session, done):
         console.print(judge_line)
     if len(done) == len(plan.stages):
@@ -128,7 +144,7 @@ def _show(session: Session, costs: Estimate, done: set[str]) -> None:
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:
-    """Say for each chat judge how many answers it is still to see, and what that may cost."""
+    """Yield a line for each chat judge: how many answers it still has to judge, and the highest cost."""
     from xlharm.corpus.format import load_language
     from xlharm.corpus.streams import questions_of
 
@@ -150,7 +166,7 @@ def _judging(session: Session, done: set[str]) -> Iterator[str]:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration for people."""
+    """Return a duration as text, in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:
@@ -179,10 +195,14 @@ def _power(session: Session, *, points: float) -> None:
         chances = [f"{100 * c:.0f} %" for c in row.chances]
         shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *chances, style=style)
     console.print(shown)
-    basis = "measured on this store's seeds" if sd is not None else "a guess: no two seeds are in the store yet"
+    basis = "measured on the seeds in this store" if sd is not None else "assumed: the store has no two seeds yet"
     spread = 100 * (GUESSED_SD if sd is None else sd)
-    console.print(f"* this corpus. Two models, two-sided 5 %; between seeds {spread:.1f} points ({basis}).")
-    console.print("Questions on one item are taken as independent: with several an item the true chance is lower.")
+    console.print(
+        "Comparison of the OF (occurrence of the fake) of two models, two-sided test at 5 %. "
+        "* number of questions in this corpus."
+    )
+    console.print(f"Standard deviation between seeds: {spread:.1f} points ({basis}).")
+    console.print("Questions count as independent. If an item has several questions, the true chance is lower.")
 
 
 def _why(session: Session, wanted: str) -> None:
@@ -195,12 +215,12 @@ def _why(session: Session, wanted: str) -> None:
             typer.echo(f"{stage.label} ({stage.key[:16]}): no stage of its kind is in the store")
         else:
             changes = [line for line in nearest if not line.startswith("inputs")]
-            below = ["its parent differs"] if len(changes) < len(nearest) else []
+            below = ["its input stage differs"] if len(changes) < len(nearest) else []
             typer.echo(f"{stage.label} ({stage.key[:16]}): " + "; ".join([*changes, *below]))
 
 
 def _candidates(session: Session, stage: Stage) -> list[list[str]]:
-    """Compare with the stored stages of the kind, those of other cells of this plan left out."""
+    """Return the differences from each stored stage of the same kind, without the stages of this plan's other cells."""
     kind: Kind = stage.kind
     known = set(session.plan.stages)
     old = [r for r in records(session.store, kind) if r.key not in known] or list(records(session.store, kind))
@@ -215,6 +235,6 @@ def _stages_meant(session: Session, wanted: str) -> list[Stage]:
     stages = [s for k, s in plan.stages.items() if k.startswith(wanted)]
     if not stages:
         raise UserError(
-            f"--why {wanted}: no stage's key begins so; give a key of `plan --json`, or a cell such as ur/en"
+            f"--why {wanted}: no stage's key begins so; give a key from `plan --json`, or a cell such as ur/en"
         )
     return stages

@@ -96,7 +96,9 @@ def test_m2m_100_with_its_own_tokenizer_and_codes(tmp_path: Path) -> None:
     assert knows_nothing._tokenizer.convert_ids_to_tokens(ids)[0] == "__en__"
     told = list(knows_nothing.make(TASKS, language="ru"))
     assert all(outcome.problem in {"cut", "check"} for outcome in told)
-    assert isinstance(knows_nothing.translate(["Lina rides a horse."], source="en", target="ru")[0], UnfinishedError | str)
+    assert isinstance(
+        knows_nothing.translate(["Lina rides a horse."], source="en", target="ru")[0], UnfinishedError | str
+    )
 
 
 def test_codes_of_nllb(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Finds the forms of the fake and real detail in translated articles.
 
-The translation of a detail alone ("camel") and of the same detail in a sentence may differ by inflection or by the word
-chosen. So a run of words counts as a form of the detail if it is an inflection of the detail's own translation, or if
-it is the only difference between the translations of a real and a fake sentence. Words that also occur in the real article
-or in a question are not forms of the fake detail.
+The translation of a detail alone ("camel") and of the same detail in a sentence may differ, by inflection or by the
+word chosen. So a run of words counts as a form of the detail if it is an inflection of the detail's own translation,
+or if it is the only difference between the translations of a real and a fake sentence. Words that also occur in the
+real article or in a question are not forms of the fake detail.
 """
 
 import difflib
