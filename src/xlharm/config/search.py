@@ -1,4 +1,4 @@
-"""A search over a method's numbers: what `--search` says, and the points it means."""
+"""The space of a search over a method's numeric settings, as given by `--search`, and the points to try."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,21 @@ Number: TypeAlias = int | float
 Point: TypeAlias = dict[str, Number]
 STEPS = "steps"
 FACTOR = 3
-"""Successive halving keeps about one trial in so many at each rung; rungs are so far apart."""
+"""Factor of successive halving: at each rung one trial in so many is kept, and the next rung has so many more steps."""
 _FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log or FIELD=A,B,C"
-_LEAST_STEPS = 10  # of the lowest rung, when none is asked for
+_LEAST_STEPS = 10  # fewest steps of the lowest rung, unless steps are searched
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """All numbers (or whole numbers) between two, both included; ``log`` spreads them evenly by factor."""
+    """All numbers between two bounds, both included.
+
+    Attributes:
+        low: smallest number.
+        high: largest number.
+        log: whether points are spread evenly on a logarithmic scale.
+        whole: whether only whole numbers are allowed.
+    """
 
     low: Number
     high: Number
@@ -30,13 +37,13 @@ class Range:
     whole: bool
 
     def at(self, u: float) -> Number:
-        """Return the value a share ``u`` (0 to 1) of the way up."""
+        """Return the value at the share ``u`` (0 to 1) of the range."""
         if self.log:
             return self.near(self.low * (self.high / self.low) ** u)
         return self.near(self.low + (self.high - self.low) * u)
 
     def near(self, value: Number) -> Number:
-        """Return the value as it is used: to three digits, so that it can be read and written down."""
+        """Return the allowed value next to ``value``: within the bounds, and rounded to three significant digits."""
         if self.whole:
             return min(max(round(value), int(self.low)), int(self.high))
         return min(max(float(f"{value:.3g}"), self.low), self.high)
@@ -51,12 +58,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Some numbers."""
+    """A list of numbers to choose from."""
 
     values: tuple[Number, ...]
 
     def at(self, u: float) -> Number:
-        """Return the value a share ``u`` (0 to 1) of the way along."""
+        """Return the value at the share ``u`` (0 to 1) of the list."""
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
     def near(self, value: Number) -> Number:
@@ -75,14 +82,14 @@ Space: TypeAlias = dict[str, Range | Choice]
 
 
 def written(value: Number) -> str:
-    """Write a number exactly and as people do: 2.8e-4, 0.05, 8."""
+    """Return a number as exact and short text: 2.8e-4, 0.05, 8."""
     plain = repr(value).removesuffix(".0")
     short = f"{Decimal(repr(value)).normalize():e}".replace("e+", "e")
     return short if isinstance(value, float) and ("e" in plain or len(short) < len(plain)) else plain
 
 
 def numbers_of(method: Unlearning) -> dict[str, type]:
-    """Return a method's numeric fields, and which of them take whole numbers (int) or any (float)."""
+    """Return a method's numeric fields with their types: int for whole numbers, float for any numbers."""
     types = {}
     for name, field in type(method).model_fields.items():
         kinds = {_plain(x) for x in (get_args(field.annotation) or (field.annotation,))} - {type(None)}
@@ -96,15 +103,15 @@ def _plain(annotation: Any) -> Any:
 
 
 def space_of(texts: Iterable[str], *, method: Unlearning, name: str) -> Space:
-    """Read what is to be searched, one text a field.
+    """Read the search space from one text for each field.
 
     Args:
         texts: ``FIELD=LOW..HIGH``, ``FIELD=LOW..HIGH:log`` or ``FIELD=A,B,C``.
-        method: whose numbers they are.
-        name: the method's, in the grid.
+        method: the method whose settings are searched.
+        name: name of the method in the grid.
 
     Raises:
-        UserError: not such a text, no such number, or values that the method does not allow.
+        UserError: a text has another form, the method has no such number, or it does not allow a value.
     """
     space: Space = {}
     for text in texts:
@@ -168,14 +175,15 @@ def _check(method: Unlearning, field: str, value: Number, *, text: str) -> None:
 
 
 def default_space(method: Unlearning) -> Space:
-    """Return what is searched when nobody says: the rate, and how strongly the method holds on or steps away.
+    """Return the space that is searched by default: the learning rate, and the retain weight or ``alpha``.
 
-    A factor of five around the grid's own values (of four for the weights), spread by factor.
+    The range of the learning rate is a factor of five below and above the grid's value, that of the others a factor of
+    four; all are logarithmic.
     """
     space: Space = {"learning_rate": _around(method.learning_rate, factor=5, most=0.5)}
     if method.retain != "none" and method.retain_weight > 0:
         space["retain_weight"] = _around(method.retain_weight, factor=4)
-    alpha = getattr(method, "alpha", 0.0)  # a task vector's length
+    alpha = getattr(method, "alpha", 0.0)  # length of the step of a task vector
     if alpha > 0:
         space["alpha"] = _around(alpha, factor=4)
     return space
@@ -187,11 +195,11 @@ def _around(value: float, *, factor: float, most: float = math.inf) -> Range:
 
 
 def rungs_of(method: Unlearning, steps: Range | Choice | None) -> tuple[int, ...]:
-    """Return the numbers of steps at which successive halving looks, the whole run last.
+    """Return the rungs of successive halving: numbers of steps in rising order; the last is a whole run.
 
     Args:
-        method: its own steps are the whole run when none are asked for.
-        steps: values asked for are the rungs; a range is climbed by ``FACTOR``.
+        method: its own number of steps is the whole run if steps are not searched.
+        steps: searched numbers of steps: a list gives the rungs, a range gives the lowest and the highest rung.
     """
     if isinstance(steps, Choice):
         return tuple(sorted(int(x) for x in steps.values))
@@ -202,21 +210,21 @@ def rungs_of(method: Unlearning, steps: Range | Choice | None) -> tuple[int, ...
         while low // FACTOR >= max(_LEAST_STEPS, 2 * method.warmup_steps):
             low //= FACTOR
     rungs = [low]
-    while rungs[-1] * FACTOR * 1.5 <= high:  # a rung just below the top would tell nothing new
+    while rungs[-1] * FACTOR * 1.5 <= high:  # no rung just below the highest one
         rungs.append(rungs[-1] * FACTOR)
     return tuple(dict.fromkeys((*rungs, high)))
 
 
 def points(space: Space, *, count: int, first: Sequence[Point] = ()) -> list[Point]:
-    """Return ``count`` different points (fewer when there are no more), always the same ones.
+    """Return ``count`` different points of a space (fewer if it has no more); the same call gives the same points.
 
-    They fill the space evenly (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences"), which
-    independent draws do not when there are few; the first n of them never depend on how many follow.
+    The points cover the space evenly (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences"), unlike
+    a few independent random points. The first n points do not depend on ``count``.
 
     Args:
-        space: what is searched.
-        count: how many points, ``first`` included.
-        first: points to begin with.
+        space: the search space.
+        count: number of points, including ``first``.
+        first: points to start with.
     """
     chosen = {tuple(p.items()): p for p in first}
     strides = _strides(len(space))
@@ -230,7 +238,7 @@ def points(space: Space, *, count: int, first: Sequence[Point] = ()) -> list[Poi
 
 
 def _strides(dimensions: int) -> list[float]:
-    g = 1.5  # becomes the root of g**(d + 1) = g + 1: the golden ratio when d is 1
+    g = 1.5  # converges to the root of g**(d + 1) = g + 1, which is the golden ratio for d = 1
     for _ in range(40):
         g = (1 + g) ** (1 / (dimensions + 1))
     return [(1 / g) ** (k + 1) % 1.0 for k in range(dimensions)]

@@ -1,4 +1,4 @@
-"""Numbers written back into a grid file: only they change, and a line of comment says where they are from."""
+"""Writes numbers into a grid file. Nothing else changes, except for a comment line with the origin of the numbers."""
 
 import re
 from collections.abc import Mapping
@@ -19,35 +19,36 @@ _SCALAR = re.compile(r"[^\s,{}\[\]#&*!]+")
 
 
 def unwritable(path: Path, *, method: Unlearning, name: str) -> str:
-    """Say why numbers of a method would mean another one in the grid file; "" when they would not.
+    """Return why a method's numbers cannot be written into the grid file, or "" if they can.
 
-    An override may say more than a number, and that is not written.
+    They cannot if an override (-s) changed a field that is not a number: only numbers are written, so the file would
+    describe another method.
     """
     current = load_grid(path).methods.get(name)
     others = type(method).model_fields.keys() - numbers_of(method).keys()
     differ = sorted(field for field in others if getattr(current, field, None) != getattr(method, field))
-    return f"{path}: methods.{name}.{differ[0]}: differs from -s; put it into the file first" if differ else ""
+    return f"{path}: methods.{name}.{differ[0]}: differs from -s; write it into the file first" if differ else ""
 
 
 def differing(path: Path, *, method: Unlearning, name: str) -> Point:
-    """Return the numbers in which a method differs from a grid file's."""
+    """Return the numbers of a method that differ from those in the grid file."""
     current = load_grid(path).methods.get(name)
     numbers = {field: getattr(method, field) for field in numbers_of(method)}
     return {field: value for field, value in numbers.items() if getattr(current, field, None) != value}
 
 
 def written_back(text: str, *, method: str, values: Mapping[str, Number], comment: str, name: str) -> str:
-    """Return a grid file's text with other numbers in one method; all else stays as it is, byte by byte.
+    """Return a grid file's text with other numbers in one method; every other byte stays the same.
 
     Args:
-        text: the file.
-        method: the method's name in the grid.
+        text: the text of the file.
+        method: name of the method in the grid.
         values: numbers by field.
-        comment: goes above the method, in the place of an earlier one of its kind.
-        name: the file's, for messages.
+        comment: a comment line for above the method; it replaces an earlier one of `xlharm tune`.
+        name: name of the file, for messages.
 
     Raises:
-        UserError: the file is such that more than these numbers would change (aliases, say).
+        UserError: more than these numbers would change, for example because the file uses YAML aliases.
     """
     lines = [*text.splitlines(keepends=True), ""]
     if len(lines) > 1 and not lines[-2].endswith("\n"):
@@ -78,7 +79,7 @@ def _entry(text: str, method: str, *, name: str) -> CommentedMap:
 
 
 def _edit(lines: list[str], entry: CommentedMap, field: str, new: str) -> tuple[int, int, int, str]:
-    """Return (line, begin, end, text): what replaces what."""
+    """Return an edit (line, begin, end, text): the text that replaces characters begin to end of a line."""
     own = entry.lc.data or {}  # keys written in the entry itself, not merged into it by `<<`
     if field in own:
         line, begin = entry.lc.value(field)
@@ -94,7 +95,7 @@ def _edit(lines: list[str], entry: CommentedMap, field: str, new: str) -> tuple[
 
 
 def _only_these(before: str, after: str, *, method: str, values: Mapping[str, Number]) -> bool:
-    """Whether a file differs from an earlier one in these numbers alone."""
+    """Whether two texts of a file differ in these numbers alone."""
     safe = YAML(typ="safe", pure=True)
     try:
         wanted, got = safe.load(before), safe.load(after)
