@@ -205,7 +205,7 @@ class _Batch:
 
     def _captured(self) -> Callable[[], None]:
         state = self._ids.clone(), self.cache.positions.clone()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch leaves it untyped
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # a first run lets libraries choose kernels and workspaces before the capture
             self._step()

@@ -161,7 +161,7 @@ class PackModel(nn.Module):
         if not self._stacked.compiled:
             yield
             return
-        hook = self.base.get_input_embeddings().register_forward_hook(_require_gradient)  # type: ignore[operator]
+        hook = self.base.get_input_embeddings().register_forward_hook(_require_gradient)  # type: ignore[operator] # a module's
         try:
             with sdpa_kernel(_KERNELS, set_priority=True):
                 yield

@@ -53,7 +53,7 @@ class Replays:
         if key not in self._shapes:
             self._warm.add(kind)
             return self._run(adapters, ragged)
-        return _Replay.apply(self._shapes[key], adapters, ragged)  # type: ignore[no-any-return, no-untyped-call]
+        return _Replay.apply(self._shapes[key], adapters, ragged)  # type: ignore[no-any-return, no-untyped-call] # autograd
 
     def _capture(self, key: Any, adapters: Tensor, ragged: Ragged, *, learning: bool) -> None:
         stream = torch.cuda.current_stream()
@@ -85,7 +85,7 @@ class _Shape:
         self, run: Run, ragged: Ragged, *, adapter_buffer: Tensor, grad_buffer: Tensor, pool: Any, learning: bool
     ) -> None:
         self._adapter_buffer, self._grad_buffer = adapter_buffer, grad_buffer
-        self._ragged = replace(ragged, **{n: x.clone() for n, x in ragged.tensors().items()})  # type: ignore[arg-type]
+        self._ragged = replace(ragged, **{n: x.clone() for n, x in ragged.tensors().items()})  # type: ignore[arg-type] # tensors
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         adapters = adapter_buffer.detach().requires_grad_(learning)
         with torch.cuda.graph(self._forward, pool=pool):

@@ -65,7 +65,7 @@ def _read(code: str) -> Any:
     try:
         from ruamel.yaml import YAML  # noqa: PLC0415 - the training host may have PyYAML only
     except ImportError:
-        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
+        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - there, and without types
 
         return yaml.safe_load(text)
     return YAML(typ="safe", pure=True).load(text)
