@@ -30,8 +30,8 @@ def label_logp(logits: Tensor) -> Tensor:
 def tokens(logp: Tensor, **fields: Any) -> LossInputs:
     """Make rows of one token each out of log-probabilities [tokens]."""
     n = len(logp)
-    given = {f"given_{name}": value for name, value in fields.items()}
-    return LossInputs(logp=logp, labels=torch.arange(n), owner=torch.arange(n), rows=n, **given)
+    optional = {f"optional_{name}": value for name, value in fields.items()}
+    return LossInputs(logp=logp, labels=torch.arange(n), owner=torch.arange(n), rows=n, **optional)
 
 
 def rows(which: list[int], *, seed: int = 3) -> LossInputs:

@@ -37,9 +37,9 @@ def test_a_loss_reads_only_what_it_names(objective: Objective) -> None:
     every = ("reference_logp", "logits", "reference_logits", "hidden", "reference_hidden")
 
     def only(x: LossInputs) -> LossInputs:
-        kept = {f"given_{n}": getattr(x, f"given_{n}") for n in every if n in objective.needs}
+        needed = {f"optional_{n}": getattr(x, f"optional_{n}") for n in every if n in objective.needs}
         preferred = only(x.preferred) if x.preferred else None
-        return LossInputs(logp=x.logp, labels=x.labels, owner=x.owner, rows=x.rows, preferred=preferred, **kept)
+        return LossInputs(logp=x.logp, labels=x.labels, owner=x.owner, rows=x.rows, preferred=preferred, **needed)
 
     assert float(objective.loss(only(given))) == float(objective.loss(given))
 
