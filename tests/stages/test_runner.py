@@ -104,8 +104,8 @@ def test_answers_are_cut_at_the_stop_where_they_are_read(
     def same_answer(_: Any, adapters: torch.Tensor, prompts: list[Any], **__: Any) -> list[list[list[int]]]:
         return [[ids for _ in prompts] for _ in adapters]
 
-    monkeypatch.setattr(asking, "generate", estimated)
-    monkeypatch.setattr(ask, "generate", estimated)
+    monkeypatch.setattr(asking, "generate", same_answer)
+    monkeypatch.setattr(ask, "generate", same_answer)
     assert ask.ask(plan, store, plan.cells[0], "Who?") == "Belsara."
     other = Store(str(tmp_path))
     shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("evaluate"))

@@ -60,52 +60,71 @@ def run(
     overrides: Overrides = None,
     address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster; without it a local one is started."),
+        typer.Option(envvar="RAY_ADDRESS", help="Address of a Ray cluster. Default: start one on this machine."),
     ] = None,
     executor: Annotated[
         Literal["ray", "in-process"],
-        typer.Option(help="in-process: without Ray, one pack after another in this process, for debugging."),
+        typer.Option(help="in-process: compute one pack after another in this process, without Ray, for debugging."),
     ] = "ray",
     pack: Annotated[
-        str, typer.Option(help="Trials trained together: a number, or auto: fewer where --workers would idle.")
+        str,
+        typer.Option(
+            help="Largest number of stages that are trained together: a number, or auto, which makes packs smaller if "
+            "some of --workers would otherwise have nothing to do."
+        ),
     ] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per GPU, or one on a CPU machine.")] = None,
-    ranks: Annotated[int, typer.Option(min=1, help="Processes a worker has: a data-parallel group.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of workers. Default: one for each GPU, or one on a CPU machine.")
+    ] = None,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Number of processes of a worker, which form a data-parallel group.")
+    ] = 1,
     zero: Annotated[
-        int | None, typer.Option(help="ZeRO stage: 0, 2, or 3 (base partitioned). Default: as needed.")
+        int | None, typer.Option(help="ZeRO stage: 0, 2, or 3 (base model partitioned). Default: as needed.")
     ] = None,
     offload: Annotated[
         Offload | None,
-        typer.Option(help="Keep this in the machine's memory between uses: slower, for a base that does not fit."),
+        typer.Option(
+            help="Keep this in the machine's memory between uses. Slower, for a base model that does not fit the GPU."
+        ),
     ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")] = "auto",
     gpus_per_worker: Annotated[
-        float, typer.Option(metavar="SHARE", help="0.25: four workers on each GPU, for small bases.")
+        float,
+        typer.Option(
+            metavar="SHARE", help="GPUs of each worker: 0.25 puts four workers on each GPU, for small base models."
+        ),
     ] = 1.0,
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only on machines with this Ray label (`ray start --labels`)."),
+        typer.Option(metavar="KEY=VALUE", help="Use only machines with this Ray label (`ray start --labels`)."),
     ] = None,
     wandb: Wandb = "off",
-    report: Annotated[Path | None, typer.Option(help="Write the HTML page here afterwards.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed for good.")] = False,
-    keep_warm: Annotated[bool, typer.Option("--keep-warm", help="Leave the workers on the cluster.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the HTML report to this file at the end.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also run stages that failed for good in earlier runs.")
+    ] = False,
+    keep_warm: Annotated[
+        bool, typer.Option("--keep-warm", help="Leave the workers running on the cluster, for the next run.")
+    ] = False,
     max_gpu_hours: Annotated[
         float | None,
         typer.Option(
             metavar="HOURS",
-            help="Stop when the workers of this run have held GPUs for so long, all together "
+            help="Stop when all workers of this run together have held GPUs for so many hours "
             "(on CPUs: hours of worker processes).",
         ),
     ] = None,
     deadline: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Stop by then: 6h30m from now, or 2026-11-25T08:00.")
+        str | None, typer.Option(metavar="WHEN", help="Stop by this time: 6h30m from now, or 2026-11-25T08:00.")
     ] = None,
 ) -> None:
-    """Run what is missing of a grid. Ctrl-C, crashes and kills lose nothing that was finished.
+    """Run the stages of a grid that are not in the store yet, and show the results.
 
-    At a limit nothing begins that could not end in time, what runs saves its state, and the exit code is 1. The same
-    command goes on from there. Exit codes: 0 all done, 1 not all, 2 a mistake in the input, 130 interrupted.
+    Finished stages are never lost, not even by Ctrl-C, a crash or a kill: the same command continues. When a limit
+    (--max-gpu-hours, --deadline) is near, only stages that can end in time are started, running stages save their
+    state, and the exit code is 1. The results show OF (occurrence of the fake) and QR (quality on the real) of each
+    cell. Exit codes: 0 all done, 1 not all done, 2 a mistake in the input, 130 interrupted.
 
     \b
     xlharm run grid/quickstart.yaml
@@ -170,8 +189,10 @@ def _pack_size(text: str, device: str) -> int:
 
 
 def _tell_failed(console: Console, failure: Failure) -> None:
-    told = f"failed: {failure.label}: {failure.reason}: {failure.message}"
-    console.print(told, style="red", markup=False, soft_wrap=True)  # one line each, for those who search logs
+    line = f"failed: {failure.label}: {failure.reason}: {failure.message}"
+    console.print(
+        line, style="red", markup=False, soft_wrap=True
+    )  # one line for each failure, so that logs can be searched
 
 
 def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> None:
@@ -180,16 +201,16 @@ def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> Non
     if outcome.interrupted or outcome.limit is not None:
         by = f" by {outcome.limit}" if outcome.limit else ""
         left = outcome.total - outcome.done - outcome.dead
-        told = f"{outcome.done} of {outcome.total} stages are stored; {left} are left"
-        ahead = f"about {clock(outcome.seconds_left)} of a worker"
-        console.print(f"Stopped{by}. {told}, {ahead}", markup=False, soft_wrap=True)
+        summary = f"{outcome.done} of {outcome.total} stages are stored; {left} are left"
+        remaining = f"about {clock(outcome.seconds_left)} of a worker"
+        console.print(f"Stopped{by}. {summary}, {remaining}", markup=False, soft_wrap=True)
         command = shlex.join(["xlharm", *sys.argv[1:]])
         console.print(f"go on with: {command}", markup=False, soft_wrap=True)
     elif outcome.ran == 0 and outcome.done == outcome.total:
         console.print(f"Nothing to do: all {outcome.total} stages are in {session.store.url}")
     else:
-        told = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
-        console.print(told)
+        summary = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
+        console.print(summary)
 
 
 def _show_results(
@@ -213,9 +234,14 @@ def status(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until all is done.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update every two seconds until all stages are done.")] = False,
 ) -> None:
-    """Show what is done, running, failed (and why) and left."""
+    """Show how many stages of a grid are done, running, failed and left, and why stages failed.
+
+    \b
+    xlharm status grid/quickstart.yaml
+    xlharm status grid/quickstart.yaml --watch
+    """
     session = open_grid(grid, store=store, overrides=overrides)
     console = terminal()
     while not _show_status(session, console) and watch:
