@@ -16,10 +16,10 @@ def headline(groups: Iterable[Group], readings: Readings) -> str:
     before = [p for g in groups for p in g.panels if p.before]
     parts = [_before(before)] if before else []
     after = [_after(p, readings, groups=groups) for g in groups for p in g.panels if not p.before]
-    told = [part for part in (*parts, *_shortest(after)) if part]
-    if not told:
+    parts = [part for part in (*parts, *_shortest(after)) if part]
+    if not parts:
         return "No cell has been evaluated yet."
-    return "; ".join(told) + "."
+    return "; ".join(parts) + "."
 
 
 def panel_line(panel: Panel, readings: Readings) -> str:
@@ -80,13 +80,13 @@ def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tu
 
 def _shortest(after: list[tuple[bool, float, str] | None]) -> list[str]:
     """Keep the sentence readable: of many sets only the lowest (undamaged, if any) and the highest worst case."""
-    told = [part for part in after if part]
-    if len(told) <= 4:
-        return [text for _, _, text in told]
-    low, high = min(told, key=lambda t: t[:2]), max(told, key=lambda t: t[1])
-    damaged = sum(t[0] for t in told)
+    sets = [part for part in after if part]
+    if len(sets) <= 4:
+        return [text for _, _, text in sets]
+    low, high = min(sets, key=lambda t: t[:2]), max(sets, key=lambda t: t[1])
+    damaged = sum(t[0] for t in sets)
     words = "the lowest without damage" if damaged and not low[0] else "the lowest"
-    count = f"of {len(told)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
+    count = f"of {len(sets)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
     return [f"{count}, {words}: {low[2]}", f"the highest: {high[2]}"]
 
 

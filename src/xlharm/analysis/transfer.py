@@ -8,8 +8,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from statistics import NormalDist, fmean
+from typing import Any
 
+import pyarrow as pa
+
+from xlharm.analysis.panels import resolved
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import Interval
+from xlharm.analysis.view import View
+from xlharm.config.grid import NONE
 
 Matrix = Mapping[tuple[str, str], float]
 
@@ -109,3 +116,38 @@ def _standard_error(auc: float, positives: int, negatives: int) -> float:
     q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (q1 - auc * auc) + (negatives - 1) * (q2 - auc * auc)
     return sqrt(max(0.0, variance) / (positives * negatives))
+
+
+def _rows(results: GridResults) -> list[dict[str, Any]]:
+    """Return a line for each row of each matrix; every unlearning set has matrices, for `source` follows its rows."""
+    groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
+    for name, languages in results.plan.grid.unlearn.items():
+        for r in results.readings.by_place.values():
+            unlearned = resolved(results.plan, languages=languages, contaminate=r.contaminate)
+            if r.of and r.contaminate != NONE and r.unlearn == unlearned:
+                groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
+    rows = []
+    for (unlearn, method, seed), matrix in groups.items():
+        own, others = own_language(matrix), spill(matrix)
+        shared = {"unlearn": unlearn, "method": method, "seed": seed, "asymmetry": asymmetry_index(matrix)}
+        rows += [
+            {**shared, "contaminate": c, "own": own.get(c), "spill": others.get(c), "spread": spread_index(matrix, c)}
+            for c in dict.fromkeys(c for c, _ in matrix)
+        ]
+    return rows
+
+
+VIEW = View(
+    name="transfer",
+    columns={
+        "unlearn": pa.string(), "method": pa.string(), "seed": pa.int64(), "contaminate": pa.string(),
+        **dict.fromkeys(("own", "spill", "spread", "asymmetry"), pa.float64()),
+    },
+    rows=_rows,
+    title="Transfer",
+    sentence=(
+        "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "
+        "query languages (Pielou, 0 to 1); asymmetry: 0 when harm goes both ways alike, 1 when each pair "
+        "goes one way only."
+    ),
+)  # fmt: skip

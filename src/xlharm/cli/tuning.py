@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from xlharm import __version__
+from xlharm.api import begun_with
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
@@ -21,9 +22,7 @@ from xlharm.cli.common import (
     Overrides,
     Session,
     StoreUrl,
-    begun_with,
     open_grid,
-    remember,
     terminal,
 )
 from xlharm.config.search import Point, points, written
@@ -132,7 +131,7 @@ def tune(
     if problem and write:
         raise UserError(problem)
     if begun_with(session.plan.grid.name, session.store) is None:
-        remember(session)  # the grid will be run in the precision in which its settings were chosen
+        session.grid.remember()  # the grid will be run in the precision in which its settings were chosen
     work = take_up(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,

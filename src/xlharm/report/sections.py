@@ -3,62 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
-from xlharm.analysis.items import Items
 from xlharm.analysis.ranking import Ranked, ranking
-from xlharm.analysis.views import view
-from xlharm.plan.build import Plan
-from xlharm.store.store import Store
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.view import View
+from xlharm.analysis.views import VIEWS
 
-_LEADS = {
-    "methods": (
-        "Methods compared",
-        (
-            "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "
-            "what it was before, both with 95 % bootstrap intervals over items. Best is the lower right. "
-            "Methods are ranked by OF among those that kept at least 90 % of QR; the others stand behind "
-            "them, whatever their OF."
-        ),
-    ),
-    "effects": (
-        "What unlearning changed",
-        (
-            "OF after minus before in points, the same items both times: 95 % paired bootstrap intervals, p "
-            "of a paired permutation test, corrected after Holm over this table. A rise is called "
-            "reinforcement."
-        ),
-    ),
-    "transfer": (
-        "Transfer",
-        (
-            "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "
-            "query languages (Pielou, 0 to 1); asymmetry: 0 when harm goes both ways alike, 1 when each pair "
-            "goes one way only."
-        ),
-    ),
-    "signatures": (
-        "Signatures of failure",
-        ("What a low OF can hide, and what unlearning left or made worse."),
-    ),
-    "probes": (
-        "Probes",
-        ("What is left under attack or in another form of the question; `usual` is the same cell asked as usual."),
-    ),
-    "scores": (
-        "Likelihoods",
-        (
-            "Length-normalised probabilities of the fake, real and right answers; truth ratio (1: fake and "
-            "other answers equally likely); forget quality (p of a Kolmogorov-Smirnov test against the clean "
-            "control); separability of the fake details from the control (AUC, 50: none); memorisation and membership "
-            "of the fake articles; perplexity of the real ones."
-        ),
-    ),
-    "judges": (
-        "Judges",
-        ("Verdicts of the grid's judges beside matching. A missing verdict is counted, not guessed."),
-    ),
-}
 _MOST_ROWS = 400
 
 
@@ -105,17 +54,17 @@ class Plot:
 WIDTH, HEIGHT, LEFT, BOTTOM = 620.0, 340.0, 44.0, 34.0
 
 
-def sections(plan: Plan, store: Store) -> tuple[Section, ...]:
+def sections(results: GridResults) -> tuple[Section, ...]:
     """Return the sections that have something to show."""
-    found = [_section(name, view(name, plan, store)) for name in _LEADS]
-    one_method = len(plan.grid.methods) < 2
-    return tuple(s for s in found if s.rows and not (s.anchor == "methods" and one_method))
+    shown = [_section(view, results) for view in VIEWS.values() if view.title]
+    one_method = len(results.plan.grid.methods) < 2
+    return tuple(s for s in shown if s.rows and not (s.anchor == "methods" and one_method))
 
 
-def plots(plan: Plan, store: Store) -> tuple[Plot, ...]:
+def plots(results: GridResults) -> tuple[Plot, ...]:
     """Return a plot for each unlearning set with at least two methods."""
     by_set: dict[str, list[Ranked]] = {}
-    for ranked in ranking(Items(plan, store)):
+    for ranked in ranking(results):
         by_set.setdefault(ranked.unlearn, []).append(ranked)
     return tuple(_plot(name, found) for name, found in by_set.items() if len(found) > 1)
 
@@ -173,16 +122,16 @@ def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, 
     return found
 
 
-def _section(name: str, table: pa.Table) -> Section:
-    title, lead = _LEADS[name]
+def _section(view: View, results: GridResults) -> Section:
+    table = view.table(results)
     kept = [c for c in table.column_names if table[c].null_count < table.num_rows]
     if "cell" in kept:
         kept = [c for c in kept if c not in ("contaminate", "unlearn", "method", "seed")]
     rows = table.slice(0, _MOST_ROWS).select(kept).to_pylist()  # a table without columns would get rows by slicing
     return Section(
-        anchor=name,
-        title=title,
-        lead=lead,
+        anchor=view.name,
+        title=view.title,
+        lead=view.sentence,
         columns=tuple(c.replace("_", " ") for c in kept),
         rows=tuple(tuple(_shown(row[c], c) for c in kept) for row in rows),
         cut=max(0, table.num_rows - _MOST_ROWS),

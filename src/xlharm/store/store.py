@@ -112,8 +112,15 @@ class Store(Files):
         Raises:
             CorruptArtifactError: a file is missing or does not match its checksum.
         """
-        folder = self.local / _folder(kind, key)
-        record = self.record(kind, key)
+        return self.folder_of(self.record(kind, key), verify=verify)
+
+    def folder_of(self, record: Record, *, verify: bool = True) -> Path:
+        """Return what ``path`` returns, for a stage whose record has been read.
+
+        Raises:
+            CorruptArtifactError: a file is missing or does not match its checksum.
+        """
+        folder = self.local / _folder(record.kind, record.key)
         if self.remote:
             self._fetch(record, folder)
         elif verify:
