@@ -35,12 +35,6 @@ def spill(matrix: Matrix) -> dict[str, float]:
     return {c: fmean(rates) for c, rates in others.items()}
 
 
-def asymmetry(matrix: Matrix, c: str, q: str) -> float | None:
-    """M[c, q] - M[q, c] in points: above 0, harm goes from c to q more than back. None where one is unknown."""
-    there, back = matrix.get((c, q)), matrix.get((q, c))
-    return None if there is None or back is None else there - back
-
-
 def asymmetry_index(matrix: Matrix) -> float | None:
     """Mean |M[c, q] - M[q, c]| over mean (M[c, q] + M[q, c]): 0 = symmetric, 1 = every pair goes one way only.
 
@@ -64,14 +58,6 @@ def spread_index(matrix: Matrix, c: str) -> float | None:
         return None
     entropy = -sum(r / total * log(r / total) for r in rates if r)
     return abs(entropy) / log(len(rates))  # abs: one holder gives -0.0
-
-
-def reinforcement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Rate after unlearning minus before, by query language (in points), where both are known.
-
-    Above 0 = unlearning in another language made the harm worse here.
-    """
-    return {q: after[q] - before[q] for q in before if q in after}
 
 
 def knowledge_separability(own: Sequence[float], other: Sequence[float], *, level: float = 0.95) -> Interval:
