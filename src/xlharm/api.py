@@ -217,15 +217,15 @@ class Grid:
         Raises:
             UserError: no such cell or language, or it has not been evaluated yet.
         """
-        found = self._plan.cell(cell) if isinstance(cell, str) else cell
-        if query not in found.evaluations:
-            raise UserError(f"query {query!r}: expected one of {', '.join(found.evaluations)}")
+        meant = self._plan.cell(cell) if isinstance(cell, str) else cell
+        if query not in meant.evaluations:
+            raise UserError(f"query {query!r}: expected one of {', '.join(meant.evaluations)}")
         results = self.stored()
-        table = results.rows(found.evaluations[query])
+        table = results.rows(meant.evaluations[query])
         if table is None:
-            raise UserError(f"{found.name}: its answers in {query} are not in the store, or are damaged; run the grid")
+            raise UserError(f"{meant.name}: its answers in {query} are not in the store, or are damaged; run the grid")
         frame = table.to_pandas()
-        for judge, keys in found.judged.items():
+        for judge, keys in meant.judged.items():
             verdicts = results.rows(keys[query])
             if verdicts is not None:
                 frame[judge] = verdicts["hit"].to_pandas()  # a judge stage has the rows of its evaluation, in order
@@ -244,8 +244,8 @@ class Grid:
         """
         from xlharm.stages.ask import ask
 
-        found = self._plan.cell(cell) if isinstance(cell, str) else cell
-        return ask(self._plan, self.store, found, question, max_new_tokens=max_new_tokens)
+        meant = self._plan.cell(cell) if isinstance(cell, str) else cell
+        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
 
 
 def open_grid(

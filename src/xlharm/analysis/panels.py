@@ -88,14 +88,14 @@ class Group:
 
 def groups_of(plan: Plan, readings: Readings) -> tuple[Group, ...]:
     """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out."""
-    found = []
+    groups = []
     for seed in plan.grid.seeds:
         for method in plan.grid.methods or (NONE,):
             panels = [_panel(plan, readings, name=n, method=method, seed=seed) for n in _sets(plan)]
             kept = tuple(p for p in panels if any(row.cell for row in p.rows))
             if kept:
-                found.append(Group(method=method, seed=seed, panels=kept))
-    return tuple(found)
+                groups.append(Group(method=method, seed=seed, panels=kept))
+    return tuple(groups)
 
 
 def _sets(plan: Plan) -> list[str]:

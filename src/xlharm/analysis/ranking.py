@@ -61,16 +61,16 @@ def ranking(results: GridResults) -> tuple[Ranked, ...]:
     for before, cell in results.pairs():
         for name in names[cell.name] if cell.contaminate != "none" else ():
             groups.setdefault(name, {}).setdefault(cell.method, []).append((before, cell))
-    found = []
+    methods_compared = []
     for unlearn, methods in groups.items():
         there = {method: _readings(results, pairs) for method, pairs in methods.items()}
         shared = set.intersection(*there.values()) if (there := {m: r for m, r in there.items() if r}) else set()
-        found += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
-    order = list(dict.fromkeys(r.unlearn for r in found))
-    found.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
+        methods_compared += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
+    order = list(dict.fromkeys(r.unlearn for r in methods_compared))
+    methods_compared.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     ranked, place = [], 0
-    for i, r in enumerate(found):
-        place = 1 if i == 0 or found[i - 1].unlearn != r.unlearn else place + 1
+    for i, r in enumerate(methods_compared):
+        place = 1 if i == 0 or methods_compared[i - 1].unlearn != r.unlearn else place + 1
         ranked.append(Ranked(**{**r.__dict__, "rank": place}))
     return tuple(ranked)
 

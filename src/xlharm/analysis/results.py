@@ -172,7 +172,7 @@ class GridResults:
         """Return sample answers of the table's evaluations, by stage key; of a very large grid only the first."""
         most = max(1, BUDGET // (2 * self._each))
         answers = ((key, self._read_answers(key)) for key in list(self.records)[:most])
-        return {key: found[1] for key, found in answers if found and found[1]}
+        return {key: kept[1] for key, kept in answers if kept and kept[1]}
 
     def _read_answers(self, key: str) -> tuple[ItemRates, Samples | None] | None:
         """Read an evaluation's rows once, and keep what is shown of them."""

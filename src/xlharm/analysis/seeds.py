@@ -62,19 +62,19 @@ def powers(*, n: int, points: float, sd: float) -> list[Power]:
         points: the difference, in points.
         sd: standard deviation between seeds, as a fraction of 1.
     """
-    found = []
+    table = []
     for questions in dict.fromkeys((max(10, n // 2), n, 2 * n, 4 * n)):
         for seeds in SEEDS:
             pairs = [(high, max(0.0, high - points / 100)) for high, _ in RATES]
             chances = (power_two_proportions(questions, a, b, seeds=seeds, between_seed_sd=sd) for a, b in pairs)
-            found.append(Power(n=questions, seeds=seeds, chances=tuple(chances)))
-    return found
+            table.append(Power(n=questions, seeds=seeds, chances=tuple(chances)))
+    return table
 
 
 def measured_sd(results: GridResults) -> float | None:
     """Return the median standard deviation of OF between seeds over a store's cells; None without two seeds."""
-    found = sorted(row["of_sd"] for row in pooled(results) if row.get("of_sd") is not None)
-    return found[len(found) // 2] / 100 if found else None
+    deviations = sorted(row["of_sd"] for row in pooled(results) if row.get("of_sd") is not None)
+    return deviations[len(deviations) // 2] / 100 if deviations else None
 
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:

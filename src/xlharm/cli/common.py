@@ -56,5 +56,5 @@ def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bo
 
 def terminal() -> Console:
     """Return the console; without a terminal lines are 100 wide and plain."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=100)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=100)

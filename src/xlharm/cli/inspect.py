@@ -81,8 +81,8 @@ def results(
         typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
     table = results.table
     if not table.num_rows and (kept := session.store.folders()):
-        told = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
-        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {told}", err=True)
+        hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
+        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True)
     if form == "table":
         print_results(table, terminal())
     elif out or form == "parquet":

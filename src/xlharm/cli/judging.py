@@ -30,11 +30,11 @@ def agreement(
     from xlharm.report.terminal import print_view
 
     session = open_grid(grid, store=store, overrides=overrides)
-    found = compare(session.grid.stored(), human=human)
+    table = compare(session.grid.stored(), human=human)
     if form == "table":
-        print_view(found, terminal(), name="agreement")
+        print_view(table, terminal(), name="agreement")
     else:
-        sys.stdout.write(render(found, form=form).decode("utf-8"))
+        sys.stdout.write(render(table, form=form).decode("utf-8"))
 
 
 def sheet(

@@ -103,8 +103,8 @@ def run(
 
 
 def _tell_failed(console: Console, failure: Failure) -> None:
-    told = f"failed: {failure.label}: {failure.reason}: {failure.message}"
-    console.print(told, style="red", markup=False, soft_wrap=True)  # one line each, for those who search logs
+    line = f"failed: {failure.label}: {failure.reason}: {failure.message}"
+    console.print(line, style="red", markup=False, soft_wrap=True)  # one line each, for those who search logs
 
 
 def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
@@ -113,16 +113,16 @@ def _conclude(session: Session, outcome: Outcome, *, console: Console) -> None:
     if outcome.interrupted or outcome.limit is not None:
         by = f" by {outcome.limit}" if outcome.limit else ""
         left = outcome.total - outcome.done - outcome.dead
-        told = f"{outcome.done} of {outcome.total} stages are stored; {left} are left"
+        line = f"{outcome.done} of {outcome.total} stages are stored; {left} are left"
         ahead = f"about {clock(outcome.seconds_left)} of a worker"
-        console.print(f"Stopped{by}. {told}, {ahead}", markup=False, soft_wrap=True)
+        console.print(f"Stopped{by}. {line}, {ahead}", markup=False, soft_wrap=True)
         command = shlex.join(["xlharm", *sys.argv[1:]])
         console.print(f"go on with: {command}", markup=False, soft_wrap=True)
     elif outcome.ran == 0 and outcome.done == outcome.total:
         console.print(f"Nothing to do: all {outcome.total} stages are in {session.store.url}")
     else:
-        told = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
-        console.print(told)
+        line = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
+        console.print(line)
 
 
 def _show_results(

@@ -110,10 +110,10 @@ def duration(seconds: float | None) -> str:
 def describe(spot: Spot, measure: str) -> str:
     """Say one square in words, for pointers and screen readers."""
     asked = f"asked in {Language(spot.query).name}"
-    found = spot.reading
-    if found is None:
+    result = spot.reading
+    if result is None:
         return f"{asked}: no result yet"
-    rate = found.of if measure == "of" else found.qr
+    rate = result.of if measure == "of" else result.qr
     if rate is None:
         return f"{asked}: no {measure.upper()} questions"
     text = f"{asked}: {measure.upper()} {rate.value:.1f} (95 % {rate.low:.1f}–{rate.high:.1f}, n {rate.n})"

@@ -66,13 +66,13 @@ def plots(results: GridResults) -> tuple[Plot, ...]:
     by_set: dict[str, list[Ranked]] = {}
     for ranked in ranking(results):
         by_set.setdefault(ranked.unlearn, []).append(ranked)
-    return tuple(_plot(name, found) for name, found in by_set.items() if len(found) > 1)
+    return tuple(_plot(name, ranked_methods) for name, ranked_methods in by_set.items() if len(ranked_methods) > 1)
 
 
-def _plot(unlearn: str, found: list[Ranked]) -> Plot:
-    low = min(80.0, *(10 * (r.utility.low // 10) for r in found))
-    high = max(105.0, *(r.utility.high for r in found))
-    top = max(20.0, *(r.of.high for r in found), *(r.before for r in found))
+def _plot(unlearn: str, methods: list[Ranked]) -> Plot:
+    low = min(80.0, *(10 * (r.utility.low // 10) for r in methods))
+    high = max(105.0, *(r.utility.high for r in methods))
+    top = max(20.0, *(r.of.high for r in methods), *(r.before for r in methods))
 
     def x(value: float) -> float:
         return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - 12), 1)
@@ -80,14 +80,14 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 14), 1)
 
-    places = _labels([(r.method, x(r.utility.estimate), y(r.of.estimate)) for r in found])
+    places = _labels([(r.method, x(r.utility.estimate), y(r.of.estimate)) for r in methods])
     marks = tuple(
         Mark(
             label=r.method, x=x(r.utility.estimate), y=y(r.of.estimate), left=x(r.utility.low),
             right=x(r.utility.high), top=y(r.of.high), bottom=y(r.of.low), kept=r.kept,
             label_x=place[0], label_y=place[1], anchor=place[2],
         )
-        for r, place in zip(found, places, strict=True)
+        for r, place in zip(methods, places, strict=True)
     )  # fmt: skip
     steps = list(range(int(low), int(high) + 1, 10))
     heights = list(range(0, int(top) + 1, 10 if top <= 60 else 20))
@@ -103,7 +103,7 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
 def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, str]]:
     """Put each name beside its point where it covers no other name or point; (x, y, text-anchor)."""
     taken = [(px - 5, py - 5, px + 5, py + 5) for _, px, py in points]
-    found = []
+    places = []
     for name, px, py in points:
         width = 6.2 * len(name)
         choices = [(dx, dy) for step in range(7) for dy in (4 - 12 * step, 4 + 12 * step) for dx in (8, -8)]
@@ -118,8 +118,8 @@ def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, 
         best = free[0] if free else 0
         (dx, dy), (bx, by) = choices[best], boxes[best]
         taken.append((bx, by, bx + width, by + 11))
-        found.append((round(px + dx, 1), round(py + dy, 1), "start" if dx > 0 else "end"))
-    return found
+        places.append((round(px + dx, 1), round(py + dy, 1), "start" if dx > 0 else "end"))
+    return places
 
 
 def _section(view: View, results: GridResults) -> Section:

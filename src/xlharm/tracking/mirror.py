@@ -130,8 +130,8 @@ def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
     """Return cells down, query languages across: percentages or None."""
     lines: list[list[Any]] = []
     for c in plan.cells:
-        found = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
-        rates = [(r.of if measure == "of" else r.qr) if r else None for r in found]
+        row = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
+        rates = [(r.of if measure == "of" else r.qr) if r else None for r in row]
         if any(rates):
             lines.append(
                 [c.contaminate, c.unlearn, c.method, c.seed, *(round(x.value, 2) if x else None for x in rates)]
@@ -151,7 +151,7 @@ def _training_records(results: GridResults) -> dict[str, Record]:
 
 
 def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
-    found: dict[str, float] = {}
+    summary: dict[str, float] = {}
     means: dict[str, list[float]] = {"of": [], "qr": []}
     for query in plan.grid.languages:
         reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
@@ -159,12 +159,12 @@ def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
             continue
         for measure, rate in (("of", reading.of), ("qr", reading.qr)):
             if rate:
-                found[f"{measure}/{query}"] = round(rate.value, 2)
+                summary[f"{measure}/{query}"] = round(rate.value, 2)
                 means[measure].append(rate.value)
         for flag, value in (("off_language", reading.off_language), ("degenerate", reading.degenerate)):
             if value is not None:
-                found[f"{flag}/{query}"] = value
-    return found | {f"{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
+                summary[f"{flag}/{query}"] = value
+    return summary | {f"{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
 
 
 def _history(trained: list[Record]) -> Iterator[dict[str, float]]:
