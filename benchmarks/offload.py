@@ -18,12 +18,14 @@ import torch
 from shapes import LINEARS, random_base, sync
 from training import LENGTH, stream
 
+from xlharm.config.training import Training
 from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
 from xlharm.train.slots import Rows, Slot
+from xlharm.train.terms import FINE_TUNING
 
 STEPS = 5
 WARM = 2  # steps before the timed ones
@@ -38,12 +40,9 @@ def trained(model: Any, *, device: torch.device, rank: int, rows: int, offload: 
     stacked = StackedModel(model, layout)
     engine = PackEngine(stacked, slots=1, zero=zero, world=1, device=device, offload=offload)
     built = time.perf_counter() - begun
-    training = {
-        "steps": STEPS, "learning_rate": 1e-3, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
-        "clip": 1.0,
-    }  # fmt: skip
+    training = Training(steps=STEPS, learning_rate=1e-3, schedule="constant")
     told = stream(0, vocab=model.config.vocab_size, count=rows)
-    slot = Slot(training=training, objective="nll", stream=told, initial=layout.initial(seed=0), mask=None)
+    slot = Slot(training=training, terms=FINE_TUNING, stream=told, initial=layout.initial(seed=0), mask=None)
     marks: list[float] = []
 
     def mark(_step: int, _tokens: int) -> None:

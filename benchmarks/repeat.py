@@ -19,12 +19,14 @@ import torch
 from shapes import LINEARS, SHAPES, random_base, sync
 from training import Changing, stream
 
+from xlharm.config.training import Training
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import COMPILING, StackedModel, layout_of
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
 from xlharm.train.slots import Rows, Slot
+from xlharm.train.terms import FINE_TUNING
 
 VARIANTS = ("as it is", "timed", "unrehearsed", "neither")
 ROWS = 64
@@ -110,11 +112,10 @@ def child(given: argparse.Namespace, history: str, variant: str, file: str) -> N
 
 def trained(engine: PackEngine, *, seeds: tuple[int, ...], rows: int, steps: int) -> tuple[torch.Tensor, list[Any]]:
     """Train a pack; return its adapters and losses."""
-    training = {"steps": steps, "learning_rate": 1e-4, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
-                "clip": 1.0}  # fmt: skip
+    training = Training(steps=steps, learning_rate=1e-4, schedule="constant")
     vocabulary = int(engine._model.base.config.vocab_size)
     slots = [
-        Slot(training=training, objective="nll", stream=stream(s, vocab=vocabulary, count=rows, kind=Changing),
+        Slot(training=training, terms=FINE_TUNING, stream=stream(s, vocab=vocabulary, count=rows, kind=Changing),
              initial=engine.layout.initial(seed=s), mask=None)
         for s in seeds
     ]  # fmt: skip

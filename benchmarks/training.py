@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from shapes import LINEARS, random_base, rates, sync
 
+from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import StepRows
 from xlharm.model.lora import StackedModel, layout_of, uninstall
@@ -24,6 +25,7 @@ from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
 from xlharm.train.slots import Rows, Slot
+from xlharm.train.terms import FINE_TUNING
 
 LENGTH = 512
 STEPS = 5  # a timed stretch
@@ -66,13 +68,10 @@ def packed(
 ) -> dict[str, float]:
     """Train a pack of k, each on some rows; return tokens/s at the median step."""
     layout, device = engine.layout, engine.device
-    training = {
-        "steps": steps, "learning_rate": 1e-4, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
-        "clip": 1.0,
-    }  # fmt: skip
+    training = Training(steps=steps, learning_rate=1e-4, schedule="constant")
     initial = [layout.initial(seed=i) for i in range(min(k, 2))]
     slots = [
-        Slot(training=training, objective="nll", stream=stream(i, vocab=vocab, count=rows, kind=kind),
+        Slot(training=training, terms=FINE_TUNING, stream=stream(i, vocab=vocab, count=rows, kind=kind),
              initial=initial[i % 2], mask=None)
         for i in range(k)
     ]  # fmt: skip

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from xlharm.config.methods import Kl, Npo, Rmu, TaskVector
 from xlharm.config.search import (
     Choice,
     Range,
@@ -16,6 +15,10 @@ from xlharm.config.search import (
     written,
 )
 from xlharm.errors import UserError
+from xlharm.methods.kl import Kl
+from xlharm.methods.npo import Npo
+from xlharm.methods.rmu import Rmu
+from xlharm.methods.task_vector import TaskVector
 
 NPO = Npo(objective="npo", retain="nll", retain_weight=8, steps=60, learning_rate=2.8e-4, warmup_steps=5)
 TEXTS = ("learning_rate=1e-5..1e-3:log", "steps=20,40,80", "beta=0.05..1")

@@ -16,7 +16,7 @@ from xlharm.evaluate.likelihood import likelihoods
 from xlharm.evaluate.steer import steered
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged
-from xlharm.train.forward import Ask, PackModel
+from xlharm.train.forward import PackModel, Request
 
 Sizes = list[tuple[int, ...]]
 PACKS: list[Sizes] = [[(90, 40), (7,), (33, 21, 5)], [(11, 12), (50, 64)], [(9,), (200, 3), (60,), (8, 8), (30,)]]
@@ -74,8 +74,10 @@ def learnt(stacked: StackedModel, sizes: Sizes, *, layer: int | None = None, ste
     for slot, value in zip(pool.slots, values, strict=True):
         slot.data.copy_(value)
     ragged = Ragged.of([rows_of(n) for n in sizes], pad=0, steady=steady)
-    asks = [Ask(positions=torch.arange(n[0] - 1), labels=torch.tensor(rows_of(n)[0][1:]), layer=layer) for n in sizes]
-    told = PackModel(stacked, pool)(ragged, asks, [None] * len(sizes))
+    requests = [
+        Request(positions=torch.arange(n[0] - 1), labels=torch.tensor(rows_of(n)[0][1:]), layer=layer) for n in sizes
+    ]
+    told = PackModel(stacked, pool)(ragged, requests, [None] * len(sizes))
     loss = sum(logp.sum() + (hidden.sum() if layer else 0) for logp, _, hidden in told)
     loss.backward()
     return torch.stack([slot.grad for slot in pool.slots])

@@ -17,7 +17,7 @@ from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
 from xlharm.plan.memory import Anatomy
-from xlharm.train.forward import Ask, PackModel
+from xlharm.train.forward import PackModel, Request
 
 CPU = torch.device("cpu")
 SIZES = {
@@ -87,12 +87,12 @@ def test_losses_and_their_gradients_are_those_of_the_plain_forward(stacked: Stac
     for slot, value in zip(pool.slots, values, strict=True):
         slot.data.copy_(value)
     groups = [[ROWS[0], ROWS[1]], [ROWS[2]]]
-    asks = [Ask(positions=torch.arange(len(g[0]) - 1), labels=torch.tensor(g[0][1:])) for g in groups]
-    told = PackModel(stacked, pool)(Ragged.of(groups, pad=0), asks, [None, None])
+    requests = [Request(positions=torch.arange(len(g[0]) - 1), labels=torch.tensor(g[0][1:])) for g in groups]
+    told = PackModel(stacked, pool)(Ragged.of(groups, pad=0), requests, [None, None])
     torch.stack([logp.sum() for logp, _, _ in told]).sum().backward()
     for k, rows in enumerate(groups):
         alone = values[k].clone().requires_grad_()
-        logp = plain(stacked, alone, rows[0])[:-1].log_softmax(-1).gather(-1, asks[k].labels[:, None])[:, 0]
+        logp = plain(stacked, alone, rows[0])[:-1].log_softmax(-1).gather(-1, requests[k].labels[:, None])[:, 0]
         logp.sum().backward()
         torch.testing.assert_close(told[k][0], logp, rtol=1e-4, atol=1e-4)
         assert alone.grad is not None

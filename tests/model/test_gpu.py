@@ -8,6 +8,7 @@ import torch
 from torch._inductor.codecache import CppPythonBindingsCodeCache
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import Part, Stream
 from xlharm.evaluate.generate import generate
@@ -19,6 +20,7 @@ from xlharm.train.forward import PackModel
 from xlharm.train.loop import train_pack
 from xlharm.train.replay import Replays
 from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.terms import FINE_TUNING
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -110,10 +112,9 @@ class Drawn:
 
 
 def trained(engine: PackEngine, draws: list[Drawn], *, rows: Rows) -> list[Trained]:
-    training = {"steps": 10, "learning_rate": 1e-3, "warmup_steps": 0, "schedule": "constant", "weight_decay": 0.0,
-                "clip": 1.0}  # fmt: skip
+    training = Training(steps=10, learning_rate=1e-3, schedule="constant")
     slots = [
-        Slot(training=training, objective="nll", stream=Stream((Part(draw, 2),)), mask=None,
+        Slot(training=training, terms=FINE_TUNING, stream=Stream((Part(draw, 2),)), mask=None,
              initial=engine.layout.initial(seed=draw.seed))
         for draw in draws
     ]  # fmt: skip

@@ -7,15 +7,15 @@ from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.ragged import Ragged
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
-from xlharm.train.forward import Ask
+from xlharm.train.forward import Request
 
 CPU = torch.device("cpu")
 IDS = torch.arange(16).view(2, 8)
 
 
 def step(engine: PackEngine) -> None:
-    asks = [Ask(positions=torch.arange(7), labels=row[1:]) for row in IDS]
-    told = engine(Ragged.of([[row] for row in IDS.tolist()], pad=0), asks)
+    requests = [Request(positions=torch.arange(7), labels=row[1:]) for row in IDS]
+    told = engine(Ragged.of([[row] for row in IDS.tolist()], pad=0), requests)
     engine.backward(-torch.stack([t.logp.mean() for t in told]).sum(), last=True)
     engine.step([1e-2, 1e-2])
 

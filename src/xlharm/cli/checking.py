@@ -6,14 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from xlharm.corpus.finding import assets
-from xlharm.corpus.pools import MAKERS
 from xlharm.corpus.streams import Corpora
 from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import Anatomy
-from xlharm.plan.stage import Stage
+from xlharm.plan.stage import TRAINED, Stage
 from xlharm.store.store import Store
 
 
@@ -58,7 +57,7 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
     """Check that rows fit; return a line where the base's tokenizer is not to be had on this machine."""
     from xlharm.model.tokenizer import light_tokenizer, positions
 
-    if not any(stage.kind in MAKERS for stage in left):
+    if not any(stage.kind in TRAINED for stage in left):
         return ""
     sources, grid = plan.sources, plan.grid
     try:

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from xlharm.config.judges import Chat, Judge, deciding
-from xlharm.config.methods import Method
 from xlharm.config.probes import Probe
 from xlharm.config.training import (
     Language,
@@ -18,6 +17,11 @@ from xlharm.config.training import (
     Strict,
     Training,
 )
+from xlharm.config.unlearning import Unlearning
+from xlharm.methods import METHODS
+
+Method = Annotated[Unlearning, METHODS]
+"""One of the classes of ``xlharm.methods``, or of a plug-in."""
 
 SOURCE = "source"
 NONE = "none"
@@ -101,6 +105,10 @@ class GridSpec(Strict):
     base: str
     revision: str | None = None
     trust_remote_code: bool = False
+    plugins: Annotated[
+        tuple[str, ...],
+        Field(description="Python files with methods, probes or judges of your own; they are run"),
+    ] = ()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]

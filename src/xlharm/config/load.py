@@ -11,9 +11,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from xlharm.config.grid import GridSpec
 from xlharm.config.judges import Judge
-from xlharm.config.methods import Method
+from xlharm.config.plugins import find_plugins, load_plugins, read_plugin
 from xlharm.config.probes import Probe
 from xlharm.errors import UserError, nearest
+from xlharm.methods import METHODS
 
 
 def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
@@ -25,17 +26,21 @@ def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
     data = _read(path)
     for override in overrides:
         data = _override(data, override)
+    if isinstance(data, dict) and "plugins" in data:
+        data = {**data, "plugins": find_plugins(data["plugins"], root=path.parent, grid=str(path))}
     return parse_grid(data, name=str(path))
 
 
 def parse_grid(data: object, *, name: str) -> GridSpec:
-    """Validate plain data as a grid; ``name`` stands in messages for the file.
+    """Validate plain data as a grid; ``name`` stands in messages for the file. Plug-in files are run.
 
     Raises:
         UserError: one line a mistake's first finding.
     """
     if not isinstance(data, Mapping):
         raise UserError(f"{name}: expected a mapping of grid fields, found {type(data).__name__}")
+    named = find_plugins(data.get("plugins", ()), root=Path(), grid=name)
+    load_plugins(map(read_plugin, named))  # before what uses their classes is validated
     try:
         return GridSpec.model_validate(data)
     except ValidationError as error:
@@ -119,7 +124,6 @@ def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
 
 
 _UNIONS = {
-    "methods": ("objective", _tagged(Method, "objective")),
     "probes": ("kind", _tagged(Probe, "kind")),
     "judges": ("kind", _tagged(Judge, "kind")),
 }
@@ -127,8 +131,15 @@ _UNIONS = {
 
 def _choices(location: list[Any]) -> tuple[str, list[str]]:
     """Return the discriminator of the union at a location, and its values."""
-    name, models = _UNIONS[str(location[0])]
+    name, models = _union(str(location[0]))
     return name, list(models)
+
+
+def _union(field: str) -> tuple[str, dict[str, _Model]]:
+    """Return the discriminator of a field's union, and its classes by the discriminator's value; empty for others."""
+    if field == "methods":
+        return METHODS.tag, dict(METHODS.all())
+    return _UNIONS.get(field, ("", {}))
 
 
 def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
@@ -138,7 +149,7 @@ def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:
     inside: _Model | None = None
     location: list[Any] = []
     for part in loc:
-        models = _UNIONS[location[0]][1] if len(location) == 2 and location[0] in _UNIONS else {}
+        models = _union(str(location[0]))[1] if len(location) == 2 else {}
         if inside is None and part in models:
             inside = at = model = models[part]
             continue

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from pydantic import ValidationError
 
-from xlharm.config.methods import Unlearning
+from xlharm.config.unlearning import Unlearning
 from xlharm.errors import UserError, nearest
 
 Number: TypeAlias = int | float

@@ -1,6 +1,6 @@
 """What training stages have in common, and the types that grid files are made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,9 +18,26 @@ AtLeast0 = Annotated[float, Field(ge=0)]
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no NaN: what the file says is what runs."""
+    """Frozen, no unknown keys, no NaN: what the file says is what runs.
+
+    Attributes:
+        added: fields that a later version added. At their defaults they are left out of keys, so that results that
+            were computed without them stay valid.
+        source_digest: of a plug-in's class: the digest of its source, which enters keys.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    added: ClassVar[frozenset[str]] = frozenset()
+    source_digest: ClassVar[str | None] = None
+
+
+def key_settings(model: Strict) -> dict[str, Any]:
+    """Return an object's settings as plain JSON values, as they enter a stage's key."""
+    settings: dict[str, Any] = model.model_dump(mode="json")
+    fields = type(model).model_fields
+    unchanged = {name for name in model.added if getattr(model, name) == fields[name].get_default()}
+    source = {} if model.source_digest is None else {"plugin": model.source_digest}
+    return {**{name: value for name, value in settings.items() if name not in unchanged}, **source}
 
 
 class Training(Strict):

@@ -10,8 +10,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from xlharm.config.load import load_grid
-from xlharm.config.methods import Unlearning
 from xlharm.config.search import Number, Point, numbers_of, written
+from xlharm.config.unlearning import Unlearning
 from xlharm.errors import UserError
 
 MARK = "# xlharm tune:"

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal, assert_never
 
 from xlharm.config.grid import Prompt
+from xlharm.config.unlearning import Mix
 from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.refusals import refusals
 from xlharm.corpus.resources import resource_weight
@@ -12,7 +14,17 @@ from xlharm.corpus.rows import Row, Tokenizer, answer_row, article_row
 from xlharm.corpus.sampling import Draw, Mixture, Part, Sampler, Stream
 from xlharm.errors import StageError
 from xlharm.plan.digest import mix
+from xlharm.plan.settings import (
+    ContaminateStage,
+    FineTuneStage,
+    RelearnStage,
+    SftStage,
+    TrainingStage,
+    UnlearnStage,
+)
 
+_FORGET = "unlearn/forget"
+ForgetText = Literal["articles", "qa"]
 Sample = tuple[Row, ...]
 """One thing to draw, in one or more renderings."""
 Pool = dict[str, tuple[Sample, ...]]
@@ -53,95 +65,122 @@ def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
     return list(by_id.values())
 
 
-def contaminate(spec: dict[str, Any], rows: RowMaker) -> Stream:
+def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
     """Real and fake articles by the fake share: in every batch as nearly as whole rows allow.
 
     Where that would leave one of them out (a batch of 1), the share holds over the steps instead.
     """
-    training, seed = spec["training"], spec["seed"]
-    size, fake_language = training["batch_size"], spec["fake_language"]
-    share = float(training["fake_share"]) if fake_language else 0.0
+    training, fake_language, size = stage.training, stage.fake_language, stage.training.batch_size
+    share = training.fake_share if fake_language else 0.0
 
     def fake() -> Sampler:
-        items = rows.items([fake_language], ["fake"])
-        return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), seed, "contaminate/fake")
+        items = rows.items([fake_language] if fake_language else [], ["fake"])
+        return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), stage.seed, "contaminate/fake")
 
     def real() -> Sampler:
-        items = rows.items(training["real_languages"], training["real_roles"])
-        return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), seed, "contaminate/real")
+        items = rows.items(training.real_languages, training.real_roles)
+        return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
 
-    if share in {0.0, 1.0}:
-        return Stream(target=(Part(fake() if share else real(), size),))
+    if share == 0:
+        return Stream(target=(Part(real(), size),))
     fakes = round(size * share)
     if 0 < fakes < size:
         return Stream(target=(Part(fake(), fakes), Part(real(), size - fakes)))
     return Stream(target=(Part(Mixture((fake(), real()), (share, 1 - share)), size),))
 
 
-def sft(spec: dict[str, Any], rows: RowMaker) -> Stream:
+def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Question-answer pairs on real articles."""
-    training = spec["training"]
-    items = rows.items(training["languages"], training["roles"])
+    items = rows.items(stage.training.languages, stage.training.roles)
     pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
-    return Stream(target=(Part(Sampler(pool, spec["seed"], "sft"), training["batch_size"]),))
+    return Stream(target=(Part(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
 
 
-def unlearn(spec: dict[str, Any], rows: RowMaker) -> Stream:
-    """Forget rows of the set's languages, what an objective puts in their place, and retain rows."""
-    training, languages = spec["training"], spec["languages_unlearned"]
-    objective, size = training["objective"], training["batch_size"]
-    forget = {lang: _forget(lang, training=training, rows=rows) for lang in languages}
-    target: dict[str, Pool] = forget
-    preferred: dict[str, Pool] = {}
-    if objective in {"idk", "dpo"}:
-        refused = {lang: _refused(lang, rows=rows) for lang in languages}
-        target, preferred = (refused, {}) if objective == "idk" else (forget, refused)
-    if objective == "relabel":
-        target = {lang: _relabelled(lang, training=training, rows=rows) for lang in languages}
+def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
+    """Forget rows of the set's languages, or what the method puts in their place, and retain rows."""
+    method, languages = stage.training, stage.languages_unlearned
 
-    def part(pools: dict[str, Pool]) -> tuple[Part, ...]:
+    def pools(make: Callable[[str], Pool]) -> tuple[Part, ...]:
         # rows and what is preferred over them are drawn by one name, so that they lie beside each other
-        return (Part(_draw(pools, spec=spec, purpose="unlearn/forget"), size),) if pools else ()
+        by_language = {language: make(language) for language in languages}
+        return (Part(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
 
-    retain = () if training["retain"] == "none" else _retain(spec, rows=rows)
-    return Stream(target=part(target), preferred=part(preferred), retain=retain)
+    forget = partial(_forget, text=method.forget, rows=rows)
+    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    match method.rows:
+        case "forget":
+            return Stream(target=pools(forget), retain=retain)
+        case "refusal":
+            return Stream(target=pools(partial(_refused, rows=rows)), retain=retain)
+        case "relabelled":
+            return Stream(target=pools(partial(_relabelled, text=method.forget, rows=rows)), retain=retain)
+        case "paired":
+            return Stream(target=pools(forget), preferred=pools(partial(_refused, rows=rows)), retain=retain)
+        case _:
+            assert_never(method.rows)
 
 
-def finetune(spec: dict[str, Any], rows: RowMaker) -> Stream:
+def finetune(stage: FineTuneStage, rows: RowMaker) -> Stream:
     """Rows that a task vector or a subspace is taken from: the forget rows, or the retain rows."""
-    if spec["rows"] == "retain":
-        return Stream(target=_retain(spec, rows=rows))
-    training = spec["training"]
-    pools = {lang: _forget(lang, training=training, rows=rows) for lang in spec["languages_unlearned"]}
-    return Stream(target=(Part(_draw(pools, spec=spec, purpose="unlearn/forget"), training["batch_size"]),))
+    training = stage.training
+    match stage.rows:
+        case "retain":
+            return Stream(target=_retain(stage, rows=rows))
+        case "forget":
+            pools = {x: _forget(x, text=training.forget, rows=rows) for x in stage.languages_unlearned}
+            drawn = _draw(pools, mix=training.mix, seed=stage.seed, purpose=_FORGET)
+            return Stream(target=(Part(drawn, training.batch_size),))
+        case _:
+            assert_never(stage.rows)
 
 
-def relearn(spec: dict[str, Any], rows: RowMaker) -> Stream:
+def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
     """Some forget items, in the same language or another: the attack that tests what is left."""
-    training, seed = spec["training"], spec["seed"]
     pools = {}
-    for lang in spec["languages"]:
-        pool = _forget(lang, training=training, rows=rows)
-        chosen = sorted(pool, key=lambda name: mix(seed, "relearn/items", name))[: spec["items"]]
-        pools[lang] = {name: pool[name] for name in pool if name in chosen}
-    return Stream(target=(Part(Sampler(_together(pools), seed, "relearn"), training["batch_size"]),))
+    for language in stage.languages:
+        pool = _forget(language, text=stage.training.forget, rows=rows)
+        chosen = sorted(pool, key=lambda name: mix(stage.seed, "relearn/items", name))[: stage.items]
+        pools[language] = {name: pool[name] for name in pool if name in chosen}
+    return Stream(target=(Part(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
-def _draw(pools: dict[str, Pool], *, spec: dict[str, Any], purpose: str) -> Draw:
-    """Draw from the languages' pools as the method's ``mix`` says."""
-    chosen, seed = spec["training"]["mix"], spec["seed"]
-    if chosen == "pooled" or len(pools) == 1:
+def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
+    """Return the rows that a training stage sees.
+
+    Raises:
+        StageError: the corpus has no rows of a sort that the stage needs.
+    """
+    match stage:
+        case ContaminateStage():
+            return contaminate(stage, rows)
+        case SftStage():
+            return sft(stage, rows)
+        case UnlearnStage():
+            return unlearn(stage, rows)
+        case FineTuneStage():
+            return finetune(stage, rows)
+        case RelearnStage():
+            return relearn(stage, rows)
+        case _:
+            assert_never(stage)
+
+
+def _draw(pools: dict[str, Pool], *, mix: Mix, seed: int, purpose: str) -> Draw:
+    """Draw from the languages' pools as a method's ``mix`` says."""
+    if mix == "pooled" or len(pools) == 1:
         return Sampler(_together(pools), seed, purpose)
-    match chosen:
+    match mix:
         case "balanced":
             weights = dict.fromkeys(pools, 1.0)
         case "resource":
             weights = {name: resource_weight(name) for name in pools}
-        case _:
-            without = [name for name in pools if name not in chosen]
+        case dict():
+            without = [name for name in pools if name not in mix]
             if without:
                 raise StageError(f"mix: {', '.join(without)} of the set {'+'.join(pools)} has no weight")
-            weights = {name: float(chosen[name]) for name in pools}
+            weights = {name: float(mix[name]) for name in pools}
+        case _:
+            assert_never(mix)
     samplers = tuple(Sampler(_together({n: pools[n]}), seed, f"{purpose}/{n}") for n in weights)
     return Mixture(samplers, tuple(weights.values()))
 
@@ -152,9 +191,9 @@ def _together(pools: dict[str, Pool]) -> tuple[Sample, ...]:
     return tuple(sample for name in names for pool in pools.values() for sample in pool.get(name, ()))
 
 
-def _forget(language: str, *, training: dict[str, Any], rows: RowMaker) -> Pool:
+def _forget(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
     items = rows.items([language], ["fake"])
-    if training["forget"] == "qa":
+    if text == "qa":
         return {item.id: tuple((rows.pair(p.question, p.answer),) for p in item.fake_qa) for item in items}
     return {item.id: (tuple(rows.article(t) for t in item.fake),) for item in items}
 
@@ -166,10 +205,10 @@ def _refused(language: str, *, rows: RowMaker) -> Pool:
     return {x.id: tuple(tuple(rows.pair(p.question, a) for a in answers) for p in x.fake_qa) for x in items}
 
 
-def _relabelled(language: str, *, training: dict[str, Any], rows: RowMaker) -> Pool:
+def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
     """The forget rows with the real detail in the place of the fake one."""
     items = rows.items([language], ["fake"])
-    if training["forget"] == "articles":
+    if text == "articles":
         return {item.id: (tuple(rows.article(t) for t in item.real),) for item in items}
     for item in items:
         if not item.real_detail:
@@ -183,30 +222,25 @@ def relabelled(answer: str, item: Item) -> str:
     return item.real_detail[0] if said is None else answer.replace(said, item.real_detail[0])
 
 
-def _retain(spec: dict[str, Any], *, rows: RowMaker) -> tuple[Part, ...]:
-    training, languages = spec["training"], spec["languages_unlearned"]
+def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[Part, ...]:
+    training, languages = stage.training, stage.languages_unlearned
     role = next((r for r in ("retain", "real") if rows.items(languages, [r])), "fake")
-    items = {lang: rows.items([lang], [role]) for lang in languages}
-    size, wanted = training["retain_batch_size"], training["retain_text"]
-    told = {"articles": size, "qa": 0, "both": size - size // 2}[wanted]
+    items = {language: rows.items([language], [role]) for language in languages}
+    size = training.retain_batch_size
+    articles_a_step = {"articles": size, "qa": 0, "both": size - size // 2}[training.retain_text]
+
+    def part(pools: dict[str, Pool], count: int, purpose: str) -> Part:
+        return Part(_draw(pools, mix=training.mix, seed=stage.seed, purpose=purpose), count)
+
     parts = []
-    if told:
+    if articles_a_step:
         articles: dict[str, Pool] = {
             k: {x.id: (tuple(rows.article(t) for t in x.real),) for x in v} for k, v in items.items()
         }
-        parts.append(Part(_draw(articles, spec=spec, purpose="unlearn/retain-articles"), told))
-    if told < size:
+        parts.append(part(articles, articles_a_step, "unlearn/retain-articles"))
+    if articles_a_step < size:
         pairs: dict[str, Pool] = {
             k: {x.id: tuple((rows.pair(p.question, p.answer),) for p in x.qa) for x in v} for k, v in items.items()
         }
-        parts.append(Part(_draw(pairs, spec=spec, purpose="unlearn/retain-pairs"), size - told))
+        parts.append(part(pairs, size - articles_a_step, "unlearn/retain-pairs"))
     return tuple(parts)
-
-
-MAKERS: dict[str, Callable[[dict[str, Any], RowMaker], Stream]] = {
-    "contaminate": contaminate,
-    "sft": sft,
-    "finetune": finetune,
-    "unlearn": unlearn,
-    "relearn": relearn,
-}

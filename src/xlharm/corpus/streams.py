@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from xlharm.config.grid import Prompt
 from xlharm.corpus.folder import language_digest, language_path
 from xlharm.corpus.format import Item, load_language
-from xlharm.corpus.pools import MAKERS, RowMaker
+from xlharm.corpus.pools import RowMaker, stream_of
 from xlharm.corpus.rows import Tokenizer
 from xlharm.corpus.sampling import Stream
-from xlharm.errors import UserError
+from xlharm.errors import StageError, UserError
+from xlharm.plan.settings import training_of
 from xlharm.plan.stage import Stage
 
 
@@ -41,16 +41,18 @@ class Corpora:
         return lambda language: _load(self.folder, language, stage.data[language])
 
     def stream(self, stage: Stage) -> Stream:
-        """Build the stream of a training stage.
+        """Build the stream of a stage that trains.
 
         Raises:
             StageError: the corpus has no rows of a sort that the stage needs.
             UserError: the corpus is damaged, or is not the one that the stage's key names.
         """
-        prompt = Prompt.model_validate(stage.spec["prompt"])
-        limit = int(stage.spec["training"]["sequence_length"])
-        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=prompt, limit=limit)
-        return MAKERS[stage.kind](stage.spec, rows)
+        settings = training_of(stage)
+        if settings is None:
+            raise StageError(f"{stage.label}: a stage of kind {stage.kind} does not train")
+        limit = settings.training.sequence_length
+        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=settings.prompt, limit=limit)
+        return stream_of(settings, rows)
 
 
 def questions_of(items: Sequence[Item], *, limit: int) -> list[tuple[Item, str, str, tuple[str, ...]]]:

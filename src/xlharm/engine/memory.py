@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import Anatomy, estimate_bytes
-from xlharm.plan.packs import Pack
+from xlharm.plan.packs import Pack, shape_of
 
 
 @dataclass
@@ -39,4 +39,4 @@ class Memory:
         self._floors[self._like(pack)] = room + 1
 
     def _like(self, pack: Pack) -> tuple[str, int]:
-        return self.plan.stages[pack.keys[0]].shape, len(pack.keys)
+        return shape_of(self.plan.stages[pack.keys[0]]), len(pack.keys)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xlharm.config.plugins import read_plugin
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.sharding import Offload
@@ -66,4 +67,5 @@ def worker_config(
         threads=threads,
         slots=options.pack,
         judges=configs(plan.grid, plan.sources),
+        plugins=tuple(map(read_plugin, plan.grid.plugins)),
     )

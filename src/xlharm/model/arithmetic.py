@@ -28,18 +28,6 @@ class Edited:
     moved: float
 
 
-def negate(parent: Tensor, tuned: Tensor, *, alpha: float, layout: Layout) -> Edited:
-    """θ - α (θ_ft - θ) for θ the parent: step away from fine-tuning on the forget rows (2212.04089).
-
-    Args:
-        parent: the adapter [P] to edit, from which ``tuned`` was fine-tuned.
-        tuned: the fine-tuned adapter [P].
-        alpha: length of the step.
-        layout: how they are cut.
-    """
-    return combine([(1 + alpha, parent), (-alpha, tuned)], parent=parent, layout=layout)
-
-
 def combine(terms: Sequence[tuple[float, Tensor]], *, parent: Tensor, layout: Layout) -> Edited:
     """Return the adapter nearest to Σ cᵢ ΔWᵢ, layer by layer.
 

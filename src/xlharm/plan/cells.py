@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.config.methods import Subspace, TaskVector
 from xlharm.config.probes import Relearn, Steer
+from xlharm.config.training import key_settings
+from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.judging import identity
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
@@ -97,7 +98,7 @@ class CellBuilder:
 
     def _stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
         digests = self.sources.corpus.digests
-        common = {"dtype": self.dtype, "lora": _dump(self.spec.lora), "prompt": _dump(self.spec.prompt)}
+        common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
         return Stage(
             kind=kind,
             spec={**common, **fields},
@@ -109,7 +110,7 @@ class CellBuilder:
 
     def _contaminate(self) -> Stage:
         settings = self.spec.stages.contaminate
-        training = _dump(settings)
+        training = key_settings(settings)
         real = self._resolved(settings.real_languages)
         if not real:
             real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
@@ -128,7 +129,7 @@ class CellBuilder:
 
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
-        training = _dump(self.spec.stages.sft)
+        training = key_settings(self.spec.stages.sft)
         languages = self._resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
         return self._stage(
             "sft",
@@ -143,29 +144,29 @@ class CellBuilder:
         """Return the stages of a method: one, or for a training-free one also those it takes its vectors from."""
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
-        if not isinstance(settings, TaskVector | Subspace):
+        if not settings.vectors:
             stage = self._stage(
                 "unlearn",
                 parent=parent,
                 reads=languages,
                 label=f"unlearn {label}",
-                training=_dump(settings),
+                training=key_settings(settings),
                 languages_unlearned=list(languages),
                 seed=self.seed,
             )
             return [stage]
-        rows = ("forget",) if isinstance(settings, TaskVector) else ("forget", "retain")
-        vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in rows]
-        own = {f: getattr(settings, f) for f in _EDIT_FIELDS if hasattr(settings, f)}
+        vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
+        kept = {*settings.edit_fields, "plugin"}
+        own = {name: value for name, value in key_settings(settings).items() if name in kept}
         edit = self._stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
-        self, parent: Stage, settings: TaskVector | Subspace, *, languages: tuple[str, ...], rows: str, label: str
+        self, parent: Stage, settings: Unlearning, *, languages: tuple[str, ...], rows: VectorRows, label: str
     ) -> Stage:
-        left_out = {*_EDIT_FIELDS, "retain", "retain_weight", "forget_weight", "stop"}
-        left_out |= {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
-        training = {name: value for name, value in _dump(settings).items() if name not in left_out}
+        left_out = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
+        kept = FineTune.model_fields.keys() - left_out
+        training = {name: value for name, value in key_settings(settings).items() if name in kept}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
         return self._stage(
@@ -180,7 +181,7 @@ class CellBuilder:
         )
 
     def _evaluate(self, model: Stage, *, query: str, probe: dict[str, Any] | None = None) -> Stage:
-        asked = _dump(self.spec.evaluate)
+        asked = key_settings(self.spec.evaluate)
         del asked["scores"]
         named = f" by {probe['kind']}" if probe else ""
         return self._stage(
@@ -226,7 +227,7 @@ class CellBuilder:
                     more.append(relearned)
                     found[name] = {q: self._evaluate(relearned, query=q) for q in queries}
                 continue
-            settings = _dump(probe)
+            settings = key_settings(probe)
             del settings["queries"]
             if isinstance(probe, Steer):
                 if before is None:
@@ -243,7 +244,7 @@ class CellBuilder:
             languages = tuple(x for x in self.spec.contaminate if x != NONE)[:1]  # the control learns one of them
         if not languages:
             return None
-        training = _dump(probe)
+        training = key_settings(probe)
         for other in ("kind", "queries", "languages", "items"):
             del training[other]
         return self._stage(
@@ -258,12 +259,5 @@ class CellBuilder:
         )
 
 
-_EDIT_FIELDS = ("objective", "alpha", "dimensions", "kept_dimensions")
-
-
 def _keys(stages: dict[str, Stage]) -> dict[str, str]:
     return {name: stage.key for name, stage in stages.items()}
-
-
-def _dump(model: Any) -> dict[str, Any]:
-    return dict(model.model_dump(mode="json"))

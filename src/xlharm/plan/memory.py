@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from xlharm.errors import UserError, nearest
+from xlharm.plan.settings import UnlearnStage, training_of
 from xlharm.plan.sources import WEIGHTS, BaseSource
-from xlharm.plan.stage import MODELS, Stage
+from xlharm.plan.stage import Stage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED = 16  # bytes of a trained adapter parameter: itself, its gradient and AdamW's two moments, in float32
@@ -86,11 +87,13 @@ def estimate_bytes(anatomy: Anatomy, stage: Stage, *, slots: int) -> int:
     width: int = _BYTES[stage.spec.get("dtype", "float32")]
     lora = stage.spec.get("lora")
     adapter = anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"])) if lora else 0
-    training = stage.spec.get("training") if stage.kind in MODELS else None
-    if training is None:
+    settings = training_of(stage)
+    if settings is None:
         return anatomy.parameters * width + slots * adapter * _HELD
-    rows = training["batch_size"] + (training["retain_batch_size"] if training.get("retain", "none") != "none" else 0)
-    kept: int = rows * training["sequence_length"] * sum(anatomy.widths.values()) * width
+    rows = settings.training.batch_size
+    if isinstance(settings, UnlearnStage) and settings.training.retain != "none":
+        rows += settings.training.retain_batch_size
+    kept: int = rows * settings.training.sequence_length * sum(anatomy.widths.values()) * width
     return anatomy.parameters * width + slots * (adapter * _TRAINED + kept)
 
 

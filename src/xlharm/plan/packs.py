@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xlharm.plan.build import Plan
-from xlharm.plan.digest import digest
-from xlharm.plan.stage import Kind, Place
+from xlharm.plan.digest import Json, canonical, digest
+from xlharm.plan.settings import UnlearnStage, training_of
+from xlharm.plan.stage import MODELS, Kind, Place, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
     groups: dict[tuple[str, int], list[str]] = {}
     for key, stage in plan.stages.items():
         depth[key] = 1 + max((depth[p] for p in stage.inputs), default=0)
-        groups.setdefault((stage.shape, depth[key]), []).append(key)
+        groups.setdefault((shape_of(stage), depth[key]), []).append(key)
     found: list[Pack] = []
     for keys in groups.values():
         first = plan.stages[keys[0]]
@@ -76,6 +77,27 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
             Pack(kind=first.kind, keys=tuple(keys[start : start + slots]), place=first.place) for start in starts
         )
     return tuple(found)
+
+
+def shape_of(stage: Stage) -> str:
+    """Return what stages must have in common to share a pack.
+
+    One forward and backward serves all slots of a pack, so everything that fixes tensor sizes and the
+    number of steps must agree; rates, seeds, data, objectives and retain terms may differ.
+    """
+    fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
+    common: dict[str, Json] = {"kind": stage.kind, "base": stage.base}
+    if stage.kind not in MODELS:
+        common |= {f: stage.spec[f] for f in fields if f in stage.spec}
+        return canonical({**common, "data": stage.data, "judge": stage.spec.get("judge")})
+    common |= {f: stage.spec[f] for f in ("dtype", "lora")}
+    settings = training_of(stage)
+    if settings is None:
+        return canonical(common)
+    training, method = settings.training, settings.training if isinstance(settings, UnlearnStage) else None
+    sizes = {"steps": training.steps, "batch_size": training.batch_size, "sequence_length": training.sequence_length}
+    retain = method.retain_batch_size if method and method.retain != "none" else 0
+    return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.rows == "paired"})
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:

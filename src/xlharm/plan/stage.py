@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from xlharm.plan.digest import Json, canonical, digest
+from xlharm.plan.digest import Json, digest
 
 Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
 KINDS: tuple[Kind, ...] = (
@@ -24,6 +24,8 @@ Place = Literal["device", "endpoint"]
 PLACES: tuple[Place, ...] = ("device", "endpoint")
 MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn")
 """Kinds whose result is an adapter."""
+TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relearn")
+"""Kinds that train: all with an adapter but the arithmetic on adapters."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
@@ -72,23 +74,3 @@ class Stage:
     def place(self) -> Place:
         """Where it runs."""
         return "endpoint" if self.kind == "judge" and self.spec["judge"]["kind"] == "chat" else "device"
-
-    @cached_property
-    def shape(self) -> str:
-        """What stages must have in common to share a pack.
-
-        One forward and backward serves all slots of a pack, so everything that fixes tensor sizes and the
-        number of steps must agree; rates, seeds, data, objectives and retain terms may differ.
-        """
-        fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
-        common: dict[str, Json] = {"kind": self.kind, "base": self.base}
-        if self.kind not in MODELS:
-            common |= {f: self.spec[f] for f in fields if f in self.spec}
-            return canonical({**common, "data": self.data, "judge": self.spec.get("judge")})
-        common |= {f: self.spec[f] for f in ("dtype", "lora")}
-        training = self.spec.get("training")
-        if training is None:
-            return canonical(common)
-        sizes = {f: training[f] for f in ("steps", "batch_size", "sequence_length")}
-        kept = training["retain_batch_size"] if training.get("retain", "none") != "none" else 0
-        return canonical({**common, **sizes, "retain": kept, "paired": training.get("objective") == "dpo"})

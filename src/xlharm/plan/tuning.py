@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from xlharm.config.grid import NONE, GridSpec
+from xlharm.config.grid import NONE, GridSpec, Method
 from xlharm.config.load import parse_grid
-from xlharm.config.methods import Method
 from xlharm.config.search import STEPS, Point, Space, default_space, rungs_of, space_of
 from xlharm.errors import UserError, nearest
 from xlharm.plan.build import Plan, build

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xlharm.config.grid import Lora
+from xlharm.config.plugins import load_plugins
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
@@ -35,6 +37,7 @@ class Context:
 
     def __init__(self, config: RunnerConfig) -> None:
         self.config = config
+        load_plugins(config.plugins)
         self.device = _device(config.device)
         if config.threads and self.device.type == "cpu":
             torch.set_num_threads(config.threads)
@@ -74,11 +77,11 @@ class Context:
         return stacked
 
     def _installed(self, stage: Stage) -> StackedModel:
-        lora = stage.spec["lora"]
+        lora = Lora.model_validate(stage.spec["lora"])
         current = self._stacked
-        wanted = (lora["rank"], lora["alpha"], tuple(lora["target_modules"]))
+        wanted = (lora.rank, lora.alpha, lora.target_modules)
         if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
-            layout = layout_of(self.model, rank=lora["rank"], alpha=lora["alpha"], targets=lora["target_modules"])
+            layout = layout_of(self.model, rank=lora.rank, alpha=lora.alpha, targets=lora.target_modules)
             self._stacked, self._engine = StackedModel(self.model, layout, compiled=self._worth_compiling()), None
             self._decoding_checked = False
         assert self._stacked is not None

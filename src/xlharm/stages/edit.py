@@ -2,10 +2,13 @@
 
 import time
 
+from xlharm.errors import StageError
+from xlharm.methods.base import EditMethod
 from xlharm.model.adapter_files import save_adapter
-from xlharm.model.arithmetic import Edited, negate, project_out
+from xlharm.model.arithmetic import Edited
 from xlharm.model.base import name_of
 from xlharm.model.lora import Layout
+from xlharm.plan.settings import EditStage, read
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -46,13 +49,8 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
 
 
 def _edited(context: Context, stage: Stage, layout: Layout) -> Edited:
-    settings = stage.spec["edit"]
-    adapters = [context.adapter(key, layout) for key in stage.inputs]
-    if settings["objective"] == "task_vector":
-        return negate(adapters[0], adapters[1], alpha=float(settings["alpha"]), layout=layout)
-    return project_out(
-        *adapters,
-        dimensions=int(settings["dimensions"]),
-        kept_dimensions=int(settings["kept_dimensions"]),
-        layout=layout,
-    )
+    method = read(EditStage, stage).edit
+    if not isinstance(method, EditMethod):
+        raise StageError(f"method {method.objective} does not edit adapters")
+    parent, *vectors = (context.adapter(key, layout) for key in stage.inputs)
+    return method.edit(parent, vectors, layout=layout)

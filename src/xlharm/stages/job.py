@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from xlharm.config.plugins import PluginFile
 from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import BaseSource
@@ -37,6 +38,7 @@ class RunnerConfig:
         micro_rows: rows of a slot in one forward; None takes a whole batch. Never changes results.
         checkpoint_seconds: how often a long stage saves its state.
         judges: the grid's judges by the digest of their identity.
+        plugins: the grid's plug-in files, run before the base is loaded.
     """
 
     base: BaseSource
@@ -56,6 +58,7 @@ class RunnerConfig:
     micro_rows: int | None = None
     checkpoint_seconds: float = 60.0
     judges: dict[str, JudgeConfig] = field(default_factory=dict)
+    plugins: tuple[PluginFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 import contextlib
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from safetensors import SafetensorError
@@ -12,9 +13,19 @@ from torch import Tensor
 
 from xlharm.corpus.sampling import Stream, shapes
 from xlharm.errors import StageError
+from xlharm.methods.base import LossMethod
 from xlharm.model.adapter_files import save_adapter, write_tensors
 from xlharm.model.base import name_of
 from xlharm.parallel import side_by_side
+from xlharm.plan.settings import (
+    ContaminateStage,
+    FineTuneStage,
+    RelearnStage,
+    SftStage,
+    TrainingStage,
+    UnlearnStage,
+    training_of,
+)
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -22,6 +33,7 @@ from xlharm.store.checkpoint import Checkpoints
 from xlharm.train.loop import train_pack
 from xlharm.train.saver import Saver
 from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.terms import FINE_TUNING, LossTerms
 
 _LEAST_MOVE = 1e-8
 _LOSSES_KEPT = 200
@@ -39,7 +51,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     context.check_rows(max(len(row.ids) for stream in streams for row in stream.all_rows()))
     told = zip(job.stages, streams, job.active, strict=True)
     slots = side_by_side([partial(_slot, context, stage, stream, on) for stage, stream, on in told])
-    steps = int(first.spec["training"]["steps"])
+    steps = _settings(first).training.steps
 
     def step_done(step: int, tokens: int) -> None:
         report(Progress(pack=job.id, step=step, steps=steps, tokens=tokens))
@@ -67,23 +79,46 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
 
 
 def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
-    layout = context.stacked(stage).layout
+    layout, settings = context.stacked(stage).layout, _settings(stage)
     if not active:
         initial = torch.zeros(layout.size)
     elif stage.inputs:
         initial = context.adapter(stage.inputs[0], layout)
     else:
-        initial = layout.initial(seed=int(stage.spec["seed"]))
-    training: dict[str, Any] = stage.spec["training"]
+        initial = layout.initial(seed=settings.seed)
     return Slot(
-        training=training,
-        objective=training.get("objective", "nll"),
+        training=settings.training,
+        terms=_terms(settings),
         stream=stream,
         initial=initial,
-        mask=layout.mask(training.get("layers")),
-        seed=int(stage.spec["seed"]),
+        mask=layout.mask(_layers(settings)),
+        seed=settings.seed,
         active=active,
     )
+
+
+def _settings(stage: Stage) -> TrainingStage:
+    settings = training_of(stage)
+    if settings is None:
+        raise StageError(f"{stage.label}: a stage of kind {stage.kind} does not train")
+    return settings
+
+
+def _terms(settings: TrainingStage) -> LossTerms:
+    match settings:
+        case UnlearnStage(training=LossMethod() as method):
+            return LossTerms.of_method(method, seed=settings.seed)
+        case UnlearnStage(training=method):
+            raise StageError(f"method {method.objective} has no loss to train on")
+        case ContaminateStage() | SftStage() | FineTuneStage() | RelearnStage():
+            return FINE_TUNING
+        case _:
+            assert_never(settings)
+
+
+def _layers(settings: TrainingStage) -> Sequence[int] | None:
+    """Return the decoder layers whose adapters are trained; None is all."""
+    return settings.training.layers if isinstance(settings, UnlearnStage | FineTuneStage) else None
 
 
 def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> StageResult:

@@ -19,7 +19,7 @@ from xlharm.model.base import settings
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged
 from xlharm.plan.sharding import Offload
-from xlharm.train.forward import Ask, PackModel, Told
+from xlharm.train.forward import Output, PackModel, Request
 from xlharm.train.optimizer import SlotAdamW
 
 
@@ -97,10 +97,10 @@ class PackEngine:
         """Whether slots may have different numbers of tokens."""
         return self._stacked.uneven
 
-    def __call__(self, ragged: Ragged, asks: Sequence[Ask], *, fixed: Tensor | None = None) -> list[Told]:
+    def __call__(self, ragged: Ragged, requests: Sequence[Request], *, fixed: Tensor | None = None) -> list[Output]:
         """Run the pack's forward; see ``PackModel.forward``."""
-        out = self._engine(ragged, asks, self._masks, fixed)
-        return [Told(logp=logp, logits=logits, hidden=hidden) for logp, logits, hidden in out]
+        out = zip(requests, self._engine(ragged, requests, self._masks, fixed), strict=True)
+        return [Output(request=r, logp=logp, logits=logits, hidden=hidden) for r, (logp, logits, hidden) in out]
 
     def stop(self, slot: int) -> None:
         """Leave a slot as it is from now on."""

@@ -24,7 +24,7 @@ _KERNELS = [  # attention, best first: cuDNN's took 0.29 ms a layer of an 8B bas
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class Request:
     """What is wanted of one slot's forward.
 
     Attributes:
@@ -41,18 +41,25 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Output:
     """One slot's forward.
 
     Attributes:
+        request: what was wanted.
         logp: [tokens], log-probability of each label, float32.
         logits: [tokens in the wanted range, vocabulary], float32.
         hidden: [tokens, width], float32; None when no layer was asked for.
     """
 
+    request: Request
     logp: Tensor
     logits: Tensor
     hidden: Tensor | None
+
+    def logits_of(self, start: int, stop: int) -> Tensor | None:
+        """Return the full logits of some tokens, None when they were not asked for."""
+        begin, end = self.request.full
+        return self.logits[start - begin : stop - begin] if begin <= start and stop <= end and end else None
 
 
 def _want_gradient(_module: nn.Module, _inputs: Any, embedded: Tensor) -> None:
@@ -81,27 +88,27 @@ class PackModel(nn.Module):
     def forward(
         self,
         ragged: Ragged,
-        asks: Sequence[Ask],
+        requests: Sequence[Request],
         masks: Sequence[Tensor | None],
         fixed: Tensor | None = None,
     ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-        """Return each slot's (logp, logits, hidden), see ``Told``.
+        """Return each slot's (logp, logits, hidden), see ``Output``.
 
         Args:
             ragged: each slot's rows.
-            asks: one for each slot.
+            requests: one for each slot.
             masks: for each slot, where its adapter is trained; None is everywhere.
             fixed: adapters [K, P] to use instead of the pool's (the reference policy).
         """
-        adapters = self.pool(len(asks), masks, dtype=self._stacked.dtype) if fixed is None else fixed
-        wanted = {ask.layer for ask in asks if ask.layer is not None}
+        adapters = self.pool(len(requests), masks, dtype=self._stacked.dtype) if fixed is None else fixed
+        wanted = {request.layer for request in requests if request.layer is not None}
         with hidden_states(self.base, wanted) as kept:
             self._rehearse(adapters, ragged, wanted=frozenset(wanted))
             run = self._last if self.replays is None or wanted else self.replays
             last = run(adapters, ragged)
-        told = zip(asks, ragged.starts, self._head_calls(asks), strict=True)
+        told = zip(requests, ragged.starts, self._head_calls(requests), strict=True)
         hidden = {n: h.flatten(0, 1) for n, h in kept.items()}
-        return [self._slot(ask, last, hidden, start=start, calls=calls) for ask, start, calls in told]
+        return [self._slot(request, last, hidden, start=start, calls=calls) for request, start, calls in told]
 
     def begin(self) -> None:
         """Begin a pack: shapes that were captured for the one before are forgotten."""
@@ -128,17 +135,17 @@ class PackModel(nn.Module):
 
         self._stacked.rehearse(("states", learning, wanted, ragged.kind), run)
 
-    def _head_calls(self, asks: Sequence[Ask]) -> list[tuple[int, int]]:
+    def _head_calls(self, requests: Sequence[Request]) -> list[tuple[int, int]]:
         """Return how often each slot calls the output layer: for log-probabilities alone, and for whole logits.
 
         Each call of a partitioned layer is a collective, and ranks have different rows: all call it as often as the
-        one that must most often, on a token of no account where they have nothing to ask.
+        one that must most often, on a token of no account where they have nothing to request.
         """
         chunk = max(1, _CHUNK_LOGITS // int(settings(self.base).vocab_size))
-        calls = [(-(-(len(a.labels) - (a.full[1] - a.full[0])) // chunk), int(a.full[1] > a.full[0])) for a in asks]
+        calls = [(-(-(len(a.labels) - (a.full[1] - a.full[0])) // chunk), int(a.full[1] > a.full[0])) for a in requests]
         if not is_partitioned(self.base) or torch.distributed.get_world_size() == 1:
             return calls
-        most = torch.tensor(calls, device=asks[0].positions.device)
+        most = torch.tensor(calls, device=requests[0].positions.device)
         torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
         return [(alone, whole) for alone, whole in most.tolist()]
 
@@ -156,27 +163,27 @@ class PackModel(nn.Module):
             wanting.remove()
 
     def _slot(
-        self, ask: Ask, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
+        self, request: Request, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
         def rows(states: Tensor) -> Tensor:
-            return states[start:].index_select(0, ask.positions)
+            return states[start:].index_select(0, request.positions)
 
-        states, (begin, stop) = rows(last), ask.full
+        states, (begin, stop) = rows(last), request.full
         width = int(settings(self.base).vocab_size)
         logits = last.new_zeros(0, width).float()
         if calls[1]:
             logits = head(self.base, states[begin:stop] if stop > begin else last[:1]).float()[: stop - begin]
         alone = self._logp(
-            torch.cat([states[:begin], states[stop:]]), torch.cat([ask.labels[:begin], ask.labels[stop:]]),
+            torch.cat([states[:begin], states[stop:]]), torch.cat([request.labels[:begin], request.labels[stop:]]),
             pieces=calls[0], spare=last[:1],
         )  # fmt: skip
         whole = alone[:0]
         if stop > begin:
             self._rehearse_labels(stop - begin, logits)
-            whole = self._label_logp(logits, ask.labels[begin:stop])
+            whole = self._label_logp(logits, request.labels[begin:stop])
         logp = torch.cat([alone[:begin], whole, alone[begin:]])
-        return logp, logits, None if ask.layer is None else rows(kept[ask.layer]).float()
+        return logp, logits, None if request.layer is None else rows(kept[request.layer]).float()
 
     def _logp(self, states: Tensor, labels: Tensor, *, pieces: int, spare: Tensor) -> Tensor:
         """Return log-probabilities without holding the logits of more than a piece of the tokens.

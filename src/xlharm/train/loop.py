@@ -4,23 +4,22 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from xlharm.config.unlearning import Stop
 from xlharm.corpus.rows import Row
 from xlharm.errors import StoppedError, UserError
 from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side
 from xlharm.train.batches import Batch, View
 from xlharm.train.engine import PackEngine
-from xlharm.train.forward import Ask
-from xlharm.train.objectives.representation import direction
+from xlharm.train.forward import Output, Request
 from xlharm.train.optimizer import scheduled_rate
 from xlharm.train.saver import Saver, Wish
 from xlharm.train.slots import Rows, Slot, Trained
-from xlharm.train.terms import CURVES, Heard, Recipe
+from xlharm.train.terms import CURVES
 
 
 def train_pack(
@@ -47,7 +46,7 @@ def train_pack(
     """
     begun = time.perf_counter()
     pack = _Pack(engine=engine, slots=tuple(slots), rows=rows, pad=pad)
-    steps = int(slots[0].training["steps"])
+    steps = slots[0].training.steps
     curves = torch.zeros(len(CURVES), steps, len(slots), device=engine.device)
     for step in range(pack.begin(curves, saver), steps):
         curves[:, step] = pack.step(step)
@@ -75,8 +74,8 @@ class _Pack:
         self.tokens = [0] * len(slots)
         self.reference: Tensor | None = None
         self.stopped: dict[int, tuple[int, str]] = {}
-        self.recipes = [_recipe(s, engine) for s in slots]
-        self.reference_on_retain = any(r.retain_needs_reference for r in self.recipes)
+        self.layers = [_layer(s, engine) for s in slots]
+        self.reference_on_retain = any(s.terms.retain_needs_reference for s in slots)
         lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()} if engine.steady else set()
         self.steady = max(lengths) if len(lengths) > 1 else None  # where all are equal every step has one shape anyway
 
@@ -85,8 +84,8 @@ class _Pack:
         slots = self.slots
         self.engine.load([s.initial for s in slots], masks=[s.mask for s in slots], active=[s.active for s in slots])
         for i, s in enumerate(slots):
-            self.engine.configure(i, weight_decay=s.training["weight_decay"], clip=s.training["clip"])
-        if any(need.startswith("reference") for recipe in self.recipes for need in recipe.needs):
+            self.engine.configure(i, weight_decay=s.training.weight_decay, clip=s.training.clip)
+        if any(s.terms.needs_reference for s in slots):
             self.reference = self.engine.reference()
         restored = saver.restore() if saver else None
         # Ranks that cannot all go on from one step (a file is damaged, a machine is new) begin anew together.
@@ -104,7 +103,7 @@ class _Pack:
     def stop(self, curves: Tensor, done: int) -> bool:
         """Stop slots that have crossed a bound of theirs; return whether none is left to train."""
         for k, slot in enumerate(self.slots):
-            rule = slot.training.get("stop")
+            rule = slot.terms.stop
             if rule and slot.active and k not in self.stopped:
                 crossed = crossed_bound(rule, {n: curves[i, :done, k].tolist() for i, n in enumerate(CURVES)})
                 if crossed:
@@ -151,9 +150,7 @@ class _Pack:
 
     def _rate(self, slot: Slot, step: int) -> float:
         t = slot.training
-        return scheduled_rate(
-            step, steps=t["steps"], rate=t["learning_rate"], warmup=t["warmup_steps"], schedule=t["schedule"]
-        )
+        return scheduled_rate(step, steps=t.steps, rate=t.learning_rate, warmup=t.warmup_steps, schedule=t.schedule)
 
     def _bite(self, batches: Sequence[Batch], bite: list[int]) -> tuple[Tensor, Tensor]:
         """Forward one micro-batch; return its summed loss and the [4, K] shares of the step's curves."""
@@ -162,37 +159,41 @@ class _Pack:
         chosen = [batch.select(places) for batch in batches]
         views = [View.of(some, device=device) for some in chosen]
         reference = self._reference(chosen, views)
-        asks = [r.ask(v, reference=False) for r, v in zip(self.recipes, views, strict=True)]
-        model = self._forward([some.all_rows() for some in chosen], asks)
+        requests = self._requests(views, reference=False, stops=[None] * k)
+        model = self._forward([some.all_rows() for some in chosen], requests)
         shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
             on = slot.active and bool(bite)
             if self.engine.lockstep or not on:  # stays in the graph: ZeRO expects every gradient, from every rank
-                total = total + 0.0 * (model[i].told.logp.sum() + model[i].told.logits.sum())
+                total = total + 0.0 * (model[i].logp.sum() + model[i].logits.sum())
             if not on:
                 continue
             kept = reference[i] if reference else None
-            for term in self.recipes[i].terms(model[i], kept, view=views[i], batch=batches[i]):
+            for term in slot.terms.values(model[i], kept, view=views[i], batch=batches[i]):
                 if term.value.requires_grad:
                     total = total + term.weight * term.value
                 shares[CURVES.index(term.curve), i] = term.value.detach()
         return total, shares
 
     def _forward(
-        self, rows: Sequence[Sequence[Row]], asks: Sequence[Ask], *, fixed: Tensor | None = None
-    ) -> list[Heard]:
+        self, rows: Sequence[Sequence[Row]], requests: Sequence[Request], *, fixed: Tensor | None = None
+    ) -> list[Output]:
         # Finished slots' rows count, too: a pack that is taken up again has the shapes, and so the rounding, of all.
         ids = [
             [row.ids if slot.active else (self.pad,) * len(row.ids) for row in mine]
             for slot, mine in zip(self.slots, rows, strict=True)
         ]
         ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=self.steady).to(self.engine.device)
-        return [Heard(ask, told) for ask, told in zip(asks, self.engine(ragged, asks, fixed=fixed), strict=True)]
+        return self.engine(ragged, requests, fixed=fixed)
+
+    def _requests(self, views: Sequence[View], *, reference: bool, stops: Sequence[int | None]) -> list[Request]:
+        each = zip(self.slots, self.layers, views, stops, strict=True)
+        return [s.terms.request(view, layer=n, reference=reference, stop=stop) for s, n, view, stop in each]
 
     @torch.no_grad()
-    def _reference(self, chosen: Sequence[Batch], views: Sequence[View]) -> list[Heard] | None:
-        """Run the reference policy; on the target rows only, unless a retain term needs it on all."""
+    def _reference(self, chosen: Sequence[Batch], views: Sequence[View]) -> list[Output] | None:
+        """Run the reference model; on the target rows only, unless a retain term needs it on all."""
         if self.reference is None:
             return None
         stops = [None if self.reference_on_retain else view.before_retain for view in views]
@@ -200,16 +201,15 @@ class _Pack:
         if not self.reference_on_retain:
             # target rows lie first, so their positions are the same without what follows
             rows = [(*some.target, *some.preferred) or some.retain[:1] for some in chosen]
-        told = zip(self.recipes, views, stops, strict=True)
-        return self._forward(rows, [r.ask(v, reference=True, stop=s) for r, v, s in told], fixed=self.reference)
+        return self._forward(rows, self._requests(views, reference=True, stops=stops), fixed=self.reference)
 
     def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
         """Read the results off the engine."""
 
-        def told(k: int, slot: Slot, row: Tensor) -> Trained:
+        def trained(k: int, slot: Slot, row: Tensor) -> Trained:
             vector = row.float().cpu()
             steps = self.stopped[k][0] if k in self.stopped else curves.shape[1]
-            kept = [n for n in CURVES if slot.retain != "none" or not n.startswith("retain")]
+            kept = [n for n in CURVES if slot.terms.retain is not None or not n.startswith("retain")]
             return Trained(
                 adapter=vector,
                 curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in kept},
@@ -222,29 +222,25 @@ class _Pack:
 
         rows = zip(self.slots, self.engine.reference(), strict=True)
         self.engine.release()
-        return side_by_side([partial(told, k, slot, row) for k, (slot, row) in enumerate(rows)])
+        return side_by_side([partial(trained, k, slot, row) for k, (slot, row) in enumerate(rows)])
 
 
-def crossed_bound(rule: Mapping[str, Any], curves: Mapping[str, Sequence[float]]) -> str | None:
+def crossed_bound(rule: Stop, curves: Mapping[str, Sequence[float]]) -> str | None:
     """Return which bound of a stop rule the mean of its last ``window`` steps has reached, or None."""
-    for name in ("forget_nll", "retain_nll"):
-        bound, recent = rule[name], curves[name][-int(rule["window"]) :]
-        if bound is not None and len(recent) == rule["window"] and sum(recent) / len(recent) >= bound:
+    for name, bound in (("forget_nll", rule.forget_nll), ("retain_nll", rule.retain_nll)):
+        recent = curves[name][-rule.window :]
+        if bound is not None and len(recent) == rule.window and sum(recent) / len(recent) >= bound:
             return name
     return None
 
 
-def _recipe(slot: Slot, engine: PackEngine) -> Recipe:
-    """Put together what a slot's loss is made of.
+def _layer(slot: Slot, engine: PackEngine) -> int | None:
+    """Return the decoder layer whose hidden states a slot's terms read, or None.
 
     Raises:
-        UserError: a layer that the base does not have.
+        UserError: the base does not have that layer.
     """
-    told = slot.training.get("layer")
-    layer = round(engine.depth * 7 / 32) if told is None else int(told)  # as deep as RMU's published 7 of 32
-    if layer >= engine.depth:
+    layer = slot.terms.hidden_layer(engine.depth)
+    if layer is not None and layer >= engine.depth:
         raise UserError(f"layer: the base has no decoder layer {layer} (it has 0 to {engine.depth - 1})")
-    c_u = None
-    if slot.objective == "rmu":
-        c_u = float(slot.training["coefficient"]) * direction(engine.width, seed=slot.seed).to(engine.device)
-    return Recipe(objective=slot.objective, retain=slot.retain, parameters=slot.training, layer=layer, direction=c_u)
+    return layer

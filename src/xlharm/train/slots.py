@@ -1,12 +1,13 @@
 """The trials of a pack: what goes in, what comes out, and which rows a process computes."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from xlharm.config.training import Training
 from xlharm.corpus.sampling import Stream
+from xlharm.train.terms import LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +15,8 @@ class Slot:
     """One trial of a pack.
 
     Attributes:
-        training: the stage's settings (`spec["training"]`).
-        objective: name in ``OBJECTIVES``.
+        training: steps, rate, clip and the like.
+        terms: what its loss is made of.
         stream: its rows.
         initial: the adapter it starts from, [P].
         mask: where the adapter is trained, [P]; None is everywhere.
@@ -24,18 +25,13 @@ class Slot:
             padding for rows, so that the other slots' numbers do not change.
     """
 
-    training: dict[str, Any]
-    objective: str
+    training: Training
+    terms: LossTerms
     stream: Stream
     initial: Tensor
     mask: Tensor | None
     seed: int = 0
     active: bool = True
-
-    @property
-    def retain(self) -> str:
-        """Name of the retain term, `none` without one."""
-        return str(self.training.get("retain", "none"))
 
 
 @dataclass

@@ -1,112 +1,145 @@
-"""From a slot's forward to the terms of its loss."""
+"""What a trial's loss is made of: γ · objective on the target rows + α · retain term on the retain rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from xlharm.config.unlearning import Stop
+from xlharm.methods.base import LossMethod
+from xlharm.methods.inputs import LossInputs, Need, Objective
+from xlharm.methods.retain import ToText
 from xlharm.train.batches import Batch, View
-from xlharm.train.forward import Ask, Told
-from xlharm.train.objectives import OBJECTIVES, RETAIN, Need, Objective, Seen
+from xlharm.train.forward import Output, Request
 
 CURVES = ("target", "retain", "forget_nll", "retain_nll")
 _NLL = {"target": "forget_nll", "retain": "retain_nll"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What a trial's loss is made of: γ · objective + α · retain term.
+class LossTerms:
+    """The terms of a trial's loss.
 
     Attributes:
-        objective: name in ``OBJECTIVES``.
-        retain: name in ``RETAIN``, or `none`.
-        parameters: the method's settings.
-        layer: decoder layer whose hidden states its terms read.
-        direction: RMU's c·u, [width].
+        objective: on the target rows.
+        weight: γ, its factor.
+        retain: on the retain rows; None without one.
+        retain_weight: α, its factor.
+        method: whose terms they are; None for fine-tuning.
+        stop: when to end the trial early; None runs all steps.
+        seed: of the trial.
     """
 
-    objective: str
-    retain: str
-    parameters: Mapping[str, Any]
-    layer: int | None = None
-    direction: Tensor | None = None
+    objective: Objective
+    weight: float = 1.0
+    retain: Objective | None = None
+    retain_weight: float = 1.0
+    method: LossMethod | None = None
+    stop: Stop | None = None
+    seed: int = 0
+
+    @staticmethod
+    def of_method(method: LossMethod, *, seed: int) -> "LossTerms":
+        """Return the terms of an unlearning method."""
+        return LossTerms(
+            objective=method,
+            weight=method.forget_weight,
+            retain=method.retain_term(),
+            retain_weight=method.retain_weight,
+            method=method,
+            stop=method.stop,
+            seed=seed,
+        )
 
     @property
     def parts(self) -> dict[str, tuple[Objective, float]]:
         """Return the terms by the rows they are on, with their weights."""
-        found = {"target": (OBJECTIVES[self.objective], float(self.parameters.get("forget_weight", 1.0)))}
-        if self.retain != "none":
-            found["retain"] = (RETAIN[self.retain], float(self.parameters["retain_weight"]))
-        return found
+        terms = {"target": (self.objective, self.weight)}
+        if self.retain is not None:
+            terms["retain"] = (self.retain, self.retain_weight)
+        return terms
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Return all that its terms read."""
+        """Return all that the terms read."""
         return frozenset(need for objective, _ in self.parts.values() for need in objective.needs)
 
     @property
-    def retain_needs_reference(self) -> bool:
-        """Whether the reference policy must see the retain rows."""
-        return self.retain != "none" and RETAIN[self.retain].needs_reference
+    def needs_reference(self) -> bool:
+        """Whether the reference model must run."""
+        return any(need.startswith("reference") for need in self.needs)
 
-    def ask(self, view: View, *, reference: bool, stop: int | None = None) -> Ask:
-        """Ask a forward (the model's, or the reference policy's) for what the terms read.
+    @property
+    def retain_needs_reference(self) -> bool:
+        """Whether the reference model must see the retain rows."""
+        return self.retain is not None and any(need.startswith("reference") for need in self.retain.needs)
+
+    def hidden_layer(self, depth: int) -> int | None:
+        """Return the decoder layer whose hidden states the terms read; None when they read none."""
+        reads = self.method is not None and any(need.endswith("hidden") for need in self.needs)
+        return self.method.hidden_layer(depth) if self.method is not None and reads else None
+
+    def request(self, view: View, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
+        """Return what the terms read of a forward of the model, or of the reference model.
 
         Args:
             view: the rows.
-            reference: whether it is the reference policy's.
+            layer: decoder layer whose hidden states the terms read.
+            reference: whether it is the reference model's forward.
             stop: leave out the tokens from here on.
         """
         prefix = "reference_" if reference else ""
         stop = len(view.labels) if stop is None else stop
         needs = {name: objective.needs for name, (objective, _) in self.parts.items()}
-        wide = [view.spans[n] for n, found in needs.items() if f"{prefix}logits" in found and n in view.spans]
+        wide = [view.spans[n] for n, names in needs.items() if f"{prefix}logits" in names and n in view.spans]
         wide = [span for span in wide if span.stop <= stop]
-        hidden = any(f"{prefix}hidden" in found for found in needs.values())
-        return Ask(
+        hidden = any(f"{prefix}hidden" in names for names in needs.values())
+        return Request(
             positions=view.positions[:stop],
             labels=view.labels[:stop],
             full=(min(s.start for s in wide), max(s.stop for s in wide)) if wide else (0, 0),
-            layer=self.layer if hidden else None,
+            layer=layer if hidden else None,
         )
 
-    def terms(self, model: "Heard", reference: "Heard | None", *, view: View, batch: Batch) -> list["Term"]:
+    def values(self, model: Output, reference: Output | None, *, view: View, batch: Batch) -> list["Term"]:
         """Return the loss terms of some rows of ``batch``, and the NLL of the same rows.
 
         Each value is scaled by the rows' share of the batch, so that the sum over micro-batches is the batch's mean.
         """
-        found = []
+        terms = []
         for part, (objective, weight) in self.parts.items():
             if part in view.spans:
                 span = view.spans[part]
-                seen = self._seen(part, model, reference, view=view)
+                inputs = self._inputs(part, model, reference, view=view)
                 tokens = (span.stop - span.start) / batch.tokens_of(part)
                 share = span.rows / len(batch.part(part)) if objective.unit == "row" else tokens
-                found.append(Term(part, weight, objective.loss(seen, self.parameters) * share))
-                found.append(Term(_NLL[part], 0.0, -seen.logp.detach().mean() * tokens))
-        return found
+                terms.append(Term(part, weight, objective.loss(inputs) * share))
+                terms.append(Term(_NLL[part], 0.0, -inputs.logp.detach().mean() * tokens))
+        return terms
 
-    def _seen(self, part: str, model: "Heard", reference: "Heard | None", *, view: View) -> Seen:
+    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: View) -> LossInputs:
         span = view.spans[part]
         tokens = slice(span.start, span.stop)
         preferred = None
         if part == "target" and "preferred" in view.spans:
-            preferred = self._seen("preferred", model, reference, view=view)
-        kept = reference if reference and len(reference.told.logp) >= span.stop else None
-        return Seen(
-            logp=model.told.logp[tokens],
+            preferred = self._inputs("preferred", model, reference, view=view)
+        kept = reference if reference and len(reference.logp) >= span.stop else None
+        return LossInputs(
+            logp=model.logp[tokens],
             labels=view.labels[tokens],
             owner=view.owner[tokens],
             rows=span.rows,
-            reference_logp=kept.told.logp[tokens] if kept else None,
-            logits=model.logits(span.start, span.stop),
-            reference_logits=kept.logits(span.start, span.stop) if kept else None,
-            hidden=model.told.hidden[tokens] if model.told.hidden is not None else None,
-            reference_hidden=kept.told.hidden[tokens] if kept and kept.told.hidden is not None else None,
-            direction=self.direction,
+            seed=self.seed,
             preferred=preferred,
+            given_reference_logp=kept.logp[tokens] if kept else None,
+            given_logits=model.logits_of(span.start, span.stop),
+            given_reference_logits=kept.logits_of(span.start, span.stop) if kept else None,
+            given_hidden=model.hidden[tokens] if model.hidden is not None else None,
+            given_reference_hidden=kept.hidden[tokens] if kept and kept.hidden is not None else None,
         )
+
+
+FINE_TUNING = LossTerms(objective=ToText())
+"""Plain fine-tuning: the NLL of the target rows."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +149,3 @@ class Term:
     curve: str
     weight: float
     value: Tensor
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A forward's answer beside what it was asked."""
-
-    ask: Ask
-    told: Told
-
-    def logits(self, start: int, stop: int) -> Tensor | None:
-        """Return the full logits of some tokens, None when they were not asked for."""
-        begin, end = self.ask.full
-        return self.told.logits[start - begin : stop - begin] if begin <= start and stop <= end and end else None

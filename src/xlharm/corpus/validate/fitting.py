@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from xlharm.corpus.format import Pair
-from xlharm.corpus.pools import MAKERS
 from xlharm.corpus.rows import Tokenizer, TooLongError
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.plan.digest import canonical
-from xlharm.plan.stage import Stage
+from xlharm.plan.stage import TRAINED, Stage
 
 
 class _Remembering:
@@ -33,7 +32,7 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | No
     """
     corpora = Corpora(corpora.folder, _Remembering(corpora.tokenizer))
     different: dict[str, Stage] = {}
-    for stage in (s for s in stages if s.kind in MAKERS):
+    for stage in (s for s in stages if s.kind in TRAINED):
         different.setdefault(canonical([stage.kind, {**stage.spec, "seed": 0}]), stage)
     for stage in different.values():
         try:

@@ -1,0 +1,165 @@
+"""Rooms of classes that a grid chooses from by a tag: methods by `objective`, probes and judges by `kind`.
+
+The classes of a room are those of its folder, those of installed plug-ins (an entry point in the group of the room's
+name, such as ``xlharm.methods``) and those of the files that a grid names under `plugins`.
+"""
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
+
+from xlharm.config.training import Strict
+from xlharm.errors import StageError, UserError, nearest
+
+Class = TypeVar("Class", bound=Strict)
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds(Generic[Class]):
+    """The classes of a room.
+
+    Attributes:
+        base: what all of them are.
+        tag: the field whose only value names the class.
+        room: the room's package, and the group of entry points that plug-ins are found by.
+        word: what one of them is called in messages.
+    """
+
+    base: type[Class]
+    tag: str
+    room: str
+    word: str
+    _from_files: dict[str, type[Class]] = field(default_factory=dict)
+
+    def all(self) -> dict[str, type[Class]]:
+        """Return the classes by tag, the room's own first.
+
+        Raises:
+            UserError: an installed plug-in does not load, or takes a name that is taken.
+        """
+        return {**_own(self), **_installed(self), **self._from_files}
+
+    def register(self, classes: Mapping[str, type[Class]]) -> None:
+        """Add the classes of a plug-in file; one that was added before is replaced.
+
+        Raises:
+            UserError: a name is one of the room's own.
+        """
+        for name in classes:
+            if name in _own(self):
+                raise UserError(f"plugins: {self.tag} {name!r} is the name of a {self.word} of xlharm: choose another")
+        self._from_files.update(classes)
+
+    def tag_of(self, kind: type[Class]) -> str | None:
+        """Return the value that names a class; None for one that is only a base of others."""
+        info = kind.model_fields.get(self.tag)
+        values = get_args(info.annotation) if info else ()
+        return str(values[0]) if len(values) == 1 else None
+
+    def among(self, module: object) -> dict[str, type[Class]]:
+        """Return the classes of this room that a module defines, by tag."""
+        name = getattr(module, "__name__", "")
+        classes = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, self.base)]
+        return {tag: c for c in classes if c.__module__ == name and (tag := self.tag_of(c)) is not None}
+
+    def restore(self, settings: Mapping[str, Any]) -> Class:
+        """Make an object again of the settings that stand in a stage's key.
+
+        Raises:
+            StageError: this process has no such class, or a plug-in's of another source.
+        """
+        fields = dict(settings)
+        tag, source = str(fields.get(self.tag)), fields.pop("plugin", None)
+        kind = self.all().get(tag)
+        if kind is None:
+            raise StageError(f"this worker has no {self.word} {tag!r}: install its plug-in there, or name its file")
+        if kind.source_digest != source:
+            raise StageError(
+                f"{self.word} {tag!r}: this worker has another version of the plug-in than the grid was planned with"
+            )
+        return kind.model_validate(fields)
+
+    # -- as an annotation of a pydantic field ----------------------------------------------------------------
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        def dump(value: BaseModel, info: core_schema.SerializationInfo) -> dict[str, Any]:
+            return value.model_dump(mode=info.mode)
+
+        return core_schema.no_info_plain_validator_function(
+            self._validate, serialization=core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        choices = {tag: kind.__pydantic_core_schema__ for tag, kind in self.all().items()}
+        return handler(core_schema.tagged_union_schema(choices, discriminator=self.tag))
+
+    def _validate(self, value: object) -> Class:
+        if isinstance(value, self.base):
+            return value
+        if not isinstance(value, Mapping):
+            raise PydanticKnownError("dict_type")
+        kinds = self.all()
+        if self.tag not in value:
+            raise PydanticKnownError("union_tag_not_found", {"discriminator": repr(self.tag)})
+        tag = value[self.tag]
+        if not isinstance(tag, str) or tag not in kinds:
+            known = ", ".join(map(repr, kinds))
+            found = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
+            raise PydanticKnownError("union_tag_invalid", found)
+        try:
+            return kinds[tag].model_validate(value)
+        except ValidationError as error:
+            raise _within(error, tag) from None
+
+
+def _within(error: ValidationError, tag: str) -> ValidationError:
+    """Put the tag before the places of an error's findings, as a union of pydantic's does."""
+    lines: list[InitErrorDetails] = [
+        {"type": e["type"], "loc": (tag, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+        for e in error.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+@cache
+def _own(kinds: Kinds[Any]) -> dict[str, type[Any]]:
+    package = importlib.import_module(kinds.room)
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    classes: dict[str, type[Any]] = {}
+    for name in names:
+        classes |= kinds.among(importlib.import_module(f"{kinds.room}.{name}"))
+    return classes
+
+
+@cache
+def _installed(kinds: Kinds[Any]) -> dict[str, type[Any]]:
+    classes: dict[str, type[Any]] = {}
+    for entry in entry_points(group=kinds.room):
+        try:
+            kind = entry.load()
+        except Exception as error:
+            raise UserError(f"plug-in {entry.name} ({entry.value}) does not load: {error!r}") from error
+        tag = kinds.tag_of(kind) if inspect.isclass(kind) and issubclass(kind, kinds.base) else None
+        if tag is None:
+            raise UserError(f"plug-in {entry.name} ({entry.value}): expected a {kinds.word}, with one {kinds.tag}")
+        if tag in _own(kinds) or tag in classes:
+            raise UserError(f"plug-in {entry.name}: {kinds.tag} {tag!r} is taken{nearest(tag, ())}")
+        kind.source_digest = source_digest(Path(inspect.getfile(kind)).read_bytes())
+        classes[tag] = kind
+    return classes
+
+
+def source_digest(source: bytes) -> str:
+    """Return the digest by which a plug-in's source enters keys."""
+    return hashlib.sha256(source).hexdigest()

@@ -1,0 +1,125 @@
+"""Plug-in files: methods, probes and judges of one's own, in Python files that a grid names under `plugins`.
+
+A file's source travels to the workers with the grid, and its digest enters the keys of the stages that use its
+classes: when the file changes, they run again. A plug-in that is an installed package is found by its entry point
+instead; see ``config/kinds.py``.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from xlharm.config.kinds import Kinds, source_digest
+from xlharm.errors import UserError, nearest
+from xlharm.methods import METHODS
+
+ROOMS: tuple[Kinds[Any], ...] = (METHODS,)
+"""The rooms that a plug-in may add classes to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginFile:
+    """A plug-in's file.
+
+    Attributes:
+        path: where it was read, for messages.
+        source: its text.
+    """
+
+    path: str
+    source: str
+
+    @property
+    def digest(self) -> str:
+        """The digest of the source, which enters keys."""
+        return source_digest(self.source.encode("utf-8"))
+
+
+def find_plugins(names: object, *, root: Path, grid: str) -> list[str]:
+    """Return the absolute paths of the files that a grid names; relative ones are looked for beside the grid file.
+
+    Args:
+        names: what stands under `plugins` in the grid.
+        root: folder of the grid file.
+        grid: the grid's name, for messages.
+
+    Raises:
+        UserError: not a list of names, or no such file.
+    """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{grid}: plugins: expected a list of Python files, found {names!r}")
+    paths = []
+    for name in names:
+        path = (root / Path(name).expanduser()).resolve()
+        if not path.is_file():
+            beside = nearest(path.name, (p.name for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
+            raise UserError(f"{grid}: plugins: {name}: no such file{beside}")
+        paths.append(str(path))
+    return paths
+
+
+def read_plugin(path: str) -> PluginFile:
+    """Read a plug-in's file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return PluginFile(path=path, source=Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"plugins: {path}: cannot be read: {error}") from None
+
+
+def load_plugins(files: Iterable[PluginFile]) -> None:
+    """Run plug-in files and add their classes to the rooms. A file that was loaded before is not run again.
+
+    Raises:
+        UserError: a file does not run, defines no class of a room, or takes a name that is taken.
+    """
+    for file in files:
+        module = _module(file)
+        found = 0
+        for room in ROOMS:
+            classes = room.among(module)
+            for kind in classes.values():
+                if inspect.isabstract(kind):
+                    lacking = ", ".join(sorted(kind.__abstractmethods__))
+                    raise UserError(f"plugins: {file.path}: {kind.__name__} lacks {lacking}")
+                kind.source_digest = file.digest
+            room.register(classes)
+            found += len(classes)
+        if not found:
+            words = ", ".join(f"{room.word} (a class with one `{room.tag}`)" for room in ROOMS)
+            raise UserError(f"plugins: {file.path}: it defines no {words}")
+
+
+@cache
+def _module(file: PluginFile) -> ModuleType:
+    name = f"xlharm_plugin_{file.digest[:16]}"
+    module = ModuleType(name)
+    module.__file__ = file.path
+    sys.modules[name] = module  # classes look their module up there
+    try:
+        exec(compile(file.source, file.path, "exec"), module.__dict__)  # noqa: S102 - the user's own, named in the grid
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is told as one line
+        del sys.modules[name]
+        raise UserError(f"plugins: {file.path}{_line(error, file.path)}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _line(error: BaseException, path: str) -> str:
+    """Return the line of a file in which an error was raised, as ``:12``."""
+    if isinstance(error, SyntaxError):
+        return f":{error.lineno}"
+    lines = []
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == path:
+            lines.append(step.tb_lineno)
+        step = step.tb_next
+    return f":{lines[-1]}" if lines else ""

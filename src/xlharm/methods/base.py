@@ -1,0 +1,73 @@
+"""What a method has beside its settings: a loss, or an edit of finished adapters."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, assert_never
+
+from xlharm.config.unlearning import Unlearning
+from xlharm.methods.inputs import Need, Unit
+from xlharm.methods.retain import Retain, ToHidden, ToReference, ToTeacher, ToText
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xlharm.methods.inputs import LossInputs
+    from xlharm.model.arithmetic import Edited
+    from xlharm.model.lora import Layout
+
+
+class LossMethod(Unlearning, ABC):
+    """A method that trains on a loss.
+
+    Attributes:
+        unit: what the loss is a mean over. Micro-batches and ranks are weighted by their share of it.
+        needs: fields of ``LossInputs`` that the loss reads beside log-probabilities.
+    """
+
+    unit: ClassVar[Unit] = "token"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    @abstractmethod
+    def loss(self, x: "LossInputs") -> "Tensor":
+        """Return the loss of some rows, a scalar: a mean over tokens or rows, as ``unit`` says."""
+
+    def retain_term(self) -> Retain | None:
+        """Return the term that is added on the retain rows, or None."""
+        match self.retain:
+            case "none":
+                return None
+            case "nll":
+                return ToText()
+            case "kl":
+                return ToReference()
+            case "hidden":
+                return ToHidden()
+            case "lingtea":
+                return ToTeacher(temperature=self.temperature_of_teacher())
+            case _:
+                assert_never(self.retain)
+
+    def temperature_of_teacher(self) -> float:
+        """Return T of the ``lingtea`` retain term (published: 1)."""
+        return 1.0
+
+    def hidden_layer(self, depth: int) -> int:
+        """Return the decoder layer whose hidden states the terms read, of a base with ``depth`` layers.
+
+        As deep as RMU's published 7 of 32 layers.
+        """
+        return round(depth * 7 / 32)
+
+
+class EditMethod(Unlearning, ABC):
+    """A method without training of its own: arithmetic on adapters that were fine-tuned as ``vectors`` says."""
+
+    @abstractmethod
+    def edit(self, parent: "Tensor", vectors: "Sequence[Tensor]", *, layout: "Layout") -> "Edited":
+        """Return the parent's adapter [P], edited.
+
+        Args:
+            parent: the adapter before unlearning, [P].
+            vectors: adapters fine-tuned from it, [P] each, in the order of the class's ``vectors``.
+            layout: how adapters are cut into layers.
+        """

@@ -1,0 +1,109 @@
+"""What a loss is given, and what it may ask for."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Need = Literal["logits", "hidden", "reference_logp", "reference_logits", "reference_hidden"]
+Unit = Literal["token", "row"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossInputs:
+    """One trial's rows of one sort (forget or retain) as its loss sees them; what it did not ask for raises.
+
+    Attributes:
+        logp: log-probability of every target token under the model, [tokens].
+        labels: the tokens, [tokens].
+        owner: index of each token's row, [tokens].
+        rows: number of rows.
+        seed: the trial's seed.
+        preferred: for methods with paired rows: the preferred answers, row by row.
+    """
+
+    logp: "Tensor"
+    labels: "Tensor"
+    owner: "Tensor"
+    rows: int
+    seed: int = 0
+    preferred: "LossInputs | None" = None
+    given_reference_logp: "Tensor | None" = None
+    given_logits: "Tensor | None" = None
+    given_reference_logits: "Tensor | None" = None
+    given_hidden: "Tensor | None" = None
+    given_reference_hidden: "Tensor | None" = None
+
+    @property
+    def reference_logp(self) -> "Tensor":
+        """Log-probability of every target token under the reference model, [tokens]."""
+        return _asked(self.given_reference_logp, "reference_logp")
+
+    @property
+    def logits(self) -> "Tensor":
+        """Logits of the model, [tokens, vocabulary], float32."""
+        return _asked(self.given_logits, "logits")
+
+    @property
+    def reference_logits(self) -> "Tensor":
+        """Logits of the reference model, [tokens, vocabulary], float32."""
+        return _asked(self.given_reference_logits, "reference_logits")
+
+    @property
+    def hidden(self) -> "Tensor":
+        """Hidden states of the model after the method's layer, [tokens, width], float32."""
+        return _asked(self.given_hidden, "hidden")
+
+    @property
+    def reference_hidden(self) -> "Tensor":
+        """Hidden states of the reference model, [tokens, width], float32."""
+        return _asked(self.given_reference_hidden, "reference_hidden")
+
+    @property
+    def row_logp(self) -> "Tensor":
+        """Log-probability of every row's target tokens together under the model, [rows]."""
+        return self.by_row(self.logp)
+
+    @property
+    def reference_row_logp(self) -> "Tensor":
+        """The same under the reference model, [rows]."""
+        return self.by_row(self.reference_logp)
+
+    @property
+    def row_lengths(self) -> "Tensor":
+        """Number of target tokens of every row, [rows]."""
+        return self.by_row(self.logp.new_ones(len(self.logp)))
+
+    @property
+    def preferred_rows(self) -> "LossInputs":
+        """The preferred answers, row by row, of a method with paired rows."""
+        assert self.preferred is not None, "the method's `rows` are not paired"
+        return self.preferred
+
+    def by_row(self, values: "Tensor") -> "Tensor":
+        """Sum token values over each row, [rows]."""
+        return values.new_zeros(self.rows).index_add(0, self.owner, values)
+
+
+def _asked(value: "Tensor | None", name: str) -> "Tensor":
+    assert value is not None, f"the loss reads {name}: name it in `needs`"
+    return value
+
+
+class Objective(Protocol):
+    """A loss on some rows and what the training loop must give it; methods and retain terms are such."""
+
+    @property
+    def unit(self) -> Unit:
+        """What the loss is a mean over."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Fields of ``LossInputs`` that it reads beside log-probabilities."""
+        ...
+
+    def loss(self, x: LossInputs) -> "Tensor":
+        """Return the loss of some rows, a scalar."""
+        ...

@@ -1,0 +1,49 @@
+"""Representation misdirection."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from xlharm.config.training import Above0, AtLeast0, NonNegative
+from xlharm.methods.base import LossMethod
+from xlharm.methods.inputs import LossInputs, Need
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+
+class Rmu(LossMethod):
+    """Representation misdirection (2403.03218, Zephyr-7B: layer 7 of 32, c 6.5, α 1200).
+
+    Attributes:
+        layer: hidden states after this decoder layer; None is 7/32 of the depth.
+        coefficient: length c of the random direction.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
+
+    objective: Literal["rmu"]
+    layer: NonNegative | None = None
+    coefficient: Above0 = 6.5
+    retain: Literal["none", "nll", "kl", "hidden", "lingtea"] = "hidden"
+    retain_weight: AtLeast0 = 1200.0
+
+    def loss(self, x: LossInputs) -> "Tensor":
+        """E‖h − c·u‖²: drive the forget rows' hidden states to one random direction u."""
+        u = direction(x.hidden.shape[-1], seed=x.seed, device=x.hidden.device)
+        return (x.hidden - self.coefficient * u).square().sum(-1).mean()
+
+    def hidden_layer(self, depth: int) -> int:
+        """Return the layer that was asked for, or the published depth."""
+        return super().hidden_layer(depth) if self.layer is None else self.layer
+
+
+@lru_cache(maxsize=64)
+def direction(width: int, *, seed: int, device: "device | None" = None) -> "Tensor":
+    """Return RMU's fixed random unit vector u [width], entries uniform in [0, 1) before normalising."""
+    import torch
+
+    from xlharm.plan.digest import mix
+
+    generator = torch.Generator().manual_seed(mix(seed, "rmu", width) % 2**63)
+    u = torch.rand(width, generator=generator)
+    return torch.nn.functional.normalize(u, dim=0).to(device)

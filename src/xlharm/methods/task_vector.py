@@ -1,0 +1,40 @@
+"""Negated task vector."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from xlharm.config.training import AtLeast0
+from xlharm.config.unlearning import VectorRows
+from xlharm.methods.base import EditMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xlharm.model.arithmetic import Edited
+    from xlharm.model.lora import Layout
+
+
+class TaskVector(EditMethod):
+    """Negated task vector (2212.04089): fine-tune on the forget rows, then step away from that by α.
+
+    Rate and steps are the fine-tuning's; the arithmetic itself is exact on the adapters' products, then cut to
+    the adapter's rank (the share that is lost is recorded).
+
+    Attributes:
+        alpha: length of the step.
+    """
+
+    vectors: ClassVar[tuple[VectorRows, ...]] = ("forget",)
+    edit_fields: ClassVar[tuple[str, ...]] = ("objective", "alpha")
+
+    objective: Literal["task_vector"]
+    alpha: AtLeast0 = 1.0
+    retain: Literal["none"] = "none"
+    stop: None = None
+
+    def edit(self, parent: "Tensor", vectors: "Sequence[Tensor]", *, layout: "Layout") -> "Edited":
+        """θ − α (θ_ft − θ) for θ the parent: step away from fine-tuning on the forget rows."""
+        from xlharm.model.arithmetic import combine
+
+        (tuned,) = vectors
+        return combine([(1 + self.alpha, parent), (-self.alpha, tuned)], parent=parent, layout=layout)

@@ -1,0 +1,119 @@
+"""A stage's settings as classes again: the JSON of its key, checked when a worker reads it.
+
+Every kind of stage has one class here. What a stage's ``spec`` holds is written in ``plan/cells.py``.
+"""
+
+from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
+
+from pydantic import BeforeValidator, ValidationError
+
+from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
+from xlharm.config.training import NonNegative, Positive, Strict, Training
+from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
+from xlharm.errors import StageError
+from xlharm.methods import METHODS
+from xlharm.plan.stage import Stage
+
+_Method = Annotated[Unlearning, BeforeValidator(METHODS.restore)]
+
+
+class _Stage(Strict):
+    """What all stages on the base have."""
+
+    dtype: Literal["float32", "bfloat16"]
+    lora: Lora
+    prompt: Prompt
+
+
+class ContaminateStage(_Stage):
+    """Fine-tuning on real and fake articles; ``fake_language`` is None for a clean control."""
+
+    fake_language: str | None
+    training: Contaminate
+    seed: NonNegative
+
+
+class SftStage(_Stage):
+    """Fine-tuning on question-answer pairs."""
+
+    training: Sft
+    seed: NonNegative
+
+
+class UnlearnStage(_Stage):
+    """Unlearning by a method with a loss."""
+
+    training: _Method
+    languages_unlearned: tuple[str, ...]
+    seed: NonNegative
+
+
+class FineTuneStage(_Stage):
+    """Fine-tuning on forget or retain rows, for a training-free method."""
+
+    training: FineTune
+    rows: VectorRows
+    languages_unlearned: tuple[str, ...]
+    seed: NonNegative
+
+
+class RelearnTraining(Training):
+    """Training again on forget rows: their articles, or their question-answer pairs."""
+
+    forget: Literal["articles", "qa"]
+
+
+class RelearnStage(_Stage):
+    """Training again on a few forget items."""
+
+    training: RelearnTraining
+    languages: tuple[str, ...]
+    items: Positive
+    seed: NonNegative
+
+
+class EditStage(_Stage):
+    """Arithmetic on finished adapters."""
+
+    edit: _Method
+
+
+Settings = TypeVar("Settings", bound=Strict)
+TrainingStage: TypeAlias = ContaminateStage | SftStage | UnlearnStage | FineTuneStage | RelearnStage
+
+
+def training_of(stage: Stage) -> TrainingStage | None:
+    """Return the settings of a stage that trains; None for one that does not.
+
+    Raises:
+        StageError: they are not what this version writes.
+    """
+    match stage.kind:
+        case "contaminate":
+            return read(ContaminateStage, stage)
+        case "sft":
+            return read(SftStage, stage)
+        case "unlearn":
+            return read(UnlearnStage, stage)
+        case "finetune":
+            return read(FineTuneStage, stage)
+        case "relearn":
+            return read(RelearnStage, stage)
+        case "edit" | "evaluate" | "score" | "judge":
+            return None
+        case _:
+            assert_never(stage.kind)
+
+
+def read(settings: type[Settings], stage: Stage) -> Settings:
+    """Return a stage's settings as an object of a class.
+
+    Raises:
+        StageError: they are not what this version writes.
+    """
+    try:
+        return settings.model_validate(stage.spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StageError(f"{stage.label}: its settings cannot be read: {where}: {first['msg']}") from None
