@@ -8,7 +8,7 @@ import pytest
 from tests.faults.processes import ending, start, verdict
 from tests.faults.runners import trace
 from tests.faults.searching import BROKEN, CRASHES, WRONG, tuning_of
-from xlharm.analysis.search import findings
+from xlharm.analysis.trials import findings
 from xlharm.store.ledger import Tried, take_up
 from xlharm.store.store import Store
 

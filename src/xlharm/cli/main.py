@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xlharm import __version__
-from xlharm.cli import corpora, inspect, judging, planning, running, submit, tuning, upkeep
+from xlharm.cli import corpora, inspect, judge, planning, running, submit, tuning, upkeep
 from xlharm.errors import StoreError, UserError
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
@@ -55,7 +55,7 @@ running.register(app)
 submit.register(app)
 tuning.register(app)
 inspect.register(app)
-judging.register(app)
+judge.register(app)
 corpora.register(app)
 upkeep.register(app)
 

@@ -19,7 +19,7 @@ from xlharm.errors import UserError
 if TYPE_CHECKING:  # they load an HTTP client, and this module is loaded with every command
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import Work
+    from xlharm.corpus.translate.translation import TranslationWork
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SHOWN = 20  # failures listed; the report has all
@@ -78,7 +78,7 @@ def translate_(
     """
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import work_of
+    from xlharm.corpus.translate.translation import work_of
 
     languages, source, console = _languages(to), corpus_folder(corpus), terminal()
     side: ChatSide | LocalSide
@@ -129,10 +129,12 @@ def _only(where: str, others: dict[str, object]) -> None:
             raise UserError(f"{option}: means nothing with {where}")
 
 
-def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console) -> bool:
+def _run(
+    work: "TranslationWork", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console
+) -> bool:
     """Do the work under a progress bar; returns whether it came to its end."""
     from xlharm.cli.translators import Steps
-    from xlharm.corpus.translate.run import translate
+    from xlharm.corpus.translate.translation import translate
     from xlharm.engine.signals import interruptions
     from xlharm.engine.trouble import EngineError
 

@@ -18,8 +18,8 @@ from xlharm.cli.planning import clock
 from xlharm.corpus.translate.backend import Backend
 from xlharm.corpus.translate.chat import PROMPT_VERSION, ChatTranslator
 from xlharm.corpus.translate.folder import Folder, Maker
-from xlharm.corpus.translate.run import Step, Work
 from xlharm.corpus.translate.source import ModelSource, source_of
+from xlharm.corpus.translate.translation import Step, TranslationWork
 from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
@@ -59,7 +59,7 @@ class ChatSide:
             "prompt": PROMPT_VERSION,
         }  # fmt: skip
 
-    def agree(self, work: Work, folder: Folder, console: Console) -> None:
+    def agree(self, work: TranslationWork, folder: Folder, console: Console) -> None:
         """Show what it would cost, and ask.
 
         Raises:
@@ -79,7 +79,7 @@ class ChatSide:
         typer.confirm("Go on?", abort=True)
 
     @contextlib.contextmanager
-    def backend(self, _work: Work, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+    def backend(self, _work: TranslationWork, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
         """Ask the endpoint."""
         client = self._client(folder, stopped=stopped)
         yield ChatTranslator(client)
@@ -120,12 +120,12 @@ class LocalSide:
         """What corpora note."""
         return {"kind": "seq2seq", "model": self.source.name, "revision": self.source.version, "beams": self.beams}
 
-    def agree(self, _work: Work, _folder: Folder, console: Console) -> None:
+    def agree(self, _work: TranslationWork, _folder: Folder, console: Console) -> None:
         """Nothing is paid."""
         console.print(f"{self.model}: loading", markup=False)
 
     @contextlib.contextmanager
-    def backend(self, work: Work, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+    def backend(self, work: TranslationWork, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
         """Load the model here, or on Ray workers."""
         if self.address is not None or self.workers is not None:
             from xlharm.engine.ray.cluster import prepare

@@ -32,11 +32,11 @@ from xlharm.engine.placement import check_share
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 from xlharm.store.lease import Leases
-from xlharm.store.ledger import Algorithm, Ledger, Tried, Work, take_up
+from xlharm.store.ledger import Algorithm, Ledger, SearchWork, Tried, take_up
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
-    from xlharm.analysis.search import Found
+    from xlharm.analysis.trials import Found
 
 
 def register(app: typer.Typer) -> None:
@@ -114,7 +114,7 @@ def tune(
     xlharm tune grid/quickstart.yaml --cell de/en+de --search beta=0.05..1 --trials 32 --write
     """
     from xlharm.analysis.reading import QR_FALL
-    from xlharm.analysis.search import findings, plain
+    from xlharm.analysis.trials import findings, plain
     from xlharm.config.write_back import unwritable
 
     if algorithm == "optuna":
@@ -190,7 +190,7 @@ def _need_optuna() -> None:
         raise UserError("--algorithm optuna: optuna is not installed: pip install 'xlharm[tune]'") from None
 
 
-def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
+def _run(store: Store, work: SearchWork, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
     """Run what is missing; False when somebody stopped it."""
     tuning, tried = work.tuning, work.ledger.tried
     trials = len(points(tuning.space, count=trials, first=[t.point for t in tried]))
@@ -204,7 +204,7 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
     from xlharm.engine.ray.cluster import prepare
 
     prepare(options.address)  # before anything imports Ray, which a finished search does without
-    from xlharm.analysis.search import score
+    from xlharm.analysis.trials import score
     from xlharm.engine.tune.search import Search, run_search
 
     search = Search(work=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
@@ -233,14 +233,14 @@ def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: 
     console.print(f"trial {ledger.tried.index(tried) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
 
 
-def _stopped(work: Work, *, trials: int, console: Console) -> None:
+def _stopped(work: SearchWork, *, trials: int, console: Console) -> None:
     ended = sum(bool(t.ended) for t in work.ledger.tried)
     console.print(f"Stopped. {ended} of {trials} trials have ended; all that was finished is stored", markup=False)
     console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
 
 
 def _show(found: "Found", console: Console) -> None:
-    from xlharm.analysis.search import table_of
+    from xlharm.analysis.trials import table_of
 
     console.print(table_of(found))
     before = next((row.measured.whole for row in found.rows if row.measured), None)

@@ -58,7 +58,7 @@ class Ledger(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class SearchWork:
     """A search, and what was tried of it before.
 
     Attributes:
@@ -77,7 +77,7 @@ class Work:
         """Write the ledger down."""
         store.write_text(_file(self.name), self.ledger.model_dump_json(indent=1))
 
-    def under(self, tuning: Tuning) -> "Work":
+    def under(self, tuning: Tuning) -> "SearchWork":
         """Return the same work by the name that it has once the grid's own numbers are others."""
         return replace(self, name=tuning.id(algorithm=self.algorithm))
 
@@ -91,7 +91,7 @@ class Work:
         return len(store.done(stages)) < len(stages)
 
 
-def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Work:
+def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> SearchWork:
     """Take up a search where it was left, or begin it.
 
     The space and rungs that it was begun with count: once a winner is written back, defaults lie around other values.
@@ -104,7 +104,7 @@ def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Work:
     ledger = _read(store, name) or Ledger(search=texts, rungs=tuning.rungs)
     space = space_of(ledger.search, method=tuning.method, name=tuning.name)
     known = replace(tuning, space=space, rungs=ledger.rungs)
-    return Work(tuning=known, algorithm=algorithm, name=name, ledger=ledger)
+    return SearchWork(tuning=known, algorithm=algorithm, name=name, ledger=ledger)
 
 
 def _read(store: Store, name: str) -> Ledger | None:

@@ -10,9 +10,9 @@ import pytest
 from tests.corpus.translate.worlds import items_of, spoken
 from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import Outcome, Task, scored_texts
+from xlharm.corpus.translate.backend import Task, Translated, scored_texts
 from xlharm.corpus.translate.chat import ChatTranslator
-from xlharm.corpus.translate.run import score_of
+from xlharm.corpus.translate.translation import score_of
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
 
@@ -24,7 +24,7 @@ def translator(server: ChatServer, cache: Path | None = None, **fields: Any) -> 
     return ChatTranslator(ChatClient(endpoint, cache=cache, sleep=lambda _: None))
 
 
-def made(backend: ChatTranslator, items: list[Item], *, variant: int = 0) -> dict[str, Outcome]:
+def made(backend: ChatTranslator, items: list[Item], *, variant: int = 0) -> dict[str, Translated]:
     tasks = [Task(item=item, variant=variant) for item in items]
     return {outcome.id: outcome for outcome in backend.make(tasks, language="ru")}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import LEFT, Outcome, item_of
+from xlharm.corpus.translate.backend import LEFT, Translated, item_of
 from xlharm.corpus.translate.details import located
 from xlharm.corpus.translate.sentences import Piece, clean, join, sentences
 from xlharm.corpus.validate.findings import texts_of
@@ -33,7 +33,7 @@ def wanted(item: Item) -> Iterator[str]:
             yield from (piece.text for piece in sentences(text.value))
 
 
-def assembled(item: Item, *, tell: Tell, language: str) -> Outcome:
+def assembled(item: Item, *, tell: Tell, language: str) -> Translated:
     """Put an item together from its sentences' translations, find its detail, and check it.
 
     The fake article is the real one's translation but for the sentences that differ in English.
@@ -48,7 +48,7 @@ def assembled(item: Item, *, tell: Tell, language: str) -> Outcome:
         if item.fake:
             told |= _details(item, told, tell=tell, language=language)
     except CutError as error:
-        return Outcome(id=item.id, problem="cut", reason=str(error))
+        return Translated(id=item.id, problem="cut", reason=str(error))
     return item_of(told, english=item, language=language)
 
 

@@ -27,7 +27,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Translated:
     """What came of one item.
 
     Attributes:
@@ -58,7 +58,7 @@ class Back:
 class Backend(Protocol):
     """Translates items; yields what comes of them in any order."""
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Translated]:
         """Translate English items."""
         ...
 
@@ -90,15 +90,15 @@ def faults(item: Item, *, english: Item, language: str) -> tuple[list[str], list
     return told["error"], told["warning"]
 
 
-def item_of(told: dict[str, Any], *, english: Item, language: str) -> Outcome:
+def item_of(told: dict[str, Any], *, english: Item, language: str) -> Translated:
     """Make an item of translated fields: with its warnings, or why it is unfit."""
     try:
         item = Item.model_validate({"id": english.id, "role": english.role, **told})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg'].removeprefix('Value error, ')}"
-        return Outcome(id=english.id, problem="check", reason=reason)
+        return Translated(id=english.id, problem="check", reason=reason)
     errors, warnings = faults(item, english=english, language=language)
     if errors:
-        return Outcome(id=item.id, problem="check", reason="; ".join(errors))
-    return Outcome(id=item.id, item=item, warnings=tuple(warnings))
+        return Translated(id=item.id, problem="check", reason="; ".join(errors))
+    return Translated(id=item.id, item=item, warnings=tuple(warnings))

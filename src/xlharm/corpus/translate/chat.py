@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import LEFT, Back, Outcome, Task, item_of, scored_texts
+from xlharm.corpus.translate.backend import LEFT, Back, Task, Translated, item_of, scored_texts
 from xlharm.corpus.translate.languages import name_of
 from xlharm.corpus.translate.sentences import clean
 from xlharm.remote.answers import fenced, json_object
@@ -115,7 +115,7 @@ class ChatTranslator:
 
     client: ChatClient
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Translated]:
         """Translate items; an answer that fails a check is sent back once, with what is wrong with it."""
         asked = [_question(task.item, language) for task in tasks]
         again: list[tuple[Task, Messages]] = []
@@ -178,18 +178,18 @@ def _back_question(item: Item, language: str) -> Messages:
     return (("system", _BACK), ("user", f"From {name_of(language)}:\n{fenced(told)}"))
 
 
-def _read(reply: Reply, *, english: Item, language: str) -> Outcome:
+def _read(reply: Reply, *, english: Item, language: str) -> Translated:
     """Turn a reply into an item that was checked."""
     if reply.problem:
-        return Outcome(id=english.id, problem=reply.problem, reason=reply.detail)
+        return Translated(id=english.id, problem=reply.problem, reason=reply.detail)
     try:
         told = _Told.model_validate(json_object(reply.text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg']}"
-        return Outcome(id=english.id, problem="junk", reason=reason)
+        return Translated(id=english.id, problem="junk", reason=reason)
     except ValueError as error:
-        return Outcome(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
+        return Translated(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
     return item_of(_cleaned(told.model_dump(mode="json"), language), english=english, language=language)
 
 

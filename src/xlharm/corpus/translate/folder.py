@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from xlharm.config.judges import FOR_NOW
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import REPORT, Item, load_language, raw_items
-from xlharm.corpus.translate.backend import LEFT, Outcome, Task
+from xlharm.corpus.translate.backend import LEFT, Task, Translated
 from xlharm.errors import UserError
 from xlharm.plan.digest import digest
 
@@ -30,7 +30,7 @@ Maker = dict[str, str | int | float]
 """What made a translation: model, revision and the like; no dates."""
 
 
-class Row(BaseModel):
+class TranslatedRow(BaseModel):
     """What the report says of one item in one language.
 
     Attributes:
@@ -107,7 +107,7 @@ class Folder:
                     mine[name] = line
                     self._dirty.add(language)
 
-    def _stands(self, row: Row) -> bool:
+    def _stands(self, row: TranslatedRow) -> bool:
         """Whether a row still says something: its translation is there, or its failure is not filled by a person."""
         there = row.item in self._lines.get(row.language, {})
         return there if row.status == "made" else not there and row.item in self.english
@@ -136,7 +136,7 @@ class Folder:
         }
         return [self._item(language, name) for name in self._lines[language] if name in wanted & self.english.keys()]
 
-    def rows(self, language: str, status: str) -> list[Row]:
+    def rows(self, language: str, status: str) -> list[TranslatedRow]:
         """Return the report's rows of a language, in the order of the English items."""
         found = [self._rows.get((language, name)) for name in self.english]
         return [row for row in found if row is not None and row.status == status]
@@ -159,10 +159,10 @@ class Folder:
 
     # -- what is added ---------------------------------------------------------------------------------------
 
-    def add(self, language: str, outcome: Outcome, *, maker: Maker, variant: int) -> None:
+    def add(self, language: str, outcome: Translated, *, maker: Maker, variant: int) -> None:
         """Take in what came of an item."""
         item = outcome.item
-        row = Row(
+        row = TranslatedRow(
             language=language, item=outcome.id, status="failed" if item is None else "made", problem=outcome.problem,
             reason=outcome.reason, warnings=outcome.warnings, maker=maker, variant=variant,
             source=_digest(self.english[outcome.id]),
@@ -176,9 +176,9 @@ class Folder:
     def score(self, language: str, name: str, *, chrf: float | None, problem: str = "") -> None:
         """Take in the score of a back-translation, or why there is none."""
         row = self._rows[language, name]
-        self._set(Row.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
+        self._set(TranslatedRow.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
 
-    def _set(self, row: Row) -> None:
+    def _set(self, row: TranslatedRow) -> None:
         self._rows[row.language, row.item] = row
         if time.monotonic() - self._saved >= self._pause:
             self.save()
@@ -285,11 +285,11 @@ def _lines(folder: Path, language: str) -> dict[str, str]:
     return found
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[TranslatedRow]:
     if not path.is_file():
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        return [Row.model_validate_json(line) for line in lines if line.strip()]
+        return [TranslatedRow.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}; move it away to begin anew") from None

@@ -8,7 +8,7 @@ import torch
 
 from xlharm.corpus.format import Item
 from xlharm.corpus.translate.assemble import CutError, Tell, assembled, text_in, wanted
-from xlharm.corpus.translate.backend import Back, Outcome, Task, scored_texts
+from xlharm.corpus.translate.backend import Back, Task, Translated, scored_texts
 from xlharm.corpus.translate.languages import token_of
 from xlharm.corpus.translate.sentences import Piece, fitted, join, sentences
 from xlharm.errors import StoppedError, UserError
@@ -61,7 +61,7 @@ class Seq2Seq:
         self._limit = min(_LONGEST, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
         self._kept: dict[tuple[str, str], dict[str, str | CutError]] = {}
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Translated]:
         """Translate English items, a chunk at a time."""
         for start in range(0, len(tasks), CHUNK):
             items = [task.item for task in tasks[start : start + CHUNK]]

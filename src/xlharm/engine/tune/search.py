@@ -19,7 +19,7 @@ from xlharm.engine.ray.cluster import Cluster, connected
 from xlharm.engine.signals import Stop, interruptions
 from xlharm.engine.tune.trial import CellTrial, Score, Task, point_of
 from xlharm.errors import UserError
-from xlharm.store.ledger import Ended, Tried, Work
+from xlharm.store.ledger import Ended, SearchWork, Tried
 from xlharm.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Search:
         runner: dotted path of the runner's class.
     """
 
-    work: Work
+    work: SearchWork
     store: Store
     trials: int
     score: Score

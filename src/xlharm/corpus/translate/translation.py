@@ -10,7 +10,7 @@ from xlharm.errors import StoppedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class TranslationWork:
     """What is to be done.
 
     Attributes:
@@ -38,17 +38,19 @@ class Step:
     failed: int
 
 
-def work_of(folder: Folder, *, maker: Maker, score: bool, retry_failed: bool, limit: int | None = None) -> Work:
+def work_of(
+    folder: Folder, *, maker: Maker, score: bool, retry_failed: bool, limit: int | None = None
+) -> TranslationWork:
     """Say what is missing of a folder."""
     tasks = {
         lang: folder.pending(lang, maker=maker, retry_failed=retry_failed, limit=limit) for lang in folder.languages
     }
     unscored = {lang: len(folder.unscored(lang, retry_failed=retry_failed)) for lang in folder.languages if score}
-    return Work(tasks=tasks, unscored=unscored)
+    return TranslationWork(tasks=tasks, unscored=unscored)
 
 
 def translate(
-    work: Work,
+    work: TranslationWork,
     folder: Folder,
     backend: Backend,
     *,
@@ -79,7 +81,7 @@ def translate(
 
 class _Run:
     def __init__(
-        self, work: Work, folder: Folder, backend: Backend, *, maker: Maker, retry_failed: bool,
+        self, work: TranslationWork, folder: Folder, backend: Backend, *, maker: Maker, retry_failed: bool,
         on_step: Callable[[Step], None],
     ) -> None:  # fmt: skip
         self._work, self._folder, self._backend = work, folder, backend
