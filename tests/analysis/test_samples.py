@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.samples import MOST, per_measure, spaced
+from xlharm.analysis.samples import MOST, Samples, per_measure, spaced
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
@@ -36,3 +38,13 @@ def test_unreadable_rows_cost_only_the_answers(tmp_path: Path) -> None:
     assert results.table.num_rows == 1
     (store.path("evaluate", plan.cells[0].evaluations["en"]) / "rows.parquet").write_bytes(b"no parquet")
     assert results.samples() == {}
+
+
+def test_a_measure_without_questions_has_no_samples(plan: Plan, full: Store) -> None:
+    table = GridResults(plan, full).rows(plan.cells[0].evaluations["en"])
+    assert table is not None
+    only_of = table.filter(pc.equal(table["measure"], "of"))
+    samples = Samples.of_rows(only_of, each=3)
+    assert samples is not None
+    assert (len(samples.of), samples.qr) == (3, ())
+    assert Samples.of_rows(only_of.drop_columns("answer"), each=3) is None

@@ -42,7 +42,8 @@ class Samples:
         try:
             for measure in _MEASURES:
                 rows = table.filter(pc.equal(table["measure"], measure))
-                chosen = rows.take(spaced(rows.num_rows, most=each)).to_pylist()
+                places = pa.array(spaced(rows.num_rows, most=each), pa.int64())  # typed: there may be none
+                chosen = rows.take(places).to_pylist()
                 picked[measure] = tuple(_sample(row) for row in chosen)
         except (KeyError, TypeError, ValueError):
             return None  # the cell shows its numbers and no answers
