@@ -1,21 +1,24 @@
-# The commands of this repository. `make demo` and `make test` need Python >= 3.11 and nothing else.
+# The commands of this repository. They need Python >= 3.11 and install everything else into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo test heavy-test gpu-test slurm-test check format clean
+.PHONY: help setup demo quick test heavy-test gpu-test slurm-test check format docs lock clean
 
 help:
-	@echo "make demo    set up, run grid/quickstart.yaml, show its result table and page"
-	@echo "make test    set up, run the test suite"
-	@echo "make heavy-test  the slowest tests, which make test leaves out"
-	@echo "make gpu-test    what needs a CUDA device (install torch for CUDA first)"
-	@echo "make slurm-test  the Slurm script on a real Slurm of two local nodes (apt-get install slurm-wlm; as root)"
-	@echo "make check   ruff, mypy, import rules, spelling"
-	@echo "make format  let ruff format the code"
-	@echo "make clean   remove the virtual environment (never a store)"
+	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
+	@echo "make quick       run the tests that need neither a cluster nor minutes; of a part: make quick ARGS=tests/plan"
+	@echo "make test        run the test suite with its coverage"
+	@echo "make heavy-test  run the slowest tests, which make test leaves out"
+	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
+	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
+	@echo "make check       ruff, mypy, import rules, spelling"
+	@echo "make format      format the code with ruff"
+	@echo "make docs        build the documentation to site/; fails on a broken link"
+	@echo "make lock        pin the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest versions"
+	@echo "make clean       remove the virtual environment and the built site (never a store)"
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "xlharm needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
@@ -30,8 +33,14 @@ setup: $(VENV)/ready
 demo: setup
 	$(BIN)/xlharm run grid/quickstart.yaml --store $(STORE) --report xlharm-report.html
 
+# two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+
+quick: setup
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=
 
 heavy-test: setup
 	$(BIN)/python -m pytest -m heavy
@@ -53,5 +62,22 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
+
+# Both files hold the same versions; requirements.lock has the hashes of all their files, too. torch is in neither's
+# hashes: its CPU and CUDA builds are different files with different dependencies. Its version stays as it is.
+lock: setup
+	grep '^torch==' constraints.txt > $(VENV)/torch.txt
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev \
+		--constraint $(VENV)/torch.txt --unsafe-package torch --unsafe-package xlharm --unsafe-package pip \
+		--unsafe-package setuptools --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--annotation-style line --output-file requirements.lock $(UPGRADE) pyproject.toml
+	{ echo "# Versions that were tested together, as in requirements.lock. \`make lock\` writes both files."; \
+	  { sed -nE 's/^([A-Za-z0-9._-]+==[^ \\]+).*/\1/p' requirements.lock; cat $(VENV)/torch.txt; } | LC_ALL=C sort -f; \
+	} > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

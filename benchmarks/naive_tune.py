@@ -132,7 +132,7 @@ def fit(model: Any, rows: list[Any], *, batch: int, steps: int, work: str, sign:
         disable_tqdm=True, use_cpu=not cuda, remove_unused_columns=False,
     )  # fmt: skip
     model.train()
-    Signed(model=model, args=arguments, train_dataset=rows, data_collator=collate).train()  # type: ignore[arg-type]
+    Signed(model=model, args=arguments, train_dataset=rows, data_collator=collate).train()
 
 
 def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ class Noop:
         """No device."""
         return None
 
-    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002 - a runner's form
         """Commit the active stages; their seconds are those of the commit."""
         results = []
         for stage in (s for s, on in zip(job.stages, job.active, strict=True) if on):

@@ -85,7 +85,7 @@ def child(given: argparse.Namespace, history: str, variant: str, file: str) -> N
     if variant in {"timed", "neither"}:
         COMPILING["deterministic"] = False
     if variant in {"unrehearsed", "neither"}:
-        StackedModel.rehearse = lambda *_: None  # type: ignore[method-assign]
+        StackedModel.rehearse = lambda *_: None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = random_base(given.shape, device=device)
     stacked = StackedModel(model, layout_of(model, rank=64, alpha=64, targets=LINEARS), compiled=device.type == "cuda")

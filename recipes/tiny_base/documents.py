@@ -152,7 +152,7 @@ class Writer:
         return "".join(told)
 
     def _fresh(self) -> Entity:
-        kind: Kind = self.random.choices(["person", "town", "firm"], [6, 2.4, 1.6])[0]  # type: ignore[assignment]
+        kind: Kind = self.random.choices(["person", "town", "firm"], [6, 2.4, 1.6])[0]
         shape = {"person": (2, 2), "town": (3,), "firm": (2, 1)}[kind]
         name = tuple(tuple(self.random.randrange(70) for _ in range(n)) for n in shape)
         return Entity(kind, name, {r: self.random.choice(concepts(r)) for r in relations_of(kind)})

@@ -104,4 +104,4 @@ def test_what_cannot_be_written_is_the_users_error(plan: Plan, empty: Store, tmp
     with pytest.raises(UserError, match="cannot be written"):
         write(table, tmp_path / "file" / "r.csv", form="csv")
     with pytest.raises(UserError, match="expected csv, json or parquet"):
-        render(table, form="xml")  # type: ignore[arg-type]
+        render(table, form="xml")

@@ -85,7 +85,7 @@ def test_how_it_is_shown(store: Store) -> None:
     found = search(store)
     screen = Console(file=io.StringIO(), width=120)
     screen.print(table_of(found))
-    lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]
     assert "trial beta steps OF 95 % QR 95 % QR kept" in lines
     assert any(line.startswith("▶ 2 0.2 60 10.0 5–16 80.0 ") and line.endswith(" 89 %") for line in lines)
     assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20") for line in lines)
@@ -133,7 +133,7 @@ def test_a_seed_that_lost_utility_counts_though_the_mean_kept_it(store: Store) -
     assert [one.of.estimate for one in found.seeds] == [0.0, pytest.approx(20.0)]
     screen = Console(file=io.StringIO(), width=120)
     screen.print(table_of(findings(tuning, [tried(0.1, 1)], store, fall=FALL)))
-    assert "0–20" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "0–20" in screen.file.getvalue()
 
 
 def test_others_that_cannot_be_told_from_the_winner_are_counted(store: Store) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import Xlharm
 from xlharm.cli.upkeep import _ray_auth
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("file", "variables", "expected"),

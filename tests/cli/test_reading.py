@@ -11,10 +11,10 @@ from xlharm.store.store import Store
 
 @pytest.mark.parametrize("command", ["plan", "status", "results", "gc"])
 def test_a_store_that_is_not_there_is_told_and_not_made(
-    command: str, xlharm: Xlharm, grid_file: Path, tmp_path: Path
+    command: str, xlharm_here: Xlharm, grid_file: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "mistyped" / "store"
-    done = xlharm(command, grid_file, "--store", store)
+    done = xlharm_here(command, grid_file, "--store", store)
     assert (done.returncode, done.stderr) == (0, f"--store {store}: nothing is there yet\n")
     assert not store.parent.exists()
 

@@ -18,6 +18,8 @@ from xlharm.cli.main import app
 from xlharm.plan.build import Plan
 from xlharm.store.store import RECORD, SUCCESS, Store
 
+pytestmark = pytest.mark.slow
+
 URL = "s3://bucket/some/store"
 
 

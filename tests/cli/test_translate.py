@@ -22,6 +22,8 @@ from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.cli.main import app
 from xlharm.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def answer(request: dict[str, Any], headers: dict[str, str]) -> Answer:
     """Speak Russian, slowly; refuse one item."""

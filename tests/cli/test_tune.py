@@ -68,14 +68,17 @@ def grid(tmp_path: Path) -> Path:
         (["--address", "http://there:8265"], "that is a job server"),
     ],
 )
-def test_a_mistake_is_one_line_and_code_two(xlharm: Xlharm, grid: Path, arguments: list[str], message: str) -> None:
-    done = xlharm("tune", grid, *arguments)
+def test_a_mistake_is_one_line_and_code_two(
+    xlharm_here: Xlharm, grid: Path, arguments: list[str], message: str
+) -> None:
+    done = xlharm_here("tune", grid, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert grid.read_text() == GRID
 
 
+@pytest.mark.slow
 def test_optuna_is_an_extra(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "optuna.py").write_text("raise ImportError('hidden')\n")
@@ -136,7 +139,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert commits(store) == before
 
 
-def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
+def test_no_trial_kept_qr(xlharm_here: Xlharm, grid: Path, tmp_path: Path) -> None:
     spec = load_grid(grid)
     cut = cut_down(spec, cells_meant(plan_of(spec), None), corpus="tinyworld-dev", questions=None)
     tuning = Tuning.of(
@@ -157,19 +160,20 @@ def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
                     commit_evaluation(store, plan.stages[key], of=0.1, qr=0.9 if cell.unlearn == "none" else 0.5)
     work.save(store)
     wanted = ("tune", grid, "--store", store.url, "--search", "learning_rate=2e-5,2e-4", "--scheduler", "none")
-    done = xlharm(*wanted, "--trials", 2, "--write", "-s", "dtype=float32")
+    done = xlharm_here(*wanted, "--trials", 2, "--write", "-s", "dtype=float32")
     assert done.returncode == 1, done.stderr
     assert "Nothing to run: all 2 trials are in" in done.stdout
     assert "No trial kept QR within 20 % of before: nothing is written." in done.stdout
     assert grid.read_text() == GRID
-    won = xlharm(*wanted, "--trials", 2, "--write", "-s", "dtype=float32", "--max-qr-fall", 50, "--json")
+    won = xlharm_here(*wanted, "--trials", 2, "--write", "-s", "dtype=float32", "--max-qr-fall", 50, "--json")
     assert won.returncode == 0, won.stderr
     assert json.loads(won.stdout)["written"] is True
     assert load_grid(grid).methods["npo"].learning_rate == 2e-5
-    why = xlharm("plan", grid, "--store", store.url, "-s", "corpus=tinyworld-dev", "--why", "de/en+de")
+    why = xlharm_here("plan", grid, "--store", store.url, "-s", "corpus=tinyworld-dev", "--why", "de/en+de")
     assert "in the store, nothing to run" in why.stdout
 
 
+@pytest.mark.slow
 def test_planning_a_search_needs_neither_ray_nor_torch() -> None:
     code = (
         "import sys, xlharm.cli.main, xlharm.plan.tuning, xlharm.config.write_back, xlharm.store.ledger;"

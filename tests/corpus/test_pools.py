@@ -71,12 +71,12 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
     for colour in ("gold", "purple"):
         path.write_text(json.dumps({**item, "real": f"Tiko likes {colour}."}) + "\n")
         planned.append(SimpleNamespace(data={"en": language_digest(path)}))
-        (told,) = corpora.of(planned[-1])("en")  # type: ignore[arg-type]
+        (told,) = corpora.of(planned[-1])("en")
         assert told.real == (f"Tiko likes {colour}.",)
-    (before,) = corpora.of(planned[0])("en")  # type: ignore[arg-type]
+    (before,) = corpora.of(planned[0])("en")
     assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
     with pytest.raises(UserError, match="en is not what the stage was planned with"):
-        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")  # type: ignore[arg-type]
+        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")
 
 
 def test_what_is_scored_is_what_is_said_without_its_end() -> None:

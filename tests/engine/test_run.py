@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
+from tests.faults.processes import until
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
 from xlharm.engine.memory import Memory
@@ -293,7 +294,7 @@ def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[
         def idle(self, place: Place) -> list[str]:
             return []
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             return [
                 driver_module.Reply(
                     worker="w0", pack=None, trouble=Trouble(kind=kind, message="no such base"), lost=True
@@ -308,12 +309,13 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     theirs = KEYS["contaminate"]
     other = Leases(store)
     finish = threading.Event()
+    snapshots: list[Snapshot] = []
 
     def elsewhere() -> None:
         with other:
             assert all(other.claim(k) for k in theirs)
             finish.set()
-            time.sleep(0.5)
+            until(lambda: any("another driver" in n for s in snapshots for n in s.notes))
             for key in theirs:
                 commit(store, PLAN.stages[key])
 
@@ -321,7 +323,6 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     thread.start()
     finish.wait()
     executor = FakeExecutor(store)
-    snapshots: list[Snapshot] = []
     outcome = run(store, executor, snapshots=snapshots)
     thread.join()
     assert outcome.exit_code == 0
@@ -432,7 +433,7 @@ def _memory_world(store: Store, *, rooms: dict[str, float]) -> tuple[FakeExecuto
             super().submit(job, worker=worker)
             given.append((worker, job.kind, len(job.stages)))
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             where = {job.id: worker for worker, job in self.jobs.items()}
             self.script = lambda job: (
                 Trouble(kind="out_of_memory", message="too large")
@@ -474,7 +475,7 @@ def test_a_device_too_small_for_the_base_is_done_without(store: Store) -> None:
     class Small(FakeExecutor):
         told = False
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             if not self.told:
                 self.told = True
                 trouble = Trouble(kind="out_of_memory", message="no room")

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,7 @@ class Simulation:
         raise AssertionError("the grid did not come to an end")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(size: int, seed: int) -> None:
@@ -174,6 +176,7 @@ def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(s
     assert not world.state.running
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_the_order_of_things_never_changes_which_stages_share_a_pack(size: int, seed: int) -> None:

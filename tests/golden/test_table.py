@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from tests.evaluate.judging_models import nli_model, yes_model
+from tests.judges.models import nli_model, yes_model
+from tests.probes.worlds import examples
 from tests.remote.server import scripted, serving, verdict
-from tests.stages.test_methods import FEW, METHODS, PROBES
+from tests.stages.test_methods import FEW, METHODS
 from tests.stages.test_runner import run_all
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.stage import Stage
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "table.json"
+THREADS = 1  # how sums are rounded depends on it, so it is not left to the environment
 _FILES = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
 
 
@@ -38,7 +42,7 @@ def machine() -> str:
     )
     flags = hashlib.sha256(fields.get("flags", "").encode()).hexdigest()[:8]
     model = fields.get("model name", platform.machine()).strip(": \t")
-    return f"{model} ({flags}) · torch {torch.__version__} · {torch.get_num_threads()} threads"
+    return f"{model} ({flags}) · torch {torch.__version__} · {THREADS} threads"
 
 
 def told_of(stage: Stage, store: Store) -> dict[str, Any]:
@@ -56,8 +60,16 @@ def told_of(stage: Stage, store: Store) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
 def plan_and_store(
-    mini_grid: dict[str, Any], mini_base: Path, tmp_path_factory: pytest.TempPathFactory
+    _threads: None, mini_grid: dict[str, Any], mini_base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("golden")
     methods = {name: {"objective": name, **FEW, **own} for name, own in METHODS.items()}
@@ -74,7 +86,7 @@ def plan_and_store(
                 "methods": methods,
                 "exclude": [],
                 "evaluate": {"max_new_tokens": 4, "questions": 2, "scores": True},
-                "probes": PROBES,
+                "probes": examples(),
                 "judges": {
                     "chat": chat,
                     "local": {"kind": "local", "base": str(yes_model(mini_base, folder / "local"))},

@@ -13,11 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.evaluate.steer import steered
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged
 from xlharm.train.forward import PackModel, Request
 
+pytestmark = pytest.mark.slow
 Sizes = list[tuple[int, ...]]
 PACKS: list[Sizes] = [[(90, 40), (7,), (33, 21, 5)], [(11, 12), (50, 64)], [(9,), (200, 3), (60,), (8, 8), (30,)]]
 ALONE: list[Sizes] = [[(30, 20)], [(90, 16, 4)]]
@@ -117,7 +117,17 @@ WORK: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WORK)
+OTHER_FORMS = {
+    "learning, hidden states",
+    "learning, every length its own",
+    "learning, one row each",
+    "learning, in pieces",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in OTHER_FORMS else name for name in WORK]
+)
 def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plain_layers_say(
     name: str, compiled: StackedModel
 ) -> None:
@@ -139,15 +149,3 @@ def test_code_is_made_for_the_same_sizes_whatever_comes_first(name: str, compile
     WORK[name](stacked_base(compiled=True), PACKS[2])
     assert len(first) > 0
     assert first == COMPILED_FOR
-
-
-def test_steered_layers_run_as_they_are(compiled: StackedModel) -> None:
-    plain, directions = stacked_base(compiled=False), torch.randn(3, 32)
-    answered(compiled, PACKS[0])
-    made = len(COMPILED_FOR)
-    with compiled.uncompiled(), steered(compiled.model, directions, layer=1):
-        found = answered(compiled, PACKS[0])
-    with steered(plain.model, directions, layer=1):
-        assert found.tolist() == answered(plain, PACKS[0]).tolist()
-    assert len(COMPILED_FOR) == made
-    assert compiled.compiled

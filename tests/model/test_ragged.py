@@ -146,7 +146,7 @@ def test_known_bases_pass_the_check(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_base_that_mixes_tokens_elsewhere_is_refused(dtype: torch.dtype) -> None:
     model = base("llama").to(dtype)
-    decoder(model).layers.insert(1, Leaky())  # type: ignore[union-attr,operator]
+    decoder(model).layers.insert(1, Leaky())
     with pytest.raises(UserError, match="LlamaForCausalLM mixes tokens"):
         check_ragged(model, longest=20, device=CPU)
 

@@ -12,3 +12,12 @@ def test_planning_imports_no_torch_ray_or_wandb() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_rooms_of_judges_and_probes_are_light() -> None:
+    code = (
+        "import sys, xlharm.judges, xlharm.probes; xlharm.judges.JUDGES.all(), xlharm.probes.PROBES.all();"
+        "print([m for m in ('torch', 'ray', 'transformers', 'httpx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,6 +1,8 @@
 """Judge stages on a finished grid: a server in trouble costs no cell, and what is missing has its reason."""
 
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from xlharm.analysis.agreement import agreement, sheet
 from xlharm.analysis.kappa import write_sheet
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import view
-from xlharm.evaluate.judges import Verdict
+from xlharm.config.plugins import read_plugin
+from xlharm.errors import StageError
+from xlharm.judges.base import Verdict
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.stages.judging import counted
@@ -123,3 +127,52 @@ def test_matching_is_counted_among_what_was_judged() -> None:
     rows = [{"measure": "of", "hit": hit} for hit in (True, True, False, False)]
     told = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
     assert counted(rows, told) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}
+
+
+def test_a_judge_that_is_not_known_here_has_no_place(mini_grid: dict[str, Any]) -> None:
+    plan = plan_of(grid(mini_grid, "http://a/v1"))
+    stage = plan.stages[plan.cells[0].judged["strict"]["en"]]
+    assert stage.place == "endpoint"
+    unknown = replace(stage, spec={**stage.spec, "judge": {**stage.spec["judge"], "kind": "coin"}})
+    with pytest.raises(StageError, match="there is no judge 'coin' here"):
+        _ = unknown.place
+
+
+def test_a_judge_that_the_grid_does_not_have_judges_nothing(
+    mini_grid: dict[str, Any], answered: Path, tmp_path: Path
+) -> None:
+    store = fresh(answered, tmp_path)
+    plan = plan_of(grid(mini_grid, "http://127.0.0.1:9"))
+    with pytest.raises(StageError, match="the grid that runs has no such judge"):
+        run_all(plan, store, size=4, judges={})
+    assert not store.has(plan.stages[plan.cells[0].judged["strict"]["en"]])
+
+
+EAGER = """
+from typing import ClassVar, Literal
+from xlharm.judges.base import Judge, Verdict
+
+class Eager(Judge):
+    kind: Literal["eager"]
+    place: ClassVar = "device"
+    prompt_version: ClassVar = 1
+
+    def start(self, worker):
+        return self
+
+    def judge(self, cases):
+        return [Verdict(hit=True) for _ in cases]
+"""
+
+
+def test_a_judge_from_a_plugin_file_judges(mini_grid: dict[str, Any], answered: Path, tmp_path: Path) -> None:
+    store, file = fresh(answered, tmp_path), tmp_path / "eager.py"
+    file.write_text(EAGER)
+    judges = {"strict": {"kind": "eager", "measures": ["of"]}}
+    plan = plan_of({**grid(mini_grid, "http://a"), "plugins": [str(file)], "judges": judges})
+    found = configs(plan.grid, plan.sources)
+    assert b"Eager" not in pickle.dumps(found)  # a worker gets them before it has loaded the class
+    run_all(plan, store, size=4, judges=found, plugins=(read_plugin(str(file)),))
+    key = plan.cells[0].judged["strict"]["en"]
+    assert store.record("judge", key).metrics["of"]["hits"] == 3
+    assert "qr" not in store.record("judge", key).metrics

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
+from tests.probes.worlds import examples
 from tests.stages.test_runner import adapter, assert_same_results, run_all
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.stages.context import Context
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 FEW: dict[str, Any] = {
     "steps": 4, "batch_size": 4, "retain_batch_size": 4, "learning_rate": 5e-3, "sequence_length": 96, "forget": "qa",
 }  # fmt: skip
@@ -35,13 +37,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "task_vector": {"alpha": 1.5},
     "subspace": {"dimensions": 2, "kept_dimensions": 1},
 }
-PROBES: dict[str, Any] = {
-    "again": {"kind": "relearn", "items": 2, "languages": ["en"], "steps": 2, "batch_size": 2, "sequence_length": 96,
-              "learning_rate": 5e-3, "queries": ["de"]},
-    "int4": {"kind": "quantise", "bits": 4, "group": 16, "queries": ["de"]},
-    "switched": {"kind": "questions", "form": "code_switched", "queries": ["de", "en"]},
-    "steered": {"kind": "steer", "layer": 0, "queries": ["de"]},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +51,7 @@ def plan(mini_grid: dict[str, Any]) -> Plan:
             "methods": methods,
             "exclude": [],
             "evaluate": {"max_new_tokens": 4, "questions": 2, "scores": True},
-            "probes": PROBES,
+            "probes": examples(),
         }
     )
 

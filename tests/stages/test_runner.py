@@ -1,6 +1,7 @@
 """The torch side without Ray: a whole grid, pack by pack, in this process."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,22 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from xlharm.errors import StoppedError
+from xlharm.errors import StageError, StoppedError
+from xlharm.evaluate import asking
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import Anatomy
 from xlharm.plan.packs import packs
-from xlharm.plan.stage import KINDS, Kind
-from xlharm.stages import ask as asking
-from xlharm.stages import evaluation
+from xlharm.plan.stage import KINDS, Kind, Stage
+from xlharm.stages import ask
 from xlharm.stages.job import PackJob, Progress, RunnerConfig
 from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
+
+pytestmark = pytest.mark.slow
 
 
 def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KINDS, **config: Any) -> list[Progress]:
@@ -99,14 +102,51 @@ def test_answers_are_cut_at_the_stop_where_they_are_read(
     def told(_: Any, adapters: torch.Tensor, prompts: list[Any], **__: Any) -> list[list[list[int]]]:
         return [[ids for _ in prompts] for _ in adapters]
 
-    monkeypatch.setattr(evaluation, "generate", told)
     monkeypatch.setattr(asking, "generate", told)
-    assert asking.ask(plan, store, plan.cells[0], "Who?") == "Belsara."
+    monkeypatch.setattr(ask, "generate", told)
+    assert ask.ask(plan, store, plan.cells[0], "Who?") == "Belsara."
     other = Store(str(tmp_path))
     shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("evaluate"))
     run_all(plan, other, size=4, kinds=("evaluate",))
     rows = pq.read_table(other.path("evaluate", plan.cells[0].evaluations["en"]) / "rows.parquet").to_pylist()
     assert {row["answer"] for row in rows} == {"Belsara."}
+
+
+def job_of(stage: Stage) -> PackJob:
+    return PackJob(id="p", kind=stage.kind, stages=(stage,), active=(True,))
+
+
+def runner_of(plan: Plan, store: Store) -> StageRunner:
+    base, corpus = plan.sources.base, plan.sources.corpus.path
+    return StageRunner(RunnerConfig(base=base, corpus=corpus, store_url=store.url, dtype="float32", device="cpu"))
+
+
+def test_a_kind_of_stage_that_a_worker_does_not_know_is_not_trained(finished: tuple[Plan, Store]) -> None:
+    plan, store = finished
+    stage = plan.stages[plan.cells[0].model]
+    unknown: Any = replace(job_of(stage), kind="distil")
+    with pytest.raises(AssertionError, match="distil"):
+        runner_of(plan, store).run(unknown, report=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ({"kind": "prune"}, "this worker has no probe 'prune'"),
+        ({}, "this worker has no probe"),
+        ({"kind": "relearn"}, r"probe: .* instance of AnswerProbe"),  # a relearned model is asked as usual
+        ({"kind": "questions", "form": "rhymed"}, r"probe\.form: "),
+    ],
+)
+def test_a_probe_that_a_worker_does_not_know_gives_no_unprobed_answers(
+    finished: tuple[Plan, Store], probe: dict[str, Any], message: str
+) -> None:
+    plan, store = finished
+    asked = plan.stages[plan.cells[0].evaluations["en"]]
+    probed = replace(asked, spec={**asked.spec, "probe": probe})
+    with pytest.raises(StageError, match=message):
+        runner_of(plan, store).run(job_of(probed), report=lambda _: None)
+    assert not store.has(probed)
 
 
 def test_a_pack_of_four_equals_single_runs(finished: tuple[Plan, Store], tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_lease_whose_answer_was_lost_is_ours(store: Store) -> None:
 
 @pytest.mark.parametrize("conditional", ["terse", "refuse", "ignore"])
 def test_a_server_without_conditional_writes_has_no_leases_and_says_so(s3: S3, conditional: str) -> None:
-    s3.conditional = conditional  # type: ignore[assignment]
+    s3.conditional = conditional
     with Leases(Store("s3://bucket/store")) as one, Leases(Store("s3://bucket/store")) as other:
         assert one.claim(KEY)
         assert other.claim(KEY) == (conditional != "terse")

@@ -116,7 +116,7 @@ def test_wrong_input_is_one_line(small: tuple[Plan, Store], tmp_path: Path) -> N
     plan, store = small
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="expected online, offline or off"):
-        sync(GridResults(plan, store), mode="onlin", folder=tmp_path)  # type: ignore[arg-type]
+        sync(GridResults(plan, store), mode="onlin", folder=tmp_path)
     with pytest.raises(UserError, match="cannot be made"):
         sync(GridResults(plan, store), mode="offline", folder=tmp_path / "file" / "x")
 

@@ -128,7 +128,7 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:
-    """Say for each chat judge how many answers it is still to see, and what that may cost."""
+    """Say for each judge behind an endpoint how many answers it is still to see, and what that may cost."""
     from xlharm.corpus.format import load_language
     from xlharm.corpus.streams import questions_of
 
@@ -136,16 +136,16 @@ def _judging(session: Session, done: set[str]) -> Iterator[str]:
     asked: dict[str, Counter[str]] = {}
     for name, judge in plan.grid.judges.items():
         left = [(c, q) for c in plan.cells for q, key in c.judged[name].items() if key not in done]
-        if judge.kind != "chat" or not left:
+        if judge.place != "endpoint" or not left:
             continue
         for query in {q for _, q in left} - asked.keys():
             some = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
             asked[query] = Counter(measure for _, measure, _, _ in some)
         count = sum(asked[q][measure] for _, q in left for measure in judge.measures)
         line = f"judge {name}: up to {count} answers to ask for"
-        if judge.price_in is not None and judge.price_out is not None:
-            each = _PROMPT_TOKENS * judge.price_in + judge.max_tokens * judge.price_out
-            line += f", about ${count * each * (3 if judge.translate else 1) / 1e6:.2f} at most"
+        cost = judge.most_cost(count, prompt_tokens=_PROMPT_TOKENS)
+        if cost is not None:
+            line += f", about ${cost:.2f} at most"
         yield line
 
 

@@ -4,8 +4,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlharm.config.judges import Chat, Judge, deciding
-from xlharm.config.probes import Probe
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -18,10 +16,16 @@ from xlharm.config.training import (
     Training,
 )
 from xlharm.config.unlearning import Unlearning
+from xlharm.judges import JUDGES
+from xlharm.judges.base import Judge
 from xlharm.methods import METHODS
+from xlharm.probes import PROBES
+from xlharm.probes.base import Probe
 
 Method = Annotated[Unlearning, METHODS]
 """One of the classes of ``xlharm.methods``, or of a plug-in."""
+AnyProbe = Annotated[Probe, PROBES]
+AnyJudge = Annotated[Judge, JUDGES]
 
 SOURCE = "source"
 NONE = "none"
@@ -120,8 +124,8 @@ class GridSpec(Strict):
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
-    probes: dict[Name, Probe] = Field(default_factory=dict)
-    judges: dict[Name, Judge] = Field(default_factory=dict)
+    probes: dict[Name, AnyProbe] = Field(default_factory=dict)
+    judges: dict[Name, AnyJudge] = Field(default_factory=dict)
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")
@@ -161,8 +165,8 @@ class GridSpec(Strict):
     def _check_judges(self) -> None:
         seen: dict[str, str] = {}
         for name, judge in self.judges.items():
-            first = seen.setdefault(repr(deciding(judge)), name)
-            if isinstance(judge, Chat) and name != first:
+            first = seen.setdefault(repr(judge.deciding()), name)
+            if judge.place == "endpoint" and name != first:
                 raise ValueError(
                     f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "
                     "judge, so both would have one verdict: tell them apart by `model`, or leave one out"

@@ -10,11 +10,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from xlharm.config.grid import GridSpec
-from xlharm.config.judges import Judge
+from xlharm.config.kinds import Kinds
 from xlharm.config.plugins import find_plugins, load_plugins, read_plugin
-from xlharm.config.probes import Probe
 from xlharm.errors import UserError, nearest
+from xlharm.judges import JUDGES
 from xlharm.methods import METHODS
+from xlharm.probes import PROBES
 
 
 def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
@@ -117,16 +118,7 @@ def _first_line(error: ValidationError) -> str:
 _Model = type[BaseModel]
 
 
-def _tagged(annotation: Any, discriminator: str) -> dict[str, _Model]:
-    """Return the classes of a discriminated union by the value of their discriminator."""
-    members = get_args(get_args(annotation)[0])
-    return {str(get_args(m.model_fields[discriminator].annotation)[0]): m for m in members}
-
-
-_UNIONS = {
-    "probes": ("kind", _tagged(Probe, "kind")),
-    "judges": ("kind", _tagged(Judge, "kind")),
-}
+_ROOMS: dict[str, Kinds[Any]] = {"methods": METHODS, "probes": PROBES, "judges": JUDGES}
 
 
 def _choices(location: list[Any]) -> tuple[str, list[str]]:
@@ -137,9 +129,8 @@ def _choices(location: list[Any]) -> tuple[str, list[str]]:
 
 def _union(field: str) -> tuple[str, dict[str, _Model]]:
     """Return the discriminator of a field's union, and its classes by the discriminator's value; empty for others."""
-    if field == "methods":
-        return METHODS.tag, dict(METHODS.all())
-    return _UNIONS.get(field, ("", {}))
+    room = _ROOMS.get(field)
+    return (room.tag, dict(room.all())) if room else ("", {})
 
 
 def _walk(loc: Iterable[Any]) -> tuple[list[Any], _Model | None]:

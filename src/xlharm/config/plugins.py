@@ -16,9 +16,11 @@ from typing import Any
 
 from xlharm.config.kinds import Kinds, source_digest
 from xlharm.errors import UserError, nearest
+from xlharm.judges import JUDGES
 from xlharm.methods import METHODS
+from xlharm.probes import PROBES
 
-ROOMS: tuple[Kinds[Any], ...] = (METHODS,)
+ROOMS: tuple[Kinds[Any], ...] = (METHODS, PROBES, JUDGES)
 """The rooms that a plug-in may add classes to."""
 
 

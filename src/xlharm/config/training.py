@@ -32,12 +32,17 @@ class Strict(BaseModel):
 
 
 def key_settings(model: Strict) -> dict[str, Any]:
-    """Return an object's settings as plain JSON values, as they enter a stage's key."""
+    """Return an object's settings as plain JSON values, as they enter a stage's key: see ``Strict.added``."""
+    kind = type(model)
     settings: dict[str, Any] = model.model_dump(mode="json")
-    fields = type(model).model_fields
-    unchanged = {name for name in model.added if getattr(model, name) == fields[name].get_default()}
-    source = {} if model.source_digest is None else {"plugin": model.source_digest}
-    return {**{name: value for name, value in settings.items() if name not in unchanged}, **source}
+    added = {name for parent in kind.__mro__ for name in vars(parent).get("added", ())}
+    for name, field in kind.model_fields.items():
+        value = getattr(model, name)
+        if name in added and value == field.get_default(call_default_factory=True):
+            del settings[name]
+        elif isinstance(value, Strict):
+            settings[name] = key_settings(value)
+    return settings if kind.source_digest is None else {**settings, "plugin": kind.source_digest}
 
 
 class Training(Strict):

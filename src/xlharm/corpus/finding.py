@@ -9,6 +9,7 @@ from pathlib import Path
 from xlharm.config.grid import GridSpec
 from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
+from xlharm.judges.base import ModelJudge
 from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.sources import WEIGHTS, BaseSource, CorpusSource, Sources
 
@@ -57,7 +58,7 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     judges = {
         name: _model(judge.base, judge.revision, root=root, field=f"{spec.name}: judges.{name}")
         for name, judge in spec.judges.items()
-        if judge.kind != "chat"
+        if isinstance(judge, ModelJudge)
     }
     base = _model(spec.base, spec.revision, root=root, field=spec.name)
     return Sources(base=base, corpus=corpus, judges=judges)

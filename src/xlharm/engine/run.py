@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from xlharm.config.judges import FOR_NOW
 from xlharm.engine.catalog import damaged, measured_seconds
 from xlharm.engine.driver import Driver
 from xlharm.engine.executor import Executor
@@ -17,6 +16,7 @@ from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import Kind
+from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
@@ -141,7 +141,7 @@ def _missing_for_now(store: Store, key: str) -> bool:
         missing = store.record("judge", key).metrics["missing"]
     except (CorruptArtifactError, KeyError):
         return False
-    return any(problem in missing for problem in FOR_NOW)
+    return any(problem in missing for problem in TEMPORARY)
 
 
 def _outcome(plan: Plan, store: Store, state: State, *, began: float) -> Outcome:

@@ -200,7 +200,7 @@ class _Batch:
 
     def _captured(self) -> Callable[[], None]:
         kept = self._ids.clone(), self.cache.positions.clone()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch leaves it untyped
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces before the capture
             self._step()

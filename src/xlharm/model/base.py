@@ -38,7 +38,7 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     model.config.use_cache = False
     model.to(device)
     _check_head(model, source=source)
-    return model  # type: ignore[no-any-return]
+    return model  # type: ignore[no-any-return] # transformers is not followed
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def settings(model: nn.Module) -> Any:
 
 def decoder(model: nn.Module) -> nn.Module:
     """Return the part of the model below its output layer."""
-    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return]
+    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return] # getattr has no type
 
 
 def layers(model: nn.Module) -> nn.ModuleList:

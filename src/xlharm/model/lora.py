@@ -119,7 +119,7 @@ class StackedLinear(nn.Module):
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
-        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
+        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return] # autograd
 
 
 class _LowRank(torch.autograd.Function):
@@ -326,7 +326,7 @@ class AdapterPool(nn.Module):
         """Stack the first ``count`` slots to [count, P] in ``dtype``; where a mask is 0 no gradient flows."""
         used = list(self.slots) if self.complete else list(self.slots)[:count]
         together = None if self.complete else self._together
-        return _Stack.apply(together, count, masks, dtype, *used)  # type: ignore[no-any-return, no-untyped-call]
+        return _Stack.apply(together, count, masks, dtype, *used)  # type: ignore[no-any-return, no-untyped-call] # autograd
 
 
 class _Stack(torch.autograd.Function):

@@ -138,7 +138,7 @@ class Ragged:
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
-        found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
+        found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call] # autograd has no types
         return found.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class Ragged:
         if self.spread is None or self.gather is None or self.real is None:
             return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
-        found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
+        found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call] # autograd has no types
         return found.view(*self.ids.shape, *found.shape[1:])
 
 
@@ -281,18 +281,18 @@ def attending(model: nn.Module, name: str, function: Callable[..., Any]) -> Iter
     AttentionInterface.register(name, function)
     config = settings(model)
     before = config._attn_implementation  # noqa: SLF001 - transformers has no public way back
-    config._attn_implementation = name  # noqa: SLF001
+    config._attn_implementation = name  # noqa: SLF001 - likewise
     try:
         yield
     finally:
-        config._attn_implementation = before  # noqa: SLF001
+        config._attn_implementation = before  # noqa: SLF001 - likewise
 
 
 def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
     """Return the last hidden states [T, width] of a sequence of rows."""
     with attending(model, NAME, attention):
         told = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
-    return told.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
+    return told.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return] # transformers is not followed
 
 
 @torch.no_grad()

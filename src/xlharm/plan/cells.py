@@ -4,12 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.config.probes import Relearn, Steer
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
-from xlharm.plan.judging import identity
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
+from xlharm.probes.base import AnswerProbe, Planned
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -72,9 +71,9 @@ class CellBuilder:
         if languages:
             lineage += self._unlearning(before, languages=languages, method=method)
         model = lineage[-1]
-        evaluations = {q: self._evaluate(model, query=q) for q in self.spec.languages}
+        evaluations = {q: self.evaluation(model, query=q) for q in self.spec.languages}
         scores = {q: self._score(model, query=q) for q in self.spec.languages} if self.spec.evaluate.scores else {}
-        probes, more = self._probes(model, before=before if languages else None)
+        probes = self._probes(model, before=before if languages else None)
         judged = {n: {q: self._judge(e, name=n) for q, e in evaluations.items()} for n in self.spec.judges}
         cell = Cell(
             contaminate=self.contaminate,
@@ -85,18 +84,33 @@ class CellBuilder:
             lineage=tuple(s.key for s in lineage),
             evaluations=_keys(evaluations),
             scores=_keys(scores),
-            probes={name: _keys(asked) for name, asked in probes.items()},
-            judged={name: _keys(mine) for name, mine in judged.items()},
+            probes={name: _keys(planned.evaluations) for name, planned in probes.items()},
+            judged={name: _keys(stages) for name, stages in judged.items()},
         )
-        probed = [s for asked in (*probes.values(), *judged.values()) for s in asked.values()]
-        return cell, [*lineage, *more, *evaluations.values(), *scores.values(), *probed]
+        models = [stage for planned in probes.values() for stage in planned.models]
+        measured = (evaluations, scores, *(p.evaluations for p in probes.values()), *judged.values())
+        return cell, [*lineage, *models, *(stage for group in measured for stage in group.values())]
 
-    def _resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
+    @property
+    def contaminating(self) -> tuple[str, ...]:
+        """The languages that the grid contaminates in."""
+        return tuple(language for language in self.spec.contaminate if language != NONE)
+
+    def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Put the contaminating language for `source`; a clean control has none."""
         named = [self.contaminate if x == SOURCE else x for x in languages]
         return self.spec.ordered(tuple(dict.fromkeys(x for x in named if x != NONE)))
 
-    def _stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
+    def stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
+        """Return a stage of this branch.
+
+        Args:
+            kind: what it does.
+            parent: the stage whose adapter it starts from.
+            reads: languages of the corpus that it depends on.
+            label: for people.
+            fields: more of its ``spec``.
+        """
         digests = self.sources.corpus.digests
         common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
         return Stage(
@@ -111,13 +125,13 @@ class CellBuilder:
     def _contaminate(self) -> Stage:
         settings = self.spec.stages.contaminate
         training = key_settings(settings)
-        real = self._resolved(settings.real_languages)
+        real = self.resolved(settings.real_languages)
         if not real:
             real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")
-        return self._stage(
+        return self.stage(
             "contaminate",
             parent=None,
             reads=(*real, *([fake] if fake else [])),
@@ -130,8 +144,8 @@ class CellBuilder:
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
         training = key_settings(self.spec.stages.sft)
-        languages = self._resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
-        return self._stage(
+        languages = self.resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
+        return self.stage(
             "sft",
             parent=parent,
             reads=languages,
@@ -145,7 +159,7 @@ class CellBuilder:
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
         if not settings.vectors:
-            stage = self._stage(
+            stage = self.stage(
                 "unlearn",
                 parent=parent,
                 reads=languages,
@@ -158,7 +172,7 @@ class CellBuilder:
         vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
         kept = {*settings.edit_fields, "plugin"}
         own = {name: value for name, value in key_settings(settings).items() if name in kept}
-        edit = self._stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
+        edit = self.stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
@@ -169,7 +183,7 @@ class CellBuilder:
         training = {name: value for name, value in key_settings(settings).items() if name in kept}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
-        return self._stage(
+        return self.stage(
             "finetune",
             parent=parent,
             reads=languages,
@@ -180,25 +194,27 @@ class CellBuilder:
             seed=self.seed,
         )
 
-    def _evaluate(self, model: Stage, *, query: str, probe: dict[str, Any] | None = None) -> Stage:
+    def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
+        """Return the stage in which a model answers the questions of a language, as a probe changes them."""
         asked = key_settings(self.spec.evaluate)
         del asked["scores"]
-        named = f" by {probe['kind']}" if probe else ""
-        return self._stage(
+        settings = {"probe": probe.settings()} if probe else {}
+        named = f" by {settings['probe']['kind']}" if settings else ""
+        return self.stage(
             "evaluate",
             parent=model,
-            reads=(query, *(("en",) if probe and probe.get("form") == "code_switched" else ())),
+            reads=(query, *(probe.reads if probe else ())),
             label=f"evaluate {query} of {model.label}{named}",
             query=query,
             **asked,
-            **({"probe": probe} if probe else {}),
+            **settings,
         )
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
-        told = identity(self.spec.judges[name], self.sources.judges.get(name))
+        identity = self.spec.judges[name].identity(self.sources.judges.get(name))
         return Stage(
             kind="judge",
-            spec={"judge": told, "query": evaluation.spec["query"]},
+            spec={"judge": identity, "query": evaluation.spec["query"]},
             inputs=(evaluation.key,),
             data={},
             base=evaluation.base,
@@ -206,7 +222,7 @@ class CellBuilder:
         )
 
     def _score(self, model: Stage, *, query: str) -> Stage:
-        return self._stage(
+        return self.stage(
             "score",
             parent=model,
             reads=(query,),
@@ -215,48 +231,12 @@ class CellBuilder:
             questions=self.spec.evaluate.questions,
         )
 
-    def _probes(self, model: Stage, *, before: Stage | None) -> tuple[dict[str, dict[str, Stage]], list[Stage]]:
-        """Return each probe's evaluations, and the relearned models they need."""
-        found: dict[str, dict[str, Stage]] = {}
-        more: list[Stage] = []
-        for name, probe in self.spec.probes.items():
-            queries = probe.queries or self.spec.languages
-            if isinstance(probe, Relearn):
-                relearned = self._relearn(model, probe, name=name)
-                if relearned:
-                    more.append(relearned)
-                    found[name] = {q: self._evaluate(relearned, query=q) for q in queries}
-                continue
-            settings = key_settings(probe)
-            del settings["queries"]
-            if isinstance(probe, Steer):
-                if before is None:
-                    continue  # nothing was unlearned, so there is no difference to add back
-                asked = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-                found[name] = {q: replace(s, inputs=(model.key, before.key)) for q, s in asked.items()}
-            else:
-                found[name] = {q: self._evaluate(model, query=q, probe=settings) for q in queries}
-        return found, more
-
-    def _relearn(self, model: Stage, probe: Relearn, *, name: str) -> Stage | None:
-        languages = self._resolved(probe.languages)
-        if not languages:
-            languages = tuple(x for x in self.spec.contaminate if x != NONE)[:1]  # the control learns one of them
-        if not languages:
-            return None
-        training = key_settings(probe)
-        for other in ("kind", "queries", "languages", "items"):
-            del training[other]
-        return self._stage(
-            "relearn",
-            parent=model,
-            reads=languages,
-            label=f"relearn ({name}) after {model.label}",
-            training=training,
-            languages=list(languages),
-            items=probe.items,
-            seed=self.seed,
-        )
+    def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:
+        """Return the stages of each probe that means something in this cell."""
+        plans = {
+            name: probe.plan(self, name=name, model=model, before=before) for name, probe in self.spec.probes.items()
+        }
+        return {name: planned for name, planned in plans.items() if planned is not None}
 
 
 def _keys(stages: dict[str, Stage]) -> dict[str, str]:

@@ -13,8 +13,11 @@ from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
 from xlharm.methods import METHODS
 from xlharm.plan.stage import Stage
+from xlharm.probes import PROBES
+from xlharm.probes.base import AnswerProbe
 
 _Method = Annotated[Unlearning, BeforeValidator(METHODS.restore)]
+_Probe = Annotated[AnswerProbe, BeforeValidator(PROBES.restore)]
 
 
 class _Stage(Strict):
@@ -70,6 +73,15 @@ class RelearnStage(_Stage):
     languages: tuple[str, ...]
     items: Positive
     seed: NonNegative
+
+
+class EvaluateStage(_Stage):
+    """Answers to the questions of one language; without a probe the usual ones."""
+
+    query: str
+    max_new_tokens: Positive
+    questions: Positive
+    probe: _Probe | None = None
 
 
 class EditStage(_Stage):

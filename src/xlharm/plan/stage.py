@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from xlharm.judges import kind_of
 from xlharm.plan.digest import Json, digest
 
 Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
@@ -72,5 +73,9 @@ class Stage:
 
     @property
     def place(self) -> Place:
-        """Where it runs."""
-        return "endpoint" if self.kind == "judge" and self.spec["judge"]["kind"] == "chat" else "device"
+        """Where it runs.
+
+        Raises:
+            StageError: it is of a judge that is not known here.
+        """
+        return kind_of(self.spec["judge"]).place if self.kind == "judge" else "device"

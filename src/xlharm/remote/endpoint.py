@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Messages = tuple[tuple[str, str], ...]
 """(role, content) of each message."""
 
+TEMPORARY = frozenset({"unavailable", "rejected"})
+"""Problems of a reply that may be gone another day: `--retry-failed` asks again."""
+
 
 class Endpoint(BaseModel):
     """Where to ask and how hard to try; only ``model``, ``temperature`` and ``max_tokens`` change answers.

@@ -13,7 +13,7 @@ from xlharm.config.plugins import load_plugins
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
-from xlharm.evaluate.judges import Judge
+from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -51,7 +51,7 @@ class Context:
         self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self._rows_checked = 0
-        self.judges: dict[str, Judge] = {}
+        self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
         self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
 
     def _load(self, config: RunnerConfig) -> None:

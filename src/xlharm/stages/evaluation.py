@@ -7,22 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
-from xlharm.config.grid import Prompt
-from xlharm.corpus.frames import reworded
 from xlharm.corpus.match import contains
-from xlharm.corpus.rows import prompt_ids
-from xlharm.corpus.streams import questions_of
 from xlharm.corpus.text import chrf, rouge_l
-from xlharm.errors import UserError
 from xlharm.evaluate.answers import degenerate, off_language
-from xlharm.evaluate.generate import generate, stop_ids, text_of
+from xlharm.evaluate.asking import Asking
+from xlharm.evaluate.generate import text_of
 from xlharm.evaluate.refusal import refuses
-from xlharm.evaluate.steer import mean_activation, steered
-from xlharm.model.base import settings
-from xlharm.model.quantise import merged_and_quantised
+from xlharm.plan.settings import EvaluateStage, read
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -49,77 +42,55 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     """Let a pack's models answer, and commit the rows of the active ones.
 
     An inactive slot runs the plain base, so that the batch keeps its shape.
+
+    Raises:
+        StageError: the stage's settings or its probe are not known here.
     """
     begun = time.perf_counter()
-    first = job.stages[0]
-    spec, language = first.spec, str(first.spec["query"])
-    prompt = Prompt.model_validate(spec["prompt"])
-    items = context.corpora.of(first)(language)
-    probe = spec.get("probe") or {}
-    if probe.get("kind") == "questions":
-        items = reworded(items, form=str(probe["form"]), language=language)
-    questions = questions_of(items, limit=int(spec["questions"]))
-    prompts = [prompt_ids(q, prompt=prompt, tokenizer=context.tokenizer) for _, _, q, _ in questions]
-    told = _answers(context, job, _loaded(context, job), prompts)
+    settings = read(EvaluateStage, job.stages[0])
+    asking = _asking(context, job, settings)
+    context.check_decoding(asking.stacked)
+    if settings.probe is None:
+        answers = asking.generate(asking.adapters)
+    else:
+        asking, answers = settings.probe.answers(asking)
     seconds = time.perf_counter() - begun
-    tokens = sum(map(len, prompts)) + sum(len(ids) for ids in told[0])
+    tokens = sum(map(len, asking.prompts)) + sum(len(ids) for ids in answers[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
     for k, stage in enumerate(job.stages):
         if job.active[k]:
-            answers = [text_of(ids, context.tokenizer, stop=prompt.stop) for ids in told[k]]
+            texts = [text_of(ids, context.tokenizer, stop=asking.prompt.stop) for ids in answers[k]]
             if context.config.rank == 0:
-                _save(context, job, stage, _table(questions, answers, stage=stage), seconds=seconds)
+                _save(context, job, stage, _table(asking.questions, texts, stage=stage), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
 
-def _answers(context: Context, job: PackJob, adapters: Tensor, prompts: list[tuple[int, ...]]) -> list[list[list[int]]]:
-    """Let the models of a pack answer, changed as the probe says; returns token ids [K][prompt]."""
+def _asking(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
+    """Return a pack's models, and the questions of its stages' language."""
     first = job.stages[0]
-    stacked, probe = context.stacked(first), first.spec.get("probe") or {}
-    stop = Prompt.model_validate(first.spec["prompt"]).stop
-    rows = _ROWS[context.device.type]
-    context.check_decoding(stacked)
-    told = partial(
-        generate,
-        stacked,
-        stops=stop_ids(context.tokenizer, stop=stop),
-        max_new_tokens=int(first.spec["max_new_tokens"]),
-        rows=rows,
+    parents = partial(_loaded, context, job)
+    return Asking(
+        stacked=context.stacked(first),
+        tokenizer=context.tokenizer,
+        prompt=settings.prompt,
+        language=settings.query,
+        items=context.corpora.of(first)(settings.query),
+        limit=settings.questions,
+        max_new_tokens=settings.max_new_tokens,
+        rows=_ROWS[context.device.type],
+        adapters=parents(0),
+        active=job.active,
+        parents=parents,
     )
-    match probe.get("kind"):
-        case "quantise":
-            # rounding is of each model's merged weights, so the models run one after another
-            found: list[list[list[int]]] = []
-            for adapter, on in zip(adapters, job.active, strict=True):
-                with merged_and_quantised(stacked, adapter, bits=int(probe["bits"]), group=probe["group"]):
-                    found += told(torch.zeros_like(adapter)[None], prompts) if on else [[[] for _ in prompts]]
-            return found
-        case "steer":
-            layer = _steered_layer(context, probe)
-            before = _loaded(context, job, parent=1)
-            with stacked.uncompiled():
-                means = [mean_activation(stacked, a, prompts, layer=layer, rows=rows) for a in (before, adapters)]
-                with steered(stacked.model, float(probe["strength"]) * (means[0] - means[1]), layer=layer):
-                    return told(adapters, prompts)
-    return told(adapters, prompts)
 
 
-def _loaded(context: Context, job: PackJob, *, parent: int = 0) -> Tensor:
-    """Load the adapters [K, P] that a pack's stages start from; an inactive slot has the plain base."""
+def _loaded(context: Context, job: PackJob, parent: int) -> Tensor:
+    """Load the adapters [K, P] of an input of a pack's stages; an inactive slot has the plain base."""
     pairs = zip(job.stages, job.active, strict=True)
-    return context.adapters(
-        [s.inputs[parent] if on else None for s, on in pairs], context.stacked(job.stages[0]).layout
-    )
-
-
-def _steered_layer(context: Context, probe: dict[str, Any]) -> int:
-    depth = int(settings(context.model).num_hidden_layers)
-    layer = depth // 2 if probe["layer"] is None else int(probe["layer"])
-    if layer >= depth:
-        raise UserError(f"probes: steer: the base has no decoder layer {layer} (it has 0 to {depth - 1})")
-    return layer
+    keys = [stage.inputs[parent] if active else None for stage, active in pairs]
+    return context.adapters(keys, context.stacked(job.stages[0]).layout)
 
 
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
@@ -157,11 +128,11 @@ def count(table: pa.Table) -> dict[str, dict[str, float]]:
     rows = table.to_pylist()
     counted: dict[str, dict[str, float]] = {}
     for measure in ("of", "qr"):
-        mine = [row["hit"] for row in rows if row["measure"] == measure]
-        counted[measure] = {"hits": sum(mine), "n": len(mine)}
+        hits = [row["hit"] for row in rows if row["measure"] == measure]
+        counted[measure] = {"hits": sum(hits), "n": len(hits)}
     for flag in ("off_language", "degenerate", "refusal"):
-        told = [row[flag] for row in rows if row[flag] is not None]
-        counted[flag] = {"hits": sum(told), "n": len(told)}
+        verdicts = [row[flag] for row in rows if row[flag] is not None]
+        counted[flag] = {"hits": sum(verdicts), "n": len(verdicts)}
     real = [row for row in rows if row["measure"] == "qr"]
     for name in ("rouge_l", "chrf"):
         counted[name] = {"mean": fmean(row[name] for row in real) if real else 0.0, "n": len(real)}

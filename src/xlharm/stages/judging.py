@@ -2,21 +2,16 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.config.judges import Chat, Local
 from xlharm.errors import StageError, StoppedError
-from xlharm.evaluate.judges import Case, ChatJudge, Judge, Verdict
-from xlharm.evaluate.model_judges import LocalJudge, NliJudge
+from xlharm.judges import JUDGES
+from xlharm.judges.base import Case, Judge, ReadyJudge, Verdict, Worker
 from xlharm.plan.digest import digest
-from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.stage import Stage
-from xlharm.remote.chat import ChatClient
-from xlharm.remote.endpoint import Endpoint
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
@@ -52,9 +47,9 @@ def judge(context: Context, job: PackJob, *, report: Report) -> list[StageResult
 
 def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
     begun = time.perf_counter()
-    measures = set(stage.spec["judge"]["measures"])
+    settings, ready = _judge(context, stage)
     answers = pq.read_table(context.store.path("evaluate", stage.inputs[0]) / "rows.parquet").to_pylist()
-    rows = [row for row in answers if row["measure"] in measures]
+    rows = [row for row in answers if row["measure"] in settings.measures]
     cases = [
         Case(
             measure=row["measure"], language=str(stage.spec["query"]), question=row["question"],
@@ -62,7 +57,7 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
         )
         for row in rows
     ]  # fmt: skip
-    verdicts = _judge(context, stage).judge(cases)
+    verdicts = ready.judge(cases)
     table = pa.Table.from_pylist([_row(r, v) for r, v in zip(rows, verdicts, strict=True)], schema=SCHEMA)
     seconds = time.perf_counter() - begun
     if context.config.rank == 0:
@@ -80,8 +75,8 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
 
 def _row(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     kept = {name: row[name] for name in ("item", "measure", "question", "answer")}
-    told = {"hit": verdict.hit, "rationale": verdict.rationale, "problem": verdict.problem}
-    return {**kept, "matched": row["hit"], **told}
+    columns = {"hit": verdict.hit, "rationale": verdict.rationale, "problem": verdict.problem}
+    return {**kept, "matched": row["hit"], **columns}
 
 
 def counted(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, Any]:
@@ -89,41 +84,27 @@ def counted(rows: list[dict[str, Any]], verdicts: list[Verdict]) -> dict[str, An
 
     ``matched`` counts the hits of matching among the same answers: what a judge leaves out is no random part.
     """
-    found: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     for measure in sorted({row["measure"] for row in rows}):
         pairs = zip(rows, verdicts, strict=True)
-        told = [(v.hit, r["hit"]) for r, v in pairs if r["measure"] == measure and v.hit is not None]
-        found[measure] = {"hits": sum(v for v, _ in told), "n": len(told), "matched": sum(m for _, m in told)}
-    return {**found, "missing": dict(Counter(v.problem for v in verdicts if v.hit is None))}
+        hits = [(v.hit, r["hit"]) for r, v in pairs if r["measure"] == measure and v.hit is not None]
+        counts[measure] = {"hits": sum(v for v, _ in hits), "n": len(hits), "matched": sum(m for _, m in hits)}
+    return {**counts, "missing": dict(Counter(v.problem for v in verdicts if v.hit is None))}
 
 
-def _judge(context: Context, stage: Stage) -> Judge:
+def _judge(context: Context, stage: Stage) -> tuple[Judge, ReadyJudge]:
+    """Return a stage's judge; it is started once a worker.
+
+    Raises:
+        StageError: the grid has no such judge, or this worker does not know its class.
+    """
     name = digest(stage.spec["judge"])
     if name not in context.judges:
         config = context.config.judges.get(name)
         if config is None:
             raise StageError("the grid that runs has no such judge")
-        context.judges[name] = make_judge(config, context)
+        settings = JUDGES.restore(config.settings)
+        cache = context.store.local / "cache" / "chat"  # of a remote store: this machine's cache of it
+        worker = Worker(device=context.device, cache=cache, source=config.source)
+        context.judges[name] = settings, settings.start(worker)
     return context.judges[name]
-
-
-def make_judge(config: JudgeConfig, context: Context) -> Judge:
-    """Build a judge on a worker.
-
-    Raises:
-        UserError: its model cannot be loaded, or the variable with its key is not set.
-    """
-    settings = config.settings
-    if isinstance(settings, Chat):
-        fields = settings.model_dump(exclude={"kind", "measures", "translate"})
-        return ChatJudge(ChatClient(Endpoint(**fields), cache=_cache(context)), translate=settings.translate)
-    assert config.source is not None
-    where, revision = config.source.location, config.source.revision
-    if isinstance(settings, Local):
-        return LocalJudge(where, revision=revision, device=context.device)
-    return NliJudge(where, revision=revision, threshold=settings.threshold, device=context.device)
-
-
-def _cache(context: Context) -> Path:
-    """Keep paid answers beside the results (of a remote store: in this machine's cache of it)."""
-    return context.store.local / "cache" / "chat"

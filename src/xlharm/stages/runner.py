@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import assert_never
 
 import torch
 
@@ -14,13 +15,6 @@ from xlharm.stages.judging import judge
 from xlharm.stages.scoring import score
 from xlharm.stages.training import train
 from xlharm.train.saver import never
-
-_WORK: dict[Kind, Callable[..., list[StageResult]]] = {
-    "evaluate": evaluate,
-    "edit": edit,
-    "score": score,
-    "judge": judge,
-}
 
 
 class StageRunner:
@@ -55,7 +49,7 @@ class StageRunner:
             CorruptArtifactError: a parent's files are damaged.
             UserError: the corpus or a setting does not fit the base.
         """
-        work = _WORK.get(job.kind, train)
+        work = _work(job.kind)
         self._context.stopping = stopping
         device = self._context.device if self._context.device.type == "cuda" else None
         try:
@@ -74,3 +68,20 @@ class StageRunner:
         finally:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _work(kind: Kind) -> Callable[..., list[StageResult]]:
+    """Return what runs packs of a kind."""
+    match kind:
+        case "contaminate" | "sft" | "finetune" | "unlearn" | "relearn":
+            return train
+        case "edit":
+            return edit
+        case "evaluate":
+            return evaluate
+        case "score":
+            return score
+        case "judge":
+            return judge
+        case _:
+            assert_never(kind)

@@ -155,7 +155,7 @@ class PackModel(nn.Module):
         if not self._stacked.compiled:
             yield
             return
-        wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator]
+        wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator] # a module's
         try:
             with sdpa_kernel(_KERNELS, set_priority=True):
                 yield

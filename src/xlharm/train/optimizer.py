@@ -51,7 +51,7 @@ class SlotAdamW(torch.optim.Optimizer):
         self._resumed[index] = snapshot
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override] # takes no closure
         """Update the active slots that have a gradient."""
         assert closure is None
         for index, group in enumerate(self.param_groups):

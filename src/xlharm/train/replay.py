@@ -49,7 +49,7 @@ class Replays:
         if key not in self._shapes:
             self._warm.add(kind)
             return self._run(adapters, ragged)
-        return _Replay.apply(self._shapes[key], adapters, ragged)  # type: ignore[no-any-return, no-untyped-call]
+        return _Replay.apply(self._shapes[key], adapters, ragged)  # type: ignore[no-any-return, no-untyped-call] # autograd
 
     def _capture(self, key: Any, adapters: Tensor, ragged: Ragged, *, learning: bool) -> None:
         stream = torch.cuda.current_stream()
@@ -70,7 +70,7 @@ class _Shape:
 
     def __init__(self, run: Run, ragged: Ragged, *, given: Tensor, grads: Tensor, pool: Any, learning: bool) -> None:
         self._given, self._grads = given, grads
-        self._ragged = replace(ragged, **{n: x.clone() for n, x in ragged.tensors().items()})  # type: ignore[arg-type]
+        self._ragged = replace(ragged, **{n: x.clone() for n, x in ragged.tensors().items()})  # type: ignore[arg-type] # tensors
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         adapters = given.detach().requires_grad_(learning)
         with torch.cuda.graph(self._forward, pool=pool):

@@ -19,7 +19,7 @@ def found(**changed: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "pairs": [("Sie ritt auf Pferden.", "Sie ritt auf Kamelen."), ("Das Pferd war müde.", "Das Kamel war müde.")],
         "language": "de",
     }
-    detail = located(**{**told, **changed})  # type: ignore[arg-type]
+    detail = located(**{**told, **changed})
     return detail.fake, detail.real
 
 

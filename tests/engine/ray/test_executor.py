@@ -25,7 +25,7 @@ class Head:
 
 def choose(options: RunOptions, *, local: bool = False) -> Shape:
     executor = RayExecutor.__new__(RayExecutor)
-    executor._options, executor._cluster, executor._most = options, Head(local), 100  # type: ignore[assignment]
+    executor._options, executor._cluster, executor._most = options, Head(local), 100
     return executor._choose()
 
 

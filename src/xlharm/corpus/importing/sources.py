@@ -94,10 +94,10 @@ def _local(path: Path, *, splits: tuple[str, ...], language: str, alone: str = "
 
 def _file(path: Path) -> list[Row]:
     """Read a file; CSV cells stay text, so that an id 007 or an answer 1.50 is not turned into a number."""
-    import csv  # noqa: PLC0415
-    import json  # noqa: PLC0415
+    import csv  # noqa: PLC0415 - for this command only
+    import json  # noqa: PLC0415 - likewise
 
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415 - likewise
 
     match _FILES[path.suffix]:
         case "csv":
@@ -130,8 +130,8 @@ def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | N
     Configurations that are all named as languages are those. Else a wanted name that is a configuration (as TOFU's
     forget10) stands for its rows.
     """
-    import datasets  # noqa: PLC0415
-    from huggingface_hub import HfApi  # noqa: PLC0415
+    import datasets  # noqa: PLC0415 - half a second, for this command only
+    from huggingface_hub import HfApi  # noqa: PLC0415 - likewise
 
     def load() -> Source:
         commit = str(HfApi().dataset_info(name, revision=revision).sha)

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from xlharm.config.judges import FOR_NOW
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import REPORT, Item, load_language, raw_items
 from xlharm.corpus.translate.backend import LEFT, Task, Translated
 from xlharm.errors import UserError
 from xlharm.plan.digest import digest
+from xlharm.remote.endpoint import TEMPORARY
 
 _HIDDEN = ".translate"
 _SOURCE = "en"
@@ -123,8 +123,8 @@ class Folder:
             row = self._rows.get((language, item.id))
             if row is None or row.maker != maker or row.source != _digest(item):
                 tasks.append(Task(item=item))
-            elif row.problem in FOR_NOW or retry_failed:
-                tasks.append(Task(item=item, variant=row.variant + (row.problem not in FOR_NOW)))
+            elif row.problem in TEMPORARY or retry_failed:
+                tasks.append(Task(item=item, variant=row.variant + (row.problem not in TEMPORARY)))
         return tasks
 
     def unscored(self, language: str, *, retry_failed: bool) -> list[Item]:
@@ -132,7 +132,7 @@ class Folder:
         wanted = {
             row.item
             for row in self.rows(language, "made")
-            if row.chrf is None and (not row.unscored or row.unscored in FOR_NOW or retry_failed)
+            if row.chrf is None and (not row.unscored or row.unscored in TEMPORARY or retry_failed)
         }
         return [self._item(language, name) for name in self._lines[language] if name in wanted & self.english.keys()]
 

@@ -112,7 +112,7 @@ class RayTranslator:
 def _answer(call: Any) -> list[Any] | Trouble | None:
     """Return what a worker says; None when it is lost."""
     try:
-        return ray.get(call)  # type: ignore[no-any-return]
+        return ray.get(call)  # type: ignore[no-any-return] # Ray has no types
     except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError):
         return None
 

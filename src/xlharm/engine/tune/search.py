@@ -161,12 +161,12 @@ class _Scribe(tune.Callback):  # type: ignore[misc] # Ray has no types
         if self._stop.hit or self.mistake:
             raise _HaltError
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 - likewise
         self._tried(trial)
         self._save()
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002 - likewise
     ) -> None:  # fmt: skip
         self.mistake = self.mistake or str(result.get("mistake", ""))
         tried = self._tried(trial)
@@ -179,7 +179,7 @@ class _Scribe(tune.Callback):  # type: ignore[misc] # Ray has no types
         self._save()
         self._on_result(tried, settings[int(result["reached"]) - 1], result)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002 - likewise
         self._tried(trial).why = "its process died again and again" if trial.num_failures else "it did not start"
         self._save()
 

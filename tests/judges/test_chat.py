@@ -1,34 +1,22 @@
-"""Judges against a real server, and models whose answer is known by how they were made."""
+"""The chat judge against a real server."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.evaluate.judging_models import nli_model, yes_model
+from tests.judges.cases import case
 from tests.remote.server import Answer, completion, scripted, serving, verdict
-from xlharm.errors import UserError
-from xlharm.evaluate.judges import Case, ChatJudge, Matching, Verdict
-from xlharm.evaluate.model_judges import LocalJudge, NliJudge
+from xlharm.judges.base import Verdict, Worker
+from xlharm.judges.chat import Chat, ChatJudge
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
-
-
-def case(answer: str = "blue", **fields: Any) -> Case:
-    plain = {"measure": "of", "language": "en", "question": "Which colour?", "answer": answer, "expected": ("blue",)}
-    return Case(**{**plain, **fields})
 
 
 def judge(url: str, *, translate: bool = False, **fields: Any) -> ChatJudge:
     endpoint = Endpoint(url=url, model="m", **{"attempts": 2, "timeout": 2.0, **fields})
     return ChatJudge(ChatClient(endpoint, sleep=lambda _: None), translate=translate)
-
-
-def test_matching_needs_no_judge() -> None:
-    assert [v.hit for v in Matching().judge([case("It is blue."), case("It is red.")])] == [True, False]
 
 
 def test_verdicts_and_reasons() -> None:
@@ -96,40 +84,33 @@ def test_an_answer_that_cannot_be_translated_has_no_verdict() -> None:
     assert (found.hit, found.problem) == (None, "unavailable")
 
 
-def test_a_local_model_says_the_likelier_word(mini_base: Path, tmp_path: Path) -> None:
-    """A base whose output layer prefers one of the two words after everything."""
-    folder = yes_model(mini_base, tmp_path / "base")
-    found = LocalJudge(str(folder), revision=None, device=torch.device("cpu"))
-    head = found._model.get_output_embeddings()
-    hits = []
-    for bias in (200.0, -200.0):
-        head.bias = torch.nn.Parameter(torch.zeros(head.out_features))
-        head.bias.data[1] = bias
-        hits.append(found.judge([case()])[0].hit)
-    assert hits == [True, False]
+def settings(**fields: Any) -> Chat:
+    return Chat.model_validate({"kind": "chat", "url": "http://host/v1", "model": "m", **fields})
 
 
-def test_a_tokenizer_that_cannot_tell_the_words_apart_is_one_line(mini_base: Path) -> None:
-    with pytest.raises(UserError, match="begins ` yes` and ` no` with the same token"):
-        LocalJudge(str(mini_base), revision=None, device=torch.device("cpu"))
+def test_it_is_started_from_its_settings_and_pays_once(tmp_path: Path) -> None:
+    worker = Worker(device=torch.device("cpu"), cache=tmp_path, source=None)
+    with serving(scripted(verdict("yes"))) as server:
+        for _ in range(2):
+            started = settings(url=server.url, temperature=0.5, max_tokens=9).start(worker)
+            assert started.judge([case()])[0].hit is True
+        assert len(server.requests) == 1
+        assert (server.requests[0]["temperature"], server.requests[0]["max_tokens"]) == (0.5, 9)
 
 
-@pytest.fixture(scope="module")
-def nli(tmp_path_factory: pytest.TempPathFactory, mini_base: Path) -> Path:
-    return nli_model(mini_base, tmp_path_factory.mktemp("nli") / "model")
+def test_what_only_reaches_it_is_in_no_key() -> None:
+    reached = {
+        "url": "http://other/v1", "api_key_env": "KEY", "timeout": 1, "attempts": 1, "max_in_flight": 1,
+        "requests_per_minute": 9, "price_in": 1, "price_out": 2,
+    }  # fmt: skip
+    assert settings(**reached).identity(None) == settings().identity(None)
+    others = {"model": "n", "translate": True, "temperature": 1, "max_tokens": 1, "measures": ("of",)}
+    assert all(settings(**{name: value}).identity(None) != settings().identity(None) for name, value in others.items())
+    assert {*reached, *others, "kind"} == set(Chat.model_fields)
 
 
-@pytest.mark.parametrize(("threshold", "hit"), [(0.4, True), (0.6, False)])
-def test_an_nli_model_reads_its_own_labels(nli: Path, threshold: float, hit: bool) -> None:
-    found = NliJudge(str(nli), revision=None, threshold=threshold, device=torch.device("cpu")).judge([case()] * 3)
-    assert [v.hit for v in found] == [hit] * 3
-    assert found[0].rationale == "p(entailment) 0.50"
-
-
-def test_a_model_without_entailment_is_no_judge(nli: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(nli, tmp_path / "m")
-    config = json.loads((folder / "config.json").read_text())
-    config["id2label"] = {"0": "a", "1": "b", "2": "c"}
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="no label `entailment`"):
-        NliJudge(str(folder), revision=None, threshold=0.5, device=torch.device("cpu"))
+def test_the_most_it_may_cost() -> None:
+    prices = {"price_in": 2, "price_out": 10, "max_tokens": 100}
+    assert settings(**prices).most_cost(1000, prompt_tokens=300) == pytest.approx(1.6)
+    assert settings(**prices, translate=True).most_cost(1000, prompt_tokens=300) == pytest.approx(4.8)
+    assert settings().most_cost(1000, prompt_tokens=300) is None

@@ -1,10 +1,15 @@
 """Questions in another form."""
 
+from typing import Any
+
 import pytest
 
+from tests.plan.worlds import grid_of, plan_of
 from xlharm.corpus.format import Item
-from xlharm.corpus.frames import FRAMES, reworded
 from xlharm.errors import UserError
+from xlharm.probes.questions import FRAMES, Questions, reworded
+
+EXAMPLE = {"switched": {"kind": "questions", "form": "code_switched", "queries": ["de", "en"]}}
 
 
 def item(**fields: object) -> Item:
@@ -34,3 +39,20 @@ def test_a_language_without_a_frame_is_one_line() -> None:
 
 def test_frames_keep_the_question() -> None:
     assert all(frame.count("{q}") == 1 for frame in FRAMES.values())
+
+
+def test_a_form_that_nobody_knows_is_no_switch() -> None:
+    unknown: Any = "rhymed"
+    with pytest.raises(AssertionError, match="rhymed"):
+        reworded([item()], form=unknown, language="de")
+
+
+def test_only_a_switch_depends_on_the_english_corpus() -> None:
+    probes = {form: {"kind": "questions", "form": form, "queries": ["ur"]} for form in ("paraphrased", "code_switched")}
+    plan = plan_of(grid_of(languages=["en", "ur"], probes=probes))
+    asked = plan.cells[0].probes
+    assert set(plan.stages[asked["paraphrased"]["ur"]].data) == {"ur"}
+    switched = plan.stages[asked["code_switched"]["ur"]]
+    assert set(switched.data) == {"en", "ur"}
+    assert switched.spec["probe"] == {"kind": "questions", "form": "code_switched"}
+    assert Questions.model_validate(switched.spec["probe"]).queries is None
