@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import xlharm
-from xlharm.api import Grid, read_labels, run_options
+from xlharm.api import Grid
 from xlharm.engine.progress import Snapshot
 from xlharm.errors import UserError
 from xlharm.store.store import Store
@@ -117,30 +117,3 @@ def test_what_is_not_there_yet_is_said(grid_file: Path, tmp_path: Path) -> None:
         grid.answers("de/en", "de")
     with pytest.raises(UserError, match="not in the store yet"):
         grid.ask("de/en", "Who?")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"executor": "in-process", "workers": 2}, "--workers: needs Ray"),
-        ({"pack": 0}, "--pack 0"),
-        ({"pack": "many"}, "--pack many"),
-        ({"max_gpu_hours": -1.0}, "--max-gpu-hours"),
-        ({"zero": 1}, "--zero 1"),
-        ({"deadline": "soon"}, "--deadline soon"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
-    usual = {
-        "executor": "ray", "pack": "auto", "workers": None, "device": "cpu", "max_gpu_hours": None, "deadline": None,
-        "labels": None, "zero": None, "ranks": 1, "offload": None,
-    }  # fmt: skip
-    assert run_options(**usual).pack == 6
-    with pytest.raises(UserError, match=message):
-        run_options(**{**usual, **options})
-
-
-def test_labels_are_pairs() -> None:
-    assert read_labels(["zone=a", "gpu=h200"]) == {"zone": "a", "gpu": "h200"}
-    with pytest.raises(UserError, match="--label a"):
-        read_labels(["a"])

@@ -21,7 +21,7 @@ ELSEWHERE = {
     "analysis/view.py": "analysis/test_views.py: every view is one",
     "cli/checking.py": "cli/test_corpora.py: what stops a run",
     "cli/inspect.py": "cli/test_run.py: results, ask, export and the rest on a store that was run",
-        "cli/main.py": "cli/test_bad_input.py: how errors become exit codes",
+    "cli/main.py": "cli/test_bad_input.py: how errors become exit codes",
     "cli/planning.py": "cli/test_bad_input.py and test_run.py: `plan` and its --why",
     "cli/progress.py": "cli/test_translate.py, on a terminal; engine/test_progress.py has its numbers",
     "cli/running.py": "cli/test_run.py",

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from xlharm.api import read_labels, run_options
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display
+from xlharm.engine.choices import read_labels, run_options
 from xlharm.engine.run import Outcome
 from xlharm.plan.sharding import Offload
 from xlharm.store.record import Failure

@@ -106,15 +106,15 @@ class Store(Files):
                 fetched.replace(cached)
         return cached.read_text(encoding="utf-8")
 
-    def path(self, kind: str, key: str, *, verify: bool = True) -> Path:
+    def path(self, kind: str, key: str) -> Path:
         """Return a local folder with a finished stage's files, fetched when the store is remote.
 
         Raises:
             CorruptArtifactError: a file is missing or does not match its checksum.
         """
-        return self.folder_of(self.record(kind, key), verify=verify)
+        return self.folder_of(self.record(kind, key))
 
-    def folder_of(self, record: Record, *, verify: bool = True) -> Path:
+    def folder_of(self, record: Record) -> Path:
         """Return what ``path`` returns, for a stage whose record has been read.
 
         Raises:
@@ -123,7 +123,7 @@ class Store(Files):
         folder = self.local / _folder(record.kind, record.key)
         if self.remote:
             self._fetch(record, folder)
-        elif verify:
+        else:
             _verify(folder, record)
         return folder
 
