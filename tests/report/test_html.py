@@ -139,7 +139,7 @@ def test_the_same_store_gives_the_same_page(plan: Plan, partial: Store) -> None:
 
 def test_no_path_of_this_machine_is_told(tmp_path: Path) -> None:
     plan = plan_of(base="/home/someone/bases/tiny", corpus="/home/someone/news", languages=["en"])
-    text = page(plan, Store(str(tmp_path)))
+    text = page(GridResults(plan, Store(str(tmp_path))))
     assert "someone" not in text
     assert str(tmp_path) not in text
 

@@ -28,11 +28,11 @@ def test_a_cells_run_has_settings_numbers_and_losses(plan: Plan, full: Store) ->
 
 def test_ids_are_the_same_for_the_same_and_others_for_others(plan: Plan, full: Store, partial: Store) -> None:
     ids = {run.name: run.id for run in runs_of(GridResults(plan, full))}
-    assert {run.name: run.id for run in runs_of(plan_of(), full)} == ids
+    assert {run.name: run.id for run in runs_of(GridResults(plan_of(), full))} == ids
     assert all(ids[run.name] == run.id for run in runs_of(GridResults(plan, partial)))
     other = plan_of(lora={"rank": 4})
     assert group_of(other) != group_of(plan)
-    assert runs_of(other, full)[0].id != ids["quickstart"]
+    assert runs_of(GridResults(other, full))[0].id != ids["quickstart"]
 
 
 def test_nothing_done_is_the_grids_run_alone(plan: Plan, empty: Store) -> None:
@@ -42,5 +42,5 @@ def test_nothing_done_is_the_grids_run_alone(plan: Plan, empty: Store) -> None:
 
 
 def test_no_path_of_this_machine_is_told(empty: Store) -> None:
-    (grid,) = runs_of(plan_of(base="/home/someone/tiny", corpus="~/someone/news"), empty)
+    (grid,) = runs_of(GridResults(plan_of(base="/home/someone/tiny", corpus="~/someone/news"), empty))
     assert "someone" not in repr(grid)
