@@ -28,7 +28,8 @@ import torch
 import yaml
 from benchmarks.timed import LOG, read_log
 
-from xlharm.analysis.table import render, results_table
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.table import render
 from xlharm.config.load import load_grid
 from xlharm.corpus.finding import resolve
 from xlharm.engine.options import RunOptions
@@ -97,7 +98,7 @@ def ran(
     subprocess.run([str(c) for c in command], env=environment, check=True)
     plan, store = planned(grid, folder, given.device)
     seconds = float((folder / "seconds").read_text())
-    csv = render(results_table(plan, store), form="csv").decode()
+    csv = render(GridResults(plan, store).table, form="csv").decode()
     (folder / "table.csv").write_text(csv)
     return Ran(plan, store, seconds, read_log(folder), csv)
 

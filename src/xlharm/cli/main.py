@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import corpora, inspect, judging, planning, running, submit, tuning, upkeep
+from xlharm.cli import corpora, inspect, judge, planning, running, submit, tuning, upkeep
 from xlharm.cli.common import Terminal
 from xlharm.errors import StoreError, UserError
 
@@ -60,7 +60,7 @@ running.register(app)
 submit.register(app)
 tuning.register(app)
 inspect.register(app)
-judging.register(app)
+judge.register(app)
 corpora.register(app)
 upkeep.register(app)
 

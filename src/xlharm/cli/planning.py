@@ -175,7 +175,6 @@ def clock(seconds: float) -> str:
 
 
 def _power(session: Session, *, points: float) -> None:
-    from xlharm.analysis.items import Items
     from xlharm.analysis.seeds import GUESSED_SD, RATES, measured_sd, powers
     from xlharm.corpus.format import load_language
     from xlharm.corpus.streams import questions_of
@@ -186,7 +185,7 @@ def _power(session: Session, *, points: float) -> None:
     n = measures.count("of")
     if n == 0:
         raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
-    sd = measured_sd(Items(plan, session.store))
+    sd = measured_sd(session.grid.stored())
     shown = Table(title=f"Chance to find a difference of {points:g} points", title_justify="left", box=None)
     for name in ("questions", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
         shown.add_column(name, justify="right")

@@ -1,11 +1,8 @@
 """`xlharm run` and `xlharm status`."""
 
-import math
-import re
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,34 +10,13 @@ import typer
 from rich.console import Console
 
 from xlharm.cli.checking import check_before_run
-from xlharm.cli.common import (
-    DEFAULT_STORE,
-    GridPath,
-    Overrides,
-    Session,
-    StoreUrl,
-    has_gpu,
-    open_grid,
-    remember,
-    terminal,
-)
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.cli.planning import clock
 from xlharm.cli.progress import Display
-from xlharm.engine.in_process import in_process
-from xlharm.engine.limits import deadline_at
-from xlharm.engine.options import RunOptions
-from xlharm.engine.ray import on_ray
-from xlharm.engine.run import ExecutorFactory, RunOutcome, run_grid
-from xlharm.errors import UserError
-from xlharm.plan.sharding import Offload, zero_stage
-from xlharm.plan.stage import KINDS
-from xlharm.store.lease import Leases
+from xlharm.engine.choices import read_labels, run_options
+from xlharm.engine.run import RunOutcome
+from xlharm.plan.sharding import Offload
 from xlharm.store.record import Failure
-
-# Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
-_PACK = {"cpu": 6, "cuda": 8}
-
-_LABEL = re.compile(r"[A-Za-z0-9][\w./-]*=[A-Za-z0-9][\w.-]*")
 
 Wandb = Annotated[
     Literal["online", "offline", "off"],
@@ -130,62 +106,19 @@ def run(
     xlharm run grid/quickstart.yaml
     xlharm run grid/quickstart.yaml --address auto --store /shared/store
     """
-    zero_stage(zero, ranks=ranks, offload=offload)
-    if max_gpu_hours is not None and not 0 < max_gpu_hours < math.inf:
-        raise UserError(f"--max-gpu-hours {max_gpu_hours:g}: expected a number above 0")
-    until = None if deadline is None else deadline_at(deadline, now=time.time())
+    options = run_options(
+        executor=executor, pack=pack, workers=workers, ranks=ranks, zero=zero, offload=offload, device=device,
+        address=address, gpus_per_worker=gpus_per_worker, labels=read_labels(label or ()), retry_failed=retry_failed,
+        keep_warm=keep_warm, max_gpu_hours=max_gpu_hours, deadline=deadline,
+    )  # fmt: skip
     session, console = open_grid(grid, store=store, overrides=overrides, writes=True), terminal()
     check_before_run(session.plan, session.store, console=console)
-    remember(session)
-    options = RunOptions(
-        pack=_pack_size(pack, device), spread=workers if pack == "auto" else None, workers=workers, ranks=ranks,
-        zero=zero, offload=offload, device=device, address=address, retry_failed=retry_failed, keep_warm=keep_warm,
-        gpus_per_worker=gpus_per_worker, labels=_labels(label or ()), max_hours=max_gpu_hours, deadline=until,
-    )  # fmt: skip
-    start_executor = _executor(executor, options)
     with Display(console, title=session.plan.grid.name) as display:
-        outcome = run_grid(
-            session.plan, session.store, options, on_progress=display.update, start_executor=start_executor
-        )
+        outcome = session.grid.run_with(options, executor=executor, on_progress=display.update)
     _conclude(session, outcome, console=console)
     if not outcome.interrupted and outcome.limit is None:
         _show_results(session, console=console, report=report, wandb=wandb)
     raise typer.Exit(outcome.exit_code)
-
-
-def _executor(name: Literal["ray", "in-process"], options: RunOptions) -> ExecutorFactory:
-    """Return what runs the packs.
-
-    Raises:
-        UserError: an option asks for more than one process.
-    """
-    if name == "ray":
-        return on_ray
-    given = {
-        "--address": options.address, "--workers": (options.workers or 1) > 1, "--ranks": options.ranks > 1,
-        "--zero": options.zero, "--offload": options.offload, "--label": options.labels,
-        "--keep-warm": options.keep_warm,
-    }  # fmt: skip
-    for option, value in given.items():
-        if value:
-            raise UserError(f"{option}: needs Ray, so it cannot be used with --executor in-process")
-    return in_process
-
-
-def _labels(given: Sequence[str]) -> dict[str, str]:
-    """Read labels; Ray would take other signs for operators."""
-    for text in given:
-        if not _LABEL.fullmatch(text):
-            raise UserError(f"--label {text}: expected KEY=VALUE, of letters, digits, and `-_./`")
-    return dict(text.split("=", 1) for text in given)
-
-
-def _pack_size(text: str, device: str) -> int:
-    if text == "auto":
-        return _PACK["cuda" if device == "cuda" or (device == "auto" and has_gpu()) else "cpu"]
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"--pack {text}: expected auto or a number from 1")
-    return int(text)
 
 
 def _tell_failed(console: Console, failure: Failure) -> None:
@@ -216,18 +149,18 @@ def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> Non
 def _show_results(
     session: Session, *, console: Console, report: Path | None, wandb: Literal["online", "offline", "off"]
 ) -> None:
-    from xlharm.analysis.table import results_table
     from xlharm.report.terminal import print_results
 
-    print_results(results_table(session.plan, session.store), console)
+    results = session.grid.stored()
+    print_results(results.table, console)
     if wandb != "off":
         from xlharm.tracking.wandb import sync
 
-        sync(session.plan, session.store, mode=wandb)
+        sync(results, mode=wandb)
     if report is not None:
         from xlharm.report.html import write_report
 
-        console.print(f"Report: {write_report(session.plan, session.store, report).absolute()}", soft_wrap=True)
+        console.print(f"Report: {write_report(results, report).absolute()}", soft_wrap=True)
 
 
 def status(
@@ -251,22 +184,11 @@ def status(
 
 
 def _show_status(session: Session, console: Console) -> bool:
-    plan = session.plan
-    done = session.store.done(plan.stages)
-    failures = session.store.failures({k: s for k, s in plan.stages.items() if k not in done})
-    running = Leases(session.store).running()
-    for kind in (kind for kind in KINDS if plan.naive[kind]):
-        keys = [k for k, s in plan.stages.items() if s.kind == kind]
-        counts = {
-            "done": sum(k in done for k in keys),
-            "running": sum(k[:16] in running and k not in done for k in keys),
-            "failed": sum(k in failures for k in keys),
-        }
-        left = len(keys) - sum(counts.values())
-        shown = ", ".join(f"{n} {name}" for name, n in {**counts, "left": left}.items() if n or name == "done")
-        console.print(f"{kind:<12} {shown} of {len(keys)}")
-    for failure in failures.values():
+    status = session.grid.status()
+    for kind, counts in status.stages.items():
+        shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "done")
+        console.print(f"{kind:<12} {shown} of {sum(counts.values())}")
+    for failure in status.failures.values():
         _tell_failed(console, failure)
-    cells = [c for c in plan.cells if all(k in done for k in c.leaves)]
-    console.print(f"{len(cells)} of {len(plan.cells)} cells are complete")
-    return len(done) == len(plan.stages)
+    console.print(f"{status.complete} of {status.cells} cells are complete")
+    return status.finished

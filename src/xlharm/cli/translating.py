@@ -19,7 +19,7 @@ from xlharm.errors import UserError
 if TYPE_CHECKING:  # these modules import an HTTP client, and every command imports this module
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import TranslationWork
+    from xlharm.corpus.translate.translation import TranslationWork
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SHOWN = 20  # most failures that are printed; the report has all
@@ -111,7 +111,7 @@ def translate_(
     """
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import work_of
+    from xlharm.corpus.translate.translation import work_of
 
     languages, source, console = _languages(to), corpus_folder(corpus), terminal()
     side: ChatSide | LocalSide
@@ -167,7 +167,7 @@ def _run(
 ) -> bool:
     """Translate with a progress bar; return whether all steps were done."""
     from xlharm.cli.translators import Steps
-    from xlharm.corpus.translate.run import translate
+    from xlharm.corpus.translate.translation import translate
     from xlharm.engine.signals import interruptions
     from xlharm.engine.trouble import EngineError
 

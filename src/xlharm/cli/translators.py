@@ -18,8 +18,8 @@ from xlharm.cli.planning import clock
 from xlharm.corpus.translate.backend import Backend
 from xlharm.corpus.translate.chat import PROMPT_VERSION, ChatTranslator
 from xlharm.corpus.translate.folder import Folder, Maker
-from xlharm.corpus.translate.run import Step, TranslationWork
 from xlharm.corpus.translate.source import ModelSource, source_of
+from xlharm.corpus.translate.translation import Step, TranslationWork
 from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from xlharm import __version__
+from xlharm.api import begun_with
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
@@ -21,9 +22,7 @@ from xlharm.cli.common import (
     Overrides,
     Session,
     StoreUrl,
-    begun_with,
     open_grid,
-    remember,
     terminal,
 )
 from xlharm.config.search import Point, points, written
@@ -37,7 +36,7 @@ from xlharm.store.ledger import Algorithm, Ledger, SearchState, TrialEntry, load
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
-    from xlharm.analysis.search import Found
+    from xlharm.analysis.trials import Found
 
 
 def register(app: typer.Typer) -> None:
@@ -142,7 +141,7 @@ def tune(
     xlharm tune grid/quickstart.yaml --cell de/en+de --search beta=0.05..1 --trials 32 --write
     """
     from xlharm.analysis.reading import QR_FALL
-    from xlharm.analysis.search import findings, plain
+    from xlharm.analysis.trials import findings, plain
     from xlharm.config.write_back import unwritable
 
     if algorithm == "optuna":
@@ -159,7 +158,7 @@ def tune(
     if problem and write:
         raise UserError(problem)
     if begun_with(session.plan.grid.name, session.store) is None:
-        remember(session)  # so that the grid is later run in the precision in which its settings were chosen
+        session.grid.remember()  # so that the grid is later run in the precision in which its settings were chosen
     work = load_search(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,
@@ -233,7 +232,7 @@ def _run(store: Store, work: SearchState, options: RunOptions, *, trials: int, f
     from xlharm.engine.ray.cluster import prepare
 
     prepare(options.address)  # before anything imports Ray; a finished search returns above, without Ray
-    from xlharm.analysis.search import score
+    from xlharm.analysis.trials import score
     from xlharm.engine.tune.search import Search, run_search
 
     search = Search(state=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
@@ -269,7 +268,7 @@ def _stopped(work: SearchState, *, trials: int, console: Console) -> None:
 
 
 def _show(results: "Found", console: Console) -> None:
-    from xlharm.analysis.search import table_of
+    from xlharm.analysis.trials import table_of
 
     console.print(table_of(results))
     before = next((row.measured.whole for row in results.rows if row.measured), None)

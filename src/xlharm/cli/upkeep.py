@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid, terminal
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 from xlharm.config.grid import GridSpec
 from xlharm.corpus.format import Item
+from xlharm.engine.choices import has_gpu
 from xlharm.errors import UserError
 from xlharm.store.store import Store
 

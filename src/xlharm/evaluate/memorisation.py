@@ -5,7 +5,7 @@ without tokens.
 """
 
 from collections.abc import Sequence
-from math import exp, floor, inf, isnan, nan
+from math import exp, floor, inf, nan
 from typing import TypeVar
 
 import numpy as np
@@ -42,33 +42,6 @@ def truth_ratio_tofu(paraphrased: npt.ArrayLike, perturbed: Sequence[npt.ArrayLi
         return _ratio(-inf, _mean(paraphrased))
     # Shift by the highest value, so that probabilities as small as 1e-400 still have a ratio.
     return _ratio(highest + float(np.log(np.exp(wrong - highest).mean())), _mean(paraphrased))
-
-
-def truth_ratio_geometric(paraphrased: npt.ArrayLike, perturbed: Sequence[npt.ArrayLike]) -> float:
-    """Truth ratio of the open-unlearning code: *geometric* mean of the wrong answers' probabilities.
-
-    It averages the wrong answers' losses before exponentiation, so it is never above ``truth_ratio_tofu``, and
-    one impossible wrong answer makes it 0. TOFU's own code computes forget quality from its reciprocal (the
-    Kolmogorov-Smirnov statistic is the same for both).
-
-    Args:
-        paraphrased: log-probabilities of the paraphrased right answer, [tokens].
-        perturbed: log-probabilities of each perturbed (wrong) answer, [answers][tokens].
-
-    Returns:
-        The ratio; inf and nan as in ``truth_ratio_tofu``.
-    """
-    wrong = [_mean(logps) for logps in _some(perturbed)]
-    return _ratio(sum(wrong) / len(wrong), _mean(paraphrased))
-
-
-def truth_ratio_knowledge(ratio: float) -> float:
-    """max(0, 1 - R): 1 = the fact is known. TOFU's utility score on retain sets (2401.06121, section 2.2.1).
-
-    Args:
-        ratio: truth ratio of one item, 0 or more.
-    """
-    return ratio if isnan(ratio) else max(0.0, 1 - ratio)
 
 
 def truth_ratio_forget(ratio: float) -> float:

@@ -12,7 +12,7 @@ from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.corpus.format import Item
 from xlharm.corpus.translate.backend import TranslationOutcome, TranslationTask, scored_texts
 from xlharm.corpus.translate.chat import ChatTranslator
-from xlharm.corpus.translate.run import score_of
+from xlharm.corpus.translate.translation import score_of
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
 

@@ -9,9 +9,9 @@ from tests.corpus.translate.worlds import items_of, m2m, nllb, sentence_pairs
 from xlharm.corpus.translate.assemble import UnfinishedError
 from xlharm.corpus.translate.backend import TranslationTask, scored_texts
 from xlharm.corpus.translate.languages import token_of
-from xlharm.corpus.translate.run import score_of
 from xlharm.corpus.translate.seq2seq import Seq2Seq, Seq2SeqConfig
 from xlharm.corpus.translate.source import source_of
+from xlharm.corpus.translate.translation import score_of
 from xlharm.errors import StoppedError, UserError
 
 TASKS = [TranslationTask(item=item) for item in items_of()]

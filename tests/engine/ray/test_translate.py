@@ -14,7 +14,7 @@ import json, sys
 from tests.corpus.translate.worlds import items_of
 from xlharm.cli.translators import LocalSide
 from xlharm.corpus.translate.backend import TranslationTask
-from xlharm.corpus.translate.run import TranslationWork
+from xlharm.corpus.translate.translation import TranslationWork
 
 side = LocalSide(
     model=sys.argv[1], revision=None, device="cpu", batch=8, beams=2, codes={}, address=None, workers=2

@@ -5,6 +5,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from xlharm.corpus.tinyworld import LANGUAGES, RELATIONS
 
 
@@ -62,12 +64,6 @@ def load(code: str) -> WorldLanguage:
 
 def _read(code: str) -> Any:
     text = (files("xlharm.corpus.tinyworld") / "lang" / f"{code}.yaml").read_text(encoding="utf-8")
-    try:
-        from ruamel.yaml import YAML  # noqa: PLC0415 - the training host may have PyYAML only
-    except ImportError:
-        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - there, and without types
-
-        return yaml.safe_load(text)
     return YAML(typ="safe", pure=True).load(text)
 
 
