@@ -68,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Span:
-    """The range of one part's loss tokens in a view: [start, stop).
+    """The range of one part's loss tokens among those of a batch: [start, stop).
 
     Attributes:
         start: first loss token.
@@ -82,8 +82,8 @@ class Span:
 
 
 @dataclass(frozen=True)
-class View:
-    """The positions of the loss tokens in the concatenated rows of a batch.
+class LossTokens:
+    """The loss tokens of a batch, and their positions in its concatenated rows.
 
     Attributes:
         positions: [loss tokens], position in the concatenated rows of the token that *predicts* each loss token.
@@ -103,8 +103,8 @@ class View:
         return max((s.stop for n, s in self.spans.items() if n != "retain"), default=0)
 
     @staticmethod
-    def of(batch: Batch, *, device: torch.device) -> "View":
-        """Return the view of a batch whose rows are concatenated."""
+    def of(batch: Batch, *, device: torch.device) -> "LossTokens":
+        """Return the loss tokens of a batch whose rows are concatenated."""
         positions: list[int] = []
         labels: list[int] = []
         owner: list[int] = []
@@ -119,4 +119,4 @@ class View:
             if len(labels) > start:
                 spans[name] = Span(start, len(labels), len(batch.part(name)))
         together = on_device(torch.tensor([positions, labels, owner]), device)
-        return View(together[0], together[1], together[2], spans)
+        return LossTokens(together[0], together[1], together[2], spans)

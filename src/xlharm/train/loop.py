@@ -13,7 +13,7 @@ from xlharm.corpus.rows import Row
 from xlharm.errors import StoppedError, UserError
 from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side
-from xlharm.train.batches import Batch, View
+from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Output, Request
 from xlharm.train.optimizer import scheduled_rate
@@ -160,9 +160,9 @@ class _Pack:
         device, k = self.engine.device, len(self.slots)
         places = micro_batch or [0]  # a rank without rows takes part in collective operations with weight zero
         parts = [batch.select(places) for batch in batches]
-        views = [View.of(some, device=device) for some in parts]
-        reference = self._reference(parts, views)
-        requests = self._requests(views, reference=False, stops=[None] * k)
+        loss_tokens = [LossTokens.of(some, device=device) for some in parts]
+        reference = self._reference(parts, loss_tokens)
+        requests = self._requests(loss_tokens, reference=False, stops=[None] * k)
         model = self._forward([some.all_rows() for some in parts], requests)
         shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
@@ -173,7 +173,7 @@ class _Pack:
             if not on:
                 continue
             slot_reference = reference[i] if reference else None
-            for term in slot.terms.values(model[i], slot_reference, view=views[i], batch=batches[i]):
+            for term in slot.terms.values(model[i], slot_reference, view=loss_tokens[i], batch=batches[i]):
                 if term.value.requires_grad:
                     total = total + term.weight * term.value
                 shares[CURVES.index(term.curve), i] = term.value.detach()
@@ -191,21 +191,23 @@ class _Pack:
         ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=self.steady).to(self.engine.device)
         return self.engine(ragged, requests, fixed=fixed)
 
-    def _requests(self, views: Sequence[View], *, reference: bool, stops: Sequence[int | None]) -> list[Request]:
-        each = zip(self.slots, self.layers, views, stops, strict=True)
+    def _requests(
+        self, loss_tokens: Sequence[LossTokens], *, reference: bool, stops: Sequence[int | None]
+    ) -> list[Request]:
+        each = zip(self.slots, self.layers, loss_tokens, stops, strict=True)
         return [s.terms.request(view, layer=n, reference=reference, stop=stop) for s, n, view, stop in each]
 
     @torch.no_grad()
-    def _reference(self, parts: Sequence[Batch], views: Sequence[View]) -> list[Output] | None:
+    def _reference(self, parts: Sequence[Batch], loss_tokens: Sequence[LossTokens]) -> list[Output] | None:
         """Run the reference model on the target rows, and on the retain rows if a retain term needs that."""
         if self.reference is None:
             return None
-        stops = [None if self.reference_on_retain else view.before_retain for view in views]
+        stops = [None if self.reference_on_retain else view.before_retain for view in loss_tokens]
         rows = [some.all_rows() for some in parts]
         if not self.reference_on_retain:
             # target rows come first, so leaving out the retain rows does not change their positions
             rows = [(*some.target, *some.preferred) or some.retain[:1] for some in parts]
-        return self._forward(rows, self._requests(views, reference=True, stops=stops), fixed=self.reference)
+        return self._forward(rows, self._requests(loss_tokens, reference=True, stops=stops), fixed=self.reference)
 
     def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
         """Return the results of all slots."""

@@ -8,7 +8,7 @@ from xlharm.config.unlearning import StopRule
 from xlharm.methods.base import LossMethod
 from xlharm.methods.inputs import LossInputs, Need, Objective
 from xlharm.methods.retain import ToText
-from xlharm.train.batches import Batch, View
+from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.forward import Output, Request
 
 CURVES = ("target", "retain", "forget_nll", "retain_nll")
@@ -82,7 +82,7 @@ class LossTerms:
         reads = self.method is not None and any(need.endswith("hidden") for need in self.needs)
         return self.method.hidden_layer(depth) if self.method is not None and reads else None
 
-    def request(self, view: View, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
+    def request(self, view: LossTokens, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
         """Return what the terms need from a forward pass of the model, or of the reference model.
 
         Args:
@@ -104,7 +104,7 @@ class LossTerms:
             layer=layer if hidden else None,
         )
 
-    def values(self, model: Output, reference: Output | None, *, view: View, batch: Batch) -> list["Term"]:
+    def values(self, model: Output, reference: Output | None, *, view: LossTokens, batch: Batch) -> list["Term"]:
         """Return the loss terms of one micro-batch, and the NLL of the same rows.
 
         Each value is scaled by the micro-batch's share of ``batch``, so that the sum over micro-batches is the mean
@@ -127,7 +127,7 @@ class LossTerms:
                 terms.append(Term(_NLL[part], 0.0, -inputs.logp.detach().mean() * tokens))
         return terms
 
-    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: View) -> LossInputs:
+    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: LossTokens) -> LossInputs:
         span = view.spans[part]
         tokens = slice(span.start, span.stop)
         preferred = None
