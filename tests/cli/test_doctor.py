@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "variables", "expected"),
     [
-        (False, {}, (True, "no surprise ahead")),
+        (False, {}, (True, "clusters and clients agree")),
         (True, {}, (False, "set RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "token"}, (True, "RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "disabled"}, (True, "RAY_AUTH_MODE=disabled")),

@@ -82,7 +82,7 @@ def test_a_value_given_for_a_name_is_not_repeated() -> None:
         (["--store", "s3://key:hunter2@bucket/x"], "--store: expected a URL without a password"),
         (["--store", "/s", "--", "--store", "other"], "--store other: expected an absolute"),  # the last one counts
         (["--store", "/s"], "no Ray job server answers there"),
-        (["--store", "/s", "--env", "XH_UNSET"], "--env XH_UNSET: is not set here"),
+        (["--store", "/s", "--env", "XH_UNSET"], "--env XH_UNSET: the variable is not set on this machine"),
         (["--store", "/s", "--env", "KEY=hunter2"], "--env KEY: expected the name of a variable alone"),
         (["--store", "/s", "--", "--wokers", "2"], "run options: No such option: --wokers"),
         (["--store", "/s", "--", "-s", "langages=[en]"], "did you mean 'languages'?"),

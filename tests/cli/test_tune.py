@@ -63,7 +63,10 @@ def grid(tmp_path: Path) -> Path:
         (["--search", "learning_rate=1..2"], "input should be less than 1, found 1"),
         (["--corpus", "tinyword"], "did you mean 'tinyworld'?"),
         (["-s", "methods.npo.steps=0"], "methods.npo.steps: input should be greater than or equal to 1, found 0"),
-        (["--write", "-s", "methods.npo.retain=kl"], "methods.npo.retain: differs from -s; put it into the file first"),
+        (
+            ["--write", "-s", "methods.npo.retain=kl"],
+            "methods.npo.retain: differs from -s; write it into the file first",
+        ),
         (["--gpus-per-worker", "0"], "--gpus-per-worker 0: expected a number above 0"),
         (["--address", "http://there:8265"], "that is a job server"),
     ],
@@ -135,7 +138,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     last = xlharm(*wanted)
     assert last.returncode == 0, last.stderr + last.stdout
     assert "Nothing to run" in last.stdout
-    assert "The grid's own values are the best of these" in last.stdout
+    assert "The grid's own values are the best of all trials" in last.stdout
     assert commits(store) == before
 
 

@@ -59,7 +59,7 @@ def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, s
 def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:
     method = {"objective": "ga", "forget": "qa", "batch_size": 2, "mix": {"en": 2, "de": 1}}
     stage = UnlearnStage(**COMMON, training=method, seed=0, languages_unlearned=("en", "ur"))
-    with pytest.raises(StageError, match=r"mix: ur of the set en\+ur has no weight"):
+    with pytest.raises(StageError, match=r"mix: no weight for ur of the unlearning set en\+ur"):
         unlearn(stage, ROWS)
 
 
@@ -75,7 +75,7 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
         assert told.real == (f"Tiko likes {colour}.",)
     (before,) = corpora.of(planned[0])("en")
     assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
-    with pytest.raises(UserError, match="en is not what the stage was planned with"):
+    with pytest.raises(UserError, match="en differs from the file that the stage was planned with"):
         corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")
 
 

@@ -27,7 +27,7 @@ def test_a_stream_holds_what_its_stage_was_planned_with(
     assert Corpora(folder, Letters()).of(stage)("en")  # read before: the file is not read twice
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(folder, elsewhere)
-    with pytest.raises(UserError, match="en is not what the stage was planned with"):
+    with pytest.raises(UserError, match="en differs from the file that the stage was planned with"):
         Corpora(elsewhere, Letters()).of(stage)("en")
 
 

@@ -227,7 +227,7 @@ def test_below_a_finished_stage_the_grid_goes_on_when_its_parent_cannot_be_made_
 def test_a_stage_that_was_running_when_its_parent_was_lost_for_good_still_counts() -> None:
     contaminate, sft, *_ = next(c.lineage for c in PLAN.cells if len(c.lineage) == 3)
     state = State(GRAPH, packs(PLAN, size=1), done=[contaminate])
-    pack = state.pack_of(sft)
+    pack = next(name for name, pack in state.packs.items() if sft in pack.keys)
     for event in (Dispatched(pack=pack, worker="w"), Corrupted(key=contaminate), Failed(key=contaminate)):
         state.advance(event)
     assert sft in state.dead

@@ -83,7 +83,7 @@ def main() -> None:
     from xlharm.engine.ray.cluster import prepare
 
     prepare(None)
-    from xlharm.analysis.search import score
+    from xlharm.analysis.trials import score
     from xlharm.engine.tune.search import Search, run_search
 
     search = Search(

@@ -126,7 +126,7 @@ def test_answers_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
 
 
 class Doubled(LlamaForCausalLM):
-    """Logits made in a way of its own."""
+    """A model that computes its logits in its own way."""
 
     def forward(self, *args: object, **named: object) -> object:
         told = super().forward(*args, **named)
@@ -137,5 +137,5 @@ class Doubled(LlamaForCausalLM):
 def test_logits_of_another_make_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Doubled(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Doubled.from_pretrained)
-    with pytest.raises(UserError, match="the logits of Doubled are made in a way that is not known here"):
+    with pytest.raises(UserError, match="xlharm does not know how Doubled computes its logits"):
         load_base(folder_base(tmp_path), dtype="float32", device=CPU)

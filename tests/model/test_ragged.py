@@ -1,4 +1,4 @@
-"""Rows in one sequence: as if each were alone, whatever their lengths, and nothing leaks between them."""
+"""Concatenated rows: the same results as each row alone, for all lengths, and no row affects another."""
 
 from typing import Any
 
@@ -168,7 +168,7 @@ def test_what_else_attention_may_be_told_is_refused() -> None:
 
 def test_a_base_that_keeps_what_it_is_passed_from_its_attention_is_one_line() -> None:
     model = base("stablelm")
-    with pytest.raises(UserError, match="StableLmForCausalLM does not take rows in one sequence"):
+    with pytest.raises(UserError, match="StableLmForCausalLM cannot run concatenated rows"):
         check_ragged(model, longest=9, device=CPU)
 
 

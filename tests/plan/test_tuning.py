@@ -89,7 +89,7 @@ def test_the_only_cell_needs_no_name() -> None:
 def test_the_corpus(tmp_path: Path) -> None:
     def chosen(corpus: str, asked: str | None = None) -> tuple[str, bool]:
         spec = parse_grid(grid_of(corpus=corpus), name="grid.yaml")
-        return corpus_to_tune_on(spec, asked=asked, grid_path=tmp_path / "grid.yaml")
+        return corpus_to_tune_on(spec, named=asked, grid_path=tmp_path / "grid.yaml")
 
     assert chosen("tinyworld") == ("tinyworld-dev", True)
     assert chosen("tinyworld-dev") == ("tinyworld-dev", True)

@@ -187,7 +187,7 @@ def test_rows_that_do_not_fit_the_memory_are_trained_in_smaller_bites(
 
     def refuse() -> None:
         refused.append(taken.pop())
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        raise torch.OutOfMemoryError("CUDA out of memory. TrialEntry to allocate 2.00 GiB.")
 
     monkeypatch.setattr(PackEngine, "__call__", forward)
     monkeypatch.setattr(PackEngine, "backward", failing)

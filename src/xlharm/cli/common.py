@@ -1,7 +1,5 @@
-"""What every command shares: finding the grid, the store, the precision, and the plan."""
+"""What every command shares: its arguments, the grid that it opens, and the terminal."""
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +9,9 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from xlharm.config.grid import GridSpec
-from xlharm.config.load import load_grid
-from xlharm.corpus.finding import resolve
-from xlharm.plan.build import Plan, build
-from xlharm.plan.cells import Dtype
+from xlharm import api
+from xlharm.api import Grid
+from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 from xlharm.visible import visible
 
@@ -38,60 +34,27 @@ DEFAULT_STORE = "store"
 
 @dataclass(frozen=True)
 class Session:
-    """A grid, where its results lie, and its plan."""
+    """A grid as a command has opened it."""
 
-    plan: Plan
-    store: Store
+    grid: Grid
+
+    @property
+    def plan(self) -> Plan:
+        """The grid's plan."""
+        return self.grid.plan()
+
+    @property
+    def store(self) -> Store:
+        """Where its results lie."""
+        return self.grid.store
 
 
 def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bool = False) -> Session:
-    """Load a grid, open its store and build its plan. Imports no torch and no Ray.
-
-    A store that is only read may be write-protected; one that has nothing yet, or is not there, is told.
-    """
-    spec = load_grid(path, overrides=overrides or ())
-    sources = resolve(spec, grid_path=path)
-    opened = Store(store, writes=writes)
-    session = Session(plan=build(spec, sources=sources, dtype=precision(spec, opened)), store=opened)
-    if opened.empty:
+    """Open a grid; say so where its store has nothing yet, or is not there."""
+    grid = api.open_grid(path, store=store, overrides=overrides or (), writes=writes)
+    if grid.store.empty:
         typer.echo(f"--store {store}: nothing is there yet", err=True)
-    return session
-
-
-def precision(spec: GridSpec, store: Store) -> Dtype:
-    """Say what `dtype: auto` means for a grid.
-
-    What the grid was begun with, so that a laptop finds what a GPU computed; else bfloat16 where this machine
-    has a GPU, else float32.
-    """
-    if spec.dtype != "auto":
-        return spec.dtype
-    begun = begun_with(spec.name, store)
-    if begun is not None:
-        return "bfloat16" if begun == "bfloat16" else "float32"
-    return "bfloat16" if has_gpu() else "float32"
-
-
-def begun_with(name: str, store: Store) -> Any:
-    """Return the precision that a grid was begun with, or None."""
-    try:
-        return json.loads(store.read_text(f"grids/{name}.json")).get("dtype")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def remember(session: Session) -> None:
-    """Write down what a grid is run with: its precision and its resolved settings."""
-    spec = session.plan.grid
-    noted = {"dtype": session.plan.dtype, "grid": spec.model_dump(mode="json")}
-    session.store.write_text(f"grids/{spec.name}.json", json.dumps(noted, indent=1, sort_keys=True))
-
-
-def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA or AMD GPU that may be used; asks the system, not torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
-        return False
-    return any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
+    return Session(grid)
 
 
 class Terminal(Console):

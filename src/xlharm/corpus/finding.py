@@ -1,4 +1,4 @@
-"""Where a grid's base, judges and corpus lie, and the digests by which they enter keys. No torch."""
+"""Finds a grid's base model, judges and corpus, and computes the digests that enter keys. Imports no torch."""
 
 import json
 import os
@@ -19,15 +19,15 @@ _IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
 
 
 def assets() -> Path:
-    """Return the folder of bases and corpora that come with xlharm."""
+    """Return the folder of the base models and corpora that are part of xlharm."""
     return Path(str(files("xlharm") / "assets"))
 
 
 def corpus_folder(name: str) -> Path:
-    """Find a corpus by folder or shipped name.
+    """Return the folder of a corpus, given as a folder or as the name of a shipped corpus.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such corpus.
     """
     for path in (expanded(name), assets() / name):
         if (path / "corpus.yaml").is_file():
@@ -40,13 +40,13 @@ def corpus_folder(name: str) -> Path:
 
 
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
-    """Find a grid's base and corpus and digest them.
+    """Find a grid's base model, judges and corpus, and compute their digests.
 
     Relative paths are tried from the working directory, then from the grid file's folder; those that begin with ``./``
     or ``../`` the other way round.
 
     Raises:
-        UserError: base, corpus or one of the grid's languages is missing.
+        UserError: the base model, a judge's model, the corpus or one of the grid's languages is missing.
     """
     root = grid_path.parent if grid_path else Path()
     corpus = _corpus(spec, root=root)
@@ -66,33 +66,37 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
-def corpus_to_tune_on(spec: GridSpec, *, asked: str | None, grid_path: Path) -> tuple[str, bool]:
-    """Return the corpus that settings are chosen on, and whether it is another than results are reported on.
+def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:
+    """Return the corpus to choose settings on, and whether results are reported on another one.
 
-    Unless one is asked for: the sister of the grid's own corpus (``tinyworld-dev`` of ``tinyworld``), if it has one.
+    Args:
+        spec: the grid.
+        named: the corpus that the user named; None takes the grid's corpus with ``-dev`` added to its name
+            (``tinyworld-dev`` for ``tinyworld``), or the grid's own corpus if there is no such corpus.
+        grid_path: the grid file.
     """
-    if asked is not None:
-        return asked, asked != spec.corpus
+    if named is not None:
+        return named, named != spec.corpus
     if spec.corpus.endswith(DEV):
         return spec.corpus, True
-    found = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
-    return (found, True) if found else (spec.corpus, False)
+    sister = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
+    return (sister, True) if sister else (spec.corpus, False)
 
 
 def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
-    """Return the corpus that is called as this one with a suffix, or None when there is none."""
+    """Return the name of a corpus with a suffix added, or None if there is no corpus of that name."""
     name = corpus.rstrip("/") + suffix
     path = _locate(name, root=root)
     return name if path is not None and (path / "corpus.yaml").is_file() else None
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
-    found = [("languages", lang) for lang in spec.languages]
-    found += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
-    found += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
-    found += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
-    found += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
-    return [(field, lang) for field, lang in found if lang != "source"]
+    named = [("languages", lang) for lang in spec.languages]
+    named += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
+    named += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
+    named += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
+    named += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
+    return [(field, lang) for field, lang in named if lang != "source"]
 
 
 def _locate(name: str, *, root: Path) -> Path | None:
@@ -112,10 +116,10 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
         )
     digests = {}
     for language in corpus_info(path)["languages"]:
-        found = language_path(path, language)
-        if found is None:
+        file = language_path(path, language)
+        if file is None:
             raise UserError(f"{path / 'corpus.yaml'}: languages: {language} is listed but {language}.jsonl is missing")
-        digests[language] = language_digest(found)
+        digests[language] = language_digest(file)
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
@@ -131,8 +135,8 @@ def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSo
         )
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise UserError(
-            f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits), "
-            "or its numbers would change when the repository does"
+            f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits): "
+            "its results would change if the repository changed"
         )
     return BaseSource(
         location=base,
@@ -146,22 +150,22 @@ _KEPT = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja", ".py"
 
 
 def folder_base(path: Path) -> BaseSource:
-    """Digest a local base: configuration, tokenizer, weights and code; digests of large files are cached.
+    """Describe a base model in a folder by a digest of its configuration, tokenizer, weights and code.
 
     Raises:
-        UserError: the folder holds no safetensors weights (pickled ones are never loaded).
+        UserError: the folder holds no safetensors weights (pickled weights are never loaded).
     """
     if not any(path.glob(WEIGHTS)):
         raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
     names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
-    kept = [n for n in names if n.endswith(_KEPT)]
-    digests = {name: _cached_digest(path / name) for name in kept}
-    size = sum((path / n).stat().st_size for n in kept if n.endswith(".safetensors"))
+    counted = [n for n in names if n.endswith(_KEPT)]
+    digests = {name: _cached_digest(path / name) for name in counted}
+    size = sum((path / n).stat().st_size for n in counted if n.endswith(".safetensors"))
     return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)
 
 
 def _cached_digest(path: Path) -> str:
-    """Digest a file; beyond 64 MiB remember it by path, size and modification time."""
+    """Return a file's digest; digests of files above 64 MiB are cached by path, size and modification time."""
     stat = path.stat()
     if stat.st_size < 64 << 20:
         return file_digest(path)

@@ -1,4 +1,4 @@
-"""A corpus folder from outside: its corpus.yaml, and each language's file or folder. Reads no item."""
+"""A corpus folder's corpus.yaml, and the file or folder of each language. Items are not read here."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,14 @@ from xlharm.plain_files import parse_json, read_text, read_yaml
 from xlharm.plan.digest import digest, file_digest
 
 SCHEMA = 1
-"""Version of the form of items and of corpus.yaml; a change that old readers would misread raises it."""
+"""Version of the format of items and of corpus.yaml. Raise it with any change that older versions would misread."""
 
 
 def corpus_info(folder: Path) -> dict[str, Any]:
-    """Read a corpus.yaml; ``languages``, ``accept`` and the version of the schema (1 where none is given) are checked.
+    """Read a corpus.yaml and check its fields ``languages``, ``accept`` and ``schema``.
 
     Raises:
-        UserError: file and field of the first mistake.
+        UserError: the file cannot be read, or one of these fields is wrong; names file and field.
     """
     path = folder / "corpus.yaml"
     info = read_yaml(path)
@@ -35,7 +35,7 @@ def _texts(value: Any) -> bool:
 
 
 def language_path(folder: Path, language: str) -> Path | None:
-    """Find a language's JSONL file, or the folder that `datasets` saved with ``save_to_disk``.
+    """Return a language's JSONL file, or the folder that `datasets` saved with ``save_to_disk``; None if there is none.
 
     Raises:
         UserError: there are both.
@@ -47,10 +47,10 @@ def language_path(folder: Path, language: str) -> Path | None:
 
 
 def saved_tables(path: Path) -> list[Path]:
-    """List a saved folder's Arrow tables in order.
+    """List the Arrow tables of a folder that ``save_to_disk`` wrote, in order.
 
     Raises:
-        UserError: its list of them is damaged.
+        UserError: the folder's ``state.json`` is damaged.
     """
     try:
         return [path / entry["filename"] for entry in parse_json(read_text(path / "state.json"))["_data_files"]]
@@ -59,5 +59,5 @@ def saved_tables(path: Path) -> list[Path]:
 
 
 def language_digest(path: Path) -> str:
-    """Digest what a language's items are read from; of a saved folder its tables, which hold no paths or dates."""
+    """Return the digest of a language's file, or of the Arrow tables of its folder, which hold no paths or dates."""
     return file_digest(path) if path.is_file() else digest([file_digest(table) for table in saved_tables(path)])

@@ -100,10 +100,6 @@ class State:
         """Return a pack's stages that are neither done nor dead, in the pack's order."""
         return tuple(k for k in self.packs[pack].keys if self._wanted(k))
 
-    def pack_of(self, key: str) -> str:
-        """Return the id of the pack that a stage belongs to."""
-        return self._pack_of[key]
-
     def remaining(self) -> list[str]:
         """Return the ids of the packs with unfinished stages."""
         return [p for p, n in self._missing.items() if n]

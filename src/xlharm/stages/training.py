@@ -32,7 +32,7 @@ from xlharm.stages.job import PackJob, Progress, Report, StageResult
 from xlharm.store.checkpoint import Checkpoints
 from xlharm.train.loop import train_pack
 from xlharm.train.saver import Saver
-from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import FINE_TUNING, LossTerms
 
 _LEAST_MOVE = 1e-8  # an adapter that changes by less (Euclidean norm) was not trained
@@ -59,7 +59,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     trained = train_pack(
         engine,
         slots,
-        rows=Rows(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
+        rows=BatchShare(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
         pad=context.pad,
         saver=_saver(context, job),
         report=step_done,

@@ -107,22 +107,24 @@ class Store(Files):
                 fetched.replace(cached)
         return cached.read_text(encoding="utf-8")
 
-    def path(self, kind: str, key: str, *, verify: bool = True) -> Path:
+    def path(self, kind: str, key: str) -> Path:
         """Return a local folder with a finished stage's files; a remote stage is downloaded into the cache first.
-
-        Args:
-            kind: the stage's kind.
-            key: the stage's full key.
-            verify: whether to check the files of a local store; downloads are always checked.
 
         Raises:
             CorruptArtifactError: a file is missing or does not match its checksum.
         """
-        folder = self.local / _folder(kind, key)
-        record = self.record(kind, key)
+        return self.folder_of(self.record(kind, key))
+
+    def folder_of(self, record: Record) -> Path:
+        """Return what ``path`` returns, for a stage whose record has been read.
+
+        Raises:
+            CorruptArtifactError: a file is missing or does not match its checksum.
+        """
+        folder = self.local / _folder(record.kind, record.key)
         if self.remote:
             self._fetch(record, folder)
-        elif verify:
+        else:
             _verify(folder, record)
         return folder
 

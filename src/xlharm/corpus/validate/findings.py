@@ -76,7 +76,7 @@ def grouped(findings: Iterable[Finding]) -> list[Group]:
 
 
 @dataclass(frozen=True)
-class Text:
+class FieldText:
     """A text of an item with the name of its field."""
 
     field: str
@@ -84,16 +84,16 @@ class Text:
     value: str
 
 
-def texts_of(item: Item) -> Iterator[Text]:
+def texts_of(item: Item) -> Iterator[FieldText]:
     """Yield every text of an item; fields that the schema gains later included."""
     for name in Item.model_fields:
         if name not in _NOT_TEXT:
             yield from _walk(name, getattr(item, name))
 
 
-def _walk(path: str, value: Any) -> Iterator[Text]:
+def _walk(path: str, value: Any) -> Iterator[FieldText]:
     if isinstance(value, str):
-        yield Text(path, _kind(path), value)
+        yield FieldText(path, _kind(path), value)
     elif isinstance(value, tuple):
         for i, entry in enumerate(value):
             yield from _walk(f"{path}.{i}", entry)

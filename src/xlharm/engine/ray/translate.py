@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import Back, Outcome, Task
+from xlharm.corpus.translate.backend import Back, TranslationOutcome, TranslationTask
 from xlharm.corpus.translate.seq2seq import CHUNK, Seq2Seq, Seq2SeqConfig
 from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.engine.ray.cluster import Cluster
@@ -72,7 +72,7 @@ class RayTranslator:
         for actor in self._actors:
             ray.kill(actor, no_restart=True)
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate English items."""
         return self._shared("make", tasks, language)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.analysis.worlds import commit_evaluation, commit_training
 from tests.plan.worlds import sources
-from xlharm.analysis.search import Found, findings, measured, plain, score, table_of
+from xlharm.analysis.trials import Found, findings, measured, plain, score, table_of
 from xlharm.config.load import parse_grid
 from xlharm.config.search import Point
 from xlharm.errors import UserError
