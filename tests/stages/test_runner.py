@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KINDS, **config: Any) -> list[Progress]:
     """Run a plan's missing stages the way a single worker would."""
-    reports: list[Progress] = []
+    progress: list[Progress] = []
     runner = StageRunner(
         RunnerConfig(
             base=plan.sources.base,
@@ -48,10 +48,10 @@ def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KI
         active = tuple(s.key not in done for s in stages)
         if any(active) and pack.kind in kinds:
             results = runner.run(
-                PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=reports.append
+                PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=progress.append
             )
             assert all(r.ok for r in results), results
-    return reports
+    return progress
 
 
 def adapter(plan: Plan, store: Store, key: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Options of a run as people give them, checked: for the command line and the Python API."""
+"""Check the options of a run, for the command line and the Python API."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from xlharm.plan.sharding import Offload, zero_stage
 
 Executor = Literal["ray", "in-process"]
 
-# Trials that share one forward and backward. On a GPU a lone small trial leaves most of the card idle.
+# Largest number of stages in a pack. One small stage alone would leave most of a GPU idle.
 _PACK = {"cpu": 6, "cuda": 8}
 _LABEL = re.compile(r"[A-Za-z0-9][\w./-]*=[A-Za-z0-9][\w.-]*")
 
@@ -34,10 +34,10 @@ def run_options(
     offload: Offload | None,
     **others: Any,
 ) -> RunOptions:
-    """Check how a grid is to be run; arguments as in ``xlharm.api.Grid.run``.
+    """Check options and return them; the arguments are those of ``xlharm.api.Grid.run``.
 
     Raises:
-        UserError: one of them is wrong, or they exclude each other.
+        UserError: an option is wrong, or options exclude each other.
     """
     zero_stage(zero, ranks=ranks, offload=offload)
     if max_gpu_hours is not None and not 0 < max_gpu_hours < math.inf:
@@ -53,10 +53,10 @@ def run_options(
 
 
 def read_labels(pairs: Iterable[str]) -> dict[str, str]:
-    """Read labels written as ``KEY=VALUE``; Ray would take other signs for operators.
+    """Read labels of the form ``KEY=VALUE``; other characters would be operators to Ray.
 
     Raises:
-        UserError: one is not of that form.
+        UserError: a label has another form.
     """
     pairs = list(pairs)
     for text in pairs:
@@ -66,20 +66,20 @@ def read_labels(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA or AMD GPU that may be used; asks the system, not torch."""
+    """Whether this machine has an NVIDIA or AMD GPU that this process may use; checked without torch."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
         return False
     return any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
 
 
 def _refuse_more_processes(options: RunOptions) -> None:
-    """Refuse what needs more than this process."""
-    asked = {
+    """Refuse options that need more than this process."""
+    values = {
         "--address": options.address, "--workers": (options.workers or 1) > 1, "--ranks": options.ranks > 1,
         "--zero": options.zero, "--offload": options.offload, "--label": options.labels,
         "--keep-warm": options.keep_warm,
     }  # fmt: skip
-    for option, value in asked.items():
+    for option, value in values.items():
         if value:
             raise UserError(f"{option}: needs Ray, so it cannot be used with --executor in-process")
 

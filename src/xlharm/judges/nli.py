@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from xlharm.errors import UserError
-from xlharm.judges.base import Case, ModelJudge, Verdict, Worker, load_model
+from xlharm.judges.base import Case, JudgeResources, ModelJudge, Verdict, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class Nli(ModelJudge):
 
     prompt_version: ClassVar[int] = PROMPT_VERSION
 
-    def start(self, worker: Worker) -> NliJudge:
+    def start(self, worker: JudgeResources) -> NliJudge:
         """Load the model."""
         assert worker.source is not None
         where, revision = worker.source.location, worker.source.revision

@@ -1,6 +1,6 @@
 """Classes for the settings of stages: they check the JSON of a stage's key when a worker reads it.
 
-Every kind of stage whose result is an adapter has one class here; ``plan/cells.py`` writes their ``spec``.
+``plan/cells.py`` and the probes write these settings into the ``spec`` of stages.
 """
 
 from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
@@ -77,10 +77,10 @@ class RelearnStage(_Stage):
 
 
 class EvaluateStage(_Stage):
-    """Answers to the questions of one language; without a probe the usual ones.
+    """Answers to the questions of one query language, changed by a probe if there is one.
 
     Attributes:
-        matching: spellings that count as the same; the language's default where None.
+        matching: variants of spelling that count as equal; None takes the language's default.
     """
 
     query: str

@@ -75,6 +75,6 @@ class Stage:
         """Where it runs.
 
         Raises:
-            StageError: it is of a judge that is not known here.
+            StageError: it is the stage of an unknown kind of judge.
         """
         return kind_of(self.spec["judge"]).place if self.kind == "judge" else "device"

@@ -9,7 +9,7 @@ Messages = tuple[tuple[str, str], ...]
 """(role, content) of each message."""
 
 TEMPORARY = frozenset({"unavailable", "rejected"})
-"""Problems of a reply that may be gone another day: `--retry-failed` asks again."""
+"""Problems that may pass: `--retry-failed` sends such requests again."""
 
 
 class Endpoint(BaseModel):
