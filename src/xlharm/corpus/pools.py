@@ -123,18 +123,20 @@ def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
         return (BatchPart(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
 
     forget = partial(_forget, text=method.forget, rows=rows)
-    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    preferred: tuple[BatchPart, ...] = ()
     match method.rows:
         case "forget":
-            return Stream(target=pools(forget), retain=retain)
+            target = pools(forget)
         case "refusal":
-            return Stream(target=pools(partial(_refused, rows=rows)), retain=retain)
+            target = pools(partial(_refused, rows=rows))
         case "relabelled":
-            return Stream(target=pools(partial(_relabelled, text=method.forget, rows=rows)), retain=retain)
+            target = pools(partial(_relabelled, text=method.forget, rows=rows))
         case "paired":
-            return Stream(target=pools(forget), preferred=pools(partial(_refused, rows=rows)), retain=retain)
+            target, preferred = pools(forget), pools(partial(_refused, rows=rows))
         case _:
             assert_never(method.rows)
+    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    return Stream(target=target, preferred=preferred, retain=retain)
 
 
 def finetune(stage: FineTuneStage, rows: RowMaker) -> Stream:
