@@ -13,6 +13,8 @@ NEEDED_UNSEEN = {
     "sentencepiece": "transformers reads M2M-100's tokenizer with it",
 }
 """Dependencies that no file of the package imports."""
+PART_OF = {"pydantic_core": "pydantic"}
+"""Modules of another distribution that a declared one pins to a single version, and whose use it documents."""
 
 
 def imported() -> set[str]:
@@ -24,6 +26,7 @@ def imported() -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
+    names = {PART_OF.get(name, name) for name in names}
     return names - set(sys.stdlib_module_names) - {"xlharm"}
 
 
