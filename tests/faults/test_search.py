@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xlharm.analysis.search import findings
+from xlharm.analysis.trials import findings
 
 from tests.faults.processes import ending, start, verdict
 from tests.faults.runners import trace
