@@ -103,7 +103,7 @@ class InProcess:
         while (job := self._jobs.get()) is not None:
             try:
                 runner = self._runner()
-            except Exception as error:  # noqa: BLE001 - ``wait`` raises it in the caller's thread
+            except Exception as error:  # noqa: BLE001 - raised again in the caller's thread by wait
                 self._replies.put(error)
                 continue
             try:
