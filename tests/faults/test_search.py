@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xlharm.analysis.trials import findings
 
 from tests.faults.processes import ending, start, verdict
 from tests.faults.runners import trace
 from tests.faults.searching import BROKEN, CRASHES, WRONG, tuning_of
+from xlharm.analysis.trials import findings
 from xlharm.store.ledger import TrialEntry, load_search
 from xlharm.store.store import Store
 

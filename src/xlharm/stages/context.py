@@ -2,7 +2,8 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from xlharm.model.tokenizer import load_tokenizer
 from xlharm.parallel import side_by_side
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
-from xlharm.stages.job import RunnerConfig
+from xlharm.stages.job import PackJob, RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
@@ -187,6 +188,43 @@ class Context:
         while size > _PARENTS_BYTES:
             _, oldest = self._parents.popitem(last=False)
             size -= oldest.numel() * oldest.element_size()
+
+    def commit(
+        self,
+        job: PackJob,
+        stage: Stage,
+        write: Callable[[Path], object],
+        *,
+        metrics: Mapping[str, Any],
+        seconds: float,
+        alone: bool = False,
+        trained: bool = False,
+    ) -> None:
+        """Store a stage's result; of several ranks only the first does.
+
+        Args:
+            job: the stage's pack.
+            stage: the stage.
+            write: writes its files into a folder.
+            metrics: numbers for the stage's record.
+            seconds: wall time of the pack, or of the stage when it is computed by itself.
+            alone: whether the stage was computed by itself rather than together with its pack.
+            trained: whether the training engine was used.
+
+        Raises:
+            StageError: ``write`` refuses the result.
+        """
+        if self.config.rank != 0:
+            return
+        with self.store.scratch() as folder:
+            write(folder)
+            self.store.commit(
+                stage,
+                folder,
+                metrics=dict(metrics),
+                timings={"pack": seconds, "share": seconds if alone else seconds / sum(job.active)},
+                provenance=self.provenance(pack=len(job.stages), trained=trained),
+            )
 
     def provenance(self, *, pack: int, trained: bool) -> dict[str, Any]:
         """Describe this worker for a record.

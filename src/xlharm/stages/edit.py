@@ -1,6 +1,7 @@
 """Run edit stages: training-free unlearning by arithmetic on finished adapters."""
 
 import time
+from functools import partial
 
 from xlharm.errors import StageError
 from xlharm.methods.base import EditMethod
@@ -34,16 +35,9 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
         message = f"the adapter moved by {edited.moved:.1e}: nothing was changed"
         return StageResult(key=stage.key, ok=False, reason="adapter_did_not_move", message=message)
     seconds = time.perf_counter() - begun
-    if context.config.rank == 0:
-        with context.store.scratch() as folder:
-            save_adapter(edited.adapter, folder, layout=layout, base_name=name_of(context.config.base))
-            context.store.commit(
-                stage,
-                folder,
-                metrics={"moved": edited.moved, "lost_to_rank": edited.lost},
-                timings={"pack": seconds, "share": seconds},
-                provenance=context.provenance(pack=len(job.stages), trained=False),
-            )
+    metrics = {"moved": edited.moved, "lost_to_rank": edited.lost}
+    write = partial(save_adapter, edited.adapter, layout=layout, base_name=name_of(context.config.base))
+    context.commit(job, stage, write, metrics=metrics, seconds=seconds, alone=True)
     context.remember(stage.key, edited.adapter)
     return StageResult(key=stage.key, ok=True, seconds=seconds)
 

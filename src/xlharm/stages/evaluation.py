@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -61,8 +62,8 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     for k, stage in enumerate(job.stages):
         if job.active[k]:
             texts = [text_of(ids, context.tokenizer, stop=asking.prompt.stop) for ids in answers[k]]
-            if context.config.rank == 0:
-                _save(context, job, stage, _table(asking.questions, texts, stage=stage), seconds=seconds)
+            table = _table(asking.questions, texts, stage=stage)
+            context.commit(job, stage, partial(_write, table), metrics=count(table), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
@@ -140,13 +141,5 @@ def count(table: pa.Table) -> dict[str, dict[str, float]]:
     return counted
 
 
-def _save(context: Context, job: PackJob, stage: Stage, table: pa.Table, *, seconds: float) -> None:
-    with context.store.scratch() as folder:
-        pq.write_table(table, folder / "rows.parquet")
-        context.store.commit(
-            stage,
-            folder,
-            metrics=count(table),
-            timings={"pack": seconds, "share": seconds / sum(job.active)},
-            provenance=context.provenance(pack=len(job.stages), trained=False),
-        )
+def _write(table: pa.Table, folder: Path) -> None:
+    pq.write_table(table, folder / "rows.parquet")

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -60,17 +62,13 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
     verdicts = ready.judge(cases)
     table = pa.Table.from_pylist([_row(r, v) for r, v in zip(rows, verdicts, strict=True)], schema=SCHEMA)
     seconds = time.perf_counter() - begun
-    if context.config.rank == 0:
-        with context.store.scratch() as folder:
-            pq.write_table(table, folder / "verdicts.parquet")
-            context.store.commit(
-                stage,
-                folder,
-                metrics=counted(rows, verdicts),
-                timings={"pack": seconds, "share": seconds},
-                provenance=context.provenance(pack=len(job.stages), trained=False),
-            )
+    metrics = counted(rows, verdicts)
+    context.commit(job, stage, partial(_write, table), metrics=metrics, seconds=seconds, alone=True)
     return StageResult(key=stage.key, ok=True, seconds=seconds)
+
+
+def _write(table: pa.Table, folder: Path) -> None:
+    pq.write_table(table, folder / "verdicts.parquet")
 
 
 def _row(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,8 +81,8 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     results = []
     for stage, active, stage_likelihoods in zip(job.stages, job.active, pack_likelihoods, strict=True):
         if active:
-            if context.config.rank == 0:
-                _save(context, job, stage, table_of(texts, stage_likelihoods), seconds=seconds)
+            table = table_of(texts, stage_likelihoods)
+            context.commit(job, stage, partial(_write, table), metrics=summary(table), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
@@ -169,14 +170,5 @@ def summary(table: pa.Table) -> dict[str, float]:
     return means
 
 
-def _save(context: Context, job: PackJob, stage: Stage, table: pa.Table, *, seconds: float) -> None:
-    metrics: dict[str, Any] = summary(table)
-    with context.store.scratch() as folder:
-        pq.write_table(table, folder / "scores.parquet")
-        context.store.commit(
-            stage,
-            folder,
-            metrics=metrics,
-            timings={"pack": seconds, "share": seconds / sum(job.active)},
-            provenance=context.provenance(pack=len(job.stages), trained=False),
-        )
+def _write(table: pa.Table, folder: Path) -> None:
+    pq.write_table(table, folder / "scores.parquet")

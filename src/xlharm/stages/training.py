@@ -132,16 +132,16 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
         return result_of(ok=False, reason="adapter_did_not_move", message=message)
-    if context.config.rank == 0:
-        try:
-            _save(context, job, stage, stream, result)
-        except StageError as error:
-            return result_of(ok=False, reason="empty_tensor", message=str(error))
+    layout, base_name = context.stacked(stage).layout, name_of(context.config.base)
+    write = partial(save_adapter, result.adapter, layout=layout, base_name=base_name)
+    try:
+        context.commit(job, stage, write, metrics=_metrics(stream, result), seconds=result.seconds, trained=True)
+    except StageError as error:
+        return result_of(ok=False, reason="empty_tensor", message=str(error))
     return result_of(ok=True)
 
 
-def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> None:
-    layout = context.stacked(stage).layout
+def _metrics(stream: Stream, result: Trained) -> dict[str, Any]:
     names = {"target": "loss", "retain": "retain_loss"}
     metrics: dict[str, Any] = {
         **{names.get(name, name): _thin(curve) for name, curve in result.curves.items()},
@@ -152,15 +152,7 @@ def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: 
     }
     if result.stopped:
         metrics["stopped"] = {"steps": result.stopped[0], "bound": result.stopped[1]}
-    with context.store.scratch() as folder:
-        save_adapter(result.adapter, folder, layout=layout, base_name=name_of(context.config.base))
-        context.store.commit(
-            stage,
-            folder,
-            metrics=metrics,
-            timings={"pack": result.seconds, "share": result.seconds / sum(job.active)},
-            provenance=context.provenance(pack=len(job.stages), trained=True),
-        )
+    return metrics
 
 
 def _thin(losses: list[float]) -> list[list[float]]:
