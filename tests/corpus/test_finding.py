@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xlharm.corpus.finding import assets, folder_base
+from xlharm.corpus.finding import assets
+from xlharm.plan.base_files import folder_base
 
 
 @pytest.mark.parametrize("name", ["modeling_mine.py", "qwen.tiktoken"])

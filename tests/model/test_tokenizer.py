@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from xlharm.corpus.finding import assets, folder_base
+from xlharm.corpus.finding import assets
 from xlharm.errors import UserError
 from xlharm.model.tokenizer import light_tokenizer, load_tokenizer, positions
+from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
 
 
@@ -24,7 +25,8 @@ def test_the_light_tokenizer_is_the_workers() -> None:
 def test_it_imports_no_torch() -> None:
     code = (
         "import sys; from xlharm.model.tokenizer import light_tokenizer, positions;"
-        "from xlharm.corpus.finding import assets, folder_base; base = folder_base(assets() / 'tiny-base');"
+        "from xlharm.corpus.finding import assets; from xlharm.plan.base_files import folder_base;"
+        "base = folder_base(assets() / 'tiny-base');"
         "positions(base), light_tokenizer(base).encode('a'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,7 +1,5 @@
 """Where a grid's base, judges and corpus lie, and the digests by which they enter keys. No torch."""
 
-import json
-import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -10,11 +8,11 @@ from xlharm.config.grid import GridSpec
 from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
-from xlharm.plan.digest import digest, file_digest
-from xlharm.plan.sources import WEIGHTS, BaseSource, CorpusSource, Sources
+from xlharm.plan.base_files import folder_base
+from xlharm.plan.digest import digest
+from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
 DEV = "-dev"
-_IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
 
 
 def assets() -> Path:
@@ -60,7 +58,7 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
         for name, judge in spec.judges.items()
         if isinstance(judge, ModelJudge)
     }
-    base = _model(spec.base, spec.revision, root=root, field=spec.name)
+    base = _model(spec.base, spec.revision, root=root, field=spec.name, code=spec.trust_remote_code)
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
@@ -116,10 +114,10 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
-def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSource:
+def _model(base: str, revision: str | None, *, root: Path, field: str, code: bool = False) -> BaseSource:
     path = _locate(base, root=root)
     if path is not None and (path / "config.json").is_file():
-        return folder_base(path)
+        return folder_base(path, trust_remote_code=code)
     shipped = sorted(p.parent.name for p in assets().glob("*/config.json"))
     if "/" not in base or base.startswith((".", "/", "~")):
         raise UserError(
@@ -136,42 +134,5 @@ def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSo
         revision=revision,
         digest=digest({"hub": base, "revision": revision}),
         size=0,
+        code=code,
     )
-
-
-_KEPT = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja", ".py")
-
-
-def folder_base(path: Path) -> BaseSource:
-    """Digest a local base: configuration, tokenizer, weights and code; digests of large files are cached.
-
-    Raises:
-        UserError: the folder holds no safetensors weights (pickled ones are never loaded).
-    """
-    if not any(path.glob(WEIGHTS)):
-        raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
-    kept = [n for n in names if n.endswith(_KEPT)]
-    digests = {name: _cached_digest(path / name) for name in kept}
-    size = sum((path / n).stat().st_size for n in kept if n.endswith(".safetensors"))
-    return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)
-
-
-def _cached_digest(path: Path) -> str:
-    """Digest a file; beyond 64 MiB remember it by path, size and modification time."""
-    stat = path.stat()
-    if stat.st_size < 64 << 20:
-        return file_digest(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "xlharm" / "digests.json"
-    try:
-        known = json.loads(cache.read_text())
-    except (OSError, ValueError):
-        known = {}
-    ident = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
-    if ident not in known:
-        known[ident] = file_digest(path)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        scratch = cache.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(known))
-        scratch.replace(cache)
-    return str(known[ident])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.plan.sources import BaseSource
-from xlharm.pretrained import load_whole
+from xlharm.pretrained import copy_from_files, load_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,6 +37,7 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     model.eval()
     model.config.use_cache = False
     model.to(device)
+    copy_from_files(model)
     _check_head(model, source=source)
     return model  # type: ignore[no-any-return]
 

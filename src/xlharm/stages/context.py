@@ -22,6 +22,7 @@ from xlharm.model.tokenizer import load_tokenizer
 from xlharm.parallel import side_by_side
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
+from xlharm.pretrained import as_planned
 from xlharm.stages.job import RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
@@ -55,12 +56,13 @@ class Context:
         self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
 
     def _load(self, config: RunnerConfig) -> None:
-        self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
         # A base that will be partitioned may not fit the device whole, not even for a moment.
         place = torch.device("cpu") if self.zero == 3 else self.device
-        self.model = load_base(
-            config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
-        )
+        with as_planned(config.base, called=f"base {config.base.location}"):
+            self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
+            self.model = load_base(
+                config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
+            )
         self.corpora = Corpora(config.corpus, self.tokenizer)
 
     @property

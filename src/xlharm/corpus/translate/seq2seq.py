@@ -12,7 +12,8 @@ from xlharm.corpus.translate.backend import Back, Outcome, Task, scored_texts
 from xlharm.corpus.translate.languages import token_of
 from xlharm.corpus.translate.sentences import Piece, fitted, join, sentences
 from xlharm.errors import StoppedError, UserError
-from xlharm.pretrained import load_whole
+from xlharm.plan.sources import BaseSource
+from xlharm.pretrained import as_planned, copy_from_files, load_whole
 
 CHUNK = 8
 """Items translated together: what a kill costs at most."""
@@ -24,8 +25,7 @@ class Seq2SeqConfig:
     """A translation model and how to run it.
 
     Attributes:
-        model: folder or hub id.
-        revision: hub commit; None for a folder.
+        source: where the model lies.
         device: where it runs.
         batch: sentences at once; halved when memory runs out.
         beams: of the search.
@@ -33,8 +33,7 @@ class Seq2SeqConfig:
         threads: that it computes with; None leaves it to torch.
     """
 
-    model: str
-    revision: str | None = None
+    source: BaseSource
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: int = 32
     beams: int = 4
@@ -179,14 +178,18 @@ def _back(item: Item, tell: Tell) -> Back:
 def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    told = {"revision": config.revision, "trust_remote_code": False}
+    source, called = config.source, f"--model {config.source.location}"
+    told = {"revision": source.revision, "trust_remote_code": False}
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, **told)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"--model {config.model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    model = load_whole(AutoModelForSeq2SeqLM, config.model, called=f"--model {config.model}", **told, dtype=half)
+    with as_planned(source, called=called):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **told)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"{called}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+        model = load_whole(AutoModelForSeq2SeqLM, source.location, called=called, **told, dtype=half)
+        model = model.eval().to(device)
+        copy_from_files(model)
     if not hasattr(model.config, "max_position_embeddings") or not hasattr(tokenizer, "src_lang"):
-        raise UserError(f"--model {config.model}: not a model of the NLLB-200 or M2M-100 kind")
+        raise UserError(f"{called}: not a model of the NLLB-200 or M2M-100 kind")
     model.generation_config.max_length = None  # NLLB's 200; every call says its own
-    return tokenizer, model.eval().to(device)
+    return tokenizer, model
