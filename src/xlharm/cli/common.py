@@ -78,10 +78,25 @@ def begun_with(name: str, store: Store) -> Any:
 
 
 def remember(session: Session) -> None:
-    """Write down what a grid is run with: its precision and its resolved settings."""
-    spec = session.plan.grid
+    """Write down what a grid is run with: its precision, its resolved settings, and the digests of the base's files."""
+    spec, base = session.plan.grid, session.plan.sources.base
     noted = {"dtype": session.plan.dtype, "grid": spec.model_dump(mode="json")}
     session.store.write_text(f"grids/{spec.name}.json", json.dumps(noted, indent=1, sort_keys=True))
+    if base.files:
+        session.store.write_text(_base_note(base.digest), json.dumps(base.files, indent=1, sort_keys=True))
+
+
+def base_files(store: Store, digest: str) -> dict[str, str]:
+    """Return the digests of the files of a base that a grid was run with; empty where nobody noted them."""
+    try:
+        noted = json.loads(store.read_text(_base_note(digest)))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _base_note(digest: str) -> str:
+    return f"bases/{digest[:16]}.json"
 
 
 def has_gpu() -> bool:

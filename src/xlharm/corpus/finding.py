@@ -1,6 +1,8 @@
 """Where a grid's base, judges and corpus lie, and the digests by which they enter keys. No torch."""
 
+import logging
 import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from xlharm.judges.base import ModelJudge
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.digest import digest
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
+
+logger = logging.getLogger(__name__)
 
 DEV = "-dev"
 
@@ -26,14 +30,15 @@ def corpus_folder(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in (Path(name).expanduser(), assets() / name):
-        if (path / "corpus.yaml").is_file():
-            return path
-    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
-    raise UserError(
-        f"corpus: {name!r} is neither a folder with a corpus.yaml nor a shipped corpus ({', '.join(shipped)})"
-        f"{nearest(name, shipped)}"
-    )
+    path = _corpus_path(name, root=Path())
+    if path is None:
+        raise _no_corpus(name, field="corpus")
+    return path
+
+
+def base_folder(name: str) -> Path | None:
+    """Find a base by folder or shipped name; None where there is none, so that it is a hub id."""
+    return _locate(name, root=Path(), holds="config.json", what="base")
 
 
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
@@ -78,8 +83,7 @@ def corpus_to_tune_on(spec: GridSpec, *, asked: str | None, grid_path: Path) -> 
 def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
     """Return the corpus that is called as this one with a suffix, or None when there is none."""
     name = corpus.rstrip("/") + suffix
-    path = _locate(name, root=root)
-    return name if path is not None and (path / "corpus.yaml").is_file() else None
+    return name if _corpus_path(name, root=root) is not None else None
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
@@ -91,20 +95,46 @@ def _languages(spec: GridSpec) -> list[tuple[str, str]]:
     return [(field, lang) for field, lang in found if lang != "source"]
 
 
-def _locate(name: str, *, root: Path) -> Path | None:
+def _locate(name: str, *, root: Path, holds: str, what: str) -> Path | None:
+    """Find a folder with a certain file: the shipped one, then below the working directory, then beside the grid.
+
+    A name alone means the shipped one, so that a grid reads the same wherever it is run.
+    """
     candidates = [assets() / name] if "/" not in name else []
     candidates += [Path(name).expanduser(), root / name]
-    return next((p.resolve() for p in candidates if p.is_dir()), None)
+    paths = list(dict.fromkeys(p.resolve() for p in candidates if (p / holds).is_file()))
+    for hidden in paths[1:]:
+        path = _path_of(hidden)
+        _say_hidden(f"{what} {name!r}: {paths[0]} is read, not {hidden}: to read that, give its path: {path}")
+    return paths[0] if paths else None
+
+
+def _path_of(folder: Path) -> str:
+    """Return a folder's path from the working directory where it lies below, such that it is no shipped name."""
+    return f"./{folder.relative_to(Path.cwd())}" if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+@cache
+def _say_hidden(line: str) -> None:
+    logger.warning(line)
+
+
+def _corpus_path(name: str, *, root: Path) -> Path | None:
+    return _locate(name, root=root, holds="corpus.yaml", what="corpus")
+
+
+def _no_corpus(name: str, *, field: str) -> UserError:
+    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
+    return UserError(
+        f"{field}: {name!r} is neither a shipped corpus ({', '.join(shipped)}) "
+        f"nor a folder with a corpus.yaml{nearest(name, shipped)}"
+    )
 
 
 def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
-    path = _locate(spec.corpus, root=root)
-    if path is None or not (path / "corpus.yaml").is_file():
-        shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
-        raise UserError(
-            f"{spec.name}: corpus: {spec.corpus!r} is neither a shipped corpus ({', '.join(shipped)}) "
-            f"nor a folder with a corpus.yaml{nearest(spec.corpus, shipped)}"
-        )
+    path = _corpus_path(spec.corpus, root=root)
+    if path is None:
+        raise _no_corpus(spec.corpus, field=f"{spec.name}: corpus")
     digests = {}
     for language in corpus_info(path)["languages"]:
         found = language_path(path, language)
@@ -115,8 +145,8 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
 
 
 def _model(base: str, revision: str | None, *, root: Path, field: str, code: bool = False) -> BaseSource:
-    path = _locate(base, root=root)
-    if path is not None and (path / "config.json").is_file():
+    path = _locate(base, root=root, holds="config.json", what="base")
+    if path is not None:
         return folder_base(path, trust_remote_code=code)
     shipped = sorted(p.parent.name for p in assets().glob("*/config.json"))
     if "/" not in base or base.startswith((".", "/", "~")):
