@@ -77,7 +77,7 @@ def _names(items: Items) -> dict[str, list[str]]:
     return {
         cell.name: [
             name for name, languages in sets
-            if resolved(items.plan, languages=languages, contaminate=cell.contaminate) == cell.unlearn
+            if resolved(languages, contaminate=cell.contaminate) == cell.unlearn
         ]
         for cell in items.plan.cells
     }  # fmt: skip

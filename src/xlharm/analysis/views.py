@@ -86,7 +86,7 @@ def _transfer(plan: Plan, store: Store) -> _View:
     groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
     for name, languages in plan.grid.unlearn.items():  # one matrix a set of the grid: `source` follows its rows
         for r in readings.by_place.values():
-            mine = r.contaminate != NONE and r.unlearn == resolved(plan, languages=languages, contaminate=r.contaminate)
+            mine = r.contaminate != NONE and r.unlearn == resolved(languages, contaminate=r.contaminate)
             if r.of and mine:
                 groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
     rows = []

@@ -50,6 +50,8 @@ def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bo
     sources = resolve(spec, grid_path=path)
     opened = Store(store, writes=writes)
     session = Session(plan=build(spec, sources=sources, dtype=precision(spec, opened)), store=opened)
+    for note in session.plan.notes:
+        typer.echo(note, err=True)
     if opened.empty:
         typer.echo(f"--store {store}: nothing is there yet", err=True)
     return session

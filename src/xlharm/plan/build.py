@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.errors import UserError
+from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
+from xlharm.errors import UserError, nearest
 from xlharm.plan.cells import Cell, CellBuilder, Dtype
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind, Stage
@@ -12,7 +12,11 @@ from xlharm.plan.stage import KINDS, Kind, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All stages (parents before children) and cells of a grid."""
+    """All stages (parents before children) and cells of a grid.
+
+    Attributes:
+        notes: what people should know of it: rules that exclude nothing.
+    """
 
     grid: GridSpec
     dtype: Dtype
@@ -20,6 +24,7 @@ class Plan:
     stages: dict[str, Stage]
     cells: tuple[Cell, ...]
     naive: dict[Kind, int]
+    notes: tuple[str, ...] = ()
 
     def children(self) -> dict[str, tuple[str, ...]]:
         """Return the keys of each stage's children."""
@@ -48,15 +53,13 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     """Enumerate a grid's cells and merge the stages they share.
 
     Raises:
-        UserError: nothing is left after excludes, or the base's name of an exclude is unknown.
+        UserError: nothing is left after excludes.
     """
     stages: dict[str, Stage] = {}
     naive: dict[Kind, int] = dict.fromkeys(KINDS, 0)
     cells: dict[str, Cell] = {}
-    _check_excludes(spec)
     for contaminate, names, method, seed in _combinations(spec):
-        languages = tuple(contaminate if x == SOURCE else x for x in spec.unlearn[names])
-        languages = spec.ordered(tuple(dict.fromkeys(languages)))
+        languages = ordered(contaminate if x == SOURCE else x for x in spec.unlearn[names])
         builder = CellBuilder(spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, seed=seed)
         cell, lineage = builder.cell(languages=languages, method=method)
         if cell.name in cells:  # `source` resolved to a set that is in the grid by another name
@@ -68,14 +71,15 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     if not cells:
         raise UserError(f"{spec.name}: exclude: no cell is left")
     order = {kind: i for i, kind in enumerate(KINDS)}
-    ordered = sorted(stages.values(), key=lambda s: order[s.kind])  # stable: grid order within a kind
+    by_kind = sorted(stages.values(), key=lambda s: order[s.kind])  # stable: grid order within a kind
     return Plan(
         grid=spec,
         dtype=dtype,
         sources=sources,
-        stages={s.key: s for s in ordered},
+        stages={s.key: s for s in by_kind},
         cells=tuple(cells.values()),
         naive=naive,
+        notes=tuple(_idle_excludes(spec)),
     )
 
 
@@ -94,7 +98,8 @@ def _excluded(spec: GridSpec, **axes: str | int) -> bool:
     return any(all(axes[axis] == value for axis, value in rule.items()) for rule in spec.exclude)
 
 
-def _check_excludes(spec: GridSpec) -> None:
+def _idle_excludes(spec: GridSpec) -> Iterator[str]:
+    """Say which rules name something that the grid does not have, so that they exclude nothing."""
     known: dict[str, list[object]] = {
         "contaminate": list(spec.contaminate),
         "unlearn": list(spec.unlearn),
@@ -104,5 +109,5 @@ def _check_excludes(spec: GridSpec) -> None:
     for i, rule in enumerate(spec.exclude):
         for axis, value in rule.items():
             if value not in known[axis]:
-                choices = ", ".join(map(str, known[axis]))
-                raise UserError(f"{spec.name}: exclude.{i}.{axis}: {value!r} is not in the grid ({choices})")
+                near = nearest(str(value), map(str, known[axis]))
+                yield f"{spec.name}: exclude.{i} excludes nothing: the grid has no {axis} {value!r}{near}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec
+from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.sources import Sources
@@ -19,7 +19,7 @@ class Cell:
 
     Attributes:
         contaminate: a language, or `none` (clean control).
-        unlearn: `none`, or languages joined by `+` in the grid's order.
+        unlearn: `none`, or languages joined by `+`, see ``config.grid.ordered``.
         method: the method's name in the grid, `none` without unlearning.
         model: key of the stage whose adapter is the cell's model.
         lineage: keys of the training stages from the base to the model.
@@ -99,7 +99,7 @@ class CellBuilder:
     def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Put the contaminating language for `source`; a clean control has none."""
         named = [self.contaminate if x == SOURCE else x for x in languages]
-        return self.spec.ordered(tuple(dict.fromkeys(x for x in named if x != NONE)))
+        return ordered(x for x in named if x != NONE)
 
     def stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
         """Return a stage of this branch.
@@ -127,7 +127,8 @@ class CellBuilder:
         training = key_settings(settings)
         real = self.resolved(settings.real_languages)
         if not real:
-            real = (self.spec.languages[0],)  # a clean control of a grid whose real articles follow the fake ones
+            # a clean control of a grid whose real articles follow the fake ones
+            real = ordered(self.spec.languages)[:1]
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")
@@ -144,7 +145,7 @@ class CellBuilder:
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
         training = key_settings(self.spec.stages.sft)
-        languages = self.resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
+        languages = self.resolved(self.spec.stages.sft.languages) or ordered(self.spec.languages)[:1]
         return self.stage(
             "sft",
             parent=parent,
