@@ -72,6 +72,7 @@ def test_overrides(path: Path) -> None:
         ("languages=[en, en]", "languages: en is named twice"),
         ("languages=[English]", r"languages\.0"),
         ("seeds=[]", "seeds"),
+        ("lora.target_modules=[]", r"lora\.target_modules: tuple should have at least 1 item"),
         ("seeds=true", r"seeds: expected a number, found True"),
         ("seeds=[0, true]", r"seeds: expected a number, found \[0, True\]"),
         ("seeds=20241130", r"seeds: 20241130 is how many, at most 10000; for one seed write \[20241130\]"),

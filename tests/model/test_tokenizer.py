@@ -7,7 +7,7 @@ import pytest
 
 from xlharm.corpus.finding import assets
 from xlharm.errors import UserError
-from xlharm.model.tokenizer import light_tokenizer, load_tokenizer, positions
+from xlharm.model.tokenizer import check_vocabulary, light_tokenizer, load_tokenizer, positions
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
 
@@ -31,6 +31,18 @@ def test_it_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_token_without_an_embedding_is_named() -> None:
+    base = folder_base(assets() / "tiny-base")
+    tokenizer = light_tokenizer(base)
+    size = len(tokenizer.hf)
+    check_vocabulary(tokenizer, size=None, source=base)  # as its configuration has it
+    check_vocabulary(tokenizer, size=size, source=base)
+    tokenizer.hf.add_tokens(["<extra>"])
+    message = rf"tokenizer: '<extra>' has the id {size}, but the model has {size} embeddings"
+    with pytest.raises(UserError, match=message):
+        check_vocabulary(tokenizer, size=size, source=base)
 
 
 def test_a_base_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

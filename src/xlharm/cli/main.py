@@ -1,6 +1,7 @@
 """The `xlharm` command."""
 
 import errno
+import io
 import sys
 from typing import Annotated
 
@@ -62,6 +63,9 @@ upkeep.register(app)
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe in Latin-1 must not end a finished run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

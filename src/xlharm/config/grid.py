@@ -43,7 +43,7 @@ class Lora(Strict):
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
-    target_modules: tuple[str, ...] = LINEARS
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = LINEARS
 
 
 class Prompt(Strict):

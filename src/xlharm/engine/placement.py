@@ -49,6 +49,7 @@ def shape_of(
     ranks: int,
     most: int,
     share: float = 1.0,
+    threads: int | None = None,
 ) -> Shape:
     """Choose workers for a cluster: one for each GPU, or one for each CPU machine with all its cores.
 
@@ -60,6 +61,7 @@ def shape_of(
         ranks: processes of each worker.
         most: packs there are; more workers than that would idle.
         share: of a GPU that a worker reserves.
+        threads: most that a process on the CPU computes with; None takes its share of the cores.
 
     Raises:
         UserError: a GPU was asked for and there is none, a gang is larger than the cluster, or its ranks would share
@@ -79,7 +81,8 @@ def shape_of(
     cores, machines = min(cpus, default=1), max(len(cpus), 1)
     count = min(workers or max(machines // ranks, 1), most)
     per_machine = -(-count * ranks // machines)
-    threads = max(cores // per_machine, 1)
+    each = max(cores // per_machine, 1)
     # More than half a machine is enough to have it alone, and leaves room for a job's own driver.
-    reserved = cores // 2 + 1 if per_machine == 1 else threads
+    reserved = cores // 2 + 1 if per_machine == 1 else each
+    threads = min(each, threads or each)
     return Shape(workers=count, ranks=ranks, cpus=min(reserved, cores), gpus=0, threads=threads, device="cpu")

@@ -67,6 +67,11 @@ def settings(model: nn.Module) -> Any:
     return model.config
 
 
+def embeddings(model: Any) -> int:
+    """Return how many tokens the base has an embedding for."""
+    return int(model.get_input_embeddings().num_embeddings)
+
+
 def decoder(model: nn.Module) -> nn.Module:
     """Return the part of the model below its output layer."""
     return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return]

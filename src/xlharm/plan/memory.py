@@ -62,7 +62,7 @@ class Anatomy:
             UserError: there is one.
         """
         for target in targets:
-            if target not in self.widths and not any(word in target for word in _OUTSIDE):
+            if target not in self.widths:
                 raise no_layer(target, self.widths)
 
     def adapter(self, *, rank: int, targets: tuple[str, ...]) -> int:
@@ -73,6 +73,8 @@ class Anatomy:
 def no_layer(target: str, have: Iterable[str]) -> UserError:
     """Say that a base has no such layer to adapt, and which it has."""
     known = sorted(have)
+    if any(word in target for word in _OUTSIDE):
+        return UserError(f"lora.target_modules: {target!r}: only the decoder layers' own are adapted ({known})")
     return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, known)} ({known})")
 
 

@@ -15,11 +15,11 @@ from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
 from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
-from xlharm.model.base import load_base
+from xlharm.model.base import embeddings, load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
 from xlharm.model.ragged import check_ragged
-from xlharm.model.tokenizer import load_tokenizer
-from xlharm.parallel import side_by_side
+from xlharm.model.tokenizer import check_vocabulary, load_tokenizer
+from xlharm.parallel import side_by_side, threads_here
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
 from xlharm.pretrained import as_planned
@@ -40,8 +40,8 @@ class Context:
         self.config = config
         load_plugins(config.plugins)
         self.device = _device(config.device)
-        if config.threads and self.device.type == "cpu":
-            torch.set_num_threads(config.threads)
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads_here(config.threads))
         self.zero = zero_stage(config.zero, ranks=config.world, offload=config.offload)
         self.store = Store(config.store_url)
         if config.place == "device":
@@ -63,6 +63,7 @@ class Context:
             self.model = load_base(
                 config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
             )
+        check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
         self.corpora = Corpora(config.corpus, self.tokenizer)
 
     @property

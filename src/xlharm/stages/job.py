@@ -33,7 +33,7 @@ class RunnerConfig:
         offload: what lies in the machine's memory between uses.
         master: "host:port" of rank 0, when there are several ranks.
         trust_remote_code: run code that comes with the base.
-        threads: CPU threads; None leaves torch's default.
+        threads: that it computes with on the CPU; None takes all that it may use.
         slots: most stages a pack has.
         micro_rows: rows of a slot in one forward; None takes a whole batch. Never changes results.
         checkpoint_seconds: how often a long stage saves its state.

@@ -12,6 +12,7 @@ from xlharm.corpus.translate.backend import Back, Outcome, Task, scored_texts
 from xlharm.corpus.translate.languages import token_of
 from xlharm.corpus.translate.sentences import Piece, fitted, join, sentences
 from xlharm.errors import StoppedError, UserError
+from xlharm.parallel import threads_here
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import as_planned, copy_from_files, load_whole
 
@@ -30,7 +31,7 @@ class Seq2SeqConfig:
         batch: sentences at once; halved when memory runs out.
         beams: of the search.
         codes: the model's own names of languages, for those that the table lacks.
-        threads: that it computes with; None leaves it to torch.
+        threads: that it computes with on the CPU; None takes all that it may use.
     """
 
     source: BaseSource
@@ -51,9 +52,9 @@ class Seq2Seq:
     def __init__(self, config: Seq2SeqConfig, *, stopped: Callable[[], bool] = lambda: False) -> None:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise UserError("--device cuda: there is no GPU here")
-        if config.threads:
-            torch.set_num_threads(config.threads)
         on_gpu = config.device != "cpu" and torch.cuda.is_available()
+        if not on_gpu:
+            torch.set_num_threads(threads_here(config.threads))
         self._device = torch.device("cuda" if on_gpu else "cpu")
         self._config, self._stopped, self._batch = config, stopped, config.batch
         self._tokenizer, self._model = _load(config, self._device)

@@ -1,6 +1,8 @@
 """Joining a Ray cluster, or starting one of our own for as long as the driver lives."""
 
 import contextlib
+import errno
+import logging
 import os
 import secrets
 import socket
@@ -13,9 +15,15 @@ from typing import Any, Literal
 import xlharm
 from xlharm.engine.trouble import EngineError, one_line
 from xlharm.errors import UserError
+from xlharm.parallel import usable_cores
+
+logger = logging.getLogger(__name__)
 
 NAMESPACE = "xlharm"
 _OBJECT_STORE = 100 << 20  # results travel through the xlharm store: Ray's own may be small
+# Of 107 bytes that a Unix socket's path has, Ray adds `/ray/session_DATE_TIME_PID/sockets/plasma_store`.
+_LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+_SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - below it a folder that is only ours
 _KNOCK_SECONDS = 15.0  # in which a machine must take a connection
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
@@ -100,8 +108,28 @@ def prepare(address: str | None) -> None:
         before = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
         if package not in before and not package.endswith("-packages"):  # a source tree: workers must find it
             os.environ["PYTHONPATH"] = os.pathsep.join([package, *before])
+        if folder := _short_folder(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or str(_SHORT_TMPDIR)):
+            os.environ["RAY_TMPDIR"] = folder
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _short_folder(folder: str) -> str | None:
+    """Return another folder for Ray where its sockets' paths would be too long in this one; None where it will do."""
+    if len(os.fsencode(folder)) <= _LONGEST_TMPDIR:
+        return None
+    short = _SHORT_TMPDIR / f"xlharm-{os.getuid()}"
+    try:
+        short.mkdir(mode=0o700, exist_ok=True)
+        if short.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EACCES, "it belongs to somebody else", str(short))
+    except OSError as error:
+        raise UserError(
+            f"TMPDIR {folder}: over {_LONGEST_TMPDIR} bytes, too long for the paths of Ray's sockets: "
+            f"set RAY_TMPDIR to a shorter folder ({error})"
+        ) from None
+    logger.warning("TMPDIR %s is too long for the paths of Ray's sockets: Ray uses %s", folder, short)
+    return str(short)
 
 
 def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None:
@@ -111,12 +139,11 @@ def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None
             _knock(where)
             ray.init(address=where, **quiet)
             return
-        machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         ray.init(
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
-            num_cpus=cpus if cpus is not None and cpus > machine else None,
+            num_cpus=max(usable_cores(), cpus or 0),  # Ray counts those of the machine
             num_gpus=0 if device == "cpu" else None,
             **quiet,
         )

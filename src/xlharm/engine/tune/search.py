@@ -19,6 +19,7 @@ from xlharm.engine.ray.cluster import Cluster, connected
 from xlharm.engine.signals import Stop, interruptions
 from xlharm.engine.tune.trial import CellTrial, Score, Task, point_of
 from xlharm.errors import UserError
+from xlharm.parallel import user_threads
 from xlharm.store.ledger import Ended, Tried, Work
 from xlharm.store.store import Store
 
@@ -84,7 +85,7 @@ def _tuner(search: Search, cluster: Cluster, *, scribe: "_Scribe", folder: str) 
     tuning, tried = work.tuning, work.ledger.tried
     shape = shape_of(
         cluster.cpus(), cluster.gpus(), device=options.device, workers=options.workers, ranks=1, most=search.trials,
-        share=options.gpus_per_worker,
+        share=options.gpus_per_worker, threads=user_threads(),
     )  # fmt: skip
     task = Task(
         tuning=tuning,
