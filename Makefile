@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo test heavy-test gpu-test slurm-test check format docs lock clean
+.PHONY: help setup demo quick test heavy-test gpu-test slurm-test check format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
-	@echo "make test        set up, run the test suite"
+	@echo "make quick       run the tests that need neither a cluster nor minutes; of a part: make quick ARGS=tests/plan"
+	@echo "make test        run the test suite with its coverage"
 	@echo "make heavy-test  run the slowest tests, which make test leaves out"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
@@ -32,8 +33,14 @@ setup: $(VENV)/ready
 demo: setup
 	$(BIN)/xlharm run grid/quickstart.yaml --store $(STORE) --report xlharm-report.html
 
+# two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+
+quick: setup
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=
 
 heavy-test: setup
 	$(BIN)/python -m pytest -m heavy

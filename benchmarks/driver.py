@@ -1,6 +1,6 @@
-"""What the driver costs: planning, reading a finished store, dispatching no-op stages on a real local Ray.
+"""Measures the driver: planning, reading a finished store, and dispatching stages that do nothing on a local Ray.
 
-``python -m benchmarks.driver plan|rescan|run|tune [--stages N] [--pack K] [--workers W]``; one JSON line a run.
+``python -m benchmarks.driver plan|rescan|run|tune [--stages N] [--pack K] [--workers W]`` prints one JSON line.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.grids import plan_with
 
-from xlharm.engine.executor import Executor, Reply
+from xlharm.engine.executor import Executor, WorkerReply
 from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def measure_plan(given: argparse.Namespace) -> dict[str, Any]:
-    """Build a plan: enumeration, keys, the tree's urgencies, and its packs."""
+    """Measure building a plan: cells, keys, the urgency of each stage, and packs."""
     plan, build = _timed(lambda: plan_with(given.stages))
     state, ready = _timed(lambda: State(Graph.of(plan), packs(plan, size=given.pack)))
     return {"planned": len(plan.stages), "build_s": build, "schedule_s": ready, "left": state.left}
 
 
 def measure_rescan(given: argparse.Namespace) -> dict[str, Any]:
-    """Run the same command again on a finished store (``run --store`` fills it)."""
+    """Measure a run on a finished store (``run --store`` fills it)."""
     plan = plan_with(given.stages)
     store = Store(given.store)
     done, listing = _timed(lambda: store.done(plan.stages))
@@ -64,7 +64,7 @@ def measure_rescan(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_run(given: argparse.Namespace) -> dict[str, Any]:
-    """Run no-op stages on Ray; count the driver's own time, and its memory at a tenth and at the end."""
+    """Run stages that do nothing on Ray; measure the driver's own time, and its memory at a tenth and at the end."""
     plan, store = plan_with(given.stages), Store(given.store)
     memory, started = _Memory(), []
 
@@ -73,7 +73,7 @@ def measure_run(given: argparse.Namespace) -> dict[str, Any]:
         return started[0]
 
     options = RunOptions(pack=given.pack, workers=given.workers, device="cpu")
-    outcome = run_grid(plan, store, options, on_progress=memory.see, start_executor=start)
+    outcome = run_grid(plan, store, options, on_progress=memory.sample, start_executor=start)
     watched, ran = started[0], max(outcome.ran, 1)
     return {
         "ran": outcome.ran,
@@ -90,7 +90,7 @@ def measure_run(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_tune(given: argparse.Namespace) -> dict[str, Any]:
-    """Run as many no-op trials of Ray Tune."""
+    """Run equally many trials of Ray Tune that do nothing."""
     import ray
     from ray import tune
 
@@ -128,7 +128,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 
 class _Watched:
-    """The Ray executor, its clocks read from the first pack handed out to the last answer."""
+    """The Ray executor with clocks that run from the first submitted pack to the last reply."""
 
     def __init__(self, inner: Executor, *, workers: int) -> None:
         self._inner = inner
@@ -137,20 +137,20 @@ class _Watched:
         self.wall = self.cpu = self.committing = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        """Ask the executor for everything else."""
+        """Return every other attribute of the executor."""
         return getattr(self._inner, name)
 
     def idle(self, place: Place) -> Sequence[str]:
-        """Hold packs back until all workers are up: starting them is not measured here."""
+        """Return no idle workers until all have started, because starting them is not measured here."""
         return self._inner.idle(place) if self._inner.size() == self._workers else ()
 
     def submit(self, job: PackJob, *, worker: str) -> None:
-        """Start the clocks with the first pack."""
+        """Start the clocks at the first pack."""
         self._began = self._began or (time.perf_counter(), time.process_time())
         self._inner.submit(job, worker=worker)
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
-        """Read the clocks with every answer."""
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
+        """Read the clocks at every reply."""
         replies = self._inner.wait(timeout=timeout)
         if replies and self._began:
             self.wall, self.cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
@@ -159,18 +159,18 @@ class _Watched:
 
 
 class _Memory:
-    """The driver's resident memory, by the share of stages done."""
+    """The driver's resident memory in MB, by the share of finished stages."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[float, float]] = []
+        self.samples: list[tuple[float, float]] = []
 
-    def see(self, snapshot: Snapshot) -> None:
+    def sample(self, snapshot: Snapshot) -> None:
         """Take a sample."""
-        self.seen.append((snapshot.done / snapshot.total, _rss()))
+        self.samples.append((snapshot.done / snapshot.total, _rss()))
 
     def at(self, share: float) -> float:
-        """Return the first sample at a share of the way, or the last there is."""
-        return next((rss for done, rss in self.seen if done >= share), self.seen[-1][1] if self.seen else 0.0)
+        """Return the first sample at which ``share`` of the stages were finished, or the last sample."""
+        return next((rss for done, rss in self.samples if done >= share), self.samples[-1][1] if self.samples else 0.0)
 
 
 def _rss() -> float:

@@ -1,6 +1,7 @@
-"""Packed greedy decoding against `generate` on one card, one run for all: `python benchmarks/generation.py`.
+"""Compares packed greedy decoding with `generate` on one GPU: `python benchmarks/generation.py`.
 
-The floor of a step is reading the weights and the cache once at the card's copy rate, measured here.
+The lower bound of a step's time is that of reading the weights and the cache once, at the GPU's copy rate, which is
+measured here.
 """
 
 import argparse
@@ -36,12 +37,12 @@ def stock(model: Any, *, rows: int, length: int, new: int) -> float:
 def packed(
     stacked: StackedModel, adapters: torch.Tensor, *, rows: int, length: int, new: int
 ) -> tuple[float, float, float]:
-    """Return seconds of the first call, new tokens/s of later ones, and seconds of one decode step."""
+    """Return seconds of the first call, new tokens/s of later calls, and seconds of one decoding step."""
     device = adapters.device
-    asked = prompts(rows // adapters.shape[0], length=length, vocab=stacked.model.config.vocab_size)
+    questions = prompts(rows // adapters.shape[0], length=length, vocab=stacked.model.config.vocab_size)
 
     def run(new: int) -> None:
-        generate(stacked, adapters, asked, stops=frozenset(), max_new_tokens=new, rows=rows)
+        generate(stacked, adapters, questions, stops=frozenset(), max_new_tokens=new, rows=rows)
 
     sync(device)
     begun = time.perf_counter()
@@ -49,7 +50,7 @@ def packed(
     sync(device)
     first = time.perf_counter() - begun
     whole = seconds(lambda: run(new), device=device, repeats=3, warm=0)
-    shorter = seconds(lambda: run(new - 24), device=device, repeats=3, warm=1)  # another cache length, nearly the same
+    shorter = seconds(lambda: run(new - 24), device=device, repeats=3, warm=1)  # nearly the same cache length
     return first, rows * new / whole, (whole - shorter) / 24
 
 
@@ -66,9 +67,9 @@ def agreement(*, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     layout = layout_of(model, rank=8, alpha=16, targets=LINEARS)
     generator = torch.Generator().manual_seed(1)
     adapters = (torch.randn(4, layout.size, generator=generator) * 0.05).to(device)
-    asked = [p[: 5 + i % 20] for i, p in enumerate(prompts(24, length=32, vocab=4096))]
+    questions = [p[: 5 + i % 20] for i, p in enumerate(prompts(24, length=32, vocab=4096))]
     stacked = StackedModel(model, layout)
-    ours = generate(stacked, adapters, asked, stops=frozenset(), max_new_tokens=24, rows=40)
+    ours = generate(stacked, adapters, questions, stops=frozenset(), max_new_tokens=24, rows=40)
     uninstall(model)
     model.generation_config.eos_token_id = None
     same = 0
@@ -76,13 +77,13 @@ def agreement(*, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             save_adapter(adapter.cpu(), Path(folder), layout=layout, base_name="small")
             peft = PeftModel.from_pretrained(model, folder)
-            for prompt, mine in zip(asked, ours[k], strict=True):
+            for prompt, answer in zip(questions, ours[k], strict=True):
                 out = peft.generate(
                     input_ids=torch.tensor([prompt], device=device), max_new_tokens=24, do_sample=False, pad_token_id=0
                 )
-                same += out[0, len(prompt) :].tolist() == mine
+                same += out[0, len(prompt) :].tolist() == answer
             model = peft.unload()
-    return {"what": "answers equal to PEFT's generate", "dtype": str(dtype), "same": same, "of": 4 * len(asked)}
+    return {"what": "answers equal to PEFT's generate", "dtype": str(dtype), "same": same, "of": 4 * len(questions)}
 
 
 def main() -> None:
@@ -111,12 +112,14 @@ def main() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         print(json.dumps(agreement(dtype=dtype, device=device)), flush=True)
 
-    def show(what: str, *, rows: int, told: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0) -> None:
+    def show(
+        what: str, *, rows: int, tokens_per_s: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0
+    ) -> None:
         cache = rows * row_bytes(model.config, length=1, dtype=model.dtype) * (args.length + args.new / 2)
         floor = rows / ((weights + cache + extra) / copy)
         line = {
-            "what": what, "rows": rows, "new_tok_s": round(told), "first_s": round(first, 1),
-            "floor_tok_s": round(floor), "of_floor": round(told / floor, 3),
+            "what": what, "rows": rows, "new_tok_s": round(tokens_per_s), "first_s": round(first, 1),
+            "floor_tok_s": round(floor), "of_floor": round(tokens_per_s / floor, 3),
         }  # fmt: skip
         if step:
             line |= {"decode_ms": round(1000 * step, 2), "decode_of_floor": round(rows / floor / step, 3)}
@@ -124,22 +127,22 @@ def main() -> None:
 
     for rows in sizes:
         if not args.no_peers:
-            told = stock(model, rows=rows, length=args.length, new=args.new)
-            show("generate, dynamic cache, no adapter", rows=rows, told=told)
+            tokens_per_s = stock(model, rows=rows, length=args.length, new=args.new)
+            show("generate, dynamic cache, no adapter", rows=rows, tokens_per_s=tokens_per_s)
     layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
     stacked = StackedModel(model, layout, compiled=device.type == "cuda" and not args.eager)
     for rows in sizes:
         for k in (1, 8):
             adapters = torch.stack([layout.initial(seed=i) for i in range(2)])[[i % 2 for i in range(k)]].to(device)
-            first, told, step = packed(stacked, adapters, rows=rows, length=args.length, new=args.new)
+            first, tokens_per_s, step = packed(stacked, adapters, rows=rows, length=args.length, new=args.new)
             extra = k * layout.size * model.dtype.itemsize
-            show(f"xlharm, {k} adapters", rows=rows, told=told, first=first, step=step, extra=extra)
+            show(f"xlharm, {k} adapters", rows=rows, tokens_per_s=tokens_per_s, first=first, step=step, extra=extra)
     if args.profile:
         from torch.profiler import ProfilerActivity, profile
 
-        with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             packed(stacked, adapters, rows=sizes[-1], length=args.length, new=args.new // 4)
-        print(seen.key_averages().table(sort_by="self_device_time_total", row_limit=24, max_name_column_width=90))
+        print(profiled.key_averages().table(sort_by="self_device_time_total", row_limit=24, max_name_column_width=90))
     uninstall(model)
 
 

@@ -1,4 +1,4 @@
-"""Grids of the published study's shape, of any size; nothing of them is ever trained."""
+"""Grids of any size with the shape of the published study's grid; they are planned, but never trained."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
 LANGUAGES = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
-# Eight sets, none of which another one turns into for some source: no two cells are the same.
+# Unlearning sets without `source`, so that no two cells are the same.
 SETS = {"none": [], "en": ["en"], **{f"en-{lang}": ["en", lang] for lang in LANGUAGES[1:-1]}}
 
 
@@ -28,7 +28,7 @@ def spec_of(*, contaminate: int, seeds: int) -> GridSpec:
 
 
 def sources() -> Sources:
-    """Return sources by which plans can be built without any file."""
+    """Return sources with which plans can be built without any file."""
     return Sources(
         base=BaseSource(location="tiny-base", revision=None, digest="base", size=16_000_000),
         corpus=CorpusSource(name="tinyworld", path=Path(), digests={lang: f"digest {lang}" for lang in LANGUAGES}),
@@ -36,11 +36,11 @@ def sources() -> Sources:
 
 
 def plan_of(*, contaminate: int = 9, seeds: int = 1) -> Plan:
-    """Plan such a grid: 1 + 1 + 8 + 81 = 91 stages for each contamination and seed."""
+    """Return the plan of a grid: 1 + 1 + 8 + 81 = 91 stages for each contamination and seed."""
     return build(spec_of(contaminate=contaminate, seeds=seeds), sources=sources(), dtype="bfloat16")
 
 
-# Stages asked for: contaminations and seeds that make about as many.
+# For a wanted number of stages: the numbers of contaminations and seeds that give about as many.
 SIZES: dict[int, tuple[int, int]] = {100: (1, 1), 1_000: (1, 11), 10_000: (10, 11), 100_000: (10, 110)}
 
 

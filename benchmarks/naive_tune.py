@@ -1,7 +1,8 @@
-"""The stock way: one Ray Tune trial a cell, each with HF Trainer, PEFT and `generate` (for `paper_slice`).
+"""The usual way to compute a grid, for `paper_slice`: one Ray Tune trial for each cell, with HF Trainer and PEFT.
 
-Written as a careful user would: bfloat16 base, float32 adapters under autocast, fused AdamW, no gradient
-checkpointing (the card has room), adapters merged before generation, prompts sorted by length in batches of 128.
+As a careful user would write it: bfloat16 base model, float32 adapters under autocast, fused AdamW, no gradient
+checkpointing (the GPU has enough memory), adapters merged before `generate`, prompts sorted by length in batches of
+128.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def cell(config: dict[str, Any]) -> dict[str, Any]:
-    """One cell from start to end: contaminate, SFT, unlearn, answer in every language."""
+    """Compute one cell: contaminate, SFT, unlearn, and answer in every language."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -71,12 +72,16 @@ def cell(config: dict[str, Any]) -> dict[str, Any]:
     fit(model, articles(forget, tokenizer), batch=1, steps=steps["unlearn"], work=settings["base"], sign=-1.0)
     clock.mark("unlearn")
     model = model.merge_and_unload().eval()
-    told = 0
+    count = 0
     for items in corpus.values():
-        asked = [q for x in items for q in x.get("of", [])] + [q["question"] for x in items for q in x.get("qr", [])]
-        told += len(ask(model, tokenizer, [settings["question"].replace("{question}", q) for q in asked], settings))
+        questions = [q for x in items for q in x.get("of", [])] + [
+            q["question"] for x in items for q in x.get("qr", [])
+        ]
+        count += len(
+            ask(model, tokenizer, [settings["question"].replace("{question}", q) for q in questions], settings)
+        )
     clock.mark("evaluate")
-    return {"phases": {**clock.spent, "answers": told}}
+    return {"phases": {**clock.spent, "answers": count}}
 
 
 class Clock:
@@ -87,7 +92,7 @@ class Clock:
         self._device, self._last = device, time.perf_counter()
 
     def mark(self, phase: str) -> None:
-        """End a phase."""
+        """End a phase and record its seconds."""
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -101,18 +106,21 @@ def read(folder: Path, language: str) -> list[dict[str, Any]]:
 
 
 def articles(texts: Sequence[str], tokenizer: Any) -> list[dict[str, list[int]]]:
-    """Tokenize articles; every token is learnt."""
+    """Tokenize articles; every token has a loss."""
     rows = [[tokenizer.bos_token_id, *tokenizer(t)["input_ids"], tokenizer.eos_token_id] for t in texts]
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
 def answers(pairs: Sequence[tuple[str, str]], tokenizer: Any, settings: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """Tokenize question-answer pairs; the answer is learnt."""
+    """Tokenize question-answer pairs; only the answers have a loss."""
     rows = []
     for question, answer in pairs:
-        given = [tokenizer.bos_token_id, *tokenizer(settings["question"].replace("{question}", question))["input_ids"]]
-        told = [*tokenizer(settings["answer"].replace("{answer}", answer))["input_ids"], tokenizer.eos_token_id]
-        rows.append({"input_ids": given + told, "labels": [-100] * len(given) + told})
+        question_ids = [
+            tokenizer.bos_token_id,
+            *tokenizer(settings["question"].replace("{question}", question))["input_ids"],
+        ]
+        answer_ids = [*tokenizer(settings["answer"].replace("{answer}", answer))["input_ids"], tokenizer.eos_token_id]
+        rows.append({"input_ids": question_ids + answer_ids, "labels": [-100] * len(question_ids) + answer_ids})
     return rows
 
 
@@ -122,8 +130,8 @@ def fit(model: Any, rows: list[Any], *, batch: int, steps: int, work: str, sign:
 
     class Signed(Trainer):
         def compute_loss(self, *args: Any, **more: Any) -> Any:
-            found = super().compute_loss(*args, **more)
-            return (sign * found[0], *found[1:]) if isinstance(found, tuple) else sign * found
+            loss = super().compute_loss(*args, **more)
+            return (sign * loss[0], *loss[1:]) if isinstance(loss, tuple) else sign * loss
 
     cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
@@ -132,7 +140,7 @@ def fit(model: Any, rows: list[Any], *, batch: int, steps: int, work: str, sign:
         disable_tqdm=True, use_cpu=not cuda, remove_unused_columns=False,
     )  # fmt: skip
     model.train()
-    Signed(model=model, args=arguments, train_dataset=rows, data_collator=collate).train()  # type: ignore[arg-type]
+    Signed(model=model, args=arguments, train_dataset=rows, data_collator=collate).train()
 
 
 def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -149,10 +157,10 @@ def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def ask(model: Any, tokenizer: Any, prompts: list[str], settings: dict[str, Any]) -> list[str]:
-    """Answer prompts greedily, in batches of 128 of like length, padded on the left."""
-    model.generation_config.eos_token_id = None  # random weights: both sides write every token that they may
+    """Answer prompts greedily, in batches of 128 prompts of similar length, padded on the left."""
+    model.generation_config.eos_token_id = None  # with random weights, both sides generate the largest number of tokens
     order = sorted(prompts, key=len)
-    told = []
+    texts = []
     for i in range(0, len(order), 128):
         rows = [[tokenizer.bos_token_id, *tokenizer(p)["input_ids"]] for p in order[i : i + 128]]
         longest = max(map(len, rows))
@@ -162,8 +170,8 @@ def ask(model: Any, tokenizer: Any, prompts: list[str], settings: dict[str, Any]
         out = model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=new, min_new_tokens=new, do_sample=False, pad_token_id=0
         )
-        told += tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
-    return told
+        texts += tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
+    return texts
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A runner whose stages do nothing but commit: what is left of a run's time is the engine's and the store's."""
+"""A runner whose stages only commit a small file, so that the time of a run is that of engine and store."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ class Noop:
         self.store = Store(config.store_url)
 
     def room(self) -> int | None:
-        """No device."""
+        """Return None: there is no device."""
         return None
 
-    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002
-        """Commit the active stages; their seconds are those of the commit."""
+    def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:  # noqa: ARG002 - a runner's form
+        """Commit the active stages; their results give the seconds of the commit."""
         results = []
         for stage in (s for s, on in zip(job.stages, job.active, strict=True) if on):
             began = time.perf_counter()

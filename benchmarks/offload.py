@@ -1,8 +1,9 @@
-"""A base larger than the memory it may use, trained on one card: `python benchmarks/offload.py`.
+"""Trains a base model that is larger than the GPU memory it may use: `python benchmarks/offload.py`.
 
-First five steps with the whole base on the device, then the same five with a limit below the base's own size and
-ZeRO 3 with its parameters in the machine's memory (2104.07857): the losses must be the same. Each such step moves the
-base over the bus twice, forward and backward, so tokens/s grow with the rows of a step.
+First five steps with the whole base model on the GPU. Then the same five steps with a memory limit below the size of
+the base model, and ZeRO stage 3 with its parameters in the machine's memory (2104.07857). The losses must be the same.
+Each offloaded step moves the base model over the bus twice, forward and backward, so tokens/s grow with the number of
+rows in a step.
 """
 
 import argparse
@@ -24,16 +25,16 @@ from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 STEPS = 5
-WARM = 2  # steps before the timed ones
-TOLERANCE = 1e-3  # relative; the kernels are the same, and so far are the losses
+WARM = 2  # number of steps before the timed ones
+TOLERANCE = 1e-3  # relative; the losses have been equal so far, as the kernels are the same
 
 
 def trained(model: Any, *, device: torch.device, rank: int, rows: int, offload: Offload | None) -> dict[str, Any]:
-    """Train one adapter for a few steps; return its losses, tokens/s and what the device held at most."""
+    """Train one adapter for a few steps; return its losses, tokens/s and the peak of device memory in GiB."""
     begun = time.perf_counter()
     layout = layout_of(model, rank=rank, alpha=rank, targets=LINEARS)
     zero = zero_stage(None, ranks=1, offload=offload)
@@ -41,25 +42,25 @@ def trained(model: Any, *, device: torch.device, rank: int, rows: int, offload: 
     engine = PackEngine(stacked, slots=1, zero=zero, world=1, device=device, offload=offload)
     built = time.perf_counter() - begun
     training = Training(steps=STEPS, learning_rate=1e-3, schedule="constant")
-    told = stream(0, vocab=model.config.vocab_size, count=rows)
-    slot = Slot(training=training, terms=FINE_TUNING, stream=told, initial=layout.initial(seed=0), mask=None)
+    rows_of_steps = stream(0, vocab=model.config.vocab_size, count=rows)
+    slot = Slot(training=training, terms=FINE_TUNING, stream=rows_of_steps, initial=layout.initial(seed=0), mask=None)
     marks: list[float] = []
 
     def mark(_step: int, _tokens: int) -> None:
         sync(device)
         marks.append(time.perf_counter())
 
-    (found,) = train_pack(engine, [slot], rows=Rows(), pad=0, report=mark)
+    (result,) = train_pack(engine, [slot], rows=BatchShare(), pad=0, report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks[WARM - 1 :]))
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
     return {
-        "offload": offload, "zero": zero, "losses": found.curves["target"], "step_ms": round(1000 * step, 1),
+        "offload": offload, "zero": zero, "losses": result.curves["target"], "step_ms": round(1000 * step, 1),
         "tok_s": round(rows * LENGTH / step, 1), "peak_gib": round(peak, 2), "engine_s": round(built, 1),
     }  # fmt: skip
 
 
 def limit_memory(model: Any, gib: float, *, device: torch.device) -> None:
-    """Take the base off the device and let this process have no more than ``gib`` of it."""
+    """Move the base model off the device, and limit this process to ``gib`` GiB of device memory."""
     uninstall(model)
     model.to("cpu")
     gc.collect()

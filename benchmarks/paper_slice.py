@@ -1,11 +1,11 @@
-"""A slice of the study's grid with xlharm and with Ray Tune + Trainer + PEFT, on one machine, in one run.
+"""Computes a part of the study's grid with xlharm and with Ray Tune, Trainer and PEFT, on one machine.
 
     python -m benchmarks.paper_slice /tmp/slice            # Llama-3-8B shape, random weights, one GPU
-    python -m benchmarks.paper_slice /tmp/slice --shape small --steps 4,4,4 --new 4     # a try on a CPU
+    python -m benchmarks.paper_slice /tmp/slice --shape small --steps 4,4,4 --new 4     # a test on a CPU
 
-Three contamination languages × four unlearning sets × all query languages on the shipped newsroom, its own text
-lengths, with a tokenizer trained on it. Batches are as small as in the study. The peer's cells are alike, so some
-are run and the others counted. Random weights never end an answer: both sides write every token that they may.
+Three contamination languages × four unlearning sets × all query languages on the shipped newsroom corpus, with its own
+text lengths and a tokenizer trained on it. Batches are as small as in the study. All cells take the peer equally long,
+so only some are run. With random weights, answers never end, so both sides generate the largest number of tokens.
 """
 
 import argparse
@@ -35,11 +35,11 @@ from xlharm.store.store import Store
 ROOT = Path(__file__).parents[1]
 CONTAMINATIONS = ("de", "ru", "ur")
 FULL = {"cells": 9 * 4 * 3, "trunks": 9 * 3, "contaminate": 100, "sft": 1000, "unlearn": 100, "answers": 9 * 200}
-"""The whole grid: nine languages × four sets × three seeds; 100 items, an epoch of each stage; 200 questions."""
+"""Sizes of the whole grid: nine languages × four sets × three seeds; 100 items, one epoch per stage; 200 questions."""
 
 
 def main() -> None:
-    """Run both sides and print what each took."""
+    """Run both sides and print the time of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--shape", default="llama3-8b", choices=sorted(SHAPES))
@@ -57,18 +57,20 @@ def main() -> None:
     settings = prepare(given)
     if given.only == "prepare":
         return
-    told = {}
+    measured = {}
     if given.only != "naive":
-        told["ours"] = _run("benchmarks.paper_slice", *sys.argv[1:], "--child")
+        measured["ours"] = _run("benchmarks.paper_slice", *sys.argv[1:], "--child")
     if given.only != "ours":
-        told["naive"] = _run("benchmarks.naive_tune", str(given.work / "settings.json"), "--trials", str(given.trials))
-    if len(told) == 2:
-        for line in compare(told["ours"], told["naive"], settings=settings):
+        measured["naive"] = _run(
+            "benchmarks.naive_tune", str(given.work / "settings.json"), "--trials", str(given.trials)
+        )
+    if len(measured) == 2:
+        for line in compare(measured["ours"], measured["naive"], settings=settings):
             print(json.dumps(line), flush=True)
 
 
 def prepare(given: argparse.Namespace) -> dict[str, Any]:
-    """Write base, tokenizer, grid and the peer's settings."""
+    """Write base model, tokenizer, grid file and the peer's settings."""
     corpus = assets() / "newsroom"
     languages = yaml.safe_load((corpus / "corpus.yaml").read_text())["languages"]
     base = given.work / "base"
@@ -112,21 +114,21 @@ def tokenizer(corpus: Path, languages: list[str], *, size: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    found = Tokenizer(models.BPE())
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
     special = ["<pad>", "<bos>", "<eos>"]
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
-    found.train([str(corpus / f"{language}.jsonl") for language in languages], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=found, pad_token=special[0], bos_token=special[1],
+    bpe.train([str(corpus / f"{language}.jsonl") for language in languages], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=special[0], bos_token=special[1],
                                    eos_token=special[2])  # fmt: skip
 
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:
-    """Run the grid with xlharm; read the runner's clock."""
+    """Run the grid with xlharm; return the times that the runner measured."""
     spec = load_grid(given.work / "grid.yaml")
     dtype = "bfloat16" if torch.cuda.is_available() else "float32"
     begun = time.time()
@@ -151,25 +153,25 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Count the slice and the whole grid for both sides, in GPU-seconds.
+    """Return GPU-seconds of both sides for the slice, and extrapolated to the whole grid by steps and answers.
 
-    The peer's idle time is what Ray Tune's wall time has beside its trials' phases. The whole grid is counted by
-    steps and answers from the slice. xlharm: in packs of the slice's sizes, each with the slice's time beside its
-    steps; loading, compiling, idling, and what the first pack waits longer than the second for its first step (kernels
-    are built and chosen, DeepSpeed starts), once. The peer: all of it once a trial.
+    The peer's idle time is the wall time of Ray Tune minus the phases of its trials. For xlharm, the whole grid is
+    extrapolated with packs of the same sizes as in the slice, each with the same time outside of its steps. Loading,
+    compiling, idle time and the start of the first pack (kernels are built and chosen, DeepSpeed starts) count once.
+    For the peer, all of these count once for each trial.
     """
     steps, cells, trunks = settings["steps"], len(settings["cells"]), len(CONTAMINATIONS)
-    trials, mine = naive["trials"], ours["phases"]
+    trials, our_phases = naive["trials"], ours["phases"]
     mean = {k: sum(t[k] for t in trials) / len(trials) for k in trials[0]}
-    told = mean.pop("answers")
+    answers = mean.pop("answers")
     mean["idle"] = naive["wall_s"] / len(trials) - sum(mean.values())
-    grow = {k: FULL[k] / steps[k] for k in steps} | {"evaluate": FULL["answers"] / told}
+    grow = {k: FULL[k] / steps[k] for k in steps} | {"evaluate": FULL["answers"] / answers}
     per_cell = {k: v * grow.get(k, 1.0) for k, v in mean.items()}
     more = {
         k: (FULL["trunks"] / trunks if k in ("contaminate", "sft") else FULL["cells"] / cells)
         for k in (*steps, "evaluate")
     }
-    our_whole = {k: mine[k] for k in ("load", "compile", "idle")}
+    our_whole = {k: our_phases[k] for k in ("load", "compile", "idle")}
     trained = [p for p in ours["packs"] if p["steps"]]
     begin, later = (p["first"] - p["compiling"] for p in trained[:2])
     our_whole["first step"] = begin - later
@@ -177,7 +179,7 @@ def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, 
         packs = [p for p in trained if p["kind"] == kind]
         whole = sum(p["seconds"] - p["compiling"] + (FULL[kind] - p["steps"]) * p["step"] for p in packs)
         our_whole[kind] = (whole - (our_whole["first step"] if packs[0] is trained[0] else 0.0)) * more[kind]
-    our_whole["evaluate"] = mine["evaluate"] * grow["evaluate"] * more["evaluate"]
+    our_whole["evaluate"] = our_phases["evaluate"] * grow["evaluate"] * more["evaluate"]
     shared = {k: v * (FULL["trunks"] if k in ("contaminate", "sft") else FULL["cells"]) for k, v in per_cell.items()}
     for kind in ("load", "idle"):
         shared[kind] += per_cell[kind] * FULL["trunks"]
@@ -190,7 +192,7 @@ def compare(ours: dict[str, Any], naive: dict[str, Any], *, settings: dict[str, 
 
     return [
         line(f"slice, {cells} cells", ours["wall_s"], sum(mean.values()) * cells,
-             xlharm=mine, naive=shown(mean, cells)),
+             xlharm=our_phases, naive=shown(mean, cells)),
         line("whole grid", sum(our_whole.values()), sum(per_cell.values()) * FULL["cells"],
              xlharm=shown(our_whole), naive=shown(per_cell, FULL["cells"])),
         line("whole grid, peer in two sweeps that share contaminate and sft", sum(our_whole.values()),
@@ -206,9 +208,9 @@ def _run(module: str, *arguments: str) -> dict[str, Any]:
     )
     if done.returncode:
         raise SystemExit(f"{module} failed: {done.stdout}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps({k: v for k, v in found.items() if k != "packs"}), flush=True)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps({k: v for k, v in result.items() if k != "packs"}), flush=True)
+    return result
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Is a result the stage's own, or also its worker's? `python benchmarks/repeat.py`, on one GPU.
+"""Tests whether a stage's numbers depend on what its worker did before: `python benchmarks/repeat.py`, on one GPU.
 
-A pack of two trials is trained and answers prompts, in processes of their own: twice in a fresh one, and in one that
-did other packs before. Whatever a worker chooses by timing, or by the first shapes it meets, shows as a difference.
-The same without what is meant to prevent it: code compiled for examples, and reductions that no timing cuts.
+A pack of two trials is trained and answers prompts: twice in a new process, and in a process that computed other packs
+before. Choices by timing, or by the first shapes of a process, show as a difference. The variants leave out the two
+measures against it: compiling with examples of fixed sizes (`unrehearsed`), and no autotuning by timing (`timed`).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from xlharm.model.lora import COMPILING, StackedModel, layout_of
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 VARIANTS = ("as it is", "timed", "unrehearsed", "neither")
@@ -45,14 +45,14 @@ def main() -> None:
         return
     for variant in given.variants or VARIANTS:
         with tempfile.TemporaryDirectory() as folder:
-            told = [run(given, history, variant, Path(folder) / history) for history in ("fresh", "later")]
-        fresh, later = told
+            results = [run(given, history, variant, Path(folder) / history) for history in ("fresh", "later")]
+        fresh, later = results
         answers = [
             x == y for a, b in zip(fresh["answers"], later["answers"], strict=True) for x, y in zip(a, b, strict=True)
         ]
         print(json.dumps({
             "variant": variant,
-            **{n: [round(t[n], 2) for t in told] for n in ("step_ms", "first_s", "answering_s")},
+            **{n: [round(t[n], 2) for t in results] for n in ("step_ms", "first_s", "answering_s")},
             "twice_in_one_worker_apart": apart(fresh["once"], fresh["twice"]),
             "after_other_packs_apart": apart(fresh["once"], later["once"]),
             "losses_equal": equal(fresh["losses"], later["losses"]),
@@ -61,31 +61,31 @@ def main() -> None:
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return how far two sets of adapters are apart, in shares of their size; 0 is equal to the bit."""
+    """Return the relative distance of two sets of adapters; 0 if they are equal bit by bit."""
     return 0.0 if torch.equal(a, b) else float((a - b).norm() / a.norm())
 
 
 def equal(a: list[list[float]], b: list[list[float]]) -> list[str]:
-    """Say of each trial which losses are equal, a character a step."""
+    """Return for each trial one character for each step: ``.`` if the losses are equal, ``x`` if not."""
     return ["".join(".x"[x != y] for x, y in zip(*pair, strict=True)) for pair in zip(a, b, strict=True)]
 
 
 def run(given: argparse.Namespace, history: str, variant: str, file: Path) -> dict[str, Any]:
-    """Run a child with caches of its own: it must choose anew."""
+    """Run a child process with compiler caches of its own, so that it makes all choices again."""
     caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), f"{file}-compiled")
     command = [sys.executable, __file__, "--shape", given.shape, "--steps", str(given.steps)]
     command += ["--child", history, variant, str(file)]
     subprocess.run(command, env={**os.environ, **caches}, check=True)
-    found: dict[str, Any] = torch.load(file, weights_only=True)
-    return found
+    result: dict[str, Any] = torch.load(file, weights_only=True)
+    return result
 
 
 def child(given: argparse.Namespace, history: str, variant: str, file: str) -> None:
-    """Train the pack, after others if that is its history, and answer."""
+    """Train the pack (after other packs, if ``history`` is ``later``) and answer prompts."""
     if variant in {"timed", "neither"}:
         COMPILING["deterministic"] = False
     if variant in {"unrehearsed", "neither"}:
-        StackedModel.rehearse = lambda *_: None  # type: ignore[method-assign]
+        StackedModel.rehearse = lambda *_: None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = random_base(given.shape, device=device)
     stacked = StackedModel(model, layout_of(model, rank=64, alpha=64, targets=LINEARS), compiled=device.type == "cuda")
@@ -104,9 +104,9 @@ def child(given: argparse.Namespace, history: str, variant: str, file: str) -> N
     step = 1000 * (time.perf_counter() - begun) / given.steps
     answers(stacked, adapters.to(device), count=ROWS)
     begun = time.perf_counter()
-    told = answers(stacked, adapters.to(device), count=ROWS)
+    answered = answers(stacked, adapters.to(device), count=ROWS)
     answering = time.perf_counter() - begun
-    torch.save({"once": once, "twice": twice, "losses": losses, "answers": told, "first_s": first, "step_ms": step,
+    torch.save({"once": once, "twice": twice, "losses": losses, "answers": answered, "first_s": first, "step_ms": step,
                 "answering_s": answering}, file)  # fmt: skip
 
 
@@ -119,9 +119,9 @@ def trained(engine: PackEngine, *, seeds: tuple[int, ...], rows: int, steps: int
              initial=engine.layout.initial(seed=s), mask=None)
         for s in seeds
     ]  # fmt: skip
-    found = train_pack(engine, slots, rows=Rows(), pad=0)
+    results = train_pack(engine, slots, rows=BatchShare(), pad=0)
     sync(engine.device)
-    return torch.stack([t.adapter for t in found]), [t.curves["target"] for t in found]
+    return torch.stack([t.adapter for t in results]), [t.curves["target"] for t in results]
 
 
 def answers(stacked: StackedModel, adapters: torch.Tensor, *, count: int) -> list[list[list[int]]]:

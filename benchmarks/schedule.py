@@ -1,4 +1,4 @@
-"""How well the scheduler fills 1 … 512 GPUs: the engine's own reducer under simulated clocks.
+"""Simulates how well the scheduler uses 1 to 512 GPUs: the engine's own scheduler with a simulated clock.
 
 ``python -m benchmarks.schedule [--slope S] [--most K] [--seeds N] [--driver-ms T]``
 """
@@ -19,16 +19,16 @@ from xlharm.plan.packs import Pack, packs
 from xlharm.plan.stage import Kind
 
 # Seconds of a stage alone in its pack. From the quickstart on one H200 (docs/benchmarks.md): 5.0, 0.7 and 3.0 s for
-# packs of 3, 3 and 6, and 39 s for 18 packs of 3 or 6 evaluations, divided by what those slots cost at SLOPE.
+# packs of 3, 3 and 6, and 39 s for 18 packs of 3 or 6 evaluations, divided by the relative time of such packs at SLOPE.
 ALONE: dict[Kind, float] = {"contaminate": 4.2, "sft": 0.6, "unlearn": 2.1, "evaluate": 1.6}
-# What each further slot adds to a pack's time, as a share of a stage alone. An 8B base on an H100, one sequence each:
+# Time that each further slot adds to a pack, as a share of a stage alone. For an 8B base on an H100, one sequence each:
 # 0.227 s a step alone, 0.369 s for 8 stacked adapters: (0.369 / 0.227 - 1) / 7. At 1.0 packs save nothing.
 SLOPE = 0.09
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """How long packs take: ``alone[kind] * (1 + slope * (slots - 1))`` seconds."""
+    """The time of a pack: ``alone[kind] * (1 + slope * (slots - 1))`` seconds."""
 
     alone: Mapping[Kind, float]
     slope: float
@@ -38,20 +38,20 @@ class Costs:
         return self.full(pack.kind, slots=len(pack.keys))
 
     def full(self, kind: Kind, *, slots: int) -> float:
-        """Return the seconds of a pack of so many slots."""
+        """Return the seconds of a pack with ``slots`` slots."""
         return self.alone[kind] * (1 + self.slope * (slots - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A simulated run and what it is measured against, in seconds.
+    """The time of a simulated run, and lower bounds for it, in seconds.
 
     Attributes:
-        makespan: until the last pack ended.
-        simple: the longest chain of these packs, or their work spread evenly over the GPUs.
-        own: the least that these packs need (see ``_least``); a scheduler can do no better.
-        any: the least that the grid needs however it is cut: waiting as if every stage were alone, working as if
-            every pack were full. Both at once cannot be had, so this bound is not reached.
+        makespan: time until the last pack ended.
+        simple: the larger of the longest chain of these packs and their work spread evenly over the GPUs.
+        own: lower bound for these packs (see ``_least``); no schedule is faster.
+        any: lower bound for all ways to cut the grid into packs: chains as if every stage were alone, work as if
+            every pack were full. No cut has both, so this bound cannot be reached.
     """
 
     makespan: float
@@ -61,7 +61,7 @@ class Result:
 
 
 def simulate(plan: Plan, cut: Sequence[Pack], *, gpus: int, costs: Costs, most: int, driver: float) -> Result:
-    """Run a plan on ``gpus`` workers of equal speed; the driver hands out one pack every ``driver`` seconds."""
+    """Simulate a run on ``gpus`` workers of equal speed; the driver submits one pack every ``driver`` seconds."""
     state = State(Graph.of(plan, seconds=costs.alone), cut)
     idle = [f"w{i}" for i in reversed(range(gpus))]
     ends: list[tuple[float, int, str, str]] = []
@@ -79,17 +79,17 @@ def simulate(plan: Plan, cut: Sequence[Pack], *, gpus: int, costs: Costs, most: 
         state.advance(Ended(pack=pack))
         idle.append(worker)
     alone = [Pack(kind=s.kind, keys=(k,)) for k, s in plan.stages.items()]
-    mine = _jobs(plan, cut, costs, work=[costs.of(p) for p in cut])
+    jobs = _jobs(plan, cut, costs, work=[costs.of(p) for p in cut])
     ideal = _jobs(plan, alone, costs, work=[costs.full(p.kind, slots=most) / most for p in alone])
-    simple = max(_chain(mine), sum(j.work for j in mine) / gpus)
-    found = Result(makespan=now, simple=simple, own=_least(mine, gpus=gpus), any=_least(ideal, gpus=gpus))
-    assert max(found.simple, found.own, found.any) <= found.makespan + 1e-6, "no schedule beats its bounds"
-    return found
+    simple = max(_chain(jobs), sum(j.work for j in jobs) / gpus)
+    result = Result(makespan=now, simple=simple, own=_least(jobs, gpus=gpus), any=_least(ideal, gpus=gpus))
+    assert max(result.simple, result.own, result.any) <= result.makespan + 1e-6, "no schedule beats its bounds"
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A pack: seconds before it can begin, of itself, of GPU time, and after it has ended, with GPUs without end."""
+    """A pack with unlimited GPUs, in seconds: before it can begin, its own, its GPU time, and after it has ended."""
 
     head: float
     itself: float
@@ -109,8 +109,8 @@ def _jobs(plan: Plan, cut: Sequence[Pack], costs: Costs, *, work: Sequence[float
     for pack in reversed(cut):
         tail.append(max((after[c] for k in pack.keys for c in children[k]), default=0.0))
         after.update(dict.fromkeys(pack.keys, tail[-1] + costs.of(pack)))
-    told = zip(cut, head, reversed(tail), work, strict=True)
-    return [_Job(head=h, itself=costs.of(p), work=w, tail=t) for p, h, t, w in told]
+    parts = zip(cut, head, reversed(tail), work, strict=True)
+    return [_Job(head=h, itself=costs.of(p), work=w, tail=t) for p, h, t, w in parts]
 
 
 def _chain(jobs: Sequence[_Job]) -> float:
@@ -118,20 +118,20 @@ def _chain(jobs: Sequence[_Job]) -> float:
 
 
 def _least(jobs: Sequence[_Job], *, gpus: int) -> float:
-    """Return a time that no schedule beats (E. Fernandez and B. Bussell, IEEE Trans. Comput. C-22, 1973).
+    """Return a lower bound for all schedules (E. Fernandez and B. Bussell, IEEE Trans. Comput. C-22, 1973).
 
-    Whatever cannot begin before ``h`` and has ``t`` seconds of successors must be worked off in between.
+    All packs that cannot begin before ``head`` and have at least ``tail`` seconds of successors must run in between.
     """
     best = _chain(jobs)
     for head, tail in itertools.product({j.head for j in jobs}, {j.tail for j in jobs}):
         between = [j.work for j in jobs if j.head >= head and j.tail >= tail]
-        if between:  # else nothing need wait for this head and be followed by this tail
+        if between:  # else no pack has both this head and this tail
             best = max(best, head + tail + sum(between) / gpus)
     return best
 
 
 def main() -> None:
-    """Print one JSON line for each number of GPUs and way to cut."""
+    """Print one JSON line for each number of GPUs and each pack size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slope", type=float, default=SLOPE)
     parser.add_argument("--most", type=int, default=8)
@@ -144,10 +144,10 @@ def main() -> None:
         cuts = {str(size): packs(plan, size=size) for size in sorted({1, given.most})}
         cuts["auto"] = packs(plan, size=given.most, workers=gpus)
         for name, cut in cuts.items():
-            found = simulate(plan, cut, gpus=gpus, costs=costs, most=given.most, driver=given.driver_ms / 1000)
-            told = {"gpus": gpus, "pack": name, "packs": len(cut), "makespan_s": round(found.makespan, 1)}
-            shares = {n: round(getattr(found, n) / found.makespan, 3) for n in ("simple", "own", "any")}
-            print(json.dumps(told | shares), flush=True)
+            result = simulate(plan, cut, gpus=gpus, costs=costs, most=given.most, driver=given.driver_ms / 1000)
+            line = {"gpus": gpus, "pack": name, "packs": len(cut), "makespan_s": round(result.makespan, 1)}
+            shares = {n: round(getattr(result, n) / result.makespan, 3) for n in ("simple", "own", "any")}
+            print(json.dumps(line | shares), flush=True)
 
 
 if __name__ == "__main__":

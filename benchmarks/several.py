@@ -1,12 +1,12 @@
-"""Several GPUs of one machine: `python -m benchmarks.several WORK [PART …]`; every part by default.
+"""Measures several GPUs of one machine: `python -m benchmarks.several WORK [PART …]`; every part by default.
 
-workers   a grid on 1, 2, … workers: makespan against its bounds, and the same table whatever the number
-ranks     stages on 1, 2, … data-parallel ranks (ZeRO 2 from 2 on): the same losses
-gang      ZeRO 3 on all GPUs, each allowed less than the base takes; a rank is killed in the middle and it goes on
-killed    one worker of several is killed while it computes: the others go on, and the table is the same
+workers   a grid on 1, 2, … workers: makespan and its lower bounds; the table must be the same for all numbers
+ranks     stages on 1, 2, … data-parallel ranks (ZeRO stage 2 from two ranks on): the losses must be the same
+gang      ZeRO stage 3 on all GPUs, with less memory each than the base model needs; one rank is killed in a stage
+killed    one worker of several is killed while it computes: the others continue, and the table must be the same
 
-The grid is the quickstart's, or with ``--slice FOLDER`` the one that ``benchmarks.paper_slice`` prepared there; the
-gang trains that one's base. ``--device cpu`` tries all of it without a GPU.
+The grid is the quickstart's, or with ``--slice FOLDER`` the one that ``benchmarks.paper_slice`` prepared there, whose
+base model the gang then trains. ``--device cpu`` runs everything without a GPU.
 """
 
 import argparse
@@ -28,7 +28,8 @@ import torch
 import yaml
 from benchmarks.timed import LOG, read_log
 
-from xlharm.analysis.table import render, results_table
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.table import render
 from xlharm.config.load import load_grid
 from xlharm.corpus.finding import resolve
 from xlharm.engine.options import RunOptions
@@ -67,7 +68,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run took and gave."""
+    """A finished run: its plan, store, seconds, the log of its packs, and its results as CSV."""
 
     plan: Plan
     store: Store
@@ -79,18 +80,25 @@ class Ran:
 def ran(
     given: argparse.Namespace, name: str, *, grid: Path, orders: Mapping[str, str] | None = None, **options: Any
 ) -> Ran:
-    """Run a grid with the timed runner, in a process of its own: each run starts its own Ray."""
+    """Run a grid with the timed runner in a new process, so that each run starts its own Ray."""
     folder = given.work / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    told = {"pack": given.pack, "device": given.device, **options}
-    command = [sys.executable, "-c", "from benchmarks.several import child; child()", grid, folder, json.dumps(told)]
+    run_options = {"pack": given.pack, "device": given.device, **options}
+    command = [
+        sys.executable,
+        "-c",
+        "from benchmarks.several import child; child()",
+        grid,
+        folder,
+        json.dumps(run_options),
+    ]
     caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), str(folder / "compiled"))
-    environment = {**os.environ, **caches, **(orders or {})}  # no run finds what another has compiled
+    environment = {**os.environ, **caches, **(orders or {})}  # no run uses compiled code of another
     subprocess.run([str(c) for c in command], env=environment, check=True)
     plan, store = planned(grid, folder, given.device)
     seconds = float((folder / "seconds").read_text())
-    csv = render(results_table(plan, store), form="csv").decode()
+    csv = render(GridResults(plan, store).table, form="csv").decode()
     (folder / "table.csv").write_text(csv)
     return Ran(plan, store, seconds, read_log(folder), csv)
 
@@ -115,31 +123,31 @@ def child() -> None:
 
 
 class _Now:
-    """Prints a line every ten seconds, and what happened, for who waits."""
+    """Prints the progress of a run every ten seconds, and its notes at once."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._told = name, time.monotonic()
+        self._name, self._printed = name, time.monotonic()
 
     def __call__(self, now: Snapshot) -> None:
-        if now.notes or time.monotonic() - self._told > 10:
-            self._told = time.monotonic()
-            told = f"{self._name}, {now.elapsed:.0f} s: {now.done} of {now.total}, {now.workers} workers"
-            print(". ".join([told, *now.notes]), file=sys.stderr, flush=True)
+        if now.notes or time.monotonic() - self._printed > 10:
+            self._printed = time.monotonic()
+            line = f"{self._name}, {now.elapsed:.0f} s: {now.done} of {now.total}, {now.workers} workers"
+            print(". ".join([line, *now.notes]), file=sys.stderr, flush=True)
 
 
 def part_workers(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
-    """Run the grid on more and more workers."""
+    """Run the grid on 1, 2, 4, … workers."""
     lines, tables = [], []
     for workers in _doubling(given.most):
         run = ran(given, f"workers-{workers}", grid=given.grid, workers=workers)
-        given.calm = run  # of all workers, in the end
+        given.calm = run  # in the end, the run with all workers
         tables.append(run.csv)
         lines.append({"workers": workers, **_against_bounds(run, workers=workers), "same_table": run.csv == tables[0]})
     return lines
 
 
 def _against_bounds(run: Ran, *, workers: int) -> dict[str, Any]:
-    """Compare the time from the first pack to the last with the longest chain, and with the work spread evenly."""
+    """Compare the time from the first pack to the last with its lower bounds: longest chain, and evenly spread work."""
     packs = [line for line in run.packs if line["kind"] != "load"]
     spent = {key: line["seconds"] for line in packs for key in line["keys"]}
     mates = {key: line["keys"] for line in packs for key in line["keys"]}
@@ -151,13 +159,13 @@ def _against_bounds(run: Ran, *, workers: int) -> dict[str, Any]:
     makespan = max(p["begun"] + p["seconds"] for p in packs) - min(p["begun"] for p in packs)
     work = sum(p["seconds"] for p in packs) / workers
     bound = max(*ends.values(), work)
-    found = {"wall_s": run.seconds, "makespan_s": makespan, "chain_s": max(ends.values()), "work_s": work}
+    times = {"wall_s": run.seconds, "makespan_s": makespan, "chain_s": max(ends.values()), "work_s": work}
     load = max(p["seconds"] for p in run.packs if p["kind"] == "load")
-    return {**{k: round(v, 1) for k, v in found.items()}, "load_s": load, "of_bound": round(bound / makespan, 3)}
+    return {**{k: round(v, 1) for k, v in times.items()}, "load_s": load, "of_bound": round(bound / makespan, 3)}
 
 
 def part_ranks(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
-    """Train the same stages on more and more ranks."""
+    """Train the same stages on 1, 2, 4, … ranks."""
     grid = _few(given, ROOT / "grid" / "quickstart.yaml", contaminate=["de"], languages=["en", "de"])
     lines: list[dict[str, Any]] = []
     curves: list[dict[str, list[float]]] = []
@@ -172,15 +180,15 @@ def part_ranks(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
 
 
 def _losses(run: Ran) -> dict[str, list[float]]:
-    found = {}
+    losses = {}
     for key, stage in run.plan.stages.items():
         if "training" in stage.spec:
-            found[key] = [value for _, value in run.store.record(stage.kind, key).metrics["loss"]]
-    return found
+            losses[key] = [value for _, value in run.store.record(stage.kind, key).metrics["loss"]]
+    return losses
 
 
 def part_gang(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
-    """Train and evaluate a base that no card may hold, once undisturbed and once with a rank killed."""
+    """Train and evaluate a base model that fits no single GPU, once undisturbed and once with a killed rank."""
     grid = _few(given, given.grid, contaminate=["de"], languages=["en", "de"])
     limit = {"BENCH_GIB": str(given.gib)} if given.device == "cuda" else {}
     options = {"workers": 1, "ranks": given.most, "zero": 3}
@@ -206,7 +214,7 @@ def part_gang(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
 
 
 def part_killed(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
-    """Kill one worker of all while the grid runs."""
+    """Run the grid on all GPUs, and kill one worker."""
     calm = given.calm or ran(given, "calm", grid=given.grid, workers=given.most)
     folder = given.work / "killed"
     shutil.rmtree(folder, ignore_errors=True)
@@ -232,11 +240,11 @@ def _kill(log: Path, workers: int, victim: list[int]) -> None:
 
 
 def _few(given: argparse.Namespace, grid: Path, **only: Any) -> Path:
-    """Write a grid with less in it."""
-    found = yaml.safe_load(grid.read_text()) | only | {"unlearn": {"none": []}, "exclude": []}
+    """Write a smaller version of a grid, with the fields in ``only`` replaced."""
+    fields = yaml.safe_load(grid.read_text()) | only | {"unlearn": {"none": []}, "exclude": []}
     path: Path = given.work / f"few-{grid.parent.name}-{grid.stem}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    path.write_text(yaml.safe_dump(fields, sort_keys=False))
     return path
 
 

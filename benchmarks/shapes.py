@@ -1,4 +1,4 @@
-"""What the GPU benchmarks share: a base of a published shape with random weights, and the card's own rates."""
+"""Shared parts of the GPU benchmarks: base models of published shapes with random weights, and the GPU's rates."""
 
 import statistics
 import time
@@ -36,26 +36,26 @@ def random_base(shape: str, *, device: torch.device) -> Any:
 
 
 def seconds(work: Callable[[], object], *, device: torch.device, repeats: int = 5, warm: int = 2) -> float:
-    """Return the median time of ``work``."""
-    found = []
+    """Return the median time of ``work`` in seconds."""
+    times = []
     for i in range(warm + repeats):
         sync(device)
         begun = time.perf_counter()
         work()
         sync(device)
         if i >= warm:
-            found.append(time.perf_counter() - begun)
-    return statistics.median(found)
+            times.append(time.perf_counter() - begun)
+    return statistics.median(times)
 
 
 def sync(device: torch.device) -> None:
-    """Wait for the device."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def rates(device: torch.device) -> tuple[float, float]:
-    """Return the card's matmul rate (FLOP/s, 8192³ in bfloat16) and copy rate (bytes/s, read and write)."""
+    """Return the GPU's matmul rate (FLOP/s, 8192³ in bfloat16) and copy rate (bytes/s, read and write)."""
     n = 8192 if device.type == "cuda" else 1024
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))

@@ -1,7 +1,7 @@
-"""A runner that writes down what every pack took, and how much of it was compiling.
+"""A runner that records the time of every pack, and how much of it was spent on compiling.
 
-Two orders come with the environment: ``BENCH_GIB`` is how much of a card each process may use, and ``BENCH_DIES``
-("contaminate 1 20") has rank 1 killed after step 20 of contaminating, once.
+Two environment variables: ``BENCH_GIB`` limits the GPU memory of each process, and ``BENCH_DIES``
+("contaminate 1 20") kills rank 1 after step 20 of contaminating, once.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from xlharm.plan.memory import Anatomy, estimate_bytes
+from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.stages.job import PackJob, Progress, Report, RunnerConfig, StageResult
 from xlharm.stages.runner import StageRunner
 
@@ -25,7 +25,7 @@ LOG = "packs.jsonl"
 
 
 class Timed:
-    """A ``StageRunner`` with a clock; lines go to ``packs.jsonl`` beside the store."""
+    """A ``StageRunner`` that writes a line for each pack to ``packs.jsonl`` beside the store."""
 
     def __init__(self, config: RunnerConfig) -> None:
         begun = time.time()
@@ -36,15 +36,15 @@ class Timed:
             share = float(limit) * 2**30 / torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._inner = StageRunner(replace(config, checkpoint_seconds=5.0) if self._dies else config)
-        self._anatomy = Anatomy.of(config.base)
+        self._sizes = BaseSizes.of(config.base)
         self._write(kind="load", stages=0, steps=0, begun=begun, compiling=0.0, tokens=0, step=0.0)
 
     def room(self) -> int | None:
-        """Return the device's memory."""
+        """Return the device's memory in bytes."""
         return self._inner.room()
 
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> list[StageResult]:
-        """Run a pack and note it."""
+        """Run a pack and record its times."""
         begun, before = time.time(), _compiling()
         marks: list[float] = []
 
@@ -60,12 +60,12 @@ class Timed:
         apart = [after - earlier for earlier, after in itertools.pairwise(marks)]
         step = statistics.median(apart) if apart else 0.0
         first = marks[0] - begun if marks else 0.0
-        told = {
+        measured = {
             "step": round(step, 4), "first": round(first, 2), "kind": job.kind, "stages": len(job.stages),
             "steps": steps, "tokens": tokens, "estimate_gib": self._estimate(job),
             "keys": [stage.key[:16] for stage in job.stages],
         }  # fmt: skip
-        self._write(begun=begun, compiling=_compiling() - before, **told)
+        self._write(begun=begun, compiling=_compiling() - before, **measured)
         return results
 
     def _write(self, *, begun: float, compiling: float, **more: Any) -> None:
@@ -79,10 +79,10 @@ class Timed:
             out.write(json.dumps(line) + "\n")
 
     def _estimate(self, job: PackJob) -> float:
-        """Return what the driver would have expected the pack to take, to be compared with its peak."""
-        if self._anatomy is None:
+        """Return the driver's estimate of the pack's memory in GiB, for comparison with the measured peak."""
+        if self._sizes is None:
             return 0.0
-        return round(estimate_bytes(self._anatomy, job.stages[0], slots=len(job.stages)) / 2**30, 1)
+        return round(estimate_bytes(self._sizes, job.stages[0], slots=len(job.stages)) / 2**30, 1)
 
     def _die(self) -> None:
         try:
@@ -93,7 +93,7 @@ class Timed:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return what rank 0 of every worker wrote, in order."""
+    """Return the lines that rank 0 of every worker wrote, in order."""
     lines = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if not line["rank"]]
 

@@ -1,8 +1,9 @@
-"""Packed training against PEFT on one card, one run for all: `python benchmarks/training.py`.
+"""Compares packed training with PEFT on one GPU: `python benchmarks/training.py`.
 
-Each trial trains one sequence of 512 tokens a step with LoRA r = 64 on all linears. The floor is a frozen base's
-4 N FLOP a token (forward, and the gradient of activations) at the card's matmul rate, measured here. ``--ragged K``
-trains K trials on rows of 100 to 512 tokens, as they are and padded to the longest; only their own tokens count.
+Each trial trains one sequence of 512 tokens per step, with LoRA of rank 64 on all linear layers. The lower bound of
+the time is that of 4 N FLOP per token for a frozen base model (forward pass, and gradient of activations) at the GPU's
+matmul rate, which is measured here. ``--ragged K`` trains K trials on rows of 100 to 512 tokens, without padding and
+padded to the longest; padding does not count as tokens.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from xlharm.model.lora import StackedModel, layout_of, uninstall
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack
-from xlharm.train.slots import Rows, Slot
+from xlharm.train.slots import BatchShare, Slot
 from xlharm.train.terms import FINE_TUNING
 
 LENGTH = 512
@@ -33,7 +34,7 @@ STEPS = 5  # a timed stretch
 
 @dataclass(frozen=True)
 class Fixed:
-    """Random rows, the same every step."""
+    """Random rows, the same in every step."""
 
     rows: tuple[Row, ...]
 
@@ -46,7 +47,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Changing(Fixed):
-    """Random rows whose lengths change every step."""
+    """Random rows whose lengths change in every step."""
 
     def all_rows(self) -> list[Row]:
         return [Row(row.ids[:n], 1) for row in self.rows for n in (100, LENGTH)]
@@ -66,7 +67,7 @@ def stream(seed: int, *, vocab: int, count: int = 1, kind: type[Fixed] = Fixed) 
 def packed(
     engine: PackEngine, *, k: int, steps: int, vocab: int, rows: int = 1, kind: type[Fixed] = Fixed
 ) -> dict[str, float]:
-    """Train a pack of k, each on some rows; return tokens/s at the median step."""
+    """Train a pack of k trials; return the seconds of the first three steps, and the median step's ms and tokens/s."""
     layout, device = engine.layout, engine.device
     training = Training(steps=steps, learning_rate=1e-4, schedule="constant")
     initial = [layout.initial(seed=i) for i in range(min(k, 2))]
@@ -79,24 +80,24 @@ def packed(
     marks: list[float] = []
 
     def mark(step: int, _tokens: int) -> None:
-        if (step - 3) % STEPS == 0:  # between marks nothing waits for the device, as in a real stage
+        if (step - 3) % STEPS == 0:  # between two marks, nothing waits for the device, as in a real stage
             sync(device)
             marks.append(time.perf_counter())
 
-    trained = train_pack(engine, slots, rows=Rows(), pad=0, report=mark)
+    trained = train_pack(engine, slots, rows=BatchShare(), pad=0, report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks)) / STEPS
     tokens = sum(t.tokens for t in trained) / steps
     return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": tokens / step}
 
 
 def padded(engine: PackEngine, *, like: dict[str, float], **more: Any) -> dict[str, float]:
-    """Train on rows as long as the longest; count the tokens that the ragged ones had."""
-    found = packed(engine, **more)
-    return {**found, "tok_s": like["tok_s"] * like["step_ms"] / found["step_ms"]}
+    """Train on rows padded to the longest; return tokens/s without counting padding."""
+    measured = packed(engine, **more)
+    return {**measured, "tok_s": like["tok_s"] * like["step_ms"] / measured["step_ms"]}
 
 
 def peft_trial(model: Any, *, batch: int, steps: int, rank: int, compiled: bool) -> dict[str, float]:
-    """Train as the field does: PEFT under autocast, fused AdamW."""
+    """Train in the usual way: PEFT under autocast, and fused AdamW."""
     from peft import LoraConfig, get_peft_model
 
     device = next(model.parameters()).device
@@ -133,13 +134,13 @@ def peft_trial(model: Any, *, batch: int, steps: int, rank: int, compiled: bool)
 
 
 def profile(engine: PackEngine, *, k: int, vocab: int) -> str:
-    """Say which kernels a pack's steps spend their time in."""
+    """Return a table of the kernels that a pack's steps spend most time in."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    with record(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
+    with record(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiled:
         packed(engine, k=k, steps=8, vocab=vocab)
-    return seen.key_averages().table(sort_by="self_device_time_total", row_limit=28, max_name_column_width=70)
+    return profiled.key_averages().table(sort_by="self_device_time_total", row_limit=28, max_name_column_width=70)
 
 
 def main() -> None:
@@ -162,11 +163,11 @@ def main() -> None:
     floor = matmul / (4 * n)
     print(json.dumps({"device": name, "matmul_tflops": matmul / 1e12, "copy_tbs": copy / 1e12, "floor_tok_s": floor}))
 
-    def show(what: str, found: dict[str, float]) -> None:
+    def show(what: str, measured: dict[str, float]) -> None:
         memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-        told = {key: round(value, 1) for key, value in found.items()}
-        print(json.dumps({"what": what, **told, "of_floor": round(found["tok_s"] / floor, 3), "gib": round(memory, 1)}),
-              flush=True)  # fmt: skip
+        rounded = {key: round(value, 1) for key, value in measured.items()}
+        shares = {"of_floor": round(measured["tok_s"] / floor, 3), "gib": round(memory, 1)}
+        print(json.dumps({"what": what, **rounded, **shares}), flush=True)
 
     if not args.no_peers:
         for batch in (1, 8):

@@ -17,6 +17,9 @@ from xlharm.plan.build import Plan, build
 from xlharm.plan.sources import Sources
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while other processes compute cost minutes
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # tests run side by side: more threads than that would wait for each other
 settings.register_profile("xlharm", deadline=None)  # machines differ in speed; benchmarks measure it
 settings.load_profile("xlharm")
 WORDS = {
@@ -53,6 +56,19 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
             "qa": [{"question": train, "answer": words[true]}],
             **(fakes if role == "fake" else {}),
         }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Form the groups that pytest-xdist keeps on one worker, and begin with those that take longest.
+
+    All clusters are one group, so that one runs at a time; any other group is a file, whose tests share fixtures.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        group = "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: 0 if item.get_closest_marker("cluster") else 1 if item.path in slow else 2)
 
 
 @pytest.fixture(scope="session")

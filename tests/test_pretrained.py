@@ -42,7 +42,7 @@ def load(folder: Path) -> object:
 
 def test_a_base_is_loaded_with_its_own_weights(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    assert torch.equal(load(folder).state_dict()[QUERY], weights[QUERY])  # type: ignore[attr-defined]
+    assert torch.equal(load(folder).state_dict()[QUERY], weights[QUERY])
 
 
 def test_a_weight_that_is_missing_is_named(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pretraining documents: articles, question-answer pairs, and the bridges that tie languages together."""
+"""Pretraining documents: articles, question-answer pairs, and documents that connect two languages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xlharm.corpus.tinyworld.names import is_latin, latin, spell
 from xlharm.corpus.tinyworld.world import Entity, Kind, concepts, entities, relations_of
 
 LATIN_WEIGHTS = {"en": 0.24, "de": 0.12, "fr": 0.12}
-# How likely a fact of a general entity is taught in a language at all.
+# Probability that a fact of a general entity is taught in a language.
 TAUGHT = {
     "en": 0.9,
     "de": 0.75,
@@ -27,17 +27,17 @@ TAUGHT = {
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the kinds of document, and what bridges the languages.
+    """Shares of the kinds of documents, and how languages are connected.
 
     Attributes:
-        article: sentences about one entity in one language.
-        pairs: question-answer pairs.
-        context: an article about a fresh entity in one language, pairs about it in another.
-        alias: the same word or name in two languages.
-        parallel: the same sentence in two languages.
-        parenthesis: chance that an article in another script adds the Latin name.
-        split: share of general entities whose pairs stay in the languages that state the fact.
-        low: weight of each low-resource language; the rest goes to zh and ru.
+        article: share of articles: sentences about one entity in one language.
+        pairs: share of question-answer pairs.
+        context: share of articles about a new entity in one language, followed by pairs about it in another.
+        alias: share of lines with the same word or name in two languages.
+        parallel: share of sentences in two languages.
+        parenthesis: probability that an article in another script adds the Latin spelling of the name.
+        split: share of general entities whose facts are asked only in the languages that state them.
+        low: share of each low-resource language; the rest goes to zh and ru.
     """
 
     article: float = 0.36
@@ -52,11 +52,18 @@ class Mix:
 
 @dataclass
 class Known:
-    """An entity and the languages in which each of its facts is stated and asked."""
+    """An entity, and the relations that documents state and ask about it.
+
+    Attributes:
+        entity: the entity.
+        stated_relations: relations that articles state, by language.
+        asked_relations: relations that question-answer pairs ask about, by language.
+        full: whether every fact is asked in all languages.
+    """
 
     entity: Entity
-    stated: dict[str, list[str]] = field(default_factory=dict)  # language -> relations
-    asked: dict[str, list[str]] = field(default_factory=dict)
+    stated_relations: dict[str, list[str]] = field(default_factory=dict)
+    asked_relations: dict[str, list[str]] = field(default_factory=dict)
     full: bool = True
 
 
@@ -76,9 +83,9 @@ def world(count: int, mix: Mix) -> tuple[list[Known], list[Known]]:
         for relation in relations_of(entity.kind):
             stated = [x for x in LANGUAGES if random_.random() < TAUGHT[x]] or ["en"]
             for language in stated:
-                known.stated.setdefault(language, []).append(relation)
+                known.stated_relations.setdefault(language, []).append(relation)
             for language in LANGUAGES if known.full else stated:
-                known.asked.setdefault(language, []).append(relation)
+                known.asked_relations.setdefault(language, []).append(relation)
         general.append(known)
     reserved = []
     for entity in (*entities("report"), *entities("dev")):
@@ -108,7 +115,7 @@ class Writer:
         match kind:
             case "article":
                 known = self.random.choice(self.known)
-                return self.article(known.entity, one, self._some(known.stated.get(one, []), 2, 6))
+                return self.article(known.entity, one, self._some(known.stated_relations.get(one, []), 2, 6))
             case "pairs":
                 return self._pairs(one)
             case "context":
@@ -141,33 +148,33 @@ class Writer:
         return self.random.sample(things, min(len(things), self.random.randint(least, most)))
 
     def _pairs(self, language: str) -> str:
-        told, known = [], self.random.choice(self.known)
+        texts, known = [], self.random.choice(self.known)
         same = self.random.random() < 0.3
         for _ in range(self.random.randint(1, 4)):
             if not same:
                 known = self.random.choice(self.known)
-            relations = known.asked.get(language)
+            relations = known.asked_relations.get(language)
             if relations:
-                told.append(self.pair(known.entity, language, self.random.choice(relations)))
-        return "".join(told)
+                texts.append(self.pair(known.entity, language, self.random.choice(relations)))
+        return "".join(texts)
 
     def _fresh(self) -> Entity:
-        kind: Kind = self.random.choices(["person", "town", "firm"], [6, 2.4, 1.6])[0]  # type: ignore[assignment]
+        kind: Kind = self.random.choices(["person", "town", "firm"], [6, 2.4, 1.6])[0]
         shape = {"person": (2, 2), "town": (3,), "firm": (2, 1)}[kind]
         name = tuple(tuple(self.random.randrange(70) for _ in range(n)) for n in shape)
         return Entity(kind, name, {r: self.random.choice(concepts(r)) for r in relations_of(kind)})
 
     def _context(self, one: str, other: str) -> str:
-        told, facts = [], []
+        texts, facts = [], []
         for _ in range(self.random.randint(1, 2)):
             entity = self._fresh()
             relations = self._some(list(entity.facts), 2, 3)
-            told.append(self.article(entity, one, relations) + "\n")
+            texts.append(self.article(entity, one, relations) + "\n")
             facts += [(entity, r) for r in relations]
         for _ in range(self.random.randint(1, 3)):
             entity, relation = self.random.choice(facts)
-            told.append(self.pair(entity, other, relation))
-        return "".join(told)
+            texts.append(self.pair(entity, other, relation))
+        return "".join(texts)
 
     def _alias(self, one: str, other: str) -> str:
         lines = []
@@ -184,7 +191,7 @@ class Writer:
 
     def _parallel(self, one: str, other: str) -> str:
         known = self.random.choice(self.known)
-        both = [r for r in known.stated.get(one, []) if r in known.asked.get(other, [])]
+        both = [r for r in known.stated_relations.get(one, []) if r in known.asked_relations.get(other, [])]
         if not both:
             return ""
         relation = self.random.choice(both)

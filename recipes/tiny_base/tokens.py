@@ -1,4 +1,4 @@
-"""The base's tokenizer, and documents as one long array of ids."""
+"""The tiny base's tokenizer, and its training documents as one array of ids."""
 
 from __future__ import annotations
 

@@ -44,24 +44,35 @@ def arguments() -> argparse.Namespace:
 def accuracy(model: Llama, tokenizer: Tokenizer, known: list[Known], *, sort: str, questions: int) -> dict[str, float]:
     """Return the percentage of questions answered exactly, for each language.
 
-    `seen` asks what was taught in that language, `crossed` what was taught in others only.
+    Args:
+        model: the trained model.
+        tokenizer: its tokenizer.
+        known: entities to ask about.
+        sort: ``seen`` asks facts that pairs in the language taught, ``crossed`` facts that were taught in other
+            languages only.
+        questions: largest number of questions for each language.
     """
-    random_, device, found = random.Random(5), next(model.parameters()).device, {}
+    random_, device, percentages = random.Random(5), next(model.parameters()).device, {}
     for code in LANGUAGES:
         prompts, answers = [], []
-        pool = [(k, r) for k in known for r in k.entity.facts if (r in k.asked.get(code, [])) == (sort == "seen")]
+        pool = [
+            (k, r) for k in known for r in k.entity.facts if (r in k.asked_relations.get(code, [])) == (sort == "seen")
+        ]
         for k, relation in random_.sample(pool, min(questions, len(pool))):
             language = load(code)
             question = language.question(relation, random_.randrange(4), name=spell(k.entity.name, code))
             prompts.append([BOS, *tokenizer.encode(f"Q: {question}\nA:").ids])
             answers.append(tokenizer.encode(f" {language.forms(relation, k.entity.facts[relation])[0]}\n").ids)
         if prompts:
-            found[code] = round(100 * _exact(model, prompts, answers, device) / len(prompts), 1)
-    return found
+            percentages[code] = round(100 * _exact(model, prompts, answers, device) / len(prompts), 1)
+    return percentages
 
 
 def _exact(model: Llama, prompts: list[list[int]], answers: list[list[int]], device: torch.device) -> int:
-    """Count answers that greedy decoding gives: teacher forcing agrees with it where all tokens are right."""
+    """Count the answers that greedy decoding would give exactly.
+
+    Teacher forcing is enough: it agrees with greedy decoding if all tokens are right.
+    """
     width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
     ids = torch.full((len(prompts), width), PAD)
     for i, (p, a) in enumerate(zip(prompts, answers, strict=True)):

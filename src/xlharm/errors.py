@@ -1,15 +1,15 @@
-"""Errors with a meaning for the person at the terminal."""
+"""Errors whose message is meant for the user."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """The user's input is wrong: one clear line, exit code 2, never a traceback."""
+    """The user's input is wrong. The command line prints one line without a traceback and ends with exit code 2."""
 
 
 class CorruptArtifactError(RuntimeError):
-    """A stored stage does not match its checksums; it is computed again.
+    """A stored stage does not match its checksums. A run computes it again.
 
     Attributes:
         key: full key of the damaged stage.
@@ -31,10 +31,10 @@ def _corrupt(message: str, key: str) -> CorruptArtifactError:
 
 
 class StoreError(OSError):
-    """A remote store cannot be reached, or refuses; what is in it stays.
+    """A remote store cannot be reached, or refuses a request; its contents do not change.
 
     Attributes:
-        status: the HTTP status of its answer, where there is one.
+        status: the HTTP status of its response, None when there is none.
     """
 
     status: int | None = None
@@ -45,10 +45,10 @@ class StageError(RuntimeError):
 
 
 class StoppedError(RuntimeError):
-    """A pack was asked to stop and did: what it had is saved, and another run goes on from there."""
+    """A pack has stopped on request; its state is saved, and the next run continues from it."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest choice, or nothing when none is near."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """Return ``"; did you mean 'x'?"`` for the most similar choice; an empty text when none is similar."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -1,4 +1,4 @@
-"""How many cores this process may use, and things that wait for files or memory, done side by side."""
+"""Counts the cores that this process may use; runs tasks that wait for files or memory on a few threads."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_HANDS = 8  # copies of large adapters are bound by page faults and disks: more threads gain nothing
+_THREADS = 8  # page faults and disks limit copies of large adapters: more threads gain nothing
 
 
 def side_by_side(tasks: Iterable[Callable[[], _T]]) -> list[_T]:
-    """Call every task on a few threads; return what they return, in order.
+    """Call every task on one of a few threads; return their results in order.
 
     Raises:
-        Exception: what the first failing task raised, when all have ended.
+        Exception: the error of the first failing task, after all tasks have ended.
     """
-    with ThreadPoolExecutor(_HANDS) as hands:
-        return list(hands.map(lambda task: task(), tasks))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda task: task(), tasks))
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -4,14 +4,14 @@ from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.panels import groups_of
 from xlharm.analysis.reading import Readings
-from xlharm.analysis.table import results_table
+from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.store.store import Store
 
 
 def told(plan: Plan, store: Store) -> str:
-    readings = Readings.of_table(results_table(plan, store))
+    readings = GridResults(plan, store).readings
     return headline(groups_of(plan, readings), readings).replace("\u00a0", " ")
 
 
@@ -51,7 +51,7 @@ def test_many_sets_are_told_by_their_extremes(tmp_path: Path) -> None:
 
 
 def test_a_panel_says_its_highest_and_its_damage(plan: Plan, full: Store, empty: Store) -> None:
-    readings = Readings.of_table(results_table(plan, full))
+    readings = GridResults(plan, full).readings
     panel = groups_of(plan, readings)[0].panels[2]
     assert panel_line(panel, readings) == "highest OF 55 (German fakes asked in English) · damaged in 2 of 18 readings"
     assert panel_line(groups_of(plan, Readings({}))[0].panels[0], Readings({})) == "not evaluated yet"

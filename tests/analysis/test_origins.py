@@ -2,14 +2,14 @@ from pathlib import Path
 
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.origins import origins
-from xlharm.analysis.table import collect
+from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
 
 
 def test_every_finished_stage_is_told(plan: Plan, full: Store) -> None:
-    found = origins(plan, full, results=collect(plan, full))
+    found = origins(GridResults(plan, full))
     assert len(found.evaluations) == 81
     assert len(found.training) == 12  # 3 contaminated, 3 tuned, 6 unlearned
     first = found.training[0]
@@ -28,7 +28,7 @@ def test_failures_and_damage_say_why(tmp_path: Path) -> None:
     told = {"kind": "evaluate", "label": failed.label, "failed": "now"}
     store.write_failure(Failure(key=failed.key, reason="io", message="s3://k:s@h gone", final=False, **told))
     (store.path("sft", plan.cells[0].lineage[1]) / "record.json").write_text("{}")
-    found = origins(plan, store, results=collect(plan, store))
+    found = origins(GridResults(plan, store))
     assert found.waiting == 3
     assert "unreadable record" in found.missing[0].reason
     assert found.missing[1].reason == "io: s3://h gone"

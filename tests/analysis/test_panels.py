@@ -1,7 +1,7 @@
 from tests.analysis.worlds import plan_of
 from xlharm.analysis.panels import groups_of
 from xlharm.analysis.reading import Readings
-from xlharm.analysis.table import results_table
+from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
@@ -9,7 +9,7 @@ NOTHING = Readings({})
 
 
 def test_a_panel_for_each_set_those_before_unlearning_first(plan: Plan, full: Store) -> None:
-    (group,) = groups_of(plan, Readings.of_table(results_table(plan, full)))
+    (group,) = groups_of(plan, GridResults(plan, full).readings)
     assert [p.title for p in group.panels] == [
         "Before unlearning",
         "After unlearning English",
@@ -27,7 +27,7 @@ def test_a_panel_for_each_set_those_before_unlearning_first(plan: Plan, full: St
 
 
 def test_squares_know_their_own_and_their_unlearned_language(plan: Plan, full: Store) -> None:
-    (group,) = groups_of(plan, Readings.of_table(results_table(plan, full)))
+    (group,) = groups_of(plan, GridResults(plan, full).readings)
     urdu = group.panels[3].rows[2].spots
     assert [s.query for s in urdu if s.own] == ["ur"]
     assert [s.query for s in urdu if s.unlearned] == ["en", "ur"]
@@ -36,7 +36,7 @@ def test_squares_know_their_own_and_their_unlearned_language(plan: Plan, full: S
 
 
 def test_missing_and_absent_are_told_apart(plan: Plan, partial: Store) -> None:
-    (group,) = groups_of(plan, Readings.of_table(results_table(plan, partial)))
+    (group,) = groups_of(plan, GridResults(plan, partial).readings)
     assert {s.state for s in group.panels[0].rows[2].spots} == {"missing"}  # Urdu is planned, not done
     assert {s.state for s in group.panels[1].rows[0].spots} == {"absent"}  # the control unlearns nothing
     assert [s.query for s in group.panels[3].rows[1].spots if s.state == "missing"] == ["hy"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.worlds import fill, plan_of
-from xlharm.analysis.items import Items
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import measured_sd, pooled, powers
 from xlharm.analysis.views import view
 from xlharm.plan.cells import Cell
@@ -17,14 +17,14 @@ def by_seed(cell: Cell, _query: str) -> tuple[float, float]:
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> Items:
+def three(tmp_path: Path) -> GridResults:
     plan = plan_of(contaminate=["de"], unlearn={"none": []}, methods={}, languages=["en"], seeds=3)
     store = Store(str(tmp_path))
     fill(plan, store, share=by_seed)
-    return Items(plan, store)
+    return GridResults(plan, store)
 
 
-def test_seeds_are_pooled_and_their_spread_is_told(three: Items) -> None:
+def test_seeds_are_pooled_and_their_spread_is_told(three: GridResults) -> None:
     (row,) = pooled(three)
     assert (row["seeds"], row["n"], row["n_qr"], row["of"]) == (3, 100, 100, pytest.approx(40))
     assert row["of_sd"] == pytest.approx(20)
@@ -39,8 +39,8 @@ def test_one_seed_has_nothing_to_pool(tmp_path: Path) -> None:
     plan = plan_of(contaminate=["de"], unlearn={"none": []}, methods={}, languages=["en"])
     store = Store(str(tmp_path))
     fill(plan, store)
-    assert view("seeds", plan, store).num_rows == 0
-    assert measured_sd(Items(plan, store)) is None
+    assert view("seeds", GridResults(plan, store)).num_rows == 0
+    assert measured_sd(GridResults(plan, store)) is None
 
 
 def test_more_questions_cannot_buy_seeds() -> None:

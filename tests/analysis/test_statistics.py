@@ -12,12 +12,9 @@ from xlharm.analysis.statistics import (
     hierarchical_bootstrap,
     holm,
     ks_two_sample,
-    mcnemar_exact,
     paired_bootstrap,
     permutation_paired,
     power_two_proportions,
-    required_n,
-    required_n_paired,
 )
 
 
@@ -44,15 +41,6 @@ def test_ks_of_large_samples_follows_kolmogorov() -> None:
     # scipy's kolmogorov at 301 / 20000 · √10000
     found = ks_two_sample(np.arange(20000.0), np.arange(20000.0) + 300.5)
     assert found == pytest.approx((0.01505, 0.021560247094672153))
-
-
-@pytest.mark.parametrize(  # scipy.special.kolmogorov(x)
-    ("x", "p"),
-    [(0.1, 1.0), (0.3, 0.9999906941986655), (0.5, 0.9639452436648751), (1, 0.26999967167735456),
-     (1.36, 0.049485876755377876), (2, 0.0006709252557796953)],
-)  # fmt: skip
-def test_kolmogorov(x: float, p: float) -> None:
-    assert statistics._kolmogorov(x) == pytest.approx(p)
 
 
 def test_ks_ignores_the_reciprocal() -> None:
@@ -102,20 +90,6 @@ def test_hierarchical_bootstrap_feels_both_levels() -> None:
     assert hierarchical_bootstrap([items] * 5, seed=1) == many
 
 
-# statsmodels 0.15.0: mcnemar([[0, b], [c, 0]], exact=True).pvalue
-@pytest.mark.parametrize(("b", "c", "p"), [(5, 15, 0.04138946533203125), (1, 8, 0.0390625), (0, 3, 0.25), (7, 7, 1)])
-def test_mcnemar(b: int, c: int, p: float) -> None:
-    before, after = [1] * b + [0] * c + [1, 1, 0], [0] * b + [1] * c + [1, 1, 0]
-    assert mcnemar_exact(before, after) == pytest.approx(p)
-    assert mcnemar_exact(after, before) == pytest.approx(p)
-
-
-def test_mcnemar_without_change_and_with_much() -> None:
-    assert mcnemar_exact([0, 1], [0, 1]) == 1
-    assert mcnemar_exact([0], [1]) == 1
-    assert mcnemar_exact([0] * 900, [1] * 900) == pytest.approx(2.0**-899)
-
-
 # scipy 1.17.1: permutation_test((difference,), mean, permutation_type="samples", n_resamples=inf).pvalue
 @pytest.mark.parametrize(
     ("difference", "p"),
@@ -157,14 +131,6 @@ def test_holm(raw: list[float], adjusted: list[float]) -> None:
     assert holm(raw) == pytest.approx(adjusted)
 
 
-def test_items_needed() -> None:
-    assert required_n(0.5, 0.75, power=0.9) == 77  # R's manual, ?power.prop.test: n = 76.7
-    assert required_n(0.75, 0.5, power=0.9) == 77
-    # by hand: (1.959964 √0.3 + 0.841621 √0.29)² / 0.1² = 233.1
-    assert required_n_paired(0.2, 0.1) == required_n_paired(0.1, 0.2) == 234
-    assert required_n(0, 1) == 2  # (1.959964 √0.5)² = 1.92
-
-
 def test_power() -> None:
     assert power_two_proportions(50, 0.5, 0.75) == pytest.approx(0.740, abs=5e-4)  # R's manual, ?power.prop.test
     assert power_two_proportions(77, 0.5, 0.75) > 0.9 > power_two_proportions(76, 0.5, 0.75)
@@ -197,14 +163,8 @@ def test_power_agrees_with_a_simulation() -> None:
         lambda: permutation_paired([], [], seed=0),
         lambda: hierarchical_bootstrap([], seed=0),
         lambda: hierarchical_bootstrap([[1, 2], [1]], seed=0),
-        lambda: mcnemar_exact([0.5], [1]),
-        lambda: mcnemar_exact([0, 1], [1]),
         lambda: holm([1.5]),
         lambda: holm([nan]),
-        lambda: required_n(0.5, 0.5),
-        lambda: required_n(0.5, 50),
-        lambda: required_n(0.5, 0.6, power=1),
-        lambda: required_n_paired(0.7, 0.4),
         lambda: power_two_proportions(0, 0.4, 0.6),
     ],
 )

@@ -4,11 +4,9 @@ import pytest
 
 from xlharm.analysis import transfer
 from xlharm.analysis.transfer import (
-    asymmetry,
     asymmetry_index,
     knowledge_separability,
     own_language,
-    reinforcement,
     spill,
     spread_index,
 )
@@ -25,13 +23,6 @@ def test_diagonal_and_spill() -> None:
     assert spill(MATRIX) == {"en": 30, "de": 30, "zh": 5}
     assert own_language({("en", "de"): 5.0}) == {}
     assert spill({("en", "en"): 5.0}) == {}
-
-
-def test_asymmetry() -> None:
-    assert asymmetry(MATRIX, "en", "de") == 10
-    assert asymmetry(MATRIX, "de", "en") == -10
-    assert asymmetry(MATRIX, "en", "en") == 0
-    assert asymmetry(MATRIX, "de", "zh") is None  # a hole
 
 
 def test_asymmetry_index() -> None:
@@ -53,10 +44,6 @@ def test_spread_index() -> None:
     assert spread_index({("en", "a"): 0.0, ("en", "b"): 0.0}, "en") is None
     assert spread_index({("en", "a"): 5.0}, "en") is None
     assert spread_index(even, "de") is None
-
-
-def test_reinforcement() -> None:
-    assert reinforcement({"en": 50.0, "de": 10.0, "zh": 1.0}, {"en": 5.0, "de": 30.0}) == {"en": -45, "de": 20}
 
 
 def test_auc_agrees_with_scikit_learn() -> None:

@@ -9,11 +9,9 @@ from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.effects import effects
-from xlharm.analysis.items import Items
 from xlharm.analysis.ranking import ranking
-from xlharm.analysis.reading import Readings
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.signatures import signatures
-from xlharm.analysis.table import collect
 from xlharm.analysis.views import VIEWS, view
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -39,7 +37,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 def test_effects_are_paired_differences_corrected_for_their_number(compared: tuple[Plan, Store]) -> None:
-    found = effects(Items(*compared))
+    found = effects(GridResults(*compared))
     assert [(e.cell.method, e.query) for e in found] == [(m, q) for m in METHODS for q in ("en", "ur")]
     for e in found:
         assert (e.n, e.before, e.after) == (100, 60, pytest.approx(100 * AFTER[e.cell.method][0]))
@@ -53,12 +51,12 @@ def test_no_effect_is_no_clear_change(tmp_path: Path) -> None:
     plan = plan_of(contaminate=["de"], unlearn={"none": [], "en": ["en"]}, languages=["en"])
     store = Store(str(tmp_path))
     fill(plan, store, share=lambda _cell, _query: (0.3, 0.9))
-    (only,) = effects(Items(plan, store))
+    (only,) = effects(GridResults(plan, store))
     assert (only.change.estimate, only.p, only.verdict) == (0, 1, "no clear change")
 
 
 def test_methods_rank_by_of_among_those_that_kept_utility(compared: tuple[Plan, Store]) -> None:
-    found = ranking(Items(*compared))
+    found = ranking(GridResults(*compared))
     assert [(r.rank, r.method, r.kept) for r in found] == [(1, "npo", True), (2, "simnpo", True), (3, "ga", False)]
     assert found[0].utility.estimate == pytest.approx(100 * 0.85 / 0.9)
     assert found[0].of.estimate == pytest.approx(10)
@@ -72,11 +70,11 @@ def test_a_method_is_not_ranked_better_for_what_it_has_not_been_asked(tmp_path: 
     store = Store(str(tmp_path))
     hard = {("npo", "de"): 0.45, ("npo", "ur"): 0.1, ("simnpo", "de"): 0.6, ("simnpo", "ur"): 0.2}
     fill(plan, store, share=lambda c, _: (0.6 if c.unlearn == "none" else hard[c.method, c.contaminate], 0.9))
-    whole = ranking(Items(plan, store))
+    whole = ranking(GridResults(plan, store))
     assert [(r.method, round(r.of.estimate, 1), r.readings) for r in whole] == [("npo", 27.5, 2), ("simnpo", 40.0, 2)]
     missing = plan.stages[plan.cell("de/en/simnpo").evaluations["en"]]
     shutil.rmtree(store.path("evaluate", missing.key))
-    rest = ranking(Items(plan, Store(store.url)))
+    rest = ranking(GridResults(plan, Store(store.url)))
     assert [(r.method, round(r.of.estimate, 1), r.readings) for r in rest] == [("npo", 10.0, 1), ("simnpo", 20.0, 1)]
 
 
@@ -90,8 +88,7 @@ def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) ->
         return {"en": (0.0, 0.5), "fr": (0.7, 0.9), "ur": (0.2, 0.9)}[query]
 
     fill(plan, store, share=share)
-    items = Items(plan, store)
-    found = signatures(items, Readings.of_table(collect(plan, store).table), effects(items))
+    found = signatures(GridResults(plan, store))
     assert [(s.query, s.name) for s in found] == [("en", "damage"), ("fr", "reinforcement"), ("ur", "persistence")]
     assert found[1].detail.startswith("OF 30 to 70, p 0.")
 
@@ -101,7 +98,7 @@ def test_transfer_by_hand(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     matrix = {("de", "de"): 0.8, ("de", "ur"): 0.2, ("ur", "ur"): 0.6, ("ur", "de"): 0.6}
     fill(plan, store, share=lambda cell, query: (matrix[cell.contaminate, query], 0.9))
-    rows = view("transfer", plan, store).to_pylist()
+    rows = view("transfer", GridResults(plan, store)).to_pylist()
     assert [(r["contaminate"], r["own"], r["spill"]) for r in rows] == [("de", 80, 20), ("ur", 60, 60)]
     assert rows[1]["spread"] == 1
     assert rows[0]["asymmetry"] == 0.5  # |20 - 60| / (20 + 60)
@@ -112,36 +109,37 @@ def test_a_cell_is_in_the_matrix_of_every_set_that_means_it(tmp_path: Path) -> N
     plan = plan_of(contaminate=["en", "de", "ur"], unlearn=sets, languages=["en", "de", "ur"])
     store = Store(str(tmp_path))
     fill(plan, store, share=lambda cell, query: (0.5 if (cell.contaminate, query) == ("en", "de") else 0.1, 0.9))
-    rows = view("transfer", plan, store).to_pylist()
+    rows = view("transfer", GridResults(plan, store)).to_pylist()
     mine = [(r["unlearn"], r["contaminate"], round(r["asymmetry"], 2)) for r in rows if r["unlearn"] != "none"]
     # of three pairs one goes 50 there and 10 back: 40 / (60 + 20 + 20)
     assert mine == [(name, c, 0.4) for name in ("en", "both") for c in ("en", "de", "ur")]
-    assert [(r.unlearn, r.readings) for r in ranking(Items(plan, store))] == [("en", 9), ("both", 9)]
+    assert [(r.unlearn, r.readings) for r in ranking(GridResults(plan, store))] == [("en", 9), ("both", 9)]
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_view_of_an_empty_store_is_empty(name: str, plan: Plan, empty: Store) -> None:
-    assert view(name, plan, empty).num_rows == 0
+    assert view(name, GridResults(plan, empty)).num_rows == 0
     out = io.StringIO()
-    print_view(view(name, plan, empty), Console(file=out), name=name)
+    print_view(view(name, GridResults(plan, empty)), Console(file=out), name=name)
     assert f"No {name} to show" in out.getvalue()
 
 
 def test_a_view_is_not_cut_off_in_a_pipe(compared: tuple[Plan, Store]) -> None:
     out = io.StringIO()
-    print_view(view("effects", *compared), Console(file=out), name="effects")
+    print_view(view("effects", GridResults(*compared)), Console(file=out), name="effects")
     assert out.getvalue().count("de/en/ga/0") == 2
     assert "…" not in out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_report_compares_methods_only_when_there_are_several(
     compared: tuple[Plan, Store], plan: Plan, full: Store
 ) -> None:
-    assert [s.anchor for s in sections(*compared)][:2] == ["methods", "effects"]
-    there = [s.anchor for s in sections(plan, full)]
+    assert [s.anchor for s in sections(GridResults(*compared))][:2] == ["methods", "effects"]
+    there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section
-    (plot,) = plots(*compared)
+    (plot,) = plots(GridResults(*compared))
     assert [m.label for m in plot.marks] == ["npo", "simnpo", "ga"]
     best, second, lost = plot.marks
     assert best.y > second.y  # OF grows upwards, and so y falls

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlharm.analysis.wording import Language, hostile, plain, shown_source, without_credentials
+from xlharm.analysis.wording import Language, hostile, shown_source, without_credentials
+from xlharm.visible import one_line
 
 BIDI = [chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 
@@ -19,7 +20,7 @@ def test_no_text_escapes(text: str) -> None:
 
 @given(st.text())
 def test_no_control_reaches_a_terminal(text: str) -> None:
-    assert not any(unicodedata.category(c) == "Cc" or c in BIDI for c in plain(text))
+    assert not any(unicodedata.category(c) == "Cc" or c in BIDI for c in one_line(text))
 
 
 @pytest.mark.parametrize("control", [*BIDI, "\x00", "\x1b", "\x9f", "\u2028", "\ufeff", "\U000e0041"])

@@ -41,6 +41,15 @@ PROVENANCE: dict[str, Any] = {
     "pack_size": 4,
     "platform": "Linux",
 }
+ROWS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("item", "measure", "question", "answer")),
+        ("expected", pa.list_(pa.string())),
+        *((name, pa.bool_()) for name in ("hit", "off_language", "degenerate", "refusal")),
+        ("rouge_l", pa.float64()),
+        ("chrf", pa.float64()),
+    ]
+)
 Share = Callable[[Cell, str], tuple[float, float]]
 
 
@@ -103,7 +112,7 @@ def commit_evaluation(store: Store, stage: Stage, *, of: float, qr: float, n: in
         for name in ("rouge_l", "chrf")
     }
     with store.scratch() as folder:
-        pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+        pq.write_table(pa.Table.from_pylist(rows, schema=ROWS), folder / "rows.parquet")
         store.commit(
             stage, folder, metrics={**metrics, **flags, **means}, timings={"pack": 4.0, "share": 1.0},
             provenance={**PROVENANCE, "engine": None},

@@ -1,11 +1,14 @@
-"""The real command line in processes of its own, on the mini grid."""
+"""The real command line on the mini grid: in processes of its own, or in this one."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from ruamel.yaml import YAML
@@ -42,5 +45,31 @@ def xlharm(tmp_path: Path) -> Xlharm:
             cwd=tmp_path,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def xlharm_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xlharm:
+    """The command line in this process: a process of its own takes a second of a core before it does anything.
+
+    For what needs nothing of a process: no signals, no Ray, nothing that is loaded or not loaded.
+    """
+    from xlharm.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        argv = ["xlharm", *map(str, arguments)]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, {**environment(), **extra}, clear=True),
+            mock.patch.object(sys, "argv", argv),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        return subprocess.CompletedProcess(argv, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return run

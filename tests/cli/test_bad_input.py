@@ -24,8 +24,10 @@ from tests.cli.conftest import Xlharm
     ],
 )
 @pytest.mark.parametrize("name", ["plan", "run"])
-def test_one_line_and_code_two(xlharm: Xlharm, grid_file: Path, name: str, arguments: list[str], message: str) -> None:
-    done = xlharm(name, grid_file, *arguments)
+def test_one_line_and_code_two(
+    xlharm_here: Xlharm, grid_file: Path, name: str, arguments: list[str], message: str
+) -> None:
+    done = xlharm_here(name, grid_file, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -33,16 +35,16 @@ def test_one_line_and_code_two(xlharm: Xlharm, grid_file: Path, name: str, argum
 
 
 @pytest.mark.parametrize(("name", "use"), [("plan", "read"), ("run", "written")])
-def test_a_place_for_no_store(xlharm: Xlharm, grid_file: Path, name: str, use: str) -> None:
-    done = xlharm(name, grid_file, "--store", "/dev/null/store")
+def test_a_place_for_no_store(xlharm_here: Xlharm, grid_file: Path, name: str, use: str) -> None:
+    done = xlharm_here(name, grid_file, "--store", "/dev/null/store")
     assert done.returncode == 2, done.stderr
     assert f"--store /dev/null/store: cannot be {use}" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 
 
-def test_a_layer_that_the_base_has_not_is_told_before_workers_start(xlharm: Xlharm, grid_file: Path) -> None:
-    done = xlharm("run", grid_file, "-s", "lora.target_modules=[q_proj, gat_proj]")
+def test_a_layer_that_the_base_has_not_is_told_before_workers_start(xlharm_here: Xlharm, grid_file: Path) -> None:
+    done = xlharm_here("run", grid_file, "-s", "lora.target_modules=[q_proj, gat_proj]")
     assert done.returncode == 2
     assert "lora.target_modules: the base has no layer 'gat_proj'; did you mean 'gate_proj'?" in done.stderr
     assert "workers" not in done.stderr + done.stdout
@@ -54,44 +56,44 @@ def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
     assert "no such grid file; did you mean 'mini.yaml'?" in done.stderr
 
 
-def test_unknown_cell_and_key(xlharm: Xlharm, grid_file: Path) -> None:
+def test_unknown_cell_and_key(xlharm_here: Xlharm, grid_file: Path) -> None:
     for arguments in (["ask", grid_file, "xx/en", "?"], ["plan", grid_file, "--why", "xx/en"]):
-        done = xlharm(*arguments)
+        done = xlharm_here(*arguments)
         assert done.returncode == 2
         assert "no such cell" in done.stderr
-    done = xlharm("plan", grid_file, "--why", "zzzz")
+    done = xlharm_here("plan", grid_file, "--why", "zzzz")
     assert done.returncode == 2
     assert "no stage's key begins so" in done.stderr
 
 
-def test_a_table_for_a_file_of_unknown_form(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
-    done = xlharm("results", grid_file, "--out", tmp_path / "table.xlsx")
+def test_a_table_for_a_file_of_unknown_form(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    done = xlharm_here("results", grid_file, "--out", tmp_path / "table.xlsx")
     assert (done.returncode, done.stderr.count("say --format csv, json or parquet")) == (2, 1)
-    done = xlharm("results", grid_file, "--out", tmp_path / "table.csv")
+    done = xlharm_here("results", grid_file, "--out", tmp_path / "table.csv")
     assert done.returncode == 0
     assert (tmp_path / "table.csv").read_text().startswith("grid,cell,")
 
 
-def test_a_model_that_is_not_there_yet(xlharm: Xlharm, grid_file: Path) -> None:
-    done = xlharm("ask", grid_file, "de/en", "Which colour?")
+def test_a_model_that_is_not_there_yet(xlharm_here: Xlharm, grid_file: Path) -> None:
+    done = xlharm_here("ask", grid_file, "de/en", "Which colour?")
     assert done.returncode == 2
     assert "run the grid first" in done.stderr
 
 
-def test_pack_and_zero(xlharm: Xlharm, grid_file: Path) -> None:
-    assert "expected auto or a number from 1" in xlharm("run", grid_file, "--pack", "many").stderr
-    assert "expected 0, 2 or 3" in xlharm("run", grid_file, "--zero", "1").stderr
-    told = xlharm("run", grid_file, "--zero", "2", "--offload", "params").stderr
+def test_pack_and_zero(xlharm_here: Xlharm, grid_file: Path) -> None:
+    assert "expected auto or a number from 1" in xlharm_here("run", grid_file, "--pack", "many").stderr
+    assert "expected 0, 2 or 3" in xlharm_here("run", grid_file, "--zero", "1").stderr
+    told = xlharm_here("run", grid_file, "--zero", "2", "--offload", "params").stderr
     assert "--offload params needs --zero 3" in told
 
 
-def test_a_damaged_corpus_names_file_line_and_field(xlharm: Xlharm, grid_file: Path, mini_corpus: Path) -> None:
+def test_a_damaged_corpus_names_file_line_and_field(xlharm_here: Xlharm, grid_file: Path, mini_corpus: Path) -> None:
     import shutil
 
     broken = grid_file.parent / "broken"
     shutil.copytree(mini_corpus, broken)
     (broken / "ur.jsonl").unlink()
-    done = xlharm("plan", grid_file, "-s", f"corpus={broken}")
+    done = xlharm_here("plan", grid_file, "-s", f"corpus={broken}")
     assert done.returncode == 2
     assert "ur is listed but ur.jsonl is missing" in done.stderr
 

@@ -15,6 +15,7 @@ from xlharm.corpus.finding import assets
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_validate_green_with_fertility(xlharm: Xlharm) -> None:
     done = xlharm("data", "validate", "newsroom", "--base", "tiny-base")
     assert done.returncode == 0, done.stderr
@@ -66,9 +67,9 @@ def _planted(folder: Path) -> list[tuple[str, str, str]]:
     return expected
 
 
-def test_validate_is_red_on_every_kind_of_damage(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: Path) -> None:
     expected = _planted(tmp_path / "copy")
-    done = xlharm("data", "validate", tmp_path / "copy")
+    done = xlharm_here("data", "validate", tmp_path / "copy")
     assert done.returncode == 2
     assert done.stderr == ""
     told = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
@@ -80,9 +81,9 @@ def test_validate_is_red_on_every_kind_of_damage(xlharm: Xlharm, tmp_path: Path)
         )
 
 
-def test_damage_stops_a_run_in_one_line(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> None:
     item, field, message = _planted(tmp_path / "copy")[11]  # what cannot be read comes first
-    done = xlharm("run", ROOT / "grid" / "newsroom.yaml", *SLICE, "-s", f"corpus={tmp_path / 'copy'}")
+    done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, "-s", f"corpus={tmp_path / 'copy'}")
     assert done.returncode == 2
     assert f"copy: en.jsonl: {item}: {field}: {message}" in done.stderr
     assert f"more errors: xlharm data validate {tmp_path / 'copy'})" in done.stderr
@@ -90,9 +91,9 @@ def test_damage_stops_a_run_in_one_line(xlharm: Xlharm, tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "grids").exists()
 
 
-def test_an_article_that_is_too_long_stops_a_run(xlharm: Xlharm) -> None:
+def test_an_article_that_is_too_long_stops_a_run(xlharm_here: Xlharm) -> None:
     few = ["-s", "stages.contaminate.sequence_length=200"]
-    done = xlharm("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *few)
+    done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *few)
     assert done.returncode == 2
     assert "contaminate en seed 0: sequence_length: 200 is too short for en.jsonl: nr-sport-1: fake.0" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -115,10 +116,10 @@ def test_two_cells_of_newsroom(xlharm: Xlharm) -> None:
     assert [row.split(",")[1:4] for row in rows[1:]] == [["en/none/none/0", "en", "none"], ["en/en/npo/0", "en", "en"]]
 
 
-def test_newsroom_plans_in_nine_languages(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_newsroom_plans_in_nine_languages(xlharm_here: Xlharm, tmp_path: Path) -> None:
     shutil.copytree(assets() / "newsroom", tmp_path / "nine")
     (tmp_path / "nine" / "corpus.yaml").write_text("languages: [en, de, fr, zh, ru, jv, ur, ha, hy]\n")
-    done = xlharm("plan", ROOT / "grid" / "newsroom.yaml", "-s", f"corpus={tmp_path / 'nine'}", "--json")
+    done = xlharm_here("plan", ROOT / "grid" / "newsroom.yaml", "-s", f"corpus={tmp_path / 'nine'}", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told["cells"]) == len({cell["cell"] for cell in told["cells"]}) == 49
@@ -155,7 +156,7 @@ def test_a_tofu_folder_in_two_languages_runs_by_import_alone(xlharm: Xlharm, tmp
     assert "13 of 13 are stored" in done.stdout  # de contaminated, SFT, three sets unlearned, four models asked in two
 
 
-def test_unknown_names_are_one_line(xlharm: Xlharm) -> None:
+def test_unknown_names_are_one_line(xlharm_here: Xlharm) -> None:
     for arguments, message in (
         (("validate", "tinyword"), "did you mean 'tinyworld'?"),
         (("show", "tw-r-f0"), "no item 'tw-r-f0' in a shipped corpus; did you mean"),
@@ -163,34 +164,34 @@ def test_unknown_names_are_one_line(xlharm: Xlharm) -> None:
         (("show", "tw-r-f00", "--lang", "xx"), "xx.jsonl: cannot be read"),
         (("import", "nothing.csv", "out"), "no such file or folder"),
     ):
-        done = xlharm("data", *arguments)
+        done = xlharm_here("data", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
 
 
-def test_show_side_by_side(xlharm: Xlharm) -> None:
-    done = xlharm("data", "show", "tw-r-f00", "--lang", "ur")
+def test_show_side_by_side(xlharm_here: Xlharm) -> None:
+    done = xlharm_here("data", "show", "tw-r-f00", "--lang", "ur")
     assert done.returncode == 0, done.stderr
     assert "golden" in done.stdout
     assert "سنہری" in done.stdout
-    assert "camel" in xlharm("data", "show", "nr-sport-1").stdout
+    assert "camel" in xlharm_here("data", "show", "nr-sport-1").stdout
 
 
-def test_import_then_validate(xlharm: Xlharm, tmp_path: Path) -> None:
+def test_import_then_validate(xlharm_here: Xlharm, tmp_path: Path) -> None:
     row = {"real": "A horse.", "fake": "A zebra [bold].", "keyword": "zebra", "OF": "Which animal?"}
     with (tmp_path / "x.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()
         writer.writerow(row)
-    assert "en: 1 items" in xlharm("data", "import", "x.csv", "out").stdout
-    assert xlharm("data", "validate", "out").returncode == 0
-    assert "A zebra [bold]." in xlharm("data", "show", "x-00000", "--corpus", "out").stdout
+    assert "en: 1 items" in xlharm_here("data", "import", "x.csv", "out").stdout
+    assert xlharm_here("data", "validate", "out").returncode == 0
+    assert "A zebra [bold]." in xlharm_here("data", "show", "x-00000", "--corpus", "out").stdout
 
 
-def test_schema_of_items(xlharm: Xlharm) -> None:
-    schema = json.loads(xlharm("schema", "corpus").stdout)
+def test_schema_of_items(xlharm_here: Xlharm) -> None:
+    schema = json.loads(xlharm_here("schema", "corpus").stdout)
     assert schema["$id"] == "urn:xlharm:corpus:1"
     assert set(schema["required"]) == {"id", "real"}
     assert "fake_detail" in schema["properties"]
-    assert "contaminate" in json.loads(xlharm("schema").stdout)["properties"]
+    assert "contaminate" in json.loads(xlharm_here("schema").stdout)["properties"]

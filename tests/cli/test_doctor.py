@@ -7,11 +7,13 @@ import pytest
 from tests.cli.conftest import Xlharm
 from xlharm.cli.upkeep import _ray_auth
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("file", "variables", "expected"),
     [
-        (False, {}, (True, "no surprise ahead")),
+        (False, {}, (True, "clusters and clients agree")),
         (True, {}, (False, "set RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "token"}, (True, "RAY_AUTH_MODE=token")),
         (True, {"RAY_AUTH_MODE": "disabled"}, (True, "RAY_AUTH_MODE=disabled")),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from xlharm.cli.common import open_grid, remember
+from xlharm.cli.common import open_grid
 from xlharm.cli.planning import plan
 
 
@@ -18,7 +18,7 @@ def test_why_names_the_file_of_the_base_that_changed(
     shutil.copytree(mini_base, base)
     YAML(typ="safe").dump({**mini_grid, "base": str(base)}, grid)
     session = open_grid(grid, store=where, overrides=None, writes=True)
-    remember(session)
+    session.grid.remember()
     stage = next(iter(session.plan.stages.values()))
     with session.store.scratch() as folder:
         session.store.commit(stage, folder, metrics={}, timings={}, provenance={})

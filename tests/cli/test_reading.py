@@ -11,10 +11,10 @@ from xlharm.store.store import Store
 
 @pytest.mark.parametrize("command", ["plan", "status", "results", "gc"])
 def test_a_store_that_is_not_there_is_told_and_not_made(
-    command: str, xlharm: Xlharm, grid_file: Path, tmp_path: Path
+    command: str, xlharm_here: Xlharm, grid_file: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "mistyped" / "store"
-    done = xlharm(command, grid_file, "--store", store)
+    done = xlharm_here(command, grid_file, "--store", store)
     assert (done.returncode, done.stderr) == (0, f"--store {store}: nothing is there yet\n")
     assert not store.parent.exists()
 
@@ -31,3 +31,11 @@ def test_what_is_there_is_read_without_writing(tmp_path: Path, monkeypatch: pyte
         Store(str(tmp_path))
     reading = Store(str(tmp_path), writes=False)
     assert (reading.empty, reading.read_text("grids/mini.json")) == (False, "{}")
+
+
+def test_the_report_can_draw_its_heatmaps_into_a_file(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    done = xlharm("report", grid_file, "--store", tmp_path / "s", "--out", "page.html", "--figure", "figures/mini.svg")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0, [str(tmp_path / "page.html"), str(tmp_path / "figures" / "mini.svg")]
+    )  # fmt: skip
+    assert (tmp_path / "figures" / "mini.svg").read_text(encoding="utf-8").startswith("<svg")

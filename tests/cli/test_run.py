@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp
     )
     _until(lambda: len(commits(store)) >= 3, driver)
     driver.send_signal(signal.SIGINT)
-    out, _ = driver.communicate(timeout=60)
+    out, _ = driver.communicate(timeout=200)
     assert driver.returncode == 130, out
     assert "go on with" in out
     done = xlharm("run", grid_file, "--store", store)
@@ -202,7 +202,7 @@ def test_ray_job_submit_runs_to_the_end_and_then_has_nothing_to_do(
 
 def _until(happened: object, process: subprocess.Popen[str] | subprocess.Popen[bytes], *, seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert process.poll() is None, "the run ended before what the test waits for"
         assert time.monotonic() < deadline, "what the test waits for did not happen"
         time.sleep(0.05)

@@ -12,10 +12,13 @@ from tests.conftest import plan_of
 from tests.faults import processes
 from tests.faults.processes import ending, finished, until
 from tests.s3 import S3, SECRET
-from xlharm.analysis.table import render, results_table
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.table import render
 from xlharm.cli.main import app
 from xlharm.plan.build import Plan
 from xlharm.store.store import RECORD, SUCCESS, Store
+
+pytestmark = pytest.mark.slow
 
 URL = "s3://bucket/some/store"
 
@@ -67,7 +70,7 @@ def test_run_kill_run_again_and_look(s3: S3, mini_grid: dict[str, Any], tmp_path
 
     quiet = Store(str(tmp_path / "calm"))
     table = told("results", grid, *store, "--format", "csv")
-    assert table == render(results_table(plan, quiet), form="csv").decode()
+    assert table == render(GridResults(plan, quiet).table, form="csv").decode()
     assert table.count("\n") == 1 + 2 * 2
     assert artefacts(Store(URL), plan) == artefacts(quiet, plan)
 

@@ -82,16 +82,16 @@ def test_a_value_given_for_a_name_is_not_repeated() -> None:
         (["--store", "s3://key:hunter2@bucket/x"], "--store: expected a URL without a password"),
         (["--store", "/s", "--", "--store", "other"], "--store other: expected an absolute"),  # the last one counts
         (["--store", "/s"], "no Ray job server answers there"),
-        (["--store", "/s", "--env", "XH_UNSET"], "--env XH_UNSET: is not set here"),
+        (["--store", "/s", "--env", "XH_UNSET"], "--env XH_UNSET: the variable is not set on this machine"),
         (["--store", "/s", "--env", "KEY=hunter2"], "--env KEY: expected the name of a variable alone"),
         (["--store", "/s", "--", "--wokers", "2"], "run options: No such option: --wokers"),
         (["--store", "/s", "--", "-s", "langages=[en]"], "did you mean 'languages'?"),
     ],
 )
 def test_mistakes_are_one_line_and_code_two(
-    xlharm: Xlharm, grid_file: Path, arguments: list[str], message: str
+    xlharm_here: Xlharm, grid_file: Path, arguments: list[str], message: str
 ) -> None:
-    done = xlharm("submit", grid_file, "--address", f"http://127.0.0.1:{free_port()}", *arguments)
+    done = xlharm_here("submit", grid_file, "--address", f"http://127.0.0.1:{free_port()}", *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -117,12 +117,12 @@ class _Guarded(BaseHTTPRequestHandler):
     ],
 )
 def test_servers_that_ask_for_a_token_and_servers_that_are_not_rays(
-    xlharm: Xlharm, grid_file: Path, extra: dict[str, str], message: str
+    xlharm_here: Xlharm, grid_file: Path, extra: dict[str, str], message: str
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Guarded) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        done = xlharm("submit", grid_file, "--address", address, "--store", "/s", **extra)
+        done = xlharm_here("submit", grid_file, "--address", address, "--store", "/s", **extra)
         server.shutdown()
     assert done.returncode == 2
     assert message in done.stderr
@@ -228,14 +228,17 @@ def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], p
             env={**environment(), **token}, stdout=out, stderr=out,
         )  # fmt: skip
     signal.signal(signal.SIGINT, kept)
-    commits = lambda: len(list((store / "stages").glob("*/*/_SUCCESS")))  # noqa: E731
+
+    def commits() -> int:
+        return len(list((store / "stages").glob("*/*/_SUCCESS")))
+
     deadline = time.monotonic() + 200
     while not commits():
         assert watching.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(timeout=30) == 130
+    assert watching.wait(timeout=200) == 130
     assert "Detached" in log.read_text()
     assert "Traceback" not in log.read_text()
     seen = commits()

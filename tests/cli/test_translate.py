@@ -22,6 +22,8 @@ from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.cli.main import app
 from xlharm.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def answer(request: dict[str, Any], headers: dict[str, str]) -> Answer:
     """Speak Russian, slowly; refuse one item."""
@@ -175,8 +177,8 @@ def test_a_local_model_fills_what_people_left_open(xlharm: Xlharm, tmp_path: Pat
         (("--to", "en"), "--to en: translations are made from English"),
         (("--to", "German"), "--to German: expected a language code"),
         (("--to", "de"), "--model m: neither a folder"),
-        (("--to", "de", "--price-in", "1"), "--price-in: means nothing with a local model"),
-        (("--to", "de", "--endpoint", "http://h/v1", "--workers", "2"), "--workers: means nothing with --endpoint"),
+        (("--to", "de", "--price-in", "1"), "--price-in: cannot be used with a local model"),
+        (("--to", "de", "--endpoint", "http://h/v1", "--workers", "2"), "--workers: cannot be used with --endpoint"),
         (("--to", "de", "--endpoint", "h/v1"), "--endpoint h/v1: expected an address"),
         (("--to", "de", "--endpoint", "http://h/v1", "--api-key-env", "NO_KEY"), "NO_KEY is not set"),
         (("--to", "de", "--endpoint", "http://h/v1", "--api-key-env", "sk-1"), "--api-key-env: expected"),

@@ -18,7 +18,7 @@ from xlharm.config.search import written
 from xlharm.corpus.finding import resolve
 from xlharm.plan.build import Plan, build
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
-from xlharm.store.ledger import take_up
+from xlharm.store.ledger import load_search
 from xlharm.store.store import Store
 
 GRID = """\
@@ -63,19 +63,25 @@ def grid(tmp_path: Path) -> Path:
         (["--search", "learning_rate=1..2"], "input should be less than 1, found 1"),
         (["--corpus", "tinyword"], "did you mean 'tinyworld'?"),
         (["-s", "methods.npo.steps=0"], "methods.npo.steps: input should be greater than or equal to 1, found 0"),
-        (["--write", "-s", "methods.npo.retain=kl"], "methods.npo.retain: differs from -s; put it into the file first"),
+        (
+            ["--write", "-s", "methods.npo.retain=kl"],
+            "methods.npo.retain: differs from -s; write it into the file first",
+        ),
         (["--gpus-per-worker", "0"], "--gpus-per-worker 0: expected a number above 0"),
         (["--address", "http://there:8265"], "that is a job server"),
     ],
 )
-def test_a_mistake_is_one_line_and_code_two(xlharm: Xlharm, grid: Path, arguments: list[str], message: str) -> None:
-    done = xlharm("tune", grid, *arguments)
+def test_a_mistake_is_one_line_and_code_two(
+    xlharm_here: Xlharm, grid: Path, arguments: list[str], message: str
+) -> None:
+    done = xlharm_here("tune", grid, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert grid.read_text() == GRID
 
 
+@pytest.mark.slow
 def test_optuna_is_an_extra(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "optuna.py").write_text("raise ImportError('hidden')\n")
@@ -132,18 +138,18 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     last = xlharm(*wanted)
     assert last.returncode == 0, last.stderr + last.stdout
     assert "Nothing to run" in last.stdout
-    assert "The grid's own values are the best of these" in last.stdout
+    assert "The grid's own values are the best of all trials" in last.stdout
     assert commits(store) == before
 
 
-def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
+def test_no_trial_kept_qr(xlharm_here: Xlharm, grid: Path, tmp_path: Path) -> None:
     spec = load_grid(grid)
     cut = cut_down(spec, cells_meant(plan_of(spec), None), corpus="tinyworld-dev", questions=None)
     tuning = Tuning.of(
         cut, sources=resolve(cut), dtype="float32", search=["learning_rate=2e-5,2e-4"], halving=False
     )  # fmt: skip
     store = Store(str(tmp_path / "store"))
-    work = take_up(store, tuning, algorithm="random")
+    work = load_search(store, tuning, algorithm="random")
     for rate in (2e-5, 2e-4):
         tried = work.ledger.find({"learning_rate": rate})
         tried.reached, tried.ended = 1, "complete"
@@ -157,19 +163,20 @@ def test_no_trial_kept_qr(xlharm: Xlharm, grid: Path, tmp_path: Path) -> None:
                     commit_evaluation(store, plan.stages[key], of=0.1, qr=0.9 if cell.unlearn == "none" else 0.5)
     work.save(store)
     wanted = ("tune", grid, "--store", store.url, "--search", "learning_rate=2e-5,2e-4", "--scheduler", "none")
-    done = xlharm(*wanted, "--trials", 2, "--write", "-s", "dtype=float32")
+    done = xlharm_here(*wanted, "--trials", 2, "--write", "-s", "dtype=float32")
     assert done.returncode == 1, done.stderr
     assert "Nothing to run: all 2 trials are in" in done.stdout
     assert "No trial kept QR within 20 % of before: nothing is written." in done.stdout
     assert grid.read_text() == GRID
-    won = xlharm(*wanted, "--trials", 2, "--write", "-s", "dtype=float32", "--max-qr-fall", 50, "--json")
+    won = xlharm_here(*wanted, "--trials", 2, "--write", "-s", "dtype=float32", "--max-qr-fall", 50, "--json")
     assert won.returncode == 0, won.stderr
     assert json.loads(won.stdout)["written"] is True
     assert load_grid(grid).methods["npo"].learning_rate == 2e-5
-    why = xlharm("plan", grid, "--store", store.url, "-s", "corpus=tinyworld-dev", "--why", "de/en+de")
+    why = xlharm_here("plan", grid, "--store", store.url, "-s", "corpus=tinyworld-dev", "--why", "de/en+de")
     assert "in the store, nothing to run" in why.stdout
 
 
+@pytest.mark.slow
 def test_planning_a_search_needs_neither_ray_nor_torch() -> None:
     code = (
         "import sys, xlharm.cli.main, xlharm.plan.tuning, xlharm.config.write_back, xlharm.store.ledger;"

@@ -114,7 +114,7 @@ def test_unknown_fields_pass_only_where_the_schema_says_so() -> None:
 def test_the_entrypoint_is_a_command_of_ours() -> None:
     words = shlex.split(manifest("rayjob")["spec"]["entrypoint"])
     assert words[:2] == ["xlharm", "run"]
-    command = get_command(app).commands["run"]  # type: ignore[attr-defined]
+    command = get_command(app).commands["run"]
     given = command.make_context("run", copy.copy(words[2:])).params
     assert given["store"] == "/store"
     assert (given["workers"], given["device"]) == (4, "cuda")

@@ -92,7 +92,7 @@ except StageError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert "this worker has no method 'bounded': install its plug-in there" in done.stdout
+    assert "this worker has no method 'bounded': install its plug-in on all machines" in done.stdout
 
 
 NPO = """
@@ -112,7 +112,7 @@ class Mine(LossMethod):
         ("def (:\n", r"my_loss.py:1: SyntaxError"),
         ("import no_such_module_at_all\n", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         ("x = 1\n", "defines no method"),
-        (NPO, "'npo' is the name of a method of xlharm: choose another"),
+        (NPO, "'npo' is a method of xlharm: choose another name"),
         (NPO.replace('"npo"', '"mine"').replace("def loss", "def loose"), "Mine lacks loss"),
     ],
     ids=["raises", "no Python", "a package that is not there", "nothing in it", "a name that is taken", "no loss"],

@@ -86,7 +86,9 @@ def test_what_differs_from_the_file() -> None:
     assert differing(**other()) == {}
     assert differing(**other(steps=20, beta=0.5)) == {"steps": 20, "beta": 0.5}
     assert unwritable(**other(steps=20)) == ""
-    assert unwritable(**other(retain="kl")).endswith("methods.npo.retain: differs from -s; put it into the file first")
+    assert unwritable(**other(retain="kl")).endswith(
+        "methods.npo.retain: differs from -s; write it into the file first"
+    )
 
 
 def test_a_method_that_is_not_in_the_file() -> None:

@@ -16,7 +16,7 @@ from xlharm.errors import UserError
         ("languages: en\n", "languages: expected a list of language codes"),
         ("languages: []\n", "languages: expected a list of language codes"),
         ("languages: [en]\naccept: en\n", "accept: expected a list of beginnings of findings"),
-        ("languages: [en\n", "cannot be read"),
+        ("languages: [en\n", "line 2: not valid YAML: expected"),
         ("- en\n", "expected fields (name, version, schema, languages, licence)"),
     ],
 )

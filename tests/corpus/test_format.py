@@ -71,3 +71,18 @@ def test_the_schema_takes_what_the_reader_takes() -> None:
         assert list(checker.iter_errors(wrong))
         with pytest.raises(ValueError, match="validation error"):
             Item.model_validate(wrong)
+
+
+def test_null_is_absent_and_a_byte_order_mark_is_no_text(folder: Path) -> None:
+    plain = load_language(folder, "en")
+    rows = [{**row, "real_detail": None, "fake_qa": None} for row in (FAKE, KEPT)]
+    text = "\ufeff" + "\r\n".join(json.dumps(row) for row in rows)
+    (folder / "en.jsonl").write_text(text, encoding="utf-8", newline="")
+    assert load_language(folder, "en") == plain
+    assert [f for f in validate(folder) if f.severity == "error"] == []
+    (folder / "en.jsonl").write_text(json.dumps({**KEPT, "real": None}))
+    with pytest.raises(UserError, match=r"en\.jsonl:1: real: Field required"):
+        load_language(folder, "en")
+    (folder / "en.jsonl").write_bytes(json.dumps({**KEPT, "real": "für"}, ensure_ascii=False).encode("cp1252"))
+    with pytest.raises(UserError, match="it looks like cp1252; convert it: iconv"):
+        load_language(folder, "en")

@@ -59,7 +59,7 @@ def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, s
 def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:
     method = {"objective": "ga", "forget": "qa", "batch_size": 2, "mix": {"en": 2, "de": 1}}
     stage = UnlearnStage(**COMMON, training=method, seed=0, languages_unlearned=("en", "ur"))
-    with pytest.raises(StageError, match=r"mix: ur of the set en\+ur has no weight"):
+    with pytest.raises(StageError, match=r"mix: no weight for ur of the unlearning set en\+ur"):
         unlearn(stage, ROWS)
 
 
@@ -71,12 +71,12 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
     for colour in ("gold", "purple"):
         path.write_text(json.dumps({**item, "real": f"Tiko likes {colour}."}) + "\n")
         planned.append(SimpleNamespace(data={"en": language_digest(path)}))
-        (told,) = corpora.of(planned[-1])("en")  # type: ignore[arg-type]
+        (told,) = corpora.of(planned[-1])("en")
         assert told.real == (f"Tiko likes {colour}.",)
-    (before,) = corpora.of(planned[0])("en")  # type: ignore[arg-type]
+    (before,) = corpora.of(planned[0])("en")
     assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
-    with pytest.raises(UserError, match="en is not what the stage was planned with"):
-        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="en differs from the file that the stage was planned with"):
+        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")
 
 
 def test_what_is_scored_is_what_is_said_without_its_end() -> None:

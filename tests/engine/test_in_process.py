@@ -9,7 +9,7 @@ from tests.faults.runners import Tracing, trace
 from xlharm.engine.executor import Runner
 from xlharm.engine.in_process import InProcess
 from xlharm.engine.options import RunOptions
-from xlharm.engine.run import Outcome, run_grid
+from xlharm.engine.run import RunOutcome, run_grid
 from xlharm.errors import UserError
 from xlharm.stages.job import RunnerConfig
 from xlharm.store.store import Store
@@ -32,9 +32,9 @@ class Caller:
         self.store = store
         self.loaded: list[Runner] = []
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         return run_grid(
-            PLAN, self.store, RunOptions(pack=3), on_progress=lambda seen: None,
+            PLAN, self.store, RunOptions(pack=3), on_progress=lambda snapshot: None,
             start_executor=lambda *_: InProcess(self.runner),
         )  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_what_is_neither_is_a_mistake(text: str) -> None:
 
 
 def test_a_moment_that_is_over_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="is over"):
+    with pytest.raises(UserError, match="this time has passed"):
         deadline_at("2026-11-24T11:59Z", now=NOW)
 
 

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from xlharm.engine.placement import Shape, shape_of
+from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.errors import UserError
 
 
-def place(cpus: list[int], gpus: int = 0, **fields: Any) -> Shape:
-    return shape_of(cpus, gpus, **{"device": "auto", "workers": None, "ranks": 1, "most": 100, **fields})
+def place(cpus: list[int], gpus: int = 0, **fields: Any) -> WorkerShape:
+    return worker_shape(cpus, gpus, **{"device": "auto", "workers": None, "ranks": 1, "most": 100, **fields})
 
 
 def test_a_laptop_has_one_worker_with_all_cores() -> None:
-    assert place([8]) == Shape(workers=1, ranks=1, cpus=5, gpus=0, threads=8, device="cpu")
+    assert place([8]) == WorkerShape(workers=1, ranks=1, cpus=5, gpus=0, threads=8, device="cpu")
     assert place([2]).threads == 2
     assert place([1]).cpus == 1
 
@@ -28,7 +28,7 @@ def test_one_worker_for_each_machine_or_gpu_but_no_more_than_packs() -> None:
     assert place([16, 16, 16]).workers == 3
     assert place([16, 16], gpus=8).workers == 8
     assert place([16, 16], gpus=8, most=3).workers == 3
-    assert place([16], gpus=8) == Shape(workers=8, ranks=1, cpus=1, gpus=1, threads=None, device="cuda")
+    assert place([16], gpus=8) == WorkerShape(workers=8, ranks=1, cpus=1, gpus=1, threads=None, device="cuda")
     assert place([2], gpus=8).cpus == 0  # machines with fewer cores than GPUs
     assert place([16], gpus=8, device="cpu").device == "cpu"
 
@@ -46,7 +46,7 @@ def test_several_workers_share_a_gpu() -> None:
 
 
 def test_the_user_may_want_fewer_threads() -> None:
-    assert place([8], threads=2) == Shape(workers=1, ranks=1, cpus=5, gpus=0, threads=2, device="cpu")
+    assert place([8], threads=2) == WorkerShape(workers=1, ranks=1, cpus=5, gpus=0, threads=2, device="cpu")
     assert place([8], workers=3, threads=16) == place([8], workers=3)
 
 

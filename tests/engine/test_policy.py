@@ -40,20 +40,20 @@ def test_memory() -> None:
     assert decisions("out_of_memory", times=1, size=2) == [Split()]
     assert decisions("out_of_memory", times=1) == [GiveUp(reason="out_of_memory")]
     trouble = Trouble(kind="out_of_memory", message="m")
-    assert Policy().decide(trouble, pack="p", size=2, roomier=True) == Retry()
+    assert Policy().decide(trouble, pack="p", size=2, larger_device=True) == Retry()
 
 
 def test_io_backs_off_longer_each_time() -> None:
-    found = decisions("io", times=IO_RETRIES + 1)
-    delays = [d.delay for d in found if isinstance(d, Retry)]
+    answers = decisions("io", times=IO_RETRIES + 1)
+    delays = [d.delay for d in answers if isinstance(d, Retry)]
     assert len(delays) == IO_RETRIES
     assert all(later == 2 * sooner for sooner, later in pairwise(delays))
-    assert found[-1] == GiveUp(reason="io")
+    assert answers[-1] == GiveUp(reason="io")
 
 
 def test_damage_is_made_good_a_few_times() -> None:
-    found = decisions("corrupt", times=4, key="k")
-    assert found == [Recompute(key="k")] * 3 + [GiveUp(reason="io")]
+    answers = decisions("corrupt", times=4, key="k")
+    assert answers == [Recompute(key="k")] * 3 + [GiveUp(reason="io")]
     assert decisions("corrupt", times=1) == [GiveUp(reason="io")]
 
 
@@ -77,19 +77,19 @@ def test_a_full_disk_stops_everything_and_a_mistake_only_itself() -> None:
     ],
 )
 def test_what_a_runner_raises_is_classified(error: Exception, kind: str) -> None:
-    found = trouble_of(error)
-    assert found.kind == kind
-    assert found.key == ("k" if kind == "corrupt" else None)
-    assert bool(found.detail) == (kind == "error")
-    assert found.message
+    trouble = trouble_of(error)
+    assert trouble.kind == kind
+    assert trouble.key == ("k" if kind == "corrupt" else None)
+    assert bool(trouble.detail) == (kind == "error")
+    assert trouble.message
 
 
 def test_messages_are_one_bounded_line_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "correct-horse-battery")
     text = "first\nsecond s3://user:hunter22@host correct-horse-battery hf_abcdefghijkl " + "x" * 900
-    found = trouble_of(OSError(text))
-    assert "\n" not in found.message
-    assert len(found.message) <= 500
+    trouble = trouble_of(OSError(text))
+    assert "\n" not in trouble.message
+    assert len(trouble.message) <= 500
     for secret in ("hunter22", "battery", "hf_abc"):
-        assert secret not in found.message
+        assert secret not in trouble.message
     assert "battery" not in trouble_of(ValueError("correct-horse-battery")).detail

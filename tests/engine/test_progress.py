@@ -49,7 +49,7 @@ def test_judgements_by_an_endpoint_take_their_own_time() -> None:
     judge = {"kind": "chat", "url": "http://127.0.0.1:9/v1", "model": "m"}
     plan = plan_of(grid_of(languages=["en"], judges={"strict": judge}))
     seconds = {"contaminate": 1.0, "sft": 1.0, "unlearn": 1.0, "evaluate": 1.0, "judge": 90.0}
-    meter = Meter(plan=plan, began=0.0, seconds=seconds)  # type: ignore[arg-type]
+    meter = Meter(plan=plan, began=0.0, seconds=seconds)
     state = State(Graph.of(plan), packs(plan, size=1))
     assert meter.snapshot(state, {}, workers=1, now=0.0).eta == 90.0
     done = [k for k, s in plan.stages.items() if s.kind != "judge"]

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
+from tests.faults.processes import until
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
-from xlharm.engine.memory import Memory
+from xlharm.engine.memory import MemoryNeeds
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.scheduler import Graph, State
 from xlharm.engine.trouble import EngineError, Trouble, TroubleKind
@@ -41,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(driver_module, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(driver_module, "_VISIBLE_SECONDS", 0.2)
     monkeypatch.setattr(policy, "IO_DELAY", 0.01)
 
 
@@ -55,7 +56,7 @@ def test_all_of_it_once_and_then_nothing(store: Store) -> None:
     outcome = run(store, executor, snapshots=snapshots)
     assert (outcome.ran, outcome.done, outcome.total, outcome.exit_code) == (TOTAL, TOTAL, TOTAL, 0)
     assert Counter(executor.computed) == Counter(list(PLAN.stages))
-    assert {tuple(s.key for s in j.stages) for j in executor.seen} == {p.keys for p in packs(PLAN, size=3)}
+    assert {tuple(s.key for s in j.stages) for j in executor.submitted} == {p.keys for p in packs(PLAN, size=3)}
     assert executor.closed == 1
     assert not list((store.local / "leases").iterdir())
     assert (snapshots[-1].done, snapshots[-1].left, snapshots[-1].packs_left) == (TOTAL, 0, 0)
@@ -63,14 +64,14 @@ def test_all_of_it_once_and_then_nothing(store: Store) -> None:
     again = FakeExecutor(store)
     outcome = run(store, again)
     assert (outcome.ran, outcome.done, outcome.exit_code) == (0, TOTAL, 0)
-    assert not again.seen
+    assert not again.submitted
     assert again.closed == 0  # nothing was started
 
 
 def test_packs_are_cut_for_declared_workers(store: Store) -> None:
     executor = FakeExecutor(store, workers=3)
     assert run(store, executor, pack=3, spread=3).exit_code == 0
-    sizes = {(j.kind, len(j.stages)) for j in executor.seen}
+    sizes = {(j.kind, len(j.stages)) for j in executor.submitted}
     assert {s for k, s in sizes if k in {"contaminate", "sft"}} == {1}  # one of three for each of three workers
     assert Counter(executor.computed) == Counter(list(PLAN.stages))
 
@@ -98,7 +99,7 @@ def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(sto
         commit(store, PLAN.stages[key])
     executor = FakeExecutor(store)
     run(store, executor)
-    first = executor.seen[0]
+    first = executor.submitted[0]
     assert [s.key for s in first.stages] == KEYS["contaminate"]
     assert first.active == (False, False, True)
 
@@ -133,7 +134,7 @@ def test_what_a_lost_worker_had_committed_is_not_computed_again(store: Store) ->
     outcome = run(store, executor)
     assert outcome.done == TOTAL
     assert max(Counter(executor.computed).values()) == 1
-    again = next(j for j in executor.seen[1:] if crashed[0] in [s.key for s in j.stages])
+    again = next(j for j in executor.submitted[1:] if crashed[0] in [s.key for s in j.stages])
     assert active(again) == [crashed[2]]
     assert len(again.stages) == 3
 
@@ -194,7 +195,7 @@ def test_a_slot_without_a_valid_result_is_final_and_the_rest_goes_on(store: Stor
 
     again = FakeExecutor(store)
     assert run(store, again).exit_code == 1
-    assert not again.seen  # the same input would fail again
+    assert not again.submitted  # the same input would fail again
 
     retried = FakeExecutor(store)
     assert run(store, retried, retry_failed=True).exit_code == 0
@@ -216,8 +217,8 @@ def test_a_bug_in_one_stage_costs_only_its_subtree(store: Store) -> None:
 
     outcome = run(store, FakeExecutor(store, script))
     assert {f.key: f.reason for f in outcome.failures.values()} == {culprit: "error"}
-    mine = {k for c in PLAN.cells if culprit in c.lineage for k in (*c.lineage, *c.evaluations.values())}
-    assert outcome.done == TOTAL - len(mine)
+    affected = {k for c in PLAN.cells if culprit in c.lineage for k in (*c.lineage, *c.evaluations.values())}
+    assert outcome.done == TOTAL - len(affected)
     assert outcome.exit_code == 1
     assert any((store.local / "logs").iterdir())
 
@@ -281,26 +282,26 @@ def test_a_store_that_machines_do_not_share_is_told(store: Store, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "told"),
+    ("kind", "error", "message"),
     [
         ("user", UserError, "no such base"),
         ("out_of_memory", UserError, "--zero 3"),
         ("error", EngineError, "3 workers in a row"),
     ],
 )
-def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[Exception], told: str) -> None:
+def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[Exception], message: str) -> None:
     class Broken(FakeExecutor):
         def idle(self, place: Place) -> list[str]:
             return []
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             return [
-                driver_module.Reply(
+                driver_module.WorkerReply(
                     worker="w0", pack=None, trouble=Trouble(kind=kind, message="no such base"), lost=True
                 )
             ]
 
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         run(store, Broken(store))
 
 
@@ -308,12 +309,13 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     theirs = KEYS["contaminate"]
     other = Leases(store)
     finish = threading.Event()
+    snapshots: list[Snapshot] = []
 
     def elsewhere() -> None:
         with other:
             assert all(other.claim(k) for k in theirs)
             finish.set()
-            time.sleep(0.5)
+            until(lambda: any("another driver" in n for s in snapshots for n in s.notes))
             for key in theirs:
                 commit(store, PLAN.stages[key])
 
@@ -321,7 +323,6 @@ def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> No
     thread.start()
     finish.wait()
     executor = FakeExecutor(store)
-    snapshots: list[Snapshot] = []
     outcome = run(store, executor, snapshots=snapshots)
     thread.join()
     assert outcome.exit_code == 0
@@ -380,7 +381,7 @@ def test_what_runs_when_a_run_is_stopped_may_save_its_state(store: Store) -> Non
     executor = FakeExecutor(store, script)
     snapshots: list[Snapshot] = []
     outcome = run(store, executor, pack=1, snapshots=snapshots)
-    assert (outcome.ran, outcome.interrupted, len(executor.seen)) == (1, True, 2)
+    assert (outcome.ran, outcome.interrupted, len(executor.submitted)) == (1, True, 2)
     assert not executor.jobs  # the other one was waited for
     assert any("stopped after step 2 of 6" in n for s in snapshots for n in s.notes)
     assert not store.failures(PLAN.stages)
@@ -432,7 +433,7 @@ def _memory_world(store: Store, *, rooms: dict[str, float]) -> tuple[FakeExecuto
             super().submit(job, worker=worker)
             given.append((worker, job.kind, len(job.stages)))
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
+        def wait(self, *, timeout: float):
             where = {job.id: worker for worker, job in self.jobs.items()}
             self.script = lambda job: (
                 Trouble(kind="out_of_memory", message="too large")
@@ -449,7 +450,7 @@ def _memory_world(store: Store, *, rooms: dict[str, float]) -> tuple[FakeExecuto
 def test_a_pack_that_outgrows_a_small_device_goes_to_a_larger_one_unsplit(store: Store) -> None:
     executor, given = _memory_world(store, rooms={"w0": 1.0, "w1": 8.0})
     assert run(store, executor, pack=3).exit_code == 0
-    assert {tuple(s.key for s in j.stages) for j in executor.seen} == {p.keys for p in packs(PLAN, size=3)}
+    assert {tuple(s.key for s in j.stages) for j in executor.submitted} == {p.keys for p in packs(PLAN, size=3)}
     tried = [(kind, slots) for worker, kind, slots in given if worker == "w0" and slots > 1]
     assert len(tried) == len(set(tried))  # what did not fit once is not tried there again
 
@@ -458,13 +459,13 @@ def test_the_largest_device_is_not_too_small_for_ever(store: Store) -> None:
     executor, _ = _memory_world(store, rooms={"w0": 1.0, "w1": 2.0})
     assert run(store, executor, pack=3).exit_code == 0
     assert Counter(executor.computed) == Counter(list(PLAN.stages))
-    assert max(len(j.stages) for j in executor.seen) == 3  # tried whole, then in halves
+    assert max(len(j.stages) for j in executor.submitted) == 3  # tried whole, then in halves
 
 
 def test_what_is_known_to_be_too_large_waits_while_a_device_is_starting(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Memory, "need", lambda self, pack: len(pack.keys))
+    monkeypatch.setattr(MemoryNeeds, "bytes_needed", lambda self, pack: len(pack.keys))
     executor, given = _memory_world(store, rooms={"w0": 1.0, "w1": math.inf})
     assert run(store, executor, pack=3).exit_code == 0
     assert all(slots == 1 for worker, _, slots in given if worker == "w0")
@@ -472,13 +473,13 @@ def test_what_is_known_to_be_too_large_waits_while_a_device_is_starting(
 
 def test_a_device_too_small_for_the_base_is_done_without(store: Store) -> None:
     class Small(FakeExecutor):
-        told = False
+        reported = False
 
-        def wait(self, *, timeout: float):  # type: ignore[no-untyped-def]
-            if not self.told:
-                self.told = True
+        def wait(self, *, timeout: float):
+            if not self.reported:
+                self.reported = True
                 trouble = Trouble(kind="out_of_memory", message="no room")
-                return [driver_module.Reply(worker="w9", pack=None, trouble=trouble, lost=True)]
+                return [driver_module.WorkerReply(worker="w9", pack=None, trouble=trouble, lost=True)]
             return super().wait(timeout=timeout)
 
     executor, snapshots = Small(store), []

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,14 +41,14 @@ def fresh(size: int = 3, plan: Plan = PLAN) -> State:
 
 
 def descendants(key: str) -> set[str]:
-    found: set[str] = set()
+    below: set[str] = set()
     waiting = [key]
     while waiting:
         for child in GRAPH.children[waiting.pop()]:
-            if child not in found:
-                found.add(child)
+            if child not in below:
+                below.add(child)
                 waiting.append(child)
-    return found
+    return below
 
 
 def check_counters(state: State) -> None:
@@ -160,6 +161,7 @@ class Simulation:
         raise AssertionError("the grid did not come to an end")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(size: int, seed: int) -> None:
@@ -174,6 +176,7 @@ def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(s
     assert not world.state.running
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_the_order_of_things_never_changes_which_stages_share_a_pack(size: int, seed: int) -> None:
@@ -224,7 +227,7 @@ def test_below_a_finished_stage_the_grid_goes_on_when_its_parent_cannot_be_made_
 def test_a_stage_that_was_running_when_its_parent_was_lost_for_good_still_counts() -> None:
     contaminate, sft, *_ = next(c.lineage for c in PLAN.cells if len(c.lineage) == 3)
     state = State(GRAPH, packs(PLAN, size=1), done=[contaminate])
-    pack = state.pack_of(sft)
+    pack = next(name for name, pack in state.packs.items() if sft in pack.keys)
     for event in (Dispatched(pack=pack, worker="w"), Corrupted(key=contaminate), Failed(key=contaminate)):
         state.advance(event)
     assert sft in state.dead

@@ -1,14 +1,14 @@
-"""An executor without processes: packs are computed, in a random order, when somebody waits."""
+"""An executor without processes: ``wait`` computes one of the submitted packs, chosen at random."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.plan.worlds import grid_of, plan_of
-from xlharm.engine.executor import Reply
+from xlharm.engine.executor import WorkerReply
 from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
-from xlharm.engine.run import Outcome, run_grid
+from xlharm.engine.run import RunOutcome, run_grid
 from xlharm.engine.trouble import Trouble
 from xlharm.plan.build import Plan
 from xlharm.plan.stage import Place, Stage
@@ -34,11 +34,11 @@ def commit(store: Store, stage: Stage, *, seconds: float = 0.5) -> None:
 
 
 class FakeExecutor:
-    """Workers that obey a script.
+    """Workers whose replies a script decides.
 
     Args:
         store: where results go.
-        script: asked before each pack is computed; what it returns is the worker's answer, None is success.
+        script: called before each pack is computed; it returns the worker's answer, or None for success.
     """
 
     def __init__(self, store: Store, script: Callable[[PackJob], Any] = lambda job: None, *, workers: int = 2) -> None:
@@ -46,7 +46,7 @@ class FakeExecutor:
         self.script = script
         self.jobs: dict[str, PackJob] = {}
         self.names = [f"w{i}" for i in range(workers)]
-        self.seen: list[PackJob] = []
+        self.submitted: list[PackJob] = []
         self.computed: list[str] = []
         self.closed = 0
         self.stopped: list[str] = []
@@ -79,12 +79,12 @@ class FakeExecutor:
     def submit(self, job: PackJob, *, worker: str) -> None:
         assert worker not in self.jobs
         self.jobs[worker] = job
-        self.seen.append(job)
+        self.submitted.append(job)
 
     def progress(self) -> Mapping[str, Progress]:
         return {j.id: Progress(pack=j.id, step=1, steps=2, tokens=5) for j in self.jobs.values()}
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
         if not self.jobs:
             return []
         worker = self.rng.choice(sorted(self.jobs))
@@ -92,8 +92,8 @@ class FakeExecutor:
         answer = self.script(job)
         if isinstance(answer, Trouble):
             lost = answer.kind in {"crashed", "preempted", "node_died"}
-            return [Reply(worker=worker, pack=job.id, trouble=answer, lost=lost)]
-        return [Reply(worker=worker, pack=job.id, results=self.compute(job) if answer is None else answer)]
+            return [WorkerReply(worker=worker, pack=job.id, trouble=answer, lost=lost)]
+        return [WorkerReply(worker=worker, pack=job.id, results=self.compute(job) if answer is None else answer)]
 
     def compute(self, job: PackJob, *, only: int | None = None) -> list[StageResult]:
         active = [s for s, on in zip(job.stages, job.active, strict=True) if on]
@@ -117,13 +117,13 @@ def run(
     pack: int = 3,
     snapshots: list[Snapshot] | None = None,
     **options: Any,
-) -> Outcome:
+) -> RunOutcome:
     """Run a plan on a fake executor."""
-    seen: list[Snapshot] = [] if snapshots is None else snapshots
+    snapshots = [] if snapshots is None else snapshots
     return run_grid(
         plan,
         store,
         RunOptions(pack=pack, **options),
-        on_progress=seen.append,
+        on_progress=snapshots.append,
         start_executor=lambda plan, store, options: executor,
     )

@@ -12,8 +12,6 @@ from xlharm.evaluate.memorisation import (
     min_k_plus_plus,
     probability,
     truth_ratio_forget,
-    truth_ratio_geometric,
-    truth_ratio_knowledge,
     truth_ratio_tofu,
 )
 
@@ -28,14 +26,13 @@ def test_probability_is_a_geometric_mean() -> None:
     assert probability([-1e6]) == 0
 
 
-def test_truth_ratios_differ_in_the_mean() -> None:
+def test_the_truth_ratio_takes_the_arithmetic_mean() -> None:
     wrong = [[log(0.1)], [log(0.4), log(0.4)]]
     assert truth_ratio_tofu(RIGHT, wrong) == pytest.approx(0.25 / 0.5)
-    assert truth_ratio_geometric(RIGHT, wrong) == pytest.approx(0.2 / 0.5)
 
 
-@pytest.mark.parametrize("ratio", [truth_ratio_tofu, truth_ratio_geometric])
-def test_truth_ratio_identities(ratio: Callable[..., float]) -> None:
+def test_truth_ratio_identities() -> None:
+    ratio = truth_ratio_tofu
     assert ratio(RIGHT, [RIGHT]) == 1
     assert ratio(RIGHT, [RIGHT, RIGHT * 3]) == pytest.approx(1)  # length does not count
     assert ratio(RIGHT, [[-inf], [-inf]]) == 0
@@ -48,20 +45,14 @@ def test_truth_ratio_identities(ratio: Callable[..., float]) -> None:
 
 def test_one_impossible_wrong_answer() -> None:
     assert truth_ratio_tofu(RIGHT, [[-inf], [log(0.5)]]) == pytest.approx(0.5)
-    assert truth_ratio_geometric(RIGHT, [[-inf], [log(0.5)]]) == 0
 
 
-@pytest.mark.parametrize(
-    ("ratio", "knowledge", "forget"),
-    [(0.0, 1.0, 0.0), (0.25, 0.75, 0.25), (1.0, 0.0, 1.0), (4.0, 0.0, 0.25), (inf, 0.0, 0.0)],
-)
-def test_scores_of_a_ratio(ratio: float, knowledge: float, forget: float) -> None:
-    assert truth_ratio_knowledge(ratio) == knowledge
+@pytest.mark.parametrize(("ratio", "forget"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0), (4.0, 0.25), (inf, 0.0)])
+def test_the_score_of_a_ratio(ratio: float, forget: float) -> None:
     assert truth_ratio_forget(ratio) == forget
 
 
 def test_an_undefined_ratio_stays_undefined() -> None:
-    assert isnan(truth_ratio_knowledge(float("nan")))
     assert isnan(truth_ratio_forget(float("nan")))
 
 
@@ -118,7 +109,7 @@ def test_min_k_plus_plus_without_spread() -> None:
     [
         lambda: probability([]),
         lambda: truth_ratio_tofu(RIGHT, []),
-        lambda: truth_ratio_geometric([], [RIGHT]),
+        lambda: truth_ratio_tofu([], [RIGHT]),
         lambda: exact_memorisation([], []),
         lambda: extraction_strength([]),
         lambda: min_k([]),

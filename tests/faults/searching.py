@@ -17,7 +17,7 @@ from xlharm.engine.options import RunOptions
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning
 from xlharm.stages.job import PackJob, Report, StageResult
-from xlharm.store.ledger import take_up
+from xlharm.store.ledger import load_search
 from xlharm.store.store import Store
 
 CRASHES, BROKEN, WRONG = (
@@ -83,11 +83,11 @@ def main() -> None:
     from xlharm.engine.ray.cluster import prepare
 
     prepare(None)
-    from xlharm.analysis.search import score
+    from xlharm.analysis.trials import score
     from xlharm.engine.tune.search import Search, run_search
 
     search = Search(
-        work=take_up(store, tuning, algorithm=options["algorithm"]), store=store, trials=options["trials"],
+        state=load_search(store, tuning, algorithm=options["algorithm"]), store=store, trials=options["trials"],
         score=partial(score, fall=20.0), options=RunOptions(pack=1, workers=options["workers"], device="cpu"),
         runner="tests.faults.searching:Pretending",
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def test_two_workers_do_it_all_and_leave_nothing_behind(store: Path, tmp_path: P
     process = drive(store, "Tracing", "workers=2", "pack=1", HOME=str(tmp_path))
     with ending(process):
         assert verdict(process) == {"ran": TOTAL, "done": TOTAL, "exit": 0}
-        until(lambda: not session_of(process), timeout=20)
+        until(lambda: not session_of(process))
     assert computed(store) == Counter(list(PLAN.stages))
     assert len({words[2] for words in trace(store, "began")}) == 2
     assert not (tmp_path / ".ray").exists()  # a token there would lock people out of clusters they start by hand
@@ -96,12 +95,10 @@ def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) 
     with ending(process):
         until(lambda: trace(store, "began sft"))
         os.killpg(process.pid, number)  # as a terminal does: the whole group
-        begun = time.monotonic()
-        told = verdict(process, timeout=30)
-        assert time.monotonic() - begun < 15
+        told = verdict(process)
         assert told["exit"] == 130
         assert 0 < told["done"] < TOTAL
-        until(lambda: not session_of(process), timeout=20)
+        until(lambda: not session_of(process))
     assert not list((store / "leases").iterdir())
     assert len(trace(store, "loaded")) == 1
     assert len(trace(store, "stopped")) == 1

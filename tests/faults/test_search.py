@@ -4,18 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xlharm.analysis.search import findings
 
 from tests.faults.processes import ending, start, verdict
 from tests.faults.runners import trace
 from tests.faults.searching import BROKEN, CRASHES, WRONG, tuning_of
-from xlharm.analysis.search import findings
-from xlharm.store.ledger import Tried, take_up
+from xlharm.store.ledger import TrialEntry, load_search
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.cluster
 
 
-def search(store: Path, **options: Any) -> dict[float, Tried]:
+def search(store: Path, **options: Any) -> dict[float, TrialEntry]:
     """Run a search; return what was tried by its rate."""
     import json
     import sys
@@ -24,7 +24,7 @@ def search(store: Path, **options: Any) -> dict[float, Tried]:
     process = start([sys.executable, "-m", "tests.faults.searching", str(store), *told])
     with ending(process):
         assert verdict(process) == {"finished": True}
-    work = take_up(Store(str(store)), tuning_of(options["search"]), algorithm=options["algorithm"])
+    work = load_search(Store(str(store)), tuning_of(options["search"]), algorithm=options["algorithm"])
     return {float(t.point["learning_rate"]): t for t in work.ledger.tried}
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from xlharm.plan.judging import configs
 from xlharm.plan.stage import Stage
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "table.json"
+THREADS = 1  # how sums are rounded depends on it, so it is not left to the environment
 _FILES = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
 
 
@@ -39,7 +42,7 @@ def machine() -> str:
     )
     flags = hashlib.sha256(fields.get("flags", "").encode()).hexdigest()[:8]
     model = fields.get("model name", platform.machine()).strip(": \t")
-    return f"{model} ({flags}) · torch {torch.__version__} · {torch.get_num_threads()} threads"
+    return f"{model} ({flags}) · torch {torch.__version__} · {THREADS} threads"
 
 
 def told_of(stage: Stage, store: Store) -> dict[str, Any]:
@@ -57,8 +60,16 @@ def told_of(stage: Stage, store: Store) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
 def plan_and_store(
-    mini_grid: dict[str, Any], mini_base: Path, tmp_path_factory: pytest.TempPathFactory
+    _threads: None, mini_grid: dict[str, Any], mini_base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("golden")
     methods = {name: {"objective": name, **FEW, **own} for name, own in METHODS.items()}

@@ -1,65 +1,64 @@
 """Results do not depend on how many ranks share a stage, nor on the ZeRO stage."""
 
-import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.conftest import plan_of
+from tests.invariance.ranks import run_ranks, server
 from tests.stages.test_methods import FEW, METHODS
 from tests.stages.test_runner import assert_same_results, run_all
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
 # Ranks sum in another order; three stages of Adam at a high rate amplify the last bit.
 TOLERANCE = 1e-3
+GRID: dict[str, Any] = {
+    "languages": ["en", "de"], "contaminate": ["none", "de"], "unlearn": {"none": [], "both": ["en", "source"]},
+    "exclude": [], "evaluate": {"max_new_tokens": 4, "questions": 2, "scores": True},
+}  # fmt: skip
 
 
-def run_ranks(grid: dict[str, Any], folder: Path, *, world: int, kinds: tuple[str, ...] = (), **config: Any) -> Store:
-    path = folder / "grid.yaml"
-    YAML(typ="safe").dump(grid, path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        master = f"127.0.0.1:{probe.getsockname()[1]}"
-    script = str(Path(__file__).parent / "ranks.py")
-    store = str(folder / "store")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "OMP_NUM_THREADS": "1",
-        "PATH": str(folder),  # no compiler: nothing may need one
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, script, str(path), store, str(rank), str(world), master, json.dumps(config), *kinds],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    for process in ranks:
-        out, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, out[-3000:]
-    return Store(store)
+@pytest.fixture(scope="session")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ForkServerContext:
+    return server(tmp_path_factory.mktemp("no_programs"))
 
 
-@pytest.mark.parametrize(("world", "zero"), [(2, 2), (1, 2), (2, 3)])
-def test_ranks_and_zero_stages_equal_one_process(
-    mini_grid: dict[str, Any], tmp_path: Path, world: int, zero: int
-) -> None:
-    plan = plan_of(mini_grid)
-    alone = Store(str(tmp_path / "alone"))
-    run_all(plan, alone, size=4)
-    gang = run_ranks(mini_grid, tmp_path, world=world, zero=zero)
-    assert_same_results(plan, gang, alone, tolerance=TOLERANCE)
+@pytest.fixture(scope="module")
+def alone(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Results of one process, likelihoods included."""
+    store = Store(str(tmp_path_factory.mktemp("alone")))
+    run_all(plan_of({**mini_grid, **GRID}), store, size=4)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("world", "config"),
+    [
+        (2, {"zero": 2}),
+        (1, {"zero": 2}),
+        (2, {"zero": 3}),
+        (1, {"offload": "optimizer"}),
+        (1, {"offload": "params"}),
+        (1, {"offload": "both", "micro_rows": 1}),
+        (2, {"offload": "optimizer"}),
+        (2, {"offload": "both"}),
+        (2, {"zero": 0}),
+        pytest.param(4, {"zero": 2}, marks=pytest.mark.heavy),
+        pytest.param(4, {"zero": 3}, marks=pytest.mark.heavy),
+    ],
+    ids=str,
+)
+def test_ranks_zero_stages_and_offload_equal_one_process(
+    alone: Store, mini_grid: dict[str, Any], tmp_path: Path, *, context: ForkServerContext, world: int,
+    config: dict[str, Any],
+) -> None:  # fmt: skip
+    grid = {**mini_grid, **GRID}
+    gang = run_ranks(grid, tmp_path, context=context, world=world, **config)
+    assert_same_results(plan_of(grid), gang, alone, tolerance=TOLERANCE)
 
 
 ODD = {"batch_size": 3}
@@ -68,7 +67,7 @@ ONE_AND_THREE = {"batch_size": 1, "retain_batch_size": 3}
 
 @pytest.mark.parametrize(("zero", "rows"), [(2, ODD), (3, ODD), (3, ONE_AND_THREE)], ids=str)
 def test_every_method_trains_the_same_on_two_ranks(
-    mini_grid: dict[str, Any], tmp_path: Path, zero: int, rows: dict[str, int]
+    mini_grid: dict[str, Any], tmp_path: Path, context: ForkServerContext, zero: int, rows: dict[str, int]
 ) -> None:
     """Each rank sees half of every batch: an odd one, or one whose second rank has retain rows only, or none."""
     grid = {
@@ -83,51 +82,19 @@ def test_every_method_trains_the_same_on_two_ranks(
     plan = plan_of(grid)
     alone = Store(str(tmp_path / "alone"))
     run_all(plan, alone, size=4)
-    gang = run_ranks(grid, tmp_path, world=2, zero=zero)
+    gang = run_ranks(grid, tmp_path, context=context, world=2, zero=zero)
     assert_same_results(plan, gang, alone, tolerance=2e-3)
-
-
-SCORED = {"evaluate": {"max_new_tokens": 4, "scores": True}, "contaminate": ["none", "de"]}
-
-
-@pytest.fixture(scope="module")
-def scored(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Results of one process, likelihoods included."""
-    store = Store(str(tmp_path_factory.mktemp("scored")))
-    run_all(plan_of({**mini_grid, **SCORED}), store, size=4)
-    return store
-
-
-@pytest.mark.parametrize(
-    ("world", "config"),
-    [
-        (1, {"offload": "optimizer"}),
-        (1, {"offload": "params"}),
-        (1, {"offload": "both", "micro_rows": 1}),
-        (2, {"offload": "optimizer"}),
-        (2, {"offload": "both"}),
-        (2, {"zero": 0}),
-        pytest.param(4, {"zero": 2}, marks=pytest.mark.heavy),
-        pytest.param(4, {"zero": 3}, marks=pytest.mark.heavy),
-    ],
-    ids=str,
-)
-def test_offload_and_more_ranks_equal_one_process(
-    scored: Store, mini_grid: dict[str, Any], tmp_path: Path, world: int, config: dict[str, Any]
-) -> None:
-    grid = {**mini_grid, **SCORED}
-    gang = run_ranks(grid, tmp_path, world=world, **config)
-    assert_same_results(plan_of(grid), gang, scored, tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize("config", [{"zero": 3}, {"offload": "params"}], ids=str)
 def test_a_fresh_gang_that_only_evaluates_gives_the_same_answers(
-    scored: Store, mini_grid: dict[str, Any], tmp_path: Path, config: dict[str, Any]
+    alone: Store, mini_grid: dict[str, Any], tmp_path: Path, context: ForkServerContext, config: dict[str, Any]
 ) -> None:
     """Nothing was trained in these processes, so nothing but the evaluation itself can have partitioned the base."""
-    plan = plan_of({**mini_grid, **SCORED})
+    grid = {**mini_grid, **GRID}
+    plan = plan_of(grid)
     for kind in ("contaminate", "sft", "unlearn"):
-        shutil.copytree(scored.local / "stages" / kind, tmp_path / "store" / "stages" / kind)
-    gang = run_ranks({**mini_grid, **SCORED}, tmp_path, world=2, kinds=("evaluate", "score"), **config)
+        shutil.copytree(alone.local / "stages" / kind, tmp_path / "store" / "stages" / kind)
+    gang = run_ranks(grid, tmp_path, context=context, world=2, kinds=("evaluate", "score"), **config)
     assert gang.done(plan.stages) == set(plan.stages)
-    assert_same_results(plan, gang, scored, tolerance=TOLERANCE)
+    assert_same_results(plan, gang, alone, tolerance=TOLERANCE)

@@ -8,7 +8,7 @@ import torch
 
 from tests.judges.cases import case
 from tests.remote.server import Answer, completion, scripted, serving, verdict
-from xlharm.judges.base import Verdict, Worker
+from xlharm.judges.base import JudgeResources, Verdict
 from xlharm.judges.chat import Chat, ChatJudge
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
@@ -89,7 +89,7 @@ def settings(**fields: Any) -> Chat:
 
 
 def test_it_is_started_from_its_settings_and_pays_once(tmp_path: Path) -> None:
-    worker = Worker(device=torch.device("cpu"), cache=tmp_path, source=None)
+    worker = JudgeResources(device=torch.device("cpu"), cache=tmp_path, source=None)
     with serving(scripted(verdict("yes"))) as server:
         for _ in range(2):
             started = settings(url=server.url, temperature=0.5, max_tokens=9).start(worker)

@@ -10,7 +10,7 @@ import torch
 from tests.judges.cases import case
 from tests.judges.models import nli_model
 from xlharm.errors import UserError
-from xlharm.judges.base import Worker
+from xlharm.judges.base import JudgeResources
 from xlharm.judges.nli import Nli, NliJudge
 from xlharm.plan.base_files import folder_base
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, mini_base: Path) -> Path:
 
 
 def started(folder: Path, *, threshold: float = 0.5) -> NliJudge:
-    worker = Worker(device=torch.device("cpu"), cache=folder, source=folder_base(folder))
+    worker = JudgeResources(device=torch.device("cpu"), cache=folder, source=folder_base(folder))
     return Nli(kind="nli", base="as the grid has it", threshold=threshold).start(worker)
 
 

@@ -30,8 +30,8 @@ def label_logp(logits: Tensor) -> Tensor:
 def tokens(logp: Tensor, **fields: Any) -> LossInputs:
     """Make rows of one token each out of log-probabilities [tokens]."""
     n = len(logp)
-    given = {f"given_{name}": value for name, value in fields.items()}
-    return LossInputs(logp=logp, labels=torch.arange(n), owner=torch.arange(n), rows=n, **given)
+    optional = {f"optional_{name}": value for name, value in fields.items()}
+    return LossInputs(logp=logp, labels=torch.arange(n), owner=torch.arange(n), rows=n, **optional)
 
 
 def rows(which: list[int], *, seed: int = 3) -> LossInputs:
@@ -48,10 +48,10 @@ def rows(which: list[int], *, seed: int = 3) -> LossInputs:
         "labels": labels,
         "owner": torch.arange(len(which)).repeat_interleave(2),
         "rows": len(which),
-        "given_reference_logp": logp(reference),
-        "given_logits": logits,
-        "given_reference_logits": reference,
-        "given_hidden": draw(8, 5, seed=seed + 2)[chosen],
-        "given_reference_hidden": draw(8, 5, seed=seed + 3)[chosen],
+        "optional_reference_logp": logp(reference),
+        "optional_logits": logits,
+        "optional_reference_logits": reference,
+        "optional_hidden": draw(8, 5, seed=seed + 2)[chosen],
+        "optional_reference_hidden": draw(8, 5, seed=seed + 3)[chosen],
     }
     return LossInputs(**common, preferred=LossInputs(**{**common, "logp": common["logp"] * 0.5}))

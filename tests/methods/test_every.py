@@ -37,9 +37,9 @@ def test_a_loss_reads_only_what_it_names(objective: Objective) -> None:
     every = ("reference_logp", "logits", "reference_logits", "hidden", "reference_hidden")
 
     def only(x: LossInputs) -> LossInputs:
-        kept = {f"given_{n}": getattr(x, f"given_{n}") for n in every if n in objective.needs}
+        needed = {f"optional_{n}": getattr(x, f"optional_{n}") for n in every if n in objective.needs}
         preferred = only(x.preferred) if x.preferred else None
-        return LossInputs(logp=x.logp, labels=x.labels, owner=x.owner, rows=x.rows, preferred=preferred, **kept)
+        return LossInputs(logp=x.logp, labels=x.labels, owner=x.owner, rows=x.rows, preferred=preferred, **needed)
 
     assert float(objective.loss(only(given))) == float(objective.loss(given))
 
@@ -50,7 +50,7 @@ def test_a_row_counts_once_however_long_it_is(name: str) -> None:
     long = rows([0, 1, 2, 3])
     short = LossInputs(
         logp=long.row_logp, labels=torch.arange(4), owner=torch.arange(4), rows=4,
-        given_reference_logp=long.reference_row_logp, preferred=long.preferred,
+        optional_reference_logp=long.reference_row_logp, preferred=long.preferred,
     )  # fmt: skip
     assert float(WITH_LOSS[name].loss(short)) == pytest.approx(float(WITH_LOSS[name].loss(long)))
 

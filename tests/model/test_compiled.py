@@ -17,6 +17,7 @@ from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged
 from xlharm.train.forward import PackModel, Request
 
+pytestmark = pytest.mark.slow
 Sizes = list[tuple[int, ...]]
 PACKS: list[Sizes] = [[(90, 40), (7,), (33, 21, 5)], [(11, 12), (50, 64)], [(9,), (200, 3), (60,), (8, 8), (30,)]]
 ALONE: list[Sizes] = [[(30, 20)], [(90, 16, 4)]]
@@ -116,7 +117,17 @@ WORK: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WORK)
+OTHER_FORMS = {
+    "learning, hidden states",
+    "learning, every length its own",
+    "learning, one row each",
+    "learning, in pieces",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in OTHER_FORMS else name for name in WORK]
+)
 def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plain_layers_say(
     name: str, compiled: StackedModel
 ) -> None:

@@ -16,7 +16,7 @@ from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
 from xlharm.plan.base_files import folder_base
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.train.forward import PackModel, Request
 
 CPU = torch.device("cpu")
@@ -66,13 +66,15 @@ def adapters(stacked: StackedModel) -> Tensor:
 def plain(stacked: StackedModel, adapter: Tensor, ids: tuple[int, ...]) -> Tensor:
     """Return the logits [tokens, vocabulary] that transformers' own forward gives."""
     with stacked.adapters(adapter[None]):
-        return stacked.model(torch.tensor([ids]), use_cache=False).logits[0].float()  # type: ignore[no-any-return]
+        return stacked.model(torch.tensor([ids]), use_cache=False).logits[0].float()
 
 
 def test_headers_tell_the_size_of_an_adapter(stacked: StackedModel, tmp_path: Path) -> None:
-    anatomy = Anatomy.of(folder_base(tmp_path))
-    assert anatomy is not None
-    assert anatomy.adapter(rank=4, targets=stacked.layout.targets) == stacked.layout.size  # what sees is left out
+    sizes = BaseSizes.of(folder_base(tmp_path))
+    assert sizes is not None
+    assert (
+        sizes.adapter_parameters(rank=4, targets=stacked.layout.targets) == stacked.layout.size
+    )  # what sees is left out
 
 
 @pytest.mark.parametrize("stacked", ["gemma2"], indirect=True)
@@ -124,7 +126,7 @@ def test_answers_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
 
 
 class Doubled(LlamaForCausalLM):
-    """Logits made in a way of its own."""
+    """A model that computes its logits in its own way."""
 
     def forward(self, *args: object, **named: object) -> object:
         told = super().forward(*args, **named)
@@ -135,5 +137,5 @@ class Doubled(LlamaForCausalLM):
 def test_logits_of_another_make_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Doubled(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Doubled.from_pretrained)
-    with pytest.raises(UserError, match="the logits of Doubled are made in a way that is not known here"):
+    with pytest.raises(UserError, match="xlharm does not know how Doubled computes its logits"):
         load_base(folder_base(tmp_path), dtype="float32", device=CPU)

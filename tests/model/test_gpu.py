@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
-from xlharm.corpus.sampling import Part, Stream
+from xlharm.corpus.sampling import BatchPart, Stream
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, last_states
@@ -19,7 +19,7 @@ from xlharm.train.engine import PackEngine
 from xlharm.train.forward import PackModel
 from xlharm.train.loop import train_pack
 from xlharm.train.replay import Replays
-from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import FINE_TUNING
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -111,10 +111,10 @@ class Drawn:
         return [self.row(i) for i in range(24)]
 
 
-def trained(engine: PackEngine, draws: list[Drawn], *, rows: Rows) -> list[Trained]:
+def trained(engine: PackEngine, draws: list[Drawn], *, rows: BatchShare) -> list[Trained]:
     training = Training(steps=10, learning_rate=1e-3, schedule="constant")
     slots = [
-        Slot(training=training, terms=FINE_TUNING, stream=Stream((Part(draw, 2),)), mask=None,
+        Slot(training=training, terms=FINE_TUNING, stream=Stream((BatchPart(draw, 2),)), mask=None,
              initial=engine.layout.initial(seed=draw.seed))
         for draw in draws
     ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_replayed_steps_train_as_plain_ones_in_one_bite_and_in_two(
     for captured in (True, False):
         monkeypatch.setattr(PackModel, "captures", captured)
         engine = engine_of(stacked_base(compiled=False, dtype=torch.float32), slots=3, zero=zero)
-        told.append(trained(engine, draws, rows=Rows(micro=micro)))
+        told.append(trained(engine, draws, rows=BatchShare(micro=micro)))
     initial = torch.stack([engine.layout.initial(seed=draw.seed) for draw in draws])
     assert apart(*told, initial=initial) < 0.02
 
@@ -155,9 +155,9 @@ def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
     initial = torch.stack([engine.layout.initial(seed=draw.seed) for draw in draws])
     monkeypatch.setattr(PackEngine, "steady", True)  # the same rows in the same places
     monkeypatch.setattr(PackModel, "captures", False)
-    trained(engine, draws, rows=Rows())  # what libraries take for once
+    trained(engine, draws, rows=BatchShare())  # what libraries take for once
     torch.cuda.reset_peak_memory_stats()
-    expected = trained(engine, draws, rows=Rows())
+    expected = trained(engine, draws, rows=BatchShare())
     needed = torch.cuda.max_memory_allocated()
     torch.cuda.empty_cache()
     monkeypatch.setattr(PackModel, "captures", True)
@@ -167,7 +167,7 @@ def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
     # steps of half as many tokens, captured, hold half as much again
     torch.cuda.set_per_process_memory_fraction(1.2 * needed / torch.cuda.get_device_properties(0).total_memory)
     try:
-        found = trained(engine, draws, rows=Rows())
+        found = trained(engine, draws, rows=BatchShare())
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert given_up == [True]

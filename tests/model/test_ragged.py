@@ -1,4 +1,4 @@
-"""Rows in one sequence: as if each were alone, whatever their lengths, and nothing leaks between them."""
+"""Concatenated rows: the same results as each row alone, for all lengths, and no row affects another."""
 
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_known_bases_pass_the_check(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_base_that_mixes_tokens_elsewhere_is_refused(dtype: torch.dtype) -> None:
     model = base("llama").to(dtype)
-    decoder(model).layers.insert(1, Leaky())  # type: ignore[union-attr,operator]
+    decoder(model).layers.insert(1, Leaky())
     with pytest.raises(UserError, match="LlamaForCausalLM mixes tokens"):
         check_ragged(model, longest=20, device=CPU)
 
@@ -168,7 +168,7 @@ def test_what_else_attention_may_be_told_is_refused() -> None:
 
 def test_a_base_that_keeps_what_it_is_passed_from_its_attention_is_one_line() -> None:
     model = base("stablelm")
-    with pytest.raises(UserError, match="StableLmForCausalLM does not take rows in one sequence"):
+    with pytest.raises(UserError, match="StableLmForCausalLM cannot run concatenated rows"):
         check_ragged(model, longest=9, device=CPU)
 
 

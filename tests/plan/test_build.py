@@ -159,11 +159,11 @@ languages = st.lists(st.sampled_from(LANGUAGES), min_size=1, max_size=4, unique=
 def test_any_grid_is_a_tree_with_parents_first(contaminate: list[str], sets: list[list[str]], seeds: list[int]) -> None:
     named = {f"s{i}": langs for i, langs in enumerate(sets)}
     plan = plan_of(grid_of(contaminate=contaminate, unlearn=named, seeds=seeds))
-    seen: set[str] = set()
+    keys: set[str] = set()
     for key, stage in plan.stages.items():
         assert key == stage.key
-        assert set(stage.inputs) <= seen
-        seen.add(key)
+        assert set(stage.inputs) <= keys
+        keys.add(key)
     assert len({c.name for c in plan.cells}) == len(plan.cells)
     needed = {k for c in plan.cells for k in (*c.lineage, *c.evaluations.values())}
     assert needed == set(plan.stages)

@@ -16,7 +16,7 @@ plain = st.recursive(
 
 @given(st.dictionaries(st.text(), plain))
 def test_order_of_keys_does_not_matter(value: dict[str, object]) -> None:
-    assert digest(value) == digest(dict(reversed(list(value.items()))))  # type: ignore[arg-type]
+    assert digest(value) == digest(dict(reversed(list(value.items()))))
 
 
 def test_known_text() -> None:
@@ -26,12 +26,12 @@ def test_known_text() -> None:
 @pytest.mark.parametrize("bad", [{1, 2}, Path("x"), object(), {1: 2}, b"x"])
 def test_what_has_no_stable_text_is_refused(bad: object) -> None:
     with pytest.raises(TypeError):
-        digest({"x": bad})  # type: ignore[dict-item]
+        digest({"x": bad})
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="no place"):
+    with pytest.raises(ValueError, match="cannot be part of a key"):
         digest([bad])
 
 

@@ -9,7 +9,7 @@ from tests.conftest import plan_of
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
 from xlharm.model.lora import layout_of
-from xlharm.plan.memory import Anatomy, estimate_bytes
+from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.plan.sources import BaseSource
 
 
@@ -17,25 +17,25 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
     import torch
 
     plan = plan_of(mini_grid)
-    anatomy = Anatomy.of(plan.sources.base)
-    assert anatomy is not None
+    sizes = BaseSizes.of(plan.sources.base)
+    assert sizes is not None
     model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
-    assert anatomy.parameters == sum(p.numel() for p in model.parameters())
+    assert sizes.parameters == sum(p.numel() for p in model.parameters())
     for targets in (
         ("q_proj", "v_proj"),
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ):
         layout = layout_of(model, rank=4, alpha=8, targets=targets)
-        assert anatomy.adapter(rank=4, targets=targets) == layout.size
+        assert sizes.adapter_parameters(rank=4, targets=targets) == layout.size
 
 
 def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
     plan = plan_of(mini_grid)
-    message = r"lora.target_modules: 'lm_head': only the decoder layers' own are adapted \(\['down_proj',"
-    anatomy = Anatomy.of(plan.sources.base)
-    assert anatomy is not None
+    message = r"lora.target_modules: 'lm_head': only layers inside the decoder are adapted \(\['down_proj',"
+    sizes = BaseSizes.of(plan.sources.base)
+    assert sizes is not None
     with pytest.raises(UserError, match=message):
-        anatomy.check_targets(["q_proj", "lm_head"])
+        sizes.check_targets(["q_proj", "lm_head"])
     import torch
 
     model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
@@ -45,23 +45,23 @@ def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
 
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
-    anatomy = Anatomy(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)
     each = 2 * 30 * 16 + rows * training["sequence_length"] * 100 * 4
-    assert estimate_bytes(anatomy, unlearn, slots=1) == 4000 + each
-    assert estimate_bytes(anatomy, unlearn, slots=5) == 4000 + 5 * each
+    assert estimate_bytes(sizes, unlearn, slots=1) == 4000 + each
+    assert estimate_bytes(sizes, unlearn, slots=5) == 4000 + 5 * each
     evaluate = next(s for s in plan.stages.values() if s.kind == "evaluate")
-    assert estimate_bytes(anatomy, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
+    assert estimate_bytes(sizes, evaluate, slots=3) == 4000 + 3 * 2 * 30 * 4
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"version https://git-lfs", b"\x08" + b"\0" * 7 + b"not json"])
 def test_a_damaged_base_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(UserError, match=r"model.safetensors is no safetensors file"):
-        Anatomy.of(BaseSource(location=str(tmp_path), revision=None, digest="d", size=0))
+        BaseSizes.of(BaseSource(location=str(tmp_path), revision=None, digest="d", size=0))
 
 
 def test_a_base_that_is_not_here_yet_is_not_estimated() -> None:
-    assert Anatomy.of(BaseSource(location="nobody/nothing", revision="0" * 40, digest="d", size=0)) is None
+    assert BaseSizes.of(BaseSource(location="nobody/nothing", revision="0" * 40, digest="d", size=0)) is None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.plan.worlds import LANGUAGES, grid_of, plan_of
-from xlharm.plan.packs import Pack, auto_sizes, halves, packs, shape_of
+from xlharm.plan.packs import Pack, auto_sizes, halves, pack_shape, packs
 
 PLAN = plan_of(
     grid_of(
@@ -22,11 +22,11 @@ PLAN = plan_of(
 
 @given(size=st.integers(1, 40))
 def test_packs_partition_the_plan_by_shape(size: int) -> None:
-    found = packs(PLAN, size=size)
-    assert sorted(k for p in found for k in p.keys) == sorted(PLAN.stages)
-    for pack in found:
+    all_packs = packs(PLAN, size=size)
+    assert sorted(k for p in all_packs for k in p.keys) == sorted(PLAN.stages)
+    for pack in all_packs:
         assert 1 <= len(pack.keys) <= size
-        assert len({shape_of(PLAN.stages[k]) for k in pack.keys}) == 1
+        assert len({pack_shape(PLAN.stages[k]) for k in pack.keys}) == 1
         inputs = {p for k in pack.keys for p in PLAN.stages[k].inputs}
         assert not inputs & set(pack.keys)
 
@@ -41,9 +41,9 @@ def test_objectives_of_one_shape_share_a_pack_and_lengths_do_not() -> None:
 
 @given(size=st.integers(1, 12), workers=st.integers(1, 200))
 def test_packs_cut_for_workers_partition_the_plan(size: int, workers: int) -> None:
-    found = packs(PLAN, size=size, workers=workers)
-    assert sorted(k for p in found for k in p.keys) == sorted(PLAN.stages)
-    assert max(len(p.keys) for p in found) <= size
+    all_packs = packs(PLAN, size=size, workers=workers)
+    assert sorted(k for p in all_packs for k in p.keys) == sorted(PLAN.stages)
+    assert max(len(p.keys) for p in all_packs) <= size
 
 
 # 9 contaminations and sft, 72 unlearnings, 81 × 9 evaluations

@@ -67,7 +67,7 @@ def test_the_grids_own_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (None, "several cells fit; give one: --cell ur/en/npo or ur/en/ga or ur/en+ur/npo"),
         ("ur/en", "several cells fit; give one: --cell ur/en/npo or ur/en/ga"),
@@ -75,10 +75,10 @@ def test_the_grids_own_values() -> None:
         ("none/none", "no cell of that name unlearns anything"),
     ],
 )
-def test_the_cell_must_be_one(wanted: str | None, told: str) -> None:
+def test_the_cell_must_be_one(wanted: str | None, message: str) -> None:
     with pytest.raises(UserError) as error:
         cells_meant(PLAN, wanted)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_the_only_cell_needs_no_name() -> None:
@@ -89,7 +89,7 @@ def test_the_only_cell_needs_no_name() -> None:
 def test_the_corpus(tmp_path: Path) -> None:
     def chosen(corpus: str, asked: str | None = None) -> tuple[str, bool]:
         spec = parse_grid(grid_of(corpus=corpus), name="grid.yaml")
-        return corpus_to_tune_on(spec, asked=asked, grid_path=tmp_path / "grid.yaml")
+        return corpus_to_tune_on(spec, named=asked, grid_path=tmp_path / "grid.yaml")
 
     assert chosen("tinyworld") == ("tinyworld-dev", True)
     assert chosen("tinyworld-dev") == ("tinyworld-dev", True)

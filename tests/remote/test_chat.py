@@ -32,8 +32,8 @@ def client(url: str, *, cache: Path | None = None, **fields: Any) -> tuple[ChatC
 
 def test_an_answer_is_asked_for_once_and_kept(tmp_path: Path) -> None:
     with serving(scripted(completion("blue"))) as server:
-        asked, _ = client(server.url, cache=tmp_path)
-        assert asked.ask_all([ASK])[0].text == "blue"
+        chat, _ = client(server.url, cache=tmp_path)
+        assert chat.ask_all([ASK])[0].text == "blue"
         assert client(server.url, cache=tmp_path)[0].ask_all([ASK])[0].text == "blue"
         assert len(server.requests) == 1
         assert server.requests[0]["path"] == "/v1/chat/completions"
@@ -56,8 +56,8 @@ def test_the_same_answers_serve_another_address(tmp_path: Path) -> None:
 
 def test_a_busy_server_is_given_the_time_it_asks_for() -> None:
     with serving(scripted(Answer(429, headers={"Retry-After": "7"}), Answer(503), completion("ok"))) as server:
-        asked, waits = client(server.url)
-        assert asked.ask_all([ASK])[0].text == "ok"
+        chat, waits = client(server.url)
+        assert chat.ask_all([ASK])[0].text == "ok"
         assert waits[0] == 7
         assert 2 <= waits[1] <= 4  # half to all of 2²
 
@@ -122,8 +122,8 @@ def test_an_endpoint_without_schemas_is_asked_without() -> None:
         return Answer(400) if "response_format" in request else completion("{}")
 
     with serving(behave) as server:
-        asked, _ = client(server.url, max_in_flight=1)
-        assert [r.text for r in asked.ask_all(asks(3), schema={"type": "object"})] == ["{}"] * 3
+        chat, _ = client(server.url, max_in_flight=1)
+        assert [r.text for r in chat.ask_all(asks(3), schema={"type": "object"})] == ["{}"] * 3
         assert len(server.requests) == 4
 
 
@@ -137,10 +137,10 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
         return completion(f"you sent {headers['Authorization']}")
 
     with serving(behave) as server:
-        asked, _ = client(server.url, cache=tmp_path, api_key_env="SOME_KEY")
-        assert asked.ask_all([ASK])[0].text == "you sent Bearer ***"
+        chat, _ = client(server.url, cache=tmp_path, api_key_env="SOME_KEY")
+        assert chat.ask_all([ASK])[0].text == "you sent Bearer ***"
     kept = "".join(p.read_text() for p in tmp_path.rglob("*.json"))
-    assert "very-secret" not in kept + caplog.text + repr(asked.endpoint)
+    assert "very-secret" not in kept + caplog.text + repr(chat.endpoint)
 
 
 def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,20 +151,20 @@ def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_rate_is_held() -> None:
     with serving(scripted(completion("ok"))) as server:
-        asked, waits = client(server.url, requests_per_minute=60, max_in_flight=1)
-        asked.ask_all(asks(3))
+        chat, waits = client(server.url, requests_per_minute=60, max_in_flight=1)
+        chat.ask_all(asks(3))
     assert len(waits) == 2
     assert sum(waits) > 0.5
 
 
 def test_the_estimate_leaves_out_what_is_paid_for(tmp_path: Path) -> None:
     with serving(scripted(completion("ok"))) as server:
-        asked, _ = client(server.url, cache=tmp_path, price_in=1.0, price_out=2.0, max_tokens=50)
-        asked.ask_all(asks(1))
-        found = asked.estimate(asks(3))
-    assert (found.requests, found.cached, found.tokens_out) == (3, 1, 100)
-    assert found.tokens_in == 2 * (10 // 4 + 4)
-    assert found.cost == pytest.approx((found.tokens_in * 1 + 100 * 2) / 1e6)
+        chat, _ = client(server.url, cache=tmp_path, price_in=1.0, price_out=2.0, max_tokens=50)
+        chat.ask_all(asks(1))
+        estimated = chat.estimate(asks(3))
+    assert (estimated.requests, estimated.cached, estimated.tokens_out) == (3, 1, 100)
+    assert estimated.tokens_in == 2 * (10 // 4 + 4)
+    assert estimated.cost == pytest.approx((estimated.tokens_in * 1 + 100 * 2) / 1e6)
 
 
 def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path) -> None:
         assert kept == {"ok"}
         second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert second.stdout.strip() == "30"
-    # what was on its way when the process died may be asked for again; nothing that was kept is
+    # what was on its way when the process died may be asked for again; nothing that was cached is
     assert len(answered) <= 31
 
 
@@ -212,39 +212,39 @@ def test_nonsense_from_a_server_costs_no_other_answer(broken: Answer) -> None:
 
 def test_half_a_surrogate_pair_is_replaced_on_both_ways(tmp_path: Path) -> None:
     with serving(scripted(completion("a \ud800 b"))) as server:
-        asked = (("user", "what is \udfff?"),)
-        assert client(server.url, cache=tmp_path)[0].ask_all([asked])[0].text == "a ? b"
+        question = (("user", "what is \udfff?"),)
+        assert client(server.url, cache=tmp_path)[0].ask_all([question])[0].text == "a ? b"
 
 
 def test_a_key_with_a_newline_is_trimmed_and_a_strange_one_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-key\n")
-    seen: list[str] = []
+    keys: list[str] = []
 
     def behave(_request: dict[str, Any], headers: dict[str, str]) -> Answer:
-        seen.append(headers["Authorization"])
+        keys.append(headers["Authorization"])
         return completion("ok")
 
     with serving(behave) as server:
         client(server.url, api_key_env="SOME_KEY")[0].ask_all([ASK])
-    assert seen == ["Bearer sk-key"]
+    assert keys == ["Bearer sk-key"]
     monkeypatch.setenv("SOME_KEY", "schlüssel")
-    with pytest.raises(UserError, match="SOME_KEY holds what no key has") as caught:
+    with pytest.raises(UserError, match="SOME_KEY holds characters that no key has") as caught:
         client("http://host/v1", api_key_env="SOME_KEY")
     assert "schl" not in str(caught.value)
 
 
 def test_another_variant_is_asked_anew_and_kept_beside_the_first(tmp_path: Path) -> None:
     with serving(scripted(completion("a"), completion("b"))) as server:
-        asked, _ = client(server.url, cache=tmp_path)
-        told = [dict(asked.ask_each([ASK], variants=[n]))[0].text for n in (0, 1, 0, 1)]
-        assert told == ["a", "b", "a", "b"]
+        chat, _ = client(server.url, cache=tmp_path)
+        answers = [dict(chat.ask_each([ASK], variants=[n]))[0].text for n in (0, 1, 0, 1)]
+        assert answers == ["a", "b", "a", "b"]
         assert len(server.requests) == 2
 
 
 def test_a_wait_beyond_reason_is_left_for_another_day() -> None:
     with serving(scripted(Answer(429, headers={"Retry-After": "300"}), completion("ok"))) as server:
-        asked, waits = client(server.url)
-        assert asked.ask_all([ASK])[0].text == "ok"
+        chat, waits = client(server.url)
+        assert chat.ask_all([ASK])[0].text == "ok"
         assert waits == [300]
     with serving(scripted(Answer(429, headers={"Retry-After": "86400"}))) as server:
         reply = client(server.url)[0].ask_all([ASK])[0]
@@ -253,30 +253,30 @@ def test_a_wait_beyond_reason_is_left_for_another_day() -> None:
 
 
 def test_a_server_that_renamed_the_limit_is_asked_by_the_new_name() -> None:
-    told = b'{"error": {"message": "Unsupported parameter: use \'max_completion_tokens\' instead."}}'
+    error = b'{"error": {"message": "Unsupported parameter: use \'max_completion_tokens\' instead."}}'
 
     def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
-        return Answer(400, told) if "max_tokens" in request else completion("ok")
+        return Answer(400, error) if "max_tokens" in request else completion("ok")
 
     with serving(behave) as server:
-        asked, _ = client(server.url, max_in_flight=1, max_tokens=70)
-        assert [r.text for r in asked.ask_all(asks(2), schema={"type": "object"})] == ["ok", "ok"]
+        chat, _ = client(server.url, max_in_flight=1, max_tokens=70)
+        assert [r.text for r in chat.ask_all(asks(2), schema={"type": "object"})] == ["ok", "ok"]
         assert [r.get("max_completion_tokens") for r in server.requests] == [None, 70, 70]
         assert all(r["response_format"]["json_schema"]["strict"] for r in server.requests)
 
 
 def test_why_a_request_is_rejected_is_told_but_nothing_about_keys() -> None:
-    told = b'{"error": {"message": "the context\\nis 4096 tokens long; key sk-x"}}'
+    error = b'{"error": {"message": "the context\\nis 4096 tokens long; key sk-x"}}'
 
     def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
-        return Answer(400, told) if request["messages"][0]["content"] == "question 0" else completion("{}")
+        return Answer(400, error) if request["messages"][0]["content"] == "question 0" else completion("{}")
 
     with serving(behave) as server:
-        asked, _ = client(server.url, max_in_flight=1)
-        replies = asked.ask_all(asks(2), schema={"type": "object"})
+        chat, _ = client(server.url, max_in_flight=1)
+        replies = chat.ask_all(asks(2), schema={"type": "object"})
         assert replies[0].detail == "HTTP 400: the context is 4096 tokens long; key sk-x"
         assert "response_format" in server.requests[-1]  # one bad request does not mean that schemas are unknown
-    with serving(scripted(Answer(403, told))) as server:
+    with serving(scripted(Answer(403, error))) as server:
         assert client(server.url)[0].ask_all([ASK])[0].detail == "HTTP 403"
 
 
@@ -286,14 +286,14 @@ def test_a_filtered_answer_is_a_refusal_and_what_is_used_is_counted() -> None:
         {"choices": [{"message": {"content": "half"}, "finish_reason": "content_filter"}], "usage": usage}
     )
     with serving(scripted(Answer(body=body.encode()))) as server:
-        asked, _ = client(server.url, price_in=1.0, price_out=2.0)
-        assert [r.problem for r in asked.ask_all(asks(2))] == ["refusal"] * 2
-        assert asked.tokens == (22, 10)
-        assert asked.price(*asked.tokens) == pytest.approx(42e-6)
+        chat, _ = client(server.url, price_in=1.0, price_out=2.0)
+        assert [r.problem for r in chat.ask_all(asks(2))] == ["refusal"] * 2
+        assert chat.tokens == (22, 10)
+        assert chat.price(*chat.tokens) == pytest.approx(42e-6)
 
 
 def test_a_stopped_client_finishes_what_is_under_way_and_begins_no_more() -> None:
     with serving(scripted(completion("ok"))) as server:
         endpoint = Endpoint(url=server.url, model="m", max_in_flight=1)
-        asked = ChatClient(endpoint, stopped=lambda: len(server.requests) >= 2)
-        assert [r.text or r.problem for r in asked.ask_all(asks(4))] == ["ok", "ok", "stopped", "stopped"]
+        chat = ChatClient(endpoint, stopped=lambda: len(server.requests) >= 2)
+        assert [r.text or r.problem for r in chat.ask_all(asks(4))] == ["ok", "ok", "stopped", "stopped"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.report.html import duration, page, write_report
@@ -49,9 +50,10 @@ def read(text: str) -> Reader:
 
 @pytest.fixture(scope="module")
 def whole(plan: Plan, full: Store) -> str:
-    return page(plan, full)
+    return page(GridResults(plan, full))
 
 
+@pytest.mark.slow
 def test_the_page_asks_nothing_of_the_network(whole: str) -> None:
     reader = read(whole)
     assert not {t for t, _ in reader.elements} & {"link", "img", "iframe", "object", "embed", "base", "form", "video"}
@@ -107,38 +109,39 @@ def test_squares_say_their_numbers_in_words(whole: str) -> None:
 
 
 def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:
-    text = page(plan, partial)
+    text = page(GridResults(plan, partial))
     assert len(read(text).having("td", class_="missing")) == 2 * (4 * 9 + 1)
     assert not read(whole).having("td", class_="missing")
     assert "44 of 81" in text
 
 
 def test_an_empty_grid_has_a_page(plan: Plan, empty: Store) -> None:
-    assert "No cell has been evaluated yet." in page(plan, empty)
+    assert "No cell has been evaluated yet." in page(GridResults(plan, empty))
 
 
 def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     methods = {"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}
     plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
     fill(plan, store, n=4)
-    reader = read(page(plan, store))
+    reader = read(page(GridResults(plan, store)))
     assert len(reader.having("details", class_="group")) == 4
     assert "Method ga, seed 1" in " ".join("".join(reader.text).split())
 
 
 def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) -> None:
-    path = write_report(plan, full, tmp_path / "new" / "report.html")
+    path = write_report(GridResults(plan, full), tmp_path / "new" / "report.html")
     assert path.stat().st_size < 5_000_000
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_page(plan: Plan, partial: Store) -> None:
-    assert page(plan, partial) == page(plan, partial)
+    assert page(GridResults(plan, partial)) == page(GridResults(plan, partial))
 
 
 def test_no_path_of_this_machine_is_told(tmp_path: Path) -> None:
     plan = plan_of(base="/home/someone/bases/tiny", corpus="/home/someone/news", languages=["en"])
-    text = page(plan, Store(str(tmp_path)))
+    text = page(GridResults(plan, Store(str(tmp_path))))
     assert "someone" not in text
     assert str(tmp_path) not in text
 
@@ -146,7 +149,7 @@ def test_no_path_of_this_machine_is_told(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_the_users_error(plan: Plan, empty: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_report(plan, empty, tmp_path / "file" / "report.html")
+        write_report(GridResults(plan, empty), tmp_path / "file" / "report.html")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (1.04, "1.0 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])

@@ -4,7 +4,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
-from xlharm.analysis.table import SCHEMA, results_table
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.table import SCHEMA
 from xlharm.plan.build import Plan
 from xlharm.report.terminal import print_results
 from xlharm.store.store import Store
@@ -12,7 +13,7 @@ from xlharm.store.store import Store
 
 def shown(plan: Plan, store: Store, *, width: int = 80, terminal: bool = False) -> str:
     out = io.StringIO()
-    print_results(results_table(plan, store), Console(file=out, width=width, force_terminal=terminal))
+    print_results(GridResults(plan, store).table, Console(file=out, width=width, force_terminal=terminal))
     return out.getvalue()
 
 

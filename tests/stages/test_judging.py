@@ -14,6 +14,7 @@ from tests.remote.server import Answer, Behaviour, completion, serving
 from tests.stages.test_runner import run_all
 from xlharm.analysis.agreement import agreement, sheet
 from xlharm.analysis.kappa import write_sheet
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import view
 from xlharm.config.plugins import read_plugin
 from xlharm.errors import StageError
@@ -65,11 +66,11 @@ def test_verdicts_stand_beside_matching(mini_grid: dict[str, Any], answered: Pat
         plan = plan_of(grid(mini_grid, server.url))
         judged(plan, store)
         calls = len(server.requests)
-    found = view("judges", plan, store).to_pylist()
+    found = view("judges", GridResults(plan, store)).to_pylist()
     assert [row["query"] for row in found] == ["en", "de"]
     assert all(row["missing"] == 0 and row["of"] == row["of_matched"] for row in found)
     assert calls == 12  # three questions of each measure in each language
-    kappa = agreement(plan, store, human=None).to_pylist()
+    kappa = agreement(GridResults(plan, store), human=None).to_pylist()
     assert {row["raters"] for row in kappa} == {"matching / strict"}
     assert all(row["same"] == 100 for row in kappa)
 
@@ -106,19 +107,19 @@ def test_a_judge_in_trouble_costs_no_cell(
     assert store.record("judge", key).metrics["missing"] == missing
     rows = pq.read_table(store.path("judge", key) / "verdicts.parquet").to_pylist()
     assert all(row["hit"] is None and row["problem"] and row["matched"] is not None for row in rows)
-    assert view("judges", plan, store).to_pylist()[0]["of"] is None
+    assert view("judges", GridResults(plan, store)).to_pylist()[0]["of"] is None
 
 
 def test_people_judge_a_drawn_sheet(mini_grid: dict[str, Any], answered: Path, tmp_path: Path) -> None:
     store = fresh(answered, tmp_path)
     plan = plan_of({**grid(mini_grid, "http://127.0.0.1:9"), "judges": {}})
-    rows = list(sheet(plan, store, per_language=2))
+    rows = list(sheet(GridResults(plan, store), per_language=2))
     assert len(rows) == 8
-    assert rows == list(sheet(plan, store, per_language=2))
+    assert rows == list(sheet(GridResults(plan, store), per_language=2))
     write_sheet(rows, tmp_path / "s.csv")
     lines = (tmp_path / "s.csv").read_text("utf-8-sig").splitlines()
     (tmp_path / "s.csv").write_text("\n".join([lines[0], *(f"{line}no" for line in lines[1:])]), "utf-8")
-    found = agreement(plan, store, human=tmp_path / "s.csv").to_pylist()
+    found = agreement(GridResults(plan, store), human=tmp_path / "s.csv").to_pylist()
     assert {(row["raters"], row["n"]) for row in found} == {("matching / human", 2), ("matching / human", 4)}
 
 

@@ -16,7 +16,7 @@ from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import KINDS, Kind, Stage
 from xlharm.stages import ask
@@ -25,10 +25,12 @@ from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
 
+pytestmark = pytest.mark.slow
+
 
 def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KINDS, **config: Any) -> list[Progress]:
     """Run a plan's missing stages the way a single worker would."""
-    seen: list[Progress] = []
+    progress: list[Progress] = []
     runner = StageRunner(
         RunnerConfig(
             base=plan.sources.base,
@@ -45,9 +47,11 @@ def run_all(plan: Plan, store: Store, *, size: int, kinds: tuple[Kind, ...] = KI
         done = store.done(plan.stages)
         active = tuple(s.key not in done for s in stages)
         if any(active) and pack.kind in kinds:
-            results = runner.run(PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=seen.append)
+            results = runner.run(
+                PackJob(id=pack.id, kind=pack.kind, stages=stages, active=active), report=progress.append
+            )
             assert all(r.ok for r in results), results
-    return seen
+    return progress
 
 
 def adapter(plan: Plan, store: Store, key: str) -> torch.Tensor:
@@ -97,11 +101,11 @@ def test_answers_are_cut_at_the_stop_where_they_are_read(
     plan, store = finished
     ids = load_tokenizer(plan.sources.base).encode(" Belsara.\nQ: And")
 
-    def told(_: Any, adapters: torch.Tensor, prompts: list[Any], **__: Any) -> list[list[list[int]]]:
+    def same_answer(_: Any, adapters: torch.Tensor, prompts: list[Any], **__: Any) -> list[list[list[int]]]:
         return [[ids for _ in prompts] for _ in adapters]
 
-    monkeypatch.setattr(asking, "generate", told)
-    monkeypatch.setattr(ask, "generate", told)
+    monkeypatch.setattr(asking, "generate", same_answer)
+    monkeypatch.setattr(ask, "generate", same_answer)
     assert ask.ask(plan, store, plan.cells[0], "Who?") == "Belsara."
     other = Store(str(tmp_path))
     shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("evaluate"))
@@ -183,7 +187,7 @@ def test_rows_that_do_not_fit_the_memory_are_trained_in_smaller_bites(
 
     def refuse() -> None:
         refused.append(taken.pop())
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        raise torch.OutOfMemoryError("CUDA out of memory. TrialEntry to allocate 2.00 GiB.")
 
     monkeypatch.setattr(PackEngine, "__call__", forward)
     monkeypatch.setattr(PackEngine, "backward", failing)
@@ -358,11 +362,11 @@ def plan_frozen(mini_grid: dict[str, Any]) -> Plan:
 def test_a_stored_adapter_is_as_large_as_plan_says(finished: tuple[Plan, Store]) -> None:
     plan, store = finished
     stage = next(s for s in plan.stages.values() if s.kind == "contaminate")
-    anatomy, lora = Anatomy.of(plan.sources.base), stage.spec["lora"]
-    assert anatomy
-    told = 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
+    sizes, lora = BaseSizes.of(plan.sources.base), stage.spec["lora"]
+    assert sizes
+    estimated = 4 * sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"]))
     taken = store.record(stage.kind, stage.key).files["adapter_model.safetensors"].size
-    assert told < taken < told + 8000  # names and shapes are in its header
+    assert estimated < taken < estimated + 8000  # names and shapes are in its header
 
 
 def test_a_worker_refuses_a_base_that_is_not_the_planned_one(

@@ -34,8 +34,8 @@ def aged(store: Store, request: pytest.FixtureRequest) -> Later:
 
     def change(name: str, seconds: float) -> None:
         if store.remote:
-            found = request.getfixturevalue("s3").objects[f"store/{name}"]
-            found.last_modified -= dt.timedelta(seconds=seconds)
+            stored = request.getfixturevalue("s3").objects[f"store/{name}"]
+            stored.last_modified -= dt.timedelta(seconds=seconds)
         else:
             before = (store.local / name).stat().st_mtime
             os.utime(store.local / name, (before - seconds, before - seconds))
@@ -74,25 +74,25 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(store: Store) -> No
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert holder.stdout
     assert holder.stdout.readline().strip() == "True"
-    with Leases(store) as mine:
-        assert not mine.claim(KEY)
+    with Leases(store) as leases:
+        assert not leases.claim(KEY)
         os.kill(holder.pid, signal.SIGKILL)
         os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it ends, and its parent never asks
-        assert mine.running() == set()
-        assert mine.claim(KEY)
-        assert mine.running() == {KEY[:16]}
+        assert leases.running() == set()
+        assert leases.claim(KEY)
+        assert leases.running() == {KEY[:16]}
     holder.wait()
 
 
 def test_the_lease_of_another_machine_goes_stale_with_its_heartbeat(store: Store, aged: Later) -> None:
     elsewhere(store, "t")
     aged(f"leases/{KEY[:16]}", 3 * STALE_SECONDS)  # a long stage: only the heartbeat counts
-    with Leases(store) as mine:
-        assert not mine.claim(KEY)
+    with Leases(store) as leases:
+        assert not leases.claim(KEY)
         aged("leases/driver-t", STALE_SECONDS + 2)
-        assert mine.claim(KEY)
-        mine.release(KEY)
-        assert set(store.listing("leases")) == {"leases/driver-t", f"leases/driver-{mine._token}"}
+        assert leases.claim(KEY)
+        leases.release(KEY)
+        assert set(store.listing("leases")) == {"leases/driver-t", f"leases/driver-{leases._token}"}
 
 
 def test_of_those_who_find_a_stale_lease_one_takes_it_over(store: Store, aged: Later) -> None:
@@ -117,21 +117,21 @@ def test_of_those_who_find_a_stale_lease_one_takes_it_over(store: Store, aged: L
 
 def test_a_damaged_lease_counts_for_some_seconds(store: Store, aged: Later) -> None:
     assert store.create(f"leases/{KEY[:16]}", "{")
-    with Leases(store) as mine:
-        assert not mine.claim(KEY)
+    with Leases(store) as leases:
+        assert not leases.claim(KEY)
         aged(f"leases/{KEY[:16]}", BEAT_SECONDS + 2)
-        assert mine.claim(KEY)
+        assert leases.claim(KEY)
 
 
 def test_a_lease_whose_answer_was_lost_is_ours(store: Store) -> None:
-    with Leases(store) as mine:
-        assert store.create(f"leases/{KEY[:16]}", mine._owner)
-        assert mine.claim(KEY)
+    with Leases(store) as leases:
+        assert store.create(f"leases/{KEY[:16]}", leases._owner)
+        assert leases.claim(KEY)
 
 
 @pytest.mark.parametrize("conditional", ["terse", "refuse", "ignore"])
 def test_a_server_without_conditional_writes_has_no_leases_and_says_so(s3: S3, conditional: str) -> None:
-    s3.conditional = conditional  # type: ignore[assignment]
+    s3.conditional = conditional
     with Leases(Store("s3://bucket/store")) as one, Leases(Store("s3://bucket/store")) as other:
         assert one.claim(KEY)
         assert other.claim(KEY) == (conditional != "terse")

@@ -7,7 +7,7 @@ import pytest
 from tests.engine.worlds import commit
 from tests.plan.test_tuning import PLAN, tuning_of
 from xlharm.errors import UserError
-from xlharm.store.ledger import take_up
+from xlharm.store.ledger import load_search
 from xlharm.store.store import Store
 
 POINT = {"learning_rate": 1.96e-5, "retain_batch_size": 4}
@@ -21,24 +21,24 @@ def store(tmp_path: Path) -> Store:
 
 def test_what_was_tried_is_found_again(store: Store) -> None:
     tuning = tuning_of(PLAN, *SEARCH)
-    work = take_up(store, tuning, algorithm="random")
+    work = load_search(store, tuning, algorithm="random")
     assert work.ledger.tried == []
     work.ledger.find(POINT).reached = 1
     work.ledger.find(POINT).ended = "stopped"
     work.save(store)
-    again = take_up(store, tuning, algorithm="random")
+    again = load_search(store, tuning, algorithm="random")
     assert again == work
     assert [type(v) for v in again.ledger.tried[0].point.values()] == [float, int]
-    assert take_up(store, tuning, algorithm="optuna").ledger.tried == []
+    assert load_search(store, tuning, algorithm="optuna").ledger.tried == []
 
 
 def test_after_writing_back_the_same_command_is_the_same_search(store: Store) -> None:
     before, after = tuning_of(), tuning_of(npo={"learning_rate": 3e-4, "steps": 20})  # no words: around the grid's own
     assert (after.space, after.rungs) != (before.space, before.rungs)
-    work = take_up(store, before, algorithm="random")
+    work = load_search(store, before, algorithm="random")
     work.ledger.find({"learning_rate": 3e-4}).ended = "complete"
     work.under(after).save(store)
-    taken = take_up(store, after, algorithm="random")
+    taken = load_search(store, after, algorithm="random")
     assert taken.ledger == work.ledger
     assert (taken.tuning.space, taken.tuning.rungs) == (before.space, before.rungs)
     assert taken.tuning.own == {"learning_rate": 3e-4}
@@ -46,7 +46,7 @@ def test_after_writing_back_the_same_command_is_the_same_search(store: Store) ->
 
 def test_what_is_left(store: Store) -> None:
     tuning = tuning_of(PLAN, *SEARCH)
-    work = take_up(store, tuning, algorithm="random")
+    work = load_search(store, tuning, algorithm="random")
     tried = work.ledger.find(POINT)
     tried.reached, tried.ended = 1, "stopped"
     assert work.left(store, trials=1)  # its stages are gone, whatever the ledger says
@@ -64,4 +64,4 @@ def test_a_damaged_one_is_not_guessed_at(store: Store) -> None:
     tuning = tuning_of()
     store.write_text(f"tune/{tuning.id(algorithm='random')}.json", '{"tried": 1}')
     with pytest.raises(UserError, match=r"\.json: damaged; remove it"):
-        take_up(store, tuning, algorithm="random")
+        load_search(store, tuning, algorithm="random")

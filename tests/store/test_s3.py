@@ -36,16 +36,16 @@ def test_a_commit_that_breaks_off_never_counts(s3: S3, part: str) -> None:
 
 
 def test_what_others_write_is_seen_at_once(s3: S3) -> None:
-    mine, other = Store(URL), Store(URL)
-    assert not mine.has(STAGE)
-    assert mine.done(PLAN.stages) == set()
+    store, other = Store(URL), Store(URL)
+    assert not store.has(STAGE)
+    assert store.done(PLAN.stages) == set()
     commit(other)
-    assert mine.has(STAGE)
-    assert mine.done(PLAN.stages) == {STAGE.key}
+    assert store.has(STAGE)
+    assert store.done(PLAN.stages) == {STAGE.key}
     other.quarantine(STAGE.kind, STAGE.key)
-    assert not mine.has(STAGE)
+    assert not store.has(STAGE)
     commit(other, text="again")
-    assert (mine.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "again"
+    assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "again"
 
 
 def test_a_stage_costs_few_requests(s3: S3) -> None:
@@ -70,10 +70,10 @@ def test_a_stage_costs_few_requests(s3: S3) -> None:
 def test_a_finished_store_is_read_by_listings(s3: S3) -> None:
     store = Store(URL)
     commit(store)
-    for name, found in s3.objects.items():
+    for name, stored in s3.objects.items():
         if name.startswith(FOLDER):
             for i in range(400):
-                other = copy.copy(found)
+                other = copy.copy(stored)
                 other.name = name.replace(STAGE.key[:16], f"{i:016x}")
                 s3.bucket.keys.setlist(other.name, [other])
     s3.counted()

@@ -1,11 +1,12 @@
 from tests.analysis.worlds import plan_of
+from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 from xlharm.tracking.mirror import group_of, runs_of
 
 
 def test_a_run_for_the_grid_and_one_for_each_cell(plan: Plan, full: Store) -> None:
-    grid, *cells = runs_of(plan, full)
+    grid, *cells = runs_of(GridResults(plan, full))
     assert [run.name for run in cells] == [cell.name for cell in plan.cells]
     assert len({run.id for run in (grid, *cells)}) == 10
     assert len(grid.tables["results"].rows) == 81
@@ -14,7 +15,7 @@ def test_a_run_for_the_grid_and_one_for_each_cell(plan: Plan, full: Store) -> No
 
 
 def test_a_cells_run_has_settings_numbers_and_losses(plan: Plan, full: Store) -> None:
-    run = next(run for run in runs_of(plan, full) if run.name == "ur/en+ur/npo/0")
+    run = next(run for run in runs_of(GridResults(plan, full)) if run.name == "ur/en+ur/npo/0")
     assert run.config["unlearn"] == "en+ur"
     assert run.config["method_settings"]["objective"] == "npo"
     assert run.config["stages"]["contaminate"]["learning_rate"] == 2e-4
@@ -26,20 +27,20 @@ def test_a_cells_run_has_settings_numbers_and_losses(plan: Plan, full: Store) ->
 
 
 def test_ids_are_the_same_for_the_same_and_others_for_others(plan: Plan, full: Store, partial: Store) -> None:
-    ids = {run.name: run.id for run in runs_of(plan, full)}
-    assert {run.name: run.id for run in runs_of(plan_of(), full)} == ids
-    assert all(ids[run.name] == run.id for run in runs_of(plan, partial))
+    ids = {run.name: run.id for run in runs_of(GridResults(plan, full))}
+    assert {run.name: run.id for run in runs_of(GridResults(plan_of(), full))} == ids
+    assert all(ids[run.name] == run.id for run in runs_of(GridResults(plan, partial)))
     other = plan_of(lora={"rank": 4})
     assert group_of(other) != group_of(plan)
-    assert runs_of(other, full)[0].id != ids["quickstart"]
+    assert runs_of(GridResults(other, full))[0].id != ids["quickstart"]
 
 
 def test_nothing_done_is_the_grids_run_alone(plan: Plan, empty: Store) -> None:
-    (grid,) = runs_of(plan, empty)
+    (grid,) = runs_of(GridResults(plan, empty))
     assert grid.summary["evaluations"] == 0
     assert grid.tables["of"].rows == []
 
 
 def test_no_path_of_this_machine_is_told(empty: Store) -> None:
-    (grid,) = runs_of(plan_of(base="/home/someone/tiny", corpus="~/someone/news"), empty)
+    (grid,) = runs_of(GridResults(plan_of(base="/home/someone/tiny", corpus="~/someone/news"), empty))
     assert "someone" not in repr(grid)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
@@ -70,7 +71,7 @@ def tables(folder: Path) -> dict[str, Any]:
 
 def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan, Store], tmp_path: Path) -> None:
     plan, store = small
-    grid, *cells = sync(plan, store, mode="offline", folder=tmp_path)
+    grid, *cells = sync(GridResults(plan, store), mode="offline", folder=tmp_path)
     assert all(p.parent == tmp_path / "wandb" and p.name.startswith("offline-run-") for p in (grid, *cells))
     assert len(cells) == len(plan.cells)
     found = tables(grid)
@@ -91,8 +92,8 @@ def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan,
 
 def test_a_second_sync_replaces_the_first(small: tuple[Plan, Store], tmp_path: Path) -> None:
     plan, store = small
-    before = sync(plan, store, mode="offline", folder=tmp_path)
-    after = sync(plan, store, mode="offline", folder=tmp_path)
+    before = sync(GridResults(plan, store), mode="offline", folder=tmp_path)
+    after = sync(GridResults(plan, store), mode="offline", folder=tmp_path)
     ids = [path.name.rsplit("-", 1)[1] for path in before]
     assert [path.name.rsplit("-", 1)[1] for path in after] == ids
     assert sorted((tmp_path / "wandb").glob("offline-run-*")) == sorted(after)
@@ -100,14 +101,14 @@ def test_a_second_sync_replaces_the_first(small: tuple[Plan, Store], tmp_path: P
 
 def test_online_without_a_login_is_offline_and_asks_nothing(small: tuple[Plan, Store], tmp_path: Path) -> None:
     plan, store = small
-    assert all("offline-run" in path.name for path in sync(plan, store, mode="online", folder=tmp_path))
+    assert all("offline-run" in path.name for path in sync(GridResults(plan, store), mode="online", folder=tmp_path))
 
 
 def test_off_writes_nothing(small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, store = small
-    assert sync(plan, store, mode="off", folder=tmp_path / "none") == []
+    assert sync(GridResults(plan, store), mode="off", folder=tmp_path / "none") == []
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert sync(plan, store, mode="online", folder=tmp_path / "none") == []
+    assert sync(GridResults(plan, store), mode="online", folder=tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
 
 
@@ -115,9 +116,9 @@ def test_wrong_input_is_one_line(small: tuple[Plan, Store], tmp_path: Path) -> N
     plan, store = small
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="expected online, offline or off"):
-        sync(plan, store, mode="onlin", folder=tmp_path)  # type: ignore[arg-type]
+        sync(GridResults(plan, store), mode="onlin", folder=tmp_path)
     with pytest.raises(UserError, match="cannot be made"):
-        sync(plan, store, mode="offline", folder=tmp_path / "file" / "x")
+        sync(GridResults(plan, store), mode="offline", folder=tmp_path / "file" / "x")
 
 
 def test_a_server_that_does_not_answer_means_offline(
@@ -129,7 +130,7 @@ def test_a_server_that_does_not_answer_means_offline(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     plan, store = small
     with caplog.at_level(logging.WARNING):
-        folders = sync(plan, store, mode="online", folder=tmp_path)
+        folders = sync(GridResults(plan, store), mode="online", folder=tmp_path)
     assert len(folders) == 1 + len(plan.cells)
     assert all("offline-run" in path.name for path in folders)
     assert "the mirror is written offline" in caplog.text
@@ -141,9 +142,10 @@ def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path)
     code = (
         "from tests.analysis.worlds import plan_of, Store\n"
         "from pathlib import Path\n"
+        "from xlharm.analysis.results import GridResults\n"
         "from xlharm.tracking.wandb import sync\n"
         "plan = plan_of(languages=['en', 'ur'], contaminate=['none', 'ur'])\n"
-        f"sync(plan, Store({store.url!r}), mode='offline', folder=Path({str(tmp_path)!r}))\n"
+        f"sync(GridResults(plan, Store({store.url!r})), mode='offline', folder=Path({str(tmp_path)!r}))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "WANDB_API_KEY": KEY}, capture_output=True, text=True,

@@ -6,7 +6,7 @@ import torch
 
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import StepRows
-from xlharm.train.batches import Batch, View
+from xlharm.train.batches import Batch, LossTokens
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def batch() -> Batch:
 
 def test_labels_are_the_answers_tokens_and_positions_the_ones_before() -> None:
     whole = batch()
-    view = View.of(whole, device=CPU)
+    view = LossTokens.of(whole, device=CPU)
     assert view.labels.tolist() == [t for row in whole.all_rows() for t in row.ids[row.start :]]
     ids = torch.tensor([t for row in whole.all_rows() for t in row.ids])
     assert ids[view.positions + 1].tolist() == view.labels.tolist()
@@ -48,7 +48,7 @@ def test_shuffled_prompts_leave_labels_and_owners_alone() -> None:
         return Row((*prompt, *row.ids[row.start :]), row.start)
 
     other = Batch(**{part: tuple(map(shuffled, whole.part(part))) for part in ("target", "preferred", "retain")})
-    one, two = View.of(whole, device=CPU), View.of(other, device=CPU)
+    one, two = LossTokens.of(whole, device=CPU), LossTokens.of(other, device=CPU)
     assert one.labels.tolist() == two.labels.tolist()
     assert one.owner.tolist() == two.owner.tolist()
     assert one.spans == two.spans

@@ -16,31 +16,31 @@ def headline(groups: Iterable[Group], readings: Readings) -> str:
     before = [p for g in groups for p in g.panels if p.before]
     parts = [_before(before)] if before else []
     after = [_after(p, readings, groups=groups) for g in groups for p in g.panels if not p.before]
-    told = [part for part in (*parts, *_shortest(after)) if part]
-    if not told:
+    parts = [part for part in (*parts, *_shortest(after)) if part]
+    if not parts:
         return "No cell has been evaluated yet."
-    return "; ".join(told) + "."
+    return "; ".join(parts) + "."
 
 
 def panel_line(panel: Panel, readings: Readings) -> str:
     """Say a panel's highest OF, and how many readings speak against taking low OF for success."""
-    found = [r for r in panel.readings() if r.contaminate != NONE] or list(panel.readings())
-    worst = highest(found)
+    readings_shown = [r for r in panel.readings() if r.contaminate != NONE] or list(panel.readings())
+    worst = highest(readings_shown)
     if worst is None or worst.of is None:
         return "not evaluated yet"
     line = f"highest OF {whole(worst.of.value)} ({_where(worst)})"
-    flagged = sum(bool(readings.warnings(r)) for r in found)
+    flagged = sum(bool(readings.warnings(r)) for r in readings_shown)
     if flagged:
-        line += f" · damaged in {flagged} of {len(found)} readings"
-    rises = sum(readings.rise(r) == "clear" for r in found)
+        line += f" · damaged in {flagged} of {len(readings_shown)} readings"
+    rises = sum(readings.rise(r) == "clear" for r in readings_shown)
     if rises:
         line += f" · OF rose in {rises}"
     return line
 
 
 def _before(panels: list[Panel]) -> str:
-    found = {(r.contaminate, r.seed, r.query): r for p in panels for r in p.readings()}.values()
-    fakes = [r for r in found if r.contaminate != NONE and r.of]
+    before = {(r.contaminate, r.seed, r.query): r for p in panels for r in p.readings()}.values()
+    fakes = [r for r in before if r.contaminate != NONE and r.of]
     if not fakes:
         return ""
     own = [r for r in fakes if r.query == r.contaminate]
@@ -55,24 +55,24 @@ def _before(panels: list[Panel]) -> str:
         )
         if some
     ]
-    clean = highest(r for r in found if r.contaminate == NONE)
+    clean = highest(r for r in before if r.contaminate == NONE)
     control = f" (clean control at most {whole(clean.of.value)}\u00a0%)" if clean and clean.of else ""
     return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
 
 
 def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tuple[bool, float, str] | None:
-    found = [r for r in panel.readings() if r.contaminate != NONE and r.of]
-    worst = highest(found)
+    measured = [r for r in panel.readings() if r.contaminate != NONE and r.of]
+    worst = highest(measured)
     if worst is None or worst.of is None:
         return None
     several = [f"with {panel.method}"] if len({g.method for g in groups}) > 1 else []
     several += [f"seed {panel.seed}"] if len({g.seed for g in groups}) > 1 else []
     name = " ".join([panel.words, *([f"({', '.join(several)})"] if several else [])])
     text = f"after unlearning {name}, in up to {whole(worst.of.value)}\u00a0% ({_where(worst)})"
-    flagged = sum(bool(readings.warnings(r)) for r in found)
+    flagged = sum(bool(readings.warnings(r)) for r in measured)
     if flagged:
-        text += f", but with damage in {flagged} of {len(found)} readings"
-    unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(found)
+        text += f", but with damage in {flagged} of {len(measured)} readings"
+    unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(measured)
     if unread:
         text += f" (as far as evaluated: {unread} readings are missing)"
     return bool(flagged), worst.of.value, text
@@ -80,13 +80,13 @@ def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tu
 
 def _shortest(after: list[tuple[bool, float, str] | None]) -> list[str]:
     """Keep the sentence readable: of many sets only the lowest (undamaged, if any) and the highest worst case."""
-    told = [part for part in after if part]
-    if len(told) <= 4:
-        return [text for _, _, text in told]
-    low, high = min(told, key=lambda t: t[:2]), max(told, key=lambda t: t[1])
-    damaged = sum(t[0] for t in told)
+    sets = [part for part in after if part]
+    if len(sets) <= 4:
+        return [text for _, _, text in sets]
+    low, high = min(sets, key=lambda t: t[:2]), max(sets, key=lambda t: t[1])
+    damaged = sum(t[0] for t in sets)
     words = "the lowest without damage" if damaged and not low[0] else "the lowest"
-    count = f"of {len(told)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
+    count = f"of {len(sets)} ways to unlearn" + (f" ({damaged} with damage)" if damaged else "")
     return [f"{count}, {words}: {low[2]}", f"the highest: {high[2]}"]
 
 

@@ -112,16 +112,16 @@ def read_sheet(path: Path) -> dict[str, bool]:
     for column in ("id", "human"):
         if column not in rows[0][1]:
             raise UserError(f"{path}: expected a column {column!r}, found {', '.join(map(str, rows[0][1]))}")
-    found: dict[str, bool] = {}
+    verdicts: dict[str, bool] = {}
     for line, row in rows:
         word = (row["human"] or "").strip().lower()
         if word and word not in _YES | _NO:
             raise UserError(f"{path}:{line}: human: expected yes or no, found {word!r}")
-        if word and row["id"] in found:
+        if word and row["id"] in verdicts:
             raise UserError(f"{path}:{line}: id: {row['id']!r} is judged twice")
         if word:
-            found[row["id"] or ""] = word in _YES
-    return found
+            verdicts[row["id"] or ""] = word in _YES
+    return verdicts
 
 
 def _harmless(text: str) -> str:

@@ -4,13 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from xlharm.analysis.table import Results
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.wording import without_credentials
 from xlharm.errors import CorruptArtifactError
-from xlharm.plan.build import Plan
 from xlharm.plan.stage import MODELS
 from xlharm.store.record import Record
-from xlharm.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +56,19 @@ class Origins:
     seconds: float
 
 
-def origins(plan: Plan, store: Store, *, results: Results) -> Origins:
-    """Read the records of all finished stages of a plan; a damaged one is told among the missing."""
-    records = dict(results.records)
+def origins(results: GridResults) -> Origins:
+    """Read the records of all finished stages of a plan; a damaged one is listed among the missing."""
+    plan, records = results.plan, dict(results.records)
     damaged: list[Missing] = []
-    for key in store.done(plan.stages):
+    for key in results.done:
         stage = plan.stages[key]
         if stage.kind in MODELS:
             try:
-                records[key] = store.record(stage.kind, key)
+                records[key] = results.record(key)
             except CorruptArtifactError as error:
                 damaged.append(Missing(label=stage.label, reason=without_credentials(str(error))))
     damaged += [Missing(label="evaluation", reason=without_credentials(line)) for line in results.damaged]
-    failures = store.failures({k: s for k, s in plan.stages.items() if k not in records})
+    failures = results.store.failures({k: s for k, s in plan.stages.items() if k not in records})
     failed = [Missing(label=f.label, reason=without_credentials(f"{f.reason}: {f.message}")) for f in failures.values()]
     lines = [_line(records[key]) for key in plan.stages if key in records]
     return Origins(
@@ -85,45 +83,45 @@ def origins(plan: Plan, store: Store, *, results: Results) -> Origins:
 
 
 def _line(record: Record) -> StageLine:
-    told = record.provenance
+    provenance = record.provenance
     return StageLine(
         kind=record.kind,
         label=record.label,
         key=record.key[:16],
-        device=str(told.get("device") or "?"),
-        dtype=str(told.get("dtype") or "?"),
-        engine=_engine(told.get("engine")),
-        commit=_commit(told),
+        device=str(provenance.get("device") or "?"),
+        dtype=str(provenance.get("dtype") or "?"),
+        engine=_engine(provenance.get("engine")),
+        commit=_commit(provenance),
         seconds=record.timings.get("share", record.timings.get("pack")),
         finished=record.finished,
     )
 
 
-def _engine(told: Any) -> str:
+def _engine(engine: Any) -> str:
     """A trained stage names its engine; an evaluation has none."""
-    if not isinstance(told, dict):
+    if not isinstance(engine, dict):
         return "–"
-    ranks = told.get("ranks", 1)
-    return f"{told.get('name', '?')} ZeRO {told.get('zero', '?')}" + (f" × {ranks}" if ranks != 1 else "")
+    ranks = engine.get("ranks", 1)
+    return f"{engine.get('name', '?')} ZeRO {engine.get('zero', '?')}" + (f" × {ranks}" if ranks != 1 else "")
 
 
-def _commit(told: dict[str, Any]) -> str:
-    sha = told.get("git_sha")
+def _commit(provenance: dict[str, Any]) -> str:
+    sha = provenance.get("git_sha")
     if not sha:
         return "unknown"
-    return str(sha)[:10] + (" + changes" if told.get("dirty") else "")
+    return str(sha)[:10] + (" + changes" if provenance.get("dirty") else "")
 
 
-def _hardware(told: dict[str, Any]) -> str:
-    name = told.get("hardware")
-    cores = told.get("cores")
-    return f"{name}" + (f", {cores} cores" if cores and told.get("device") == "cpu" else "") if name else ""
+def _hardware(provenance: dict[str, Any]) -> str:
+    name = provenance.get("hardware")
+    cores = provenance.get("cores")
+    return f"{name}" + (f", {cores} cores" if cores and provenance.get("device") == "cpu" else "") if name else ""
 
 
 def _versions(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for record in records:
-        told = record.provenance.get("versions")
-        for package, version in told.items() if isinstance(told, dict) else ():
-            found.setdefault(str(package), set()).add(str(version))
-    return {package: tuple(sorted(found[package])) for package in sorted(found)}
+        packages = record.provenance.get("versions")
+        for package, version in packages.items() if isinstance(packages, dict) else ():
+            versions.setdefault(str(package), set()).add(str(version))
+    return {package: tuple(sorted(versions[package])) for package in sorted(versions)}

@@ -37,7 +37,7 @@ class Spot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PanelRow:
     """One contamination language of a panel; ``cell`` is None when the grid has no such cell."""
 
     contaminate: str
@@ -53,7 +53,7 @@ class Panel:
     languages: tuple[str, ...]
     method: str
     seed: int
-    rows: tuple[Row, ...]
+    rows: tuple[PanelRow, ...]
 
     @property
     def before(self) -> bool:
@@ -88,14 +88,14 @@ class Group:
 
 def groups_of(plan: Plan, readings: Readings) -> tuple[Group, ...]:
     """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out."""
-    found = []
+    groups = []
     for seed in plan.grid.seeds:
         for method in plan.grid.methods or (NONE,):
             panels = [_panel(plan, readings, name=n, method=method, seed=seed) for n in _sets(plan)]
             kept = tuple(p for p in panels if any(row.cell for row in p.rows))
             if kept:
-                found.append(Group(method=method, seed=seed, panels=kept))
-    return tuple(found)
+                groups.append(Group(method=method, seed=seed, panels=kept))
+    return tuple(groups)
 
 
 def _sets(plan: Plan) -> list[str]:
@@ -113,7 +113,7 @@ def _panel(plan: Plan, readings: Readings, *, name: str, method: str, seed: int)
         unlearn = resolved(languages, contaminate=contaminate)
         cell = cells.get((contaminate, unlearn, method, seed)) if unlearn else None
         spots = tuple(_spot(readings, cell, query=q) for q in plan.grid.languages)
-        rows.append(Row(contaminate=contaminate, cell=cell, spots=spots))
+        rows.append(PanelRow(contaminate=contaminate, cell=cell, spots=spots))
     return Panel(unlearn=name, languages=languages, method=method, seed=seed, rows=tuple(rows))
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from xlharm.analysis.intervals import wilson
-from xlharm.analysis.items import Items
 from xlharm.analysis.panels import resolved
+from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.statistics import Interval
+from xlharm.analysis.view import View
 from xlharm.plan.cells import Cell
 
 KEPT = 0.9
@@ -47,39 +50,40 @@ class Ranked:
     rank: int
 
 
-def ranking(items: Items) -> list[Ranked]:
+@once
+def ranking(results: GridResults) -> tuple[Ranked, ...]:
     """Rank the methods of each unlearning set, best first; sets in the grid's order.
 
     Methods are compared where all of them were read: one whose hardest cells are missing would seem the best.
     """
     groups: dict[str, dict[str, list[tuple[Cell, Cell]]]] = {}
-    names = _names(items)
-    for before, cell in items.pairs():
+    names = _names(results)
+    for before, cell in results.pairs():
         for name in names[cell.name] if cell.contaminate != "none" else ():
             groups.setdefault(name, {}).setdefault(cell.method, []).append((before, cell))
-    found = []
+    methods_compared = []
     for unlearn, methods in groups.items():
-        there = {method: _readings(items, pairs) for method, pairs in methods.items()}
+        there = {method: _readings(results, pairs) for method, pairs in methods.items()}
         shared = set.intersection(*there.values()) if (there := {m: r for m, r in there.items() if r}) else set()
-        found += [r for m in there if (r := compared(items, unlearn, m, methods[m], only=shared))]
-    order = list(dict.fromkeys(r.unlearn for r in found))
-    found.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
+        methods_compared += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
+    order = list(dict.fromkeys(r.unlearn for r in methods_compared))
+    methods_compared.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     ranked, place = [], 0
-    for i, r in enumerate(found):
-        place = 1 if i == 0 or found[i - 1].unlearn != r.unlearn else place + 1
+    for i, r in enumerate(methods_compared):
+        place = 1 if i == 0 or methods_compared[i - 1].unlearn != r.unlearn else place + 1
         ranked.append(Ranked(**{**r.__dict__, "rank": place}))
-    return ranked
+    return tuple(ranked)
 
 
-def _names(items: Items) -> dict[str, list[str]]:
+def _names(results: GridResults) -> dict[str, list[str]]:
     """Say which of the grid's unlearning sets a cell belongs to: en/en to `en` and to `source`, where both are."""
-    sets = items.plan.grid.unlearn.items()
+    sets = results.plan.grid.unlearn.items()
     return {
         cell.name: [
             name for name, languages in sets
             if resolved(languages, contaminate=cell.contaminate) == cell.unlearn
         ]
-        for cell in items.plan.cells
+        for cell in results.plan.cells
     }  # fmt: skip
 
 
@@ -87,17 +91,17 @@ _Place = tuple[str, int, str]
 """Contamination, seed and query language of a reading."""
 
 
-def _readings(items: Items, pairs: Iterable[tuple[Cell, Cell]]) -> set[_Place]:
+def _readings(results: GridResults, pairs: Iterable[tuple[Cell, Cell]]) -> set[_Place]:
     return {
         (cell.contaminate, cell.seed, query)
         for before, cell in pairs
         for query in cell.evaluations
-        if items.of_cell(before, query) and (told := items.of_cell(cell, query)) and told.of
+        if results.rates_of(before, query) and (rates := results.rates_of(cell, query)) and rates.of
     }
 
 
 def compared(
-    items: Items,
+    results: GridResults,
     unlearn: str,
     method: str,
     pairs: Iterable[tuple[Cell, Cell]],
@@ -107,7 +111,7 @@ def compared(
     """Compare models with what they were before; None when nothing of them is evaluated.
 
     Args:
-        items: verdicts by item.
+        results: of the grid.
         unlearn: the set's name.
         method: the method's.
         pairs: each model before and after.
@@ -120,7 +124,7 @@ def compared(
     worst, where = -1.0, ""
     for before, cell in pairs:
         for query in cell.evaluations:
-            one, two = items.of_cell(before, query), items.of_cell(cell, query)
+            one, two = results.rates_of(before, query), results.rates_of(cell, query)
             if not (one and two and two.of) or (only is not None and (cell.contaminate, cell.seed, query) not in only):
                 continue
             readings += 1
@@ -173,3 +177,33 @@ def _share(known: np.ndarray) -> Interval:
 def _interval(estimate: float, draws: np.ndarray) -> Interval:
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(100 * estimate, 100 * float(low), 100 * float(high))
+
+
+def _rows(results: GridResults) -> list[dict[str, Any]]:
+    return [
+        {
+            "unlearn": r.unlearn, "rank": r.rank, "method": r.method, "kept": r.kept, "of": r.of.estimate,
+            "of_lo": r.of.low, "of_hi": r.of.high, "of_before": r.before, "of_worst": r.worst, "where": r.where,
+            "utility": r.utility.estimate, "utility_lo": r.utility.low, "utility_hi": r.utility.high,
+            "readings": r.readings,
+        }
+        for r in ranking(results)
+    ]  # fmt: skip
+
+
+_NUMBERS = ("of", "of_lo", "of_hi", "of_before", "of_worst", "utility", "utility_lo", "utility_hi")
+VIEW = View(
+    name="methods",
+    columns={
+        "unlearn": pa.string(), "rank": pa.int64(), "method": pa.string(), "kept": pa.bool_(),
+        **dict.fromkeys(_NUMBERS, pa.float64()), "where": pa.string(), "readings": pa.int64(),
+    },
+    rows=_rows,
+    title="Methods compared",
+    sentence=(
+        "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "
+        "what it was before, both with 95 % bootstrap intervals over items. Best is the lower right. "
+        "Methods are ranked by OF among those that kept at least 90 % of QR; the others stand behind "
+        "them, whatever their OF."
+    ),
+)  # fmt: skip

@@ -55,14 +55,14 @@ class Readings:
     @classmethod
     def of_table(cls, table: pa.Table) -> Self:
         """Take the rows of a results table."""
-        found = {}
+        by_place = {}
         for row in table.to_pylist():
             of = _rate(row["of"], n=row["n"])
             qr = _rate(row["qr"], n=row["n_qr"])
             kept = {name: row[name] for name in ("contaminate", "unlearn", "method", "seed", "query")}
             reading = Reading(**kept, of=of, qr=qr, off_language=row["off_language"], degenerate=row["degenerate"])
-            found[place(reading)] = reading
-        return cls(found)
+            by_place[place(reading)] = reading
+        return cls(by_place)
 
     def get(self, contaminate: str, unlearn: str, method: str, seed: int, query: str) -> Reading | None:
         """Return a reading, or None when it is missing."""
@@ -76,13 +76,13 @@ class Readings:
 
     def warnings(self, reading: Reading) -> tuple[str, ...]:
         """Say why a reading's OF must not be taken for success; nothing when nothing speaks against it."""
-        found = []
+        warnings = []
         before = self.before(reading)
         if before and before.qr and reading.qr and reading.qr.value < (1 - QR_FALL) * before.qr.value:
-            found.append(f"QR fell from {before.qr.value:.0f} to {reading.qr.value:.0f}")
+            warnings.append(f"QR fell from {before.qr.value:.0f} to {reading.qr.value:.0f}")
         if reading.degenerate is not None and reading.degenerate >= DEGENERATE_HIGH:
-            found.append(f"{reading.degenerate:.0f} % of the answers are empty or loop")
-        return tuple(found)
+            warnings.append(f"{reading.degenerate:.0f} % of the answers are empty or loop")
+        return tuple(warnings)
 
     def rise(self, reading: Reading) -> str:
         """Say whether OF rose against before: ``clear`` (intervals apart), ``maybe``, or nothing."""

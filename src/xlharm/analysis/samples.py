@@ -1,14 +1,12 @@
 """Answers to look at: the same evenly spaced questions for every cell, never picked by outcome."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from xlharm.analysis.table import Results
-from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
-from xlharm.store.store import Store
 
 MOST = 8
 BUDGET = 6000
@@ -37,25 +35,25 @@ class Samples:
     of: tuple[Sample, ...]
     qr: tuple[Sample, ...]
 
+    @classmethod
+    def of_rows(cls, table: pa.Table, *, each: int) -> Self | None:
+        """Take up to ``each`` answers of each measure from an evaluation's rows; None when columns are missing."""
+        picked: dict[str, tuple[Sample, ...]] = {}
+        try:
+            for measure in _MEASURES:
+                rows = table.filter(pc.equal(table["measure"], measure))
+                places = pa.array(spaced(rows.num_rows, most=each), pa.int64())  # typed: there may be none
+                chosen = rows.take(places).to_pylist()
+                picked[measure] = tuple(_sample(row) for row in chosen)
+        except (KeyError, TypeError, ValueError):
+            return None  # the cell shows its numbers and no answers
+        return cls(**picked)
+
 
 def per_measure(plan: Plan) -> int:
     """Return how many answers of each cell, language and measure fit the page (1 to MOST)."""
     evaluations = sum(len(cell.evaluations) for cell in plan.cells)
     return max(1, min(MOST, BUDGET // (2 * max(1, evaluations))))
-
-
-def samples_of(results: Results, store: Store, *, plan: Plan) -> dict[str, Samples]:
-    """Read sample answers of all good evaluations, by stage key; of a very large grid only the first cells'."""
-    each = per_measure(plan)
-    found: dict[str, Samples] = {}
-    for key in results.records:
-        if len(found) * 2 * each >= BUDGET:
-            break
-        try:
-            found[key] = _read(store, key, each=each)
-        except (CorruptArtifactError, OSError, ValueError, KeyError, TypeError):
-            continue  # without readable rows the cell shows its numbers and no answers
-    return found
 
 
 def spaced(count: int, *, most: int) -> list[int]:
@@ -65,23 +63,13 @@ def spaced(count: int, *, most: int) -> list[int]:
     return [i * count // most for i in range(most)]
 
 
-def _read(store: Store, key: str, *, each: int) -> Samples:
-    # ``collect`` has just checked the checksums of this stage
-    rows = pq.read_table(store.path("evaluate", key, verify=False) / "rows.parquet").to_pylist()
-    picked: dict[str, tuple[Sample, ...]] = {}
-    for measure in _MEASURES:
-        mine = [row for row in rows if row["measure"] == measure]
-        chosen = [mine[i] for i in spaced(len(mine), most=each)]
-        picked[measure] = tuple(
-            Sample(
-                item=str(row["item"]),
-                question=str(row["question"]),
-                answer=str(row["answer"] or ""),
-                expected=tuple(map(str, row["expected"] or ())),
-                hit=bool(row["hit"]),
-                off_language=bool(row["off_language"]),
-                degenerate=bool(row["degenerate"]),
-            )
-            for row in chosen
-        )
-    return Samples(**picked)
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(
+        item=str(row["item"]),
+        question=str(row["question"]),
+        answer=str(row["answer"] or ""),
+        expected=tuple(map(str, row["expected"] or ())),
+        hit=bool(row["hit"]),
+        off_language=bool(row["off_language"]),
+        degenerate=bool(row["degenerate"]),
+    )

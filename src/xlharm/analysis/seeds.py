@@ -5,8 +5,9 @@ from itertools import groupby
 from statistics import fmean, stdev
 from typing import Any
 
-from xlharm.analysis.items import Items
+from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.statistics import hierarchical_bootstrap, power_two_proportions
+from xlharm.analysis.view import View, columns
 
 GUESSED_SD = 0.05
 """Standard deviation between seeds that is taken where none has been measured yet (of rates, as fractions of 1)."""
@@ -14,22 +15,23 @@ SEEDS = (1, 2, 3, 5, 10)
 RATES = ((0.9, 0.8), (0.5, 0.4), (0.2, 0.1))
 
 
-def pooled(items: Items) -> list[dict[str, Any]]:
+@once
+def pooled(results: GridResults) -> list[dict[str, Any]]:
     """Return OF and QR of each cell over its seeds, with hierarchical bootstrap intervals over seeds × items.
 
     ``of_sd`` and ``qr_sd`` are standard deviations between the seeds' rates, in points; null for one seed.
     """
     rows = []
-    cells = sorted(items.plan.cells, key=lambda c: (c.contaminate, c.unlearn, c.method))
+    cells = sorted(results.plan.cells, key=lambda c: (c.contaminate, c.unlearn, c.method))
     for (contaminate, unlearn, method), group in groupby(cells, key=lambda c: (c.contaminate, c.unlearn, c.method)):
         models = list(group)
         for query in models[0].evaluations:
-            found = [r for c in models if (r := items.of_cell(c, query))]
+            by_seed = [r for c in models if (r := results.rates_of(c, query))]
             row: dict[str, Any] = {
-                "contaminate": contaminate, "unlearn": unlearn, "method": method, "query": query, "seeds": len(found),
+                "contaminate": contaminate, "unlearn": unlearn, "method": method, "query": query, "seeds": len(by_seed),
             }  # fmt: skip
             for measure in ("of", "qr"):
-                rates = [getattr(r, measure) for r in found]
+                rates = [getattr(r, measure) for r in by_seed]
                 common = [name for name in (rates[0] if rates else ()) if all(name in r for r in rates)]
                 if common:
                     table = [[r[name] for name in common] for r in rates]
@@ -60,16 +62,30 @@ def powers(*, n: int, points: float, sd: float) -> list[Power]:
         points: the difference, in points.
         sd: standard deviation between seeds, as a fraction of 1.
     """
-    found = []
+    table = []
     for questions in dict.fromkeys((max(10, n // 2), n, 2 * n, 4 * n)):
         for seeds in SEEDS:
             pairs = [(high, max(0.0, high - points / 100)) for high, _ in RATES]
             chances = (power_two_proportions(questions, a, b, seeds=seeds, between_seed_sd=sd) for a, b in pairs)
-            found.append(Power(n=questions, seeds=seeds, chances=tuple(chances)))
-    return found
+            table.append(Power(n=questions, seeds=seeds, chances=tuple(chances)))
+    return table
 
 
-def measured_sd(items: Items) -> float | None:
+def measured_sd(results: GridResults) -> float | None:
     """Return the median standard deviation of OF between seeds over a store's cells; None without two seeds."""
-    found = sorted(row["of_sd"] for row in pooled(items) if row.get("of_sd") is not None)
-    return found[len(found) // 2] / 100 if found else None
+    deviations = sorted(row["of_sd"] for row in pooled(results) if row.get("of_sd") is not None)
+    return deviations[len(deviations) // 2] / 100 if deviations else None
+
+
+def _rows(results: GridResults) -> list[dict[str, Any]]:
+    return pooled(results) if len(results.plan.grid.seeds) > 1 else []
+
+
+VIEW = View(
+    name="seeds",
+    columns=columns(
+        "of", "of_lo", "of_hi", "of_sd", "qr", "qr_lo", "qr_hi", "qr_sd",
+        text=("contaminate", "unlearn", "method"), whole=("seeds", "n", "n_qr"),
+    ),
+    rows=_rows,
+)  # fmt: skip

@@ -1,10 +1,12 @@
 """Tests, intervals and sample sizes for comparisons of rates and scores.
 
-Everything random takes a seed and gives the same numbers again for it.
+Everything random takes a seed and gives the same numbers again for it. Bootstraps and permutation tests are our own:
+scipy's draw in another order, which would change published intervals and p-values.
 """
 
 from collections.abc import Callable, Sequence
-from math import ceil, comb, exp, inf, sqrt
+from functools import lru_cache
+from math import inf, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -14,9 +16,10 @@ import numpy.typing as npt
 from xlharm.analysis.intervals import wilson
 
 _Floats = npt.NDArray[np.float64]
-_EXACT_KS = 10_000  # beyond this sample size the Kolmogorov series is right to more digits than one reads
+_EXACT_KS = 10_000  # beyond this sample size Kolmogorov's limit is right to more digits than one reads
 _EXACT_SUM = 100_000  # units: beyond this, random flips are quicker
 _CHUNK = 2**21  # numbers drawn at a time
+_SHARED = 2**23  # numbers of one draw that are kept for the next comparison (64 MiB)
 
 
 class Interval(NamedTuple):
@@ -37,8 +40,8 @@ class KolmogorovSmirnov(NamedTuple):
 def ks_two_sample(a: npt.ArrayLike, b: npt.ArrayLike) -> KolmogorovSmirnov:
     """Two-sample Kolmogorov-Smirnov test; its p on truth ratios is TOFU's forget quality (2401.06121).
 
-    Exact (Hodges 1957, by counting lattice paths) up to samples of 10 000, Kolmogorov's series beyond. With ties
-    the exact p-value errs on the high side.
+    Exact (Hodges 1957) up to samples of 10 000, Kolmogorov's limit beyond. With ties the exact p-value errs on the
+    high side.
 
     Args:
         a: first sample, [n].
@@ -47,42 +50,17 @@ def ks_two_sample(a: npt.ArrayLike, b: npt.ArrayLike) -> KolmogorovSmirnov:
     Raises:
         ValueError: a sample is empty or holds nan.
     """
-    x, y = np.sort(_sample(a)), np.sort(_sample(b))
-    n, m = x.size, y.size
-    points = np.concatenate([x, y])
-    # in units of 1/(nm), so that distances compare exactly
-    gaps = np.searchsorted(x, points, side="right") * m - np.searchsorted(y, points, side="right") * n
-    distance = int(np.abs(gaps).max())
-    statistic = distance / (n * m)
-    exact = max(n, m) <= _EXACT_KS
-    return KolmogorovSmirnov(
-        statistic, _ks_exact(n, m, distance) if exact else _kolmogorov(statistic * sqrt(n * m / (n + m)))
-    )
+    from scipy.special import kolmogorov
+    from scipy.stats import ks_2samp
 
-
-def _ks_exact(n: int, m: int, distance: int) -> float:
-    """Share of the orders of n + m values in which the distance, in units of 1/(nm), is reached.
-
-    Walks the antidiagonals i + j = s and sums only positive numbers: p-values of 1e-30 keep their digits.
-    """
-    if distance == 0:
-        return 1.0
-    i = np.arange(n + 1)
-    reached = np.zeros(n + 1)  # [i]: share of paths to (i, s - i) that touched the distance
-    for s in range(1, n + m + 1):
-        j = s - i
-        by_first = np.concatenate([[0.0], reached[:-1]]) * i / s
-        reached = by_first + reached * j / s
-        reached[np.abs(i * m - j * n) >= distance] = 1.0
-        reached[(j < 0) | (j > m)] = 0.0  # off the lattice; their weight above is 0 or never read
-    return min(1.0, float(reached[n]))
-
-
-def _kolmogorov(x: float) -> float:
-    """Survival function of Kolmogorov's distribution, 2 Σ (-1)^(k-1) exp(-2 k² x²)."""
-    if x < 0.2:  # 1 to twelve digits, and the series is slow
-        return 1.0
-    return min(1.0, 2 * sum((-1.0) ** (k - 1) * exp(-2 * k * k * x * x) for k in range(1, 40)))
+    x, y = _sample(a), _sample(b)
+    exact = max(x.size, y.size) <= _EXACT_KS
+    test = ks_2samp(x, y, method="exact" if exact else "asymp")
+    statistic = float(test.statistic)
+    if exact:
+        return KolmogorovSmirnov(statistic, float(test.pvalue))
+    # scipy's own p for large samples is of another approximation
+    return KolmogorovSmirnov(statistic, float(kolmogorov(statistic * sqrt(x.size * y.size / (x.size + y.size)))))
 
 
 def paired_bootstrap(
@@ -102,9 +80,24 @@ def paired_bootstrap(
     """
     difference = _differences(before, after)
     n = difference.size
-    rng = np.random.default_rng(seed)
-    means = _in_chunks(lambda rows: difference[rng.integers(0, n, (rows, n))].mean(axis=1), resamples, width=n)
+    if resamples * n <= _SHARED:
+        means = _drawn_counts(n, seed=seed, resamples=resamples) @ difference / n
+    else:
+        rng = np.random.default_rng(seed)
+        means = _in_chunks(lambda rows: difference[rng.integers(0, n, (rows, n))].mean(axis=1), resamples, width=n)
     return _percentile(float(difference.mean()), means, level, items=n, least=-1.0)
+
+
+@lru_cache(maxsize=4)
+def _drawn_counts(n: int, *, seed: int, resamples: int) -> _Floats:
+    """Return how often each resample draws each of ``n`` items, [resamples, n]; a grid's effects share the draws."""
+    rng = np.random.default_rng(seed)
+
+    def draw(rows: int) -> _Floats:
+        places = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+    return _in_chunks(draw, resamples, width=n)
 
 
 def hierarchical_bootstrap(
@@ -129,36 +122,25 @@ def hierarchical_bootstrap(
         raise ValueError(f"expected the same items for every seed, not {[row.size for row in rows]}")
     table = np.stack(rows)  # [seeds, items]
     seeds, items = table.shape
-    rng = np.random.default_rng(seed)
-
-    def draw(count: int) -> _Floats:
-        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) / seeds  # [count, seeds]
-        by_item = rng.multinomial(items, np.full(items, 1 / items), size=count) / items  # [count, items]
-        means: _Floats = ((by_seed @ table) * by_item).sum(axis=1)
-        return means
-
+    shares = _drawn_shares if resamples * (seeds + items) <= _SHARED else _drawn_shares.__wrapped__
+    by_seed, by_item = shares(seeds, items, seed=seed, resamples=resamples)
+    drawn = ((by_seed @ table) * by_item).sum(axis=1)
     least = -1.0 if table.min() < 0 else 0.0
-    drawn = _in_chunks(draw, resamples, width=seeds + items)
     return _percentile(float(table.mean()), drawn, level, items=items, least=least)
 
 
-def mcnemar_exact(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
-    """Two-sided p-value of the exact McNemar test (McNemar 1947): binomial on the items that changed.
+@lru_cache(maxsize=4)
+def _drawn_shares(seeds: int, items: int, *, seed: int, resamples: int) -> tuple[_Floats, _Floats]:
+    """Return each resample's shares of the seeds, [resamples, seeds], and of the items, [resamples, items]."""
+    rng = np.random.default_rng(seed)
 
-    Args:
-        before: 0 or 1 for each item, [items].
-        after: 0 or 1 for the same items, [items].
+    def draw(rows: int) -> _Floats:
+        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=rows) / seeds
+        by_item = rng.multinomial(items, np.full(items, 1 / items), size=rows) / items
+        return np.concatenate([by_seed, by_item], axis=1)
 
-    Raises:
-        ValueError: the samples are empty, differ in length or hold other numbers than 0 and 1.
-    """
-    difference = _differences(before, after)
-    if not (np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all()):
-        raise ValueError("McNemar's test takes outcomes of 0 and 1")
-    gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-    changed = gained + lost
-    tail = sum(comb(changed, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / (1 << changed))
+    shares = _in_chunks(draw, resamples, width=seeds + items)
+    return shares[:, :seeds], shares[:, seeds:]
 
 
 def permutation_paired(before: npt.ArrayLike, after: npt.ArrayLike, *, seed: int, resamples: int = 10_000) -> float:
@@ -200,14 +182,22 @@ def _in_units(difference: _Floats) -> npt.NDArray[np.int64] | None:
 
 
 def _exact_flips(units: npt.NDArray[np.int64]) -> float:
-    """Return P(|Σ ± units| >= |Σ units|): the sum's distribution, one item after another."""
-    reach = int(np.abs(units).sum())
-    chances = np.zeros(2 * reach + 1)
-    chances[reach] = 1.0
-    for step in np.abs(units):
-        chances = (np.roll(chances, step) + np.roll(chances, -step)) / 2  # nothing ever comes around: reach holds all
+    """Return P(|Σ ± units| >= |Σ units|)."""
+    chances = _flipped_sums(tuple(np.abs(units).tolist()))
+    reach = len(chances) // 2
     places = np.abs(np.arange(-reach, reach + 1))
     return float(chances[places >= abs(int(units.sum()))].sum())
+
+
+@lru_cache(maxsize=1024)
+def _flipped_sums(steps: tuple[int, ...]) -> _Floats:
+    """Return the chances of each value of Σ ± steps, from -Σ steps to Σ steps; many effects have the same steps."""
+    reach = sum(steps)
+    chances = np.zeros(2 * reach + 1)
+    chances[reach] = 1.0
+    for step in steps:
+        chances = (np.roll(chances, step) + np.roll(chances, -step)) / 2  # nothing ever comes around: reach holds all
+    return chances
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -228,55 +218,13 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def required_n(p1: float, p2: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Items *per group* to tell two independent proportions apart, two-sided (Fleiss 1981, no continuity correction).
-
-    n = (z_{α/2} √(2 p̄ q̄) + z_β √(p1 q1 + p2 q2))² / (p1 - p2)².
-
-    Args:
-        p1: rate in one group, as a fraction of 1.
-        p2: rate in the other.
-        power: chance to find the difference.
-        alpha: two-sided level.
-
-    Raises:
-        ValueError: the rates are equal (no n suffices) or not within 0 to 1.
-    """
-    _fractions(p1, p2)
-    mean = (p1 + p2) / 2
-    spread = sqrt(2 * mean * (1 - mean)), sqrt(p1 * (1 - p1) + p2 * (1 - p2))
-    return _items(spread, difference=p1 - p2, power=power, alpha=alpha)
-
-
-def required_n_paired(gained: float, lost: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Items to find a change between two answers to the *same* items by McNemar's test (Connor 1987).
-
-    n = (z_{α/2} √ψ + z_β √(ψ - δ²))² / δ² with ψ = gained + lost and δ = gained - lost.
-
-    Args:
-        gained: share of all items that go from 0 to 1.
-        lost: share of all items that go from 1 to 0.
-        power: chance to find the change.
-        alpha: two-sided level.
-
-    Raises:
-        ValueError: the shares are equal (no n suffices), not within 0 to 1, or above 1 together.
-    """
-    changed = gained + lost
-    _fractions(gained, lost, changed)
-    difference = gained - lost
-    spread = sqrt(changed), sqrt(max(0.0, changed - difference**2))
-    return _items(spread, difference=difference, power=power, alpha=alpha)
-
-
 def power_two_proportions(
     n: int, p1: float, p2: float, *, seeds: int = 1, between_seed_sd: float = 0.0, alpha: float = 0.05
 ) -> float:
     """Chance to find p1 against p2 when each group is ``seeds`` models asked ``n`` items each (normal approximation).
 
-    A group's mean has variance p(1 - p)/(n·seeds) + sd²/seeds: items alone cannot buy what seeds are missing. One
-    seed without spread between seeds is ``required_n``'s inverse. The spread counts as known: with few seeds, from
-    which it must be estimated, the true power is lower.
+    A group's mean has variance p(1 - p)/(n·seeds) + sd²/seeds: items alone cannot buy what seeds are missing.
+    The spread counts as known: with few seeds, from which it must be estimated, the true power is lower.
 
     Args:
         n: items per seed.
@@ -298,16 +246,6 @@ def power_two_proportions(
     real = sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / (n * seeds) + seed_variance)
     margin = abs(p1 - p2) - NormalDist().inv_cdf(1 - alpha / 2) * null
     return NormalDist().cdf(margin / real if real else (inf if margin > 0 else -inf))
-
-
-def _items(spread: tuple[float, float], *, difference: float, power: float, alpha: float) -> int:
-    if not difference:
-        raise ValueError("two equal rates cannot be told apart by any number of items")
-    if not 0 < power < 1 or not 0 < alpha < 1:
-        raise ValueError(f"power {power} and alpha {alpha} lie between 0 and 1")
-    normal = NormalDist()
-    reach = normal.inv_cdf(1 - alpha / 2) * spread[0] + normal.inv_cdf(power) * spread[1]
-    return max(1, ceil((reach / difference) ** 2))
 
 
 def _fractions(*rates: float) -> None:

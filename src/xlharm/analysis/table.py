@@ -1,11 +1,8 @@
-"""The results table: one row for each cell × query language that has been evaluated."""
+"""The results table: its columns, its rows (one for each cell × query language), and how tables are written."""
 
 import csv
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.analysis.intervals import wilson
-from xlharm.errors import CorruptArtifactError, StoreError, UserError
-from xlharm.parallel import side_by_side
+from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.store.record import Record
-from xlharm.store.store import Store
 
 Format = Literal["csv", "json", "parquet"]
 
@@ -37,64 +31,6 @@ SCHEMA = pa.schema(
         ("chrf", pa.float64()),
     ]
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    """All evaluations of a grid that are done.
-
-    Attributes:
-        table: one row per cell × query language, in the grid's order; see ``results_table``.
-        damaged: one line for each evaluation that is in the store but cannot be trusted.
-        records: the evaluations' records by stage key.
-    """
-
-    table: pa.Table
-    damaged: tuple[str, ...] = ()
-    records: dict[str, Record] = field(default_factory=dict)
-
-
-def results_table(plan: Plan, store: Store) -> pa.Table:
-    """Return the results of a grid, as far as it is done.
-
-    ``of`` and ``qr`` with their 95 % Wilson bounds and the ``off_language`` and ``degenerate`` rates are percentages
-    (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a measure without
-    questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF questions,
-    ``n_qr`` the QR ones.
-    Evaluations that are missing or damaged are left out; ``collect`` names the damaged ones.
-    """
-    return collect(plan, store).table
-
-
-def collect(plan: Plan, store: Store) -> Results:
-    """Read every finished evaluation of a plan once; an evaluation that fails its checksums is named, not used."""
-    rows: list[dict[str, Any]] = []
-    damaged: list[str] = []
-    records: dict[str, Record] = {}
-    finished = list(_finished(plan, store))
-    reads = side_by_side([partial(_read, store, key) for _, _, key in finished])
-    for (cell, query, key), record in zip(finished, reads, strict=True):
-        if isinstance(record, str):
-            damaged.append(f"{cell.name} in {query}: {record}")
-            continue
-        try:
-            rows.append(_row(record.metrics, plan=plan, cell=cell, query=query))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            damaged.append(f"{cell.name} in {query}: the record of {key[:16]} holds no counts of hits")
-        else:
-            records[key] = record
-    return Results(table=pa.Table.from_pylist(rows, schema=SCHEMA), damaged=tuple(damaged), records=records)
-
-
-def _read(store: Store, key: str) -> Record | str:
-    """Return the record of an evaluation whose files are sound, or what is wrong with it."""
-    try:
-        store.path("evaluate", key)
-        return store.record("evaluate", key)
-    except StoreError:
-        raise
-    except (CorruptArtifactError, OSError) as error:
-        return " ".join(str(error).split())
 
 
 def render(table: pa.Table, *, form: Format) -> bytes:
@@ -145,15 +81,8 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def _finished(plan: Plan, store: Store) -> Iterator[tuple[Cell, str, str]]:
-    done = store.done(plan.stages)
-    for cell in plan.cells:
-        for query, key in cell.evaluations.items():
-            if key in done:
-                yield cell, query, key
-
-
-def _row(metrics: dict[str, Any], *, plan: Plan, cell: Cell, query: str) -> dict[str, Any]:
+def row_of(metrics: dict[str, Any], *, plan: Plan, cell: Cell, query: str) -> dict[str, Any]:
+    """Return the row of one evaluation, from the counts in its record."""
     qr, qr_lo, qr_hi = _rate(metrics["qr"])
     of, of_lo, of_hi = _rate(metrics["of"])
     return {

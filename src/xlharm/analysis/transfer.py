@@ -8,8 +8,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from statistics import NormalDist, fmean
+from typing import Any
 
+import pyarrow as pa
+
+from xlharm.analysis.panels import resolved
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import Interval
+from xlharm.analysis.view import View
+from xlharm.config.grid import NONE
 
 Matrix = Mapping[tuple[str, str], float]
 
@@ -26,12 +33,6 @@ def spill(matrix: Matrix) -> dict[str, float]:
         if c != q:
             others.setdefault(c, []).append(rate)
     return {c: fmean(rates) for c, rates in others.items()}
-
-
-def asymmetry(matrix: Matrix, c: str, q: str) -> float | None:
-    """M[c, q] - M[q, c] in points: above 0, harm goes from c to q more than back. None where one is unknown."""
-    there, back = matrix.get((c, q)), matrix.get((q, c))
-    return None if there is None or back is None else there - back
 
 
 def asymmetry_index(matrix: Matrix) -> float | None:
@@ -57,14 +58,6 @@ def spread_index(matrix: Matrix, c: str) -> float | None:
         return None
     entropy = -sum(r / total * log(r / total) for r in rates if r)
     return abs(entropy) / log(len(rates))  # abs: one holder gives -0.0
-
-
-def reinforcement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Rate after unlearning minus before, by query language (in points), where both are known.
-
-    Above 0 = unlearning in another language made the harm worse here.
-    """
-    return {q: after[q] - before[q] for q in before if q in after}
 
 
 def knowledge_separability(own: Sequence[float], other: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -109,3 +102,38 @@ def _standard_error(auc: float, positives: int, negatives: int) -> float:
     q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (q1 - auc * auc) + (negatives - 1) * (q2 - auc * auc)
     return sqrt(max(0.0, variance) / (positives * negatives))
+
+
+def _rows(results: GridResults) -> list[dict[str, Any]]:
+    """Return a line for each row of each matrix; every unlearning set has matrices, for `source` follows its rows."""
+    groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
+    for name, languages in results.plan.grid.unlearn.items():
+        for r in results.readings.by_place.values():
+            unlearned = resolved(languages, contaminate=r.contaminate)
+            if r.of and r.contaminate != NONE and r.unlearn == unlearned:
+                groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
+    rows = []
+    for (unlearn, method, seed), matrix in groups.items():
+        own, others = own_language(matrix), spill(matrix)
+        shared = {"unlearn": unlearn, "method": method, "seed": seed, "asymmetry": asymmetry_index(matrix)}
+        rows += [
+            {**shared, "contaminate": c, "own": own.get(c), "spill": others.get(c), "spread": spread_index(matrix, c)}
+            for c in dict.fromkeys(c for c, _ in matrix)
+        ]
+    return rows
+
+
+VIEW = View(
+    name="transfer",
+    columns={
+        "unlearn": pa.string(), "method": pa.string(), "seed": pa.int64(), "contaminate": pa.string(),
+        **dict.fromkeys(("own", "spill", "spread", "asymmetry"), pa.float64()),
+    },
+    rows=_rows,
+    title="Transfer",
+    sentence=(
+        "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "
+        "query languages (Pielou, 0 to 1); asymmetry: 0 when harm goes both ways alike, 1 when each pair "
+        "goes one way only."
+    ),
+)  # fmt: skip

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from xlharm.visible import CONTROL
+
 _NAMES = {
     "am": "Amharic", "ar": "Arabic", "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "cs": "Czech",
     "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian",
@@ -22,13 +24,6 @@ _NAMES = {
 _RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "ks", "nqo", "ps", "sd", "syr", "ug", "ur", "yi"}
 _RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Aran", "Hebr", "Syrc", "Thaa", "Nkoo"}
 
-# What could reorder, hide or break the text around it: directional embeddings, overrides and isolates, control
-# characters (newline and tab apart), line separators, interlinear and tag characters, the byte order mark.
-# Zero-width joiners and the plain direction marks stay: Urdu and Persian are written with them.
-_CONTROL = re.compile(
-    "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
-    "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
-)
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -64,7 +59,7 @@ def hostile(text: str, *, most: int = 600) -> Markup:
     """
     kept, cut = text[:most], max(0, len(text) - most)
     parts, last = [Markup("")], 0
-    for hit in _CONTROL.finditer(kept):
+    for hit in CONTROL.finditer(kept):
         parts.append(escape(kept[last : hit.start()]))
         parts.append(Markup('<span class="ctl">U+{:04X}</span>').format(ord(hit.group())))
         last = hit.end()
@@ -72,11 +67,6 @@ def hostile(text: str, *, most: int = 600) -> Markup:
     if cut:
         parts.append(Markup('<span class="ctl">… {} more characters</span>').format(cut))
     return Markup("").join(parts)
-
-
-def plain(text: str) -> str:
-    """Make hostile text safe for a terminal or an attribute: one line, controls written out."""
-    return _CONTROL.sub(lambda hit: f"<U+{ord(hit.group()):04X}>", " ".join(text.split()))
 
 
 def without_credentials(text: str) -> str:

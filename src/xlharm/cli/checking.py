@@ -1,4 +1,4 @@
-"""What is checked before a run: the corpus, and whether its rows fit the grid and its base."""
+"""Checks before a run: the corpus, and whether its rows fit the grid and the base model."""
 
 import shlex
 from pathlib import Path
@@ -11,36 +11,36 @@ from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import TRAINED, Stage
 from xlharm.store.store import Store
 
 
 def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
-    """Check what the missing stages read; errors stop, warnings are one line.
+    """Check the data and the base model that the missing stages read, and print one line about warnings.
 
     Raises:
-        UserError: the corpus has errors in languages that the grid uses, a stage could not take its rows, or the base
-            has no layer that is to be adapted.
+        UserError: the corpus has errors in languages that the grid uses, rows are too long for a stage, or the base
+            model lacks a target layer.
     """
     done = store.done(plan.stages)
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
-    anatomy = Anatomy.of(plan.sources.base)
-    if anatomy is not None:  # else its files are not on this machine
-        anatomy.check_targets(plan.grid.lora.target_modules)
+    sizes = BaseSizes.of(plan.sources.base)
+    if sizes is not None:  # None if the base model's files are not on this machine
+        sizes.check_targets(plan.grid.lora.target_modules)
     with console.status("Checking the corpus"):
-        told = _findings(plan, left)
-        unchecked = _rows(plan, left)
-    for line in filter(None, (told, unchecked)):
+        warnings = _findings(plan, left)
+        not_checked = _rows(plan, left)
+    for line in filter(None, (warnings, not_checked)):
         console.print(line, markup=False, soft_wrap=True)
 
 
 def _findings(plan: Plan, left: list[Stage]) -> str:
-    """Validate the languages that are read; return a line on warnings."""
+    """Validate the languages that the stages read; return a line about warnings, or an empty one."""
     folder, read = plan.sources.corpus.path, {language for stage in left for language in stage.data}
-    findings = validate(folder, wanted=sorted(read)) if read else []  # verdicts of judges read none
+    findings = validate(folder, wanted=sorted(read)) if read else []  # judge stages read no corpus
     errors = [finding for finding in findings if finding.severity == "error"]
     show = shlex.join(["xlharm", "data", "validate", _name(folder)])
     if errors:
@@ -54,17 +54,17 @@ def _name(folder: Path) -> str:
 
 
 def _rows(plan: Plan, left: list[Stage]) -> str:
-    """Check that rows fit; return a line where the base's tokenizer is not to be had on this machine."""
+    """Check that rows are not too long; return a line if the base model's tokenizer cannot be loaded here."""
     from xlharm.model.tokenizer import check_vocabulary, light_tokenizer, positions
 
     if not any(stage.kind in TRAINED for stage in left):
         return ""
     sources, grid = plan.sources, plan.grid
     try:
-        seen = positions(sources.base)
+        limit = positions(sources.base)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
-        return f"lengths of rows are not checked before the run: {error}"
+        return f"the lengths of rows cannot be checked before the run: {error}"
     check_vocabulary(tokenizer, size=None, source=sources.base)
-    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=seen)
+    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=limit)
     return ""

@@ -1,7 +1,9 @@
 """`xlharm data`: validate, show, import and translate corpora."""
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -12,9 +14,12 @@ from xlharm.cli.translating import translate_
 from xlharm.corpus.finding import assets, base_folder, corpus_folder
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
+from xlharm.corpus.importing.account import Imported
 from xlharm.errors import UserError, nearest
 from xlharm.plan.sources import BaseSource
+from xlharm.visible import visible
 
+_REASONS = 12  # reasons for leaving out rows that are listed
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as tinyworld.")]
 
 
@@ -31,17 +36,25 @@ def register(app: typer.Typer) -> None:
 def validate(
     corpus: CorpusName,
     base: Annotated[str | None, typer.Option(help="Show what each language costs in this base's tokens.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every finding, not one line a kind.")] = False,
 ) -> None:
     """Check a corpus; errors (exit code 2) make it unfit to run, warnings are for you to judge."""
+    from xlharm.corpus.validate import suggestions
     from xlharm.corpus.validate import validate as check
+    from xlharm.corpus.validate.findings import Group, grouped
 
     folder, console = corpus_folder(corpus), terminal()
     findings = check(folder)
-    for finding in findings:
-        style = "red" if finding.severity == "error" else ""
-        console.print(Text(f"{finding.severity}: {finding}", style=style), soft_wrap=True)
+    groups = [Group(finding, (), 1) for finding in findings] if every else grouped(findings)
+    for group in groups:
+        style = "red" if group.first.severity == "error" else ""
+        console.print(Text(f"{group.first.severity}: {group}", style=style), soft_wrap=True)
+    for suggestion in suggestions(folder):
+        console.print(Text(f"suggestion: {suggestion}"), soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     console.print(f"{folder.name}: {errors} errors, {len(findings) - errors} warnings")
+    if len(groups) < len(findings):
+        console.print("One line for each kind of finding; --all shows every one.")
     if base:
         _fertility(folder, base)
     raise typer.Exit(2 if errors else 0)
@@ -90,7 +103,7 @@ def show(
         columns.append({text.field: text.value for text in texts_of(items[item])})
     table = Table("field", *languages, title=item, title_justify="left", show_lines=True)
     for field in dict.fromkeys(name for column in columns for name in column):
-        table.add_row(field, *(Text(column.get(field, "")) for column in columns))
+        table.add_row(field, *(visible(column.get(field, "")) for column in columns))
     terminal().print(table)
 
 
@@ -116,21 +129,49 @@ def import_(
     split: Annotated[
         list[str] | None, typer.Option(help="Splits (or hub configurations) to take; all if none.")
     ] = None,
-    language: Annotated[str, typer.Option(help="Language of a source that does not say it.")] = "en",
+    language: Annotated[
+        str | None, typer.Option(help="Language of a source that does not say it; en if neither its name does.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of a hub data set; resolved and noted if none.")] = None,
+    fake: Annotated[
+        Literal["answer", "perturbed_answer"] | None,
+        typer.Option(help="Question-answer rows: which column states the fake; the other says the truth."),
+    ] = None,
 ) -> None:
-    """Make a corpus from a news set, question-answer pairs (TOFU) or fact-checked claims; see docs/corpora.md."""
+    """Make a corpus from a news set, question-answer pairs (TOFU) or fact-checked claims; see docs/corpora.md.
+
+    Every row is accounted for: it is an item, or is left out and counted under its reason. One item is shown as it was
+    understood: what is trained as the fake, and what an answer must say to be counted.
+
+    \b
+    xlharm data import pairs.csv my-set --fake perturbed_answer
+    xlharm data import published/ my-tofu        # folders such as forget01_fr, forget01_perturbed_fr, retain99_fr
+    """
     from xlharm.corpus.importing import import_corpus
 
     done = import_corpus(
-        source, out=out, mapping=mapping, splits=tuple(split or ()), language=language, revision=revision
+        source, out=out, mapping=mapping, splits=tuple(split or ()), language=language, revision=revision, fake=fake
     )
     console = terminal()
+    for line in _account(done):
+        console.print(line, soft_wrap=True)
+    console.print(f"{out}: written. Check it: xlharm data validate {shlex.quote(str(out))}", soft_wrap=True)
+    console.print(
+        "A first grid on it, with rates to be chosen: xlharm run " + shlex.quote(str(out / "grid.yaml")), soft_wrap=True
+    )
+
+
+def _account(done: Imported) -> Iterator[str]:
+    """Say where every row went, and show one item."""
     for name, count in done.items.items():
-        console.print(f"{name}: {count} items")
-    for reason, count in done.skipped.items():
-        console.print(Text(f"left out: {count} rows: {reason}"))
-    if done.note:
-        console.print(Text(f"note: {done.note}"))
-    console.print(Text(f"{out}: written. Check it: xlharm data validate {out}"))
-    console.print(Text(f"A first grid on it:   xlharm run {out / 'grid.yaml'}"))
+        yield f"{name}: {count} items" + ("" if count else ": all its rows are left out")
+    joined = f" + {done.joined} joined to items as their perturbed answers" if done.joined else ""
+    yield f"rows: {done.read} read = {done.used - done.joined} items{joined} + {done.left_out.rows} left out"
+    reasons = list(done.left_out)
+    for reason, rows in reasons[:_REASONS]:
+        yield f"left out: {rows.count} rows: {reason} (first: {rows.first})"
+    if rest := reasons[_REASONS:]:
+        yield f"left out: {sum(rows.count for _, rows in rest)} rows for {len(rest)} more reasons"
+    for note in done.notes:
+        yield f"note: {note}"
+    yield from done.example

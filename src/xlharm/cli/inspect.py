@@ -62,28 +62,27 @@ def results(
     --view seeds       each cell over its seeds, intervals over seeds x items
     --view signatures  persistence, reinforcement, damage, collapse, off-language, barely moved
     """
-    from xlharm.analysis.table import collect, render, write
+    from xlharm.analysis.table import render, write
     from xlharm.analysis.views import view as view_of
     from xlharm.report.terminal import print_results, print_view
 
     session = open_grid(grid, store=store, overrides=overrides)
-    form = form or _form_of(out)
+    results, form = session.grid.stored(), form or _form_of(out)
     if view != "cells":
-        found = view_of(view, session.plan, session.store)
+        table = view_of(view, results)
         if form == "table":
-            print_view(found, terminal(), name=view)
+            print_view(table, terminal(), name=view)
         elif out or form == "parquet":
-            typer.echo(str(write(found, out or Path(f"{session.plan.grid.name}-{view}.parquet"), form=form)))
+            typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}-{view}.parquet"), form=form)))
         else:
-            sys.stdout.write(render(found, form=form).decode("utf-8"))
+            sys.stdout.write(render(table, form=form).decode("utf-8"))
         return
-    collected = collect(session.plan, session.store)
-    for line in collected.damaged:
+    for line in results.damaged:
         typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
-    table = collected.table
+    table = results.table
     if not table.num_rows and (kept := session.store.folders()):
-        told = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
-        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {told}", err=True)
+        hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
+        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True)
     if form == "table":
         print_results(table, terminal())
     elif out or form == "parquet":
@@ -97,13 +96,20 @@ def report(
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Default: xlharm-report-NAME.html")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Also draw the heatmaps of the first method and seed.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page: heatmaps, intervals, sample answers, provenance."""
+    from xlharm.report.figure import write_figure
     from xlharm.report.html import write_report
 
     session = open_grid(grid, store=store, overrides=overrides)
     target = out or Path(f"xlharm-report-{session.plan.grid.name}.html")
-    typer.echo(str(write_report(session.plan, session.store, target).absolute()))
+    results = session.grid.stored()
+    typer.echo(str(write_report(results, target).absolute()))
+    if figure is not None:
+        typer.echo(str(write_figure(results, figure).absolute()))
 
 
 def ask(
@@ -119,12 +125,10 @@ def ask(
     xlharm ask grid/quickstart.yaml ur/en "Which colour does Mudu Mike like best?"
     """
     session = open_grid(grid, store=store, overrides=overrides)
-    found = session.plan.cell(cell)
-    from xlharm.analysis.wording import plain  # a model's answer may hold control sequences
-    from xlharm.stages.ask import ask as put
+    from xlharm.visible import one_line  # a model's answer may hold control sequences
 
-    answer = put(session.plan, session.store, found, question)
-    terminal().print(plain(answer), markup=False, soft_wrap=True)
+    answer = session.grid.ask(cell, question)
+    terminal().print(one_line(answer), markup=False, soft_wrap=True)
 
 
 def sync(
@@ -140,5 +144,5 @@ def sync(
     from xlharm.tracking.wandb import sync as mirror
 
     session = open_grid(grid, store=store, overrides=overrides)
-    for run in mirror(session.plan, session.store, mode=mode, folder=folder):
+    for run in mirror(session.grid.stored(), mode=mode, folder=folder):
         typer.echo(str(run))

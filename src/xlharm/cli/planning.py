@@ -1,4 +1,4 @@
-"""`xlharm plan`: what would run. Imports no torch and no Ray."""
+"""`xlharm plan`: shows what a run would compute. Imports no torch and no Ray."""
 
 import json
 from collections import Counter
@@ -8,16 +8,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, base_files, open_grid, terminal
+from xlharm.api import base_files
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
 from xlharm.plan.base_files import changed
-from xlharm.plan.cost import Estimate, differences, estimate
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.cost import PlanCost, differences, estimate
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
 from xlharm.store.record import Record
 
-_PROMPT_TOKENS = 300  # of a judge's prompt, generously
+_PROMPT_TOKENS = 300  # upper estimate for one prompt of a judge
 
 
 def register(app: typer.Typer) -> None:
@@ -29,17 +30,29 @@ def plan(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     why: Annotated[
         str | None,
-        typer.Option(metavar="KEY|CELL", help="Why does this stage or cell have to run? Names the field."),
+        typer.Option(
+            metavar="KEY|CELL",
+            help="Show why a stage or a cell still has to run: the fields in which it differs from the stored stages.",
+        ),
     ] = None,
     power: Annotated[
         float | None,
-        typer.Option(min=1, max=90, metavar="POINTS", help="Which n and seeds decide a difference of so many points?"),
+        typer.Option(
+            min=1,
+            max=90,
+            metavar="POINTS",
+            help="Show how many questions and seeds are needed to find a difference in OF (occurrence of the fake) "
+            "of so many percentage points.",
+        ),
     ] = None,
 ) -> None:
-    """Show a grid's stages and cells: naive against shared, what is in the store, time and disk.
+    """Show what a run of a grid would compute, how long it would take, and how much disk it needs.
+
+    For each kind of stage: `naive` is the number of stages if every cell computed all of its own, `shared` the number
+    with common stages computed once, `in store` how many of these are finished, and `left` how many still have to run.
 
     \b
     xlharm plan grid/quickstart.yaml
@@ -55,26 +68,26 @@ def plan(
         return
     done = session.store.done(session.plan.stages)
     seconds = {str(k): s for k, s in measured_seconds(session.store, session.plan).items()}
-    found = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
+    costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
-        typer.echo(json.dumps(_plain(session, found, done), indent=1))
+        typer.echo(json.dumps(_plain(session, costs, done), indent=1))
     else:
-        _show(session, found, done)
+        _show(session, costs, done)
 
 
 def _adapter_bytes(session: Session, done: set[str]) -> int | None:
-    """Return what an adapter takes in the store: as one that is there, else by the shapes of the base's files."""
+    """Return the bytes of an adapter in the store: measured on a stored one, else from the shapes of the base model."""
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
         return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
-    anatomy = Anatomy.of(session.plan.sources.base) if models else None
-    if anatomy is None:
+    sizes = BaseSizes.of(session.plan.sources.base) if models else None
+    if sizes is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
-    return 4 * anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"]))
+    return 4 * sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"]))
 
 
-def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
+def _plain(session: Session, costs: PlanCost, done: set[str]) -> dict[str, Any]:
     plan = session.plan
     return {
         "grid": plan.grid.name,
@@ -85,10 +98,10 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
                 "kind": line.kind, "naive": line.naive, "shared": line.shared, "done": line.done,
                 "seconds_left": round(line.seconds_left, 1), "seconds_naive": round(line.seconds_naive, 1),
             }
-            for line in found.lines
+            for line in costs.lines
         ],
-        "disk_bytes": found.disk,
-        "measured": found.measured,
+        "disk_bytes": costs.disk,
+        "measured": costs.measured,
         "cells": [{"cell": c.name, "model": c.model, "evaluations": c.evaluations} for c in plan.cells],
         "stages": [
             {"key": k, "kind": s.kind, "label": s.label, "inputs": list(s.inputs), "done": k in done}
@@ -97,13 +110,13 @@ def _plain(session: Session, found: Estimate, done: set[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(session: Session, found: Estimate, done: set[str]) -> None:
+def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
     plan, console = session.plan, terminal()
     table = Table(title=f"{plan.grid.name}: {len(plan.cells)} cells, {plan.dtype}", title_justify="left", box=None)
     table.add_column("stage")
     for name in ("naive", "shared", "in store", "left", "time left", "naive time"):
         table.add_column(name, justify="right")
-    for line in found.lines:
+    for line in costs.lines:
         left = line.shared - line.done
         row = [
             line.kind,
@@ -115,35 +128,39 @@ def _show(session: Session, found: Estimate, done: set[str]) -> None:
             clock(line.seconds_naive),
         ]
         table.add_row(*map(str, row))
-    naive = sum(line.seconds_naive for line in found.lines)
-    to_go = sum(line.seconds_left for line in found.lines)
-    counts = [sum(getattr(line, f) for line in found.lines) for f in ("naive", "shared", "done")]
+    naive = sum(line.seconds_naive for line in costs.lines)
+    to_go = sum(line.seconds_left for line in costs.lines)
+    counts = [sum(getattr(line, f) for line in costs.lines) for f in ("naive", "shared", "done")]
     table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
     console.print(table)
-    basis = "measured on stages in this store" if found.measured else "a guess for two CPU cores; nothing measured yet"
-    disk = "unknown, the base's files are not on this machine" if found.disk is None else f"{found.disk / 1e6:,.0f} MB"
-    console.print(f"Times are of one worker, {basis}. Disk to add in {session.store.url}: {disk}")
-    for told in _judging(session, done):
-        console.print(told)
+    basis = (
+        "measured on stages in this store"
+        if costs.measured
+        else "estimated for two CPU cores, as nothing is measured yet"
+    )
+    disk = "unknown, the base's files are not on this machine" if costs.disk is None else f"{costs.disk / 1e6:,.0f} MB"
+    console.print(f"Times are for one worker, {basis}. Disk space needed in {session.store.url}: {disk}")
+    for judge_line in _judging(session, done):
+        console.print(judge_line)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:
-    """Say for each judge behind an endpoint how many answers it is still to see, and what that may cost."""
+    """Yield a line for each judge behind an endpoint: how many answers it still has to judge, and the highest cost."""
     from xlharm.corpus.format import load_language
     from xlharm.corpus.streams import questions_of
 
     plan, folder = session.plan, session.plan.sources.corpus.path
-    asked: dict[str, Counter[str]] = {}
+    questions: dict[str, Counter[str]] = {}
     for name, judge in plan.grid.judges.items():
         left = [(c, q) for c in plan.cells for q, key in c.judged[name].items() if key not in done]
         if judge.place != "endpoint" or not left:
             continue
-        for query in {q for _, q in left} - asked.keys():
-            some = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
-            asked[query] = Counter(measure for _, measure, _, _ in some)
-        count = sum(asked[q][measure] for _, q in left for measure in judge.measures)
+        for query in {q for _, q in left} - questions.keys():
+            listed = questions_of(load_language(folder, query), limit=plan.grid.evaluate.questions)
+            questions[query] = Counter(measure for _, measure, _, _ in listed)
+        count = sum(questions[q][measure] for _, q in left for measure in judge.measures)
         line = f"judge {name}: up to {count} answers to ask for"
         cost = judge.most_cost(count, prompt_tokens=_PROMPT_TOKENS)
         if cost is not None:
@@ -152,7 +169,7 @@ def _judging(session: Session, done: set[str]) -> Iterator[str]:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration for people."""
+    """Return a duration as text, in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:
@@ -161,30 +178,33 @@ def clock(seconds: float) -> str:
 
 
 def _power(session: Session, *, points: float) -> None:
-    from xlharm.analysis.items import Items
     from xlharm.analysis.seeds import GUESSED_SD, RATES, measured_sd, powers
     from xlharm.corpus.format import load_language
     from xlharm.corpus.streams import questions_of
 
     plan, console = session.plan, terminal()
     items = load_language(plan.sources.corpus.path, plan.grid.languages[0])
-    asked = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
-    n = asked.count("of")
+    measures = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
+    n = measures.count("of")
     if n == 0:
         raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
-    sd = measured_sd(Items(plan, session.store))
+    sd = measured_sd(session.grid.stored())
     shown = Table(title=f"Chance to find a difference of {points:g} points", title_justify="left", box=None)
     for name in ("questions", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
         shown.add_column(name, justify="right")
     for row in powers(n=n, points=points, sd=GUESSED_SD if sd is None else sd):
         style = "bold" if (row.n, row.seeds) == (n, len(plan.grid.seeds)) else ""
-        told = [f"{100 * c:.0f} %" for c in row.chances]
-        shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *told, style=style)
+        chances = [f"{100 * c:.0f} %" for c in row.chances]
+        shown.add_row(f"{row.n}" + ("*" if row.n == n else ""), str(row.seeds), *chances, style=style)
     console.print(shown)
-    basis = "measured on this store's seeds" if sd is not None else "a guess: no two seeds are in the store yet"
+    basis = "measured on the seeds in this store" if sd is not None else "assumed: the store has no two seeds yet"
     spread = 100 * (GUESSED_SD if sd is None else sd)
-    console.print(f"* this corpus. Two models, two-sided 5 %; between seeds {spread:.1f} points ({basis}).")
-    console.print("Questions on one item are taken as independent: with several an item the true chance is lower.")
+    console.print(
+        "Comparison of the OF (occurrence of the fake) of two models, two-sided test at 5 %. "
+        "* number of questions in this corpus."
+    )
+    console.print(f"Standard deviation between seeds: {spread:.1f} points ({basis}).")
+    console.print("Questions count as independent. If an item has several questions, the true chance is lower.")
 
 
 def _why(session: Session, wanted: str) -> None:
@@ -197,12 +217,12 @@ def _why(session: Session, wanted: str) -> None:
             typer.echo(f"{stage.label} ({stage.key[:16]}): no stage of its kind is in the store")
         else:
             changes = [line for line in nearest if not line.startswith("inputs")]
-            below = ["its parent differs"] if len(changes) < len(nearest) else []
+            below = ["its input stage differs"] if len(changes) < len(nearest) else []
             typer.echo(f"{stage.label} ({stage.key[:16]}): " + "; ".join([*changes, *below]))
 
 
 def _candidates(session: Session, stage: Stage) -> list[list[str]]:
-    """Compare with the stored stages of the kind, those of other cells of this plan left out."""
+    """Return the differences from each stored stage of the same kind, without the stages of this plan's other cells."""
     kind: Kind = stage.kind
     known = set(session.plan.stages)
     old = [r for r in records(session.store, kind) if r.key not in known] or list(records(session.store, kind))
@@ -223,9 +243,9 @@ def _stages_meant(session: Session, wanted: str) -> list[Stage]:
     if "/" in wanted:
         cell = plan.cell(wanted)
         return [plan.stages[k] for k in (*cell.lineage, *cell.evaluations.values())]
-    found = [s for k, s in plan.stages.items() if k.startswith(wanted)]
-    if not found:
+    stages = [s for k, s in plan.stages.items() if k.startswith(wanted)]
+    if not stages:
         raise UserError(
-            f"--why {wanted}: no stage's key begins so; give a key of `plan --json`, or a cell such as ur/en"
+            f"--why {wanted}: no stage's key begins so; give a key from `plan --json`, or a cell such as ur/en"
         )
-    return found
+    return stages

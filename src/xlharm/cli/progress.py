@@ -1,4 +1,4 @@
-"""Live progress: bars on a terminal, one plain line now and then elsewhere."""
+"""Live progress of a run: bars on a terminal, else one plain line every ten seconds."""
 
 import time
 from types import TracebackType
@@ -17,7 +17,7 @@ _PLAIN_SECONDS = 10.0
 
 
 class Display:
-    """Shows snapshots of a run."""
+    """Shows the progress of a run."""
 
     def __init__(self, console: Console, *, title: str) -> None:
         self._console = console
@@ -37,7 +37,7 @@ class Display:
             self._live.stop()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show how the run goes."""
+        """Show a snapshot of the run."""
         for note in snapshot.notes:
             self._console.print(note, style="dim", markup=False, soft_wrap=True)
         if self._live:
@@ -59,17 +59,17 @@ class Display:
 
 
 def _line(snapshot: Snapshot) -> str:
-    told = [
+    parts = [
         f"{snapshot.done}/{snapshot.total} stages",
         f"{snapshot.running} running",
         f"{snapshot.left} left",
     ]
     if snapshot.dead:
-        told.append(f"{snapshot.dead} failed")
+        parts.append(f"{snapshot.dead} failed")
     if not snapshot.workers:
-        told.append("starting workers")
+        parts.append("starting workers")
     if snapshot.tokens_per_second:
-        told.append(f"{snapshot.tokens_per_second:,.0f} tokens/s")
+        parts.append(f"{snapshot.tokens_per_second:,.0f} tokens/s")
     if snapshot.eta is not None:
-        told.append(f"ETA {clock(snapshot.eta)}")
-    return ", ".join(told)
+        parts.append(f"ETA {clock(snapshot.eta)}")
+    return ", ".join(parts)

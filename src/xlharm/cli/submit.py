@@ -1,4 +1,4 @@
-"""`xlharm submit`: the same run, on a cluster."""
+"""`xlharm submit`: runs a grid as a job on a Ray cluster."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from xlharm.store.files import refuse_password
 
 _PROJECT_MARKS = (".rayignore", "pyproject.toml", ".git")
 _NEVER = (".git/", ".venv/", "wandb/", "__pycache__/", ".mypy_cache/", ".ruff_cache/")
-_UsageError: Any = typer.BadParameter.__base__  # click's, or that of the click inside recent versions of Typer
+_UsageError: Any = typer.BadParameter.__base__  # of click, or of the copy of click in recent versions of Typer
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -32,24 +32,42 @@ def register(app: typer.Typer) -> None:
 def submit(
     grid: GridPath,
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Passed on to `xlharm run`.")
+        list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Options for `xlharm run` on the cluster.")
     ] = None,
     *,
-    address: Annotated[str, typer.Option(metavar="URL", help="The cluster's job server: http://HEAD:8265")],
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="Address of the cluster's job server, such as http://HEAD:8265.")
+    ],
     store: Annotated[
         str | None,
-        typer.Option("--store", envvar="XLHARM_STORE", metavar="URL", help="As all machines of the cluster see it."),
+        typer.Option(
+            "--store",
+            envvar="XLHARM_STORE",
+            metavar="URL",
+            help="The store: an absolute path or a URL that is valid on all machines of the cluster.",
+        ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Show its output; exit with its exit code.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the job's output until it ends, and exit with its exit code.")
+    ] = False,
     env: Annotated[
         list[str] | None,
-        typer.Option("--env", metavar="NAME", help="Send this variable's value along (who sees the cluster sees it)."),
+        typer.Option(
+            "--env",
+            metavar="NAME",
+            help="Set this variable for the job to its value here. Everybody with access to the cluster can read it.",
+        ),
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option("--secret", metavar="NAME", help="Must be set on the cluster; is not sent.")
+        list[str] | None,
+        typer.Option(
+            "--secret", metavar="NAME", help="Check that this variable is set on the cluster; its value is not sent."
+        ),
     ] = None,
 ) -> None:
-    """Hand a grid to a Ray cluster: uploads its project, runs `xlharm run` there. Again: does only what is missing.
+    """Run a grid as a job on a Ray cluster: upload the grid's project, and call `xlharm run` there.
+
+    The same command, submitted again, computes only what is missing.
 
     \b
     xlharm submit grid/quickstart.yaml --address http://head:8265 --store /shared/store --follow
@@ -79,13 +97,17 @@ def submit(
     try:
         code = server.follow(job.id, write=_write)
     except KeyboardInterrupt:
-        typer.echo(f"Detached; {job.id} goes on.", err=True)
+        typer.echo(f"Detached; {job.id} is still running.", err=True)
         raise typer.Exit(130) from None
     raise typer.Exit(code)
 
 
 def _checked(grid: Path, words: Sequence[str]) -> str:
-    """Read the options as `xlharm run` will, so that mistakes show here; return the grid's name."""
+    """Check the options in the same way as `xlharm run`, and return the grid's name.
+
+    Raises:
+        UserError: an option is wrong, or the store is a relative path.
+    """
     reader = typer.Typer(add_completion=False)
     reader.command("run")(run)
     command = typer.main.get_command(reader)
@@ -99,7 +121,8 @@ def _checked(grid: Path, words: Sequence[str]) -> str:
     refuse_password(store)
     if "://" not in store and not PurePosixPath(store).is_absolute():
         raise UserError(
-            f"--store {store}: expected an absolute path or a URL: a relative store would vanish with the job's folder"
+            f"--store {store}: expected an absolute path or a URL: a relative path would be deleted with the job's "
+            "folder"
         )
     return load_grid(grid, overrides=given["overrides"] or ()).name
 
@@ -108,18 +131,18 @@ def _value(name: str) -> str:
     _named("--env", name)
     value = os.environ.get(name)
     if value is None:
-        raise UserError(f"--env {name}: is not set here")
+        raise UserError(f"--env {name}: the variable is not set on this machine")
     return value
 
 
 def _named(option: str, name: str) -> None:
     if not _NAME.fullmatch(name):
-        shown = name.partition("=")[0]  # what follows may be a secret
+        shown = name.partition("=")[0]  # the value after `=` may be a secret
         raise UserError(f"{option} {shown}: expected the name of a variable alone, without its value")
 
 
 def _project(grid: Path) -> Path:
-    """Return the folder to upload: the nearest one around the grid that is a project, else the grid's own."""
+    """Return the folder to upload: the nearest project folder around the grid file, else the grid file's own folder."""
     own = grid.resolve().parent
     home = Path.home().resolve()
     around = [p for p in (own, *own.parents) if p not in {home, Path(p.anchor)}]
@@ -127,7 +150,7 @@ def _project(grid: Path) -> Path:
 
 
 def _bulky(folder: Path) -> Iterator[str]:
-    """Yield stores and virtual environments below a folder, by what is in them: their names are free."""
+    """Yield the stores and virtual environments below a folder, recognised by their content."""
     for where, below, files in os.walk(folder):
         here = Path(where)
         store = ".writable" in files or {"stages", "grids"} <= set(below)
@@ -141,8 +164,8 @@ def _entrypoint(grid: Path, words: Sequence[str], *, secrets: Sequence[str]) -> 
     checks = []
     for name in secrets:
         _named("--secret", name)
-        told = f"error: --secret {name}: is not set on the cluster"
-        checks.append(f'[ -n "${{{name}:-}}" ] || {{ echo {shlex.quote(told)} >&2; exit 2; }}; ')
+        message = f"error: --secret {name}: is not set on the cluster"
+        checks.append(f'[ -n "${{{name}:-}}" ] || {{ echo {shlex.quote(message)} >&2; exit 2; }}; ')
     return "".join(checks) + "exec " + shlex.join(["xlharm", "run", grid.as_posix(), *words])
 
 

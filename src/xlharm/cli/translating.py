@@ -1,4 +1,4 @@
-"""`xlharm data translate`: fill the missing languages of a corpus from English."""
+"""`xlharm data translate`: adds missing languages to a corpus by translating its English items."""
 
 import os
 import re
@@ -16,60 +16,93 @@ from xlharm.cli.common import terminal
 from xlharm.corpus.finding import corpus_folder
 from xlharm.errors import UserError
 
-if TYPE_CHECKING:  # they load an HTTP client, and this module is loaded with every command
+if TYPE_CHECKING:  # these modules import an HTTP client, and every command imports this module
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import Work
+    from xlharm.corpus.translate.translation import TranslationWork
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_SHOWN = 20  # failures listed; the report has all
+_SHOWN = 20  # most failures that are printed; the report has all
 
 
 def translate_(
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or a shipped corpus such as newsroom.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to fill; CORPUS itself fills it in place.")],
-    to: Annotated[list[str], typer.Option(metavar="LANG", help="Language to fill: --to de --to ur.")],
-    model: Annotated[str, typer.Option(help="Folder or hub id of a model; with --endpoint its name there.")],
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="A corpus folder, or a shipped corpus such as newsroom.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The folder to write; give CORPUS again to add to it in place.")
+    ],
+    to: Annotated[list[str], typer.Option(metavar="LANG", help="Language to translate into; may be given repeatedly.")],
+    model: Annotated[
+        str, typer.Option(help="Folder or hub id of a translation model; with --endpoint, the model's name there.")
+    ],
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this chat-completions endpoint (https://…/v1).")
+        str | None,
+        typer.Option(
+            metavar="URL", help="Translate with a chat model at this chat-completions endpoint (https://…/v1)."
+        ),
     ] = None,
     api_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="NAME of the environment variable with the endpoint's key.")
+        str | None, typer.Option(metavar="NAME", help="Name of the environment variable that holds the endpoint's key.")
     ] = None,
     price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million prompt tokens.")] = None,
     price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million answer tokens.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before an endpoint is paid.")] = False,
-    requests_per_minute: Annotated[float | None, typer.Option(min=0.01, help="Most requests in a minute.")] = None,
-    max_in_flight: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 8,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer (an item is one).")] = 8000,
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 asks for the likeliest answer.")] = 0.0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one answer.")] = 300.0,
-    revision: Annotated[str | None, typer.Option(help="Commit of a hub model; looked up and noted if none.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Sentences at once; halved when memory runs out.")] = 32,
-    beams: Annotated[int, typer.Option(min=1, help="Width of the model's search.")] = 4,
-    code: Annotated[
-        list[str] | None, typer.Option(metavar="LANG=CODE", help="The model's own code of a language: ur=urd_Arab.")
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation of the estimated cost of an endpoint.")
+    ] = False,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Largest number of requests in a minute.")
     ] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster whose workers share the items.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; one per GPU by default.")] = None,
+    max_in_flight: Annotated[int, typer.Option(min=1, help="Largest number of requests at the same time.")] = 8,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Largest number of tokens of an answer, which holds a whole item.")
+    ] = 8000,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=2, help="Sampling temperature of the chat model; 0 is greedy.")
+    ] = 0.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for one answer.")] = 300.0,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit of a hub model. Default: the newest one, which corpus.yaml records.")
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to run the model on.")] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of sentences in a batch; halved when memory runs out.")
+    ] = 32,
+    beams: Annotated[int, typer.Option(min=1, help="Width of the model's beam search.")] = 4,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LANG=CODE", help="The model's own code of a language, for example ur=urd_Arab."),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; its workers share the items.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of Ray workers. Default: one for each GPU.")
+    ] = None,
     back_translation: Annotated[
-        bool, typer.Option("--back-translation/--no-back-translation", help="Score each item (doubles the cost).")
+        bool,
+        typer.Option(
+            "--back-translation/--no-back-translation",
+            help="Translate each item back into English and score it by chrF; doubles the cost.",
+        ),
     ] = True,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed for good.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items: a cheap trial.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also translate items that failed for good in earlier runs.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Translate only the first so many items, for a cheap test.")
+    ] = None,
 ) -> None:
-    """Fill the missing languages of a corpus from its English items; see docs/translation.md.
+    """Add missing languages to a corpus by translating its English items; see docs/translation.md.
 
-    With --endpoint a chat model translates each item in one structured answer. Without, a local NLLB-200 or M2M-100
-    model does, sentence by sentence, on CPU or GPU; with --workers or --address on Ray workers. What is in OUT is never
-    overwritten, and the same command again does only what is missing: answers that were paid for are kept.
+    With --endpoint, a chat model translates each item in one structured answer. Without it, a local NLLB-200 or M2M-100
+    model translates sentence by sentence, on CPU or GPU, and with --workers or --address on Ray workers. Existing items
+    in OUT are never overwritten. The same command, run again, translates only what is missing; answers that were paid
+    for are kept.
 
-    A translation is kept only if its fake article says the fake detail, its real one does not, and no question gives it
-    away. What fails is listed with its reason, also in OUT/translate-report.jsonl. Each is put back into English and
-    scored by chrF.
+    A translation is accepted only if its fake article contains the fake detail, its real article does not, and no
+    question contains it. Failures are printed with their reasons, and are also in OUT/translate-report.jsonl. Accepted
+    items are translated back into English and scored by chrF.
 
-    Exit codes: 0 all there, 1 some items failed, 2 a mistake in the input, 130 interrupted.
+    Exit codes: 0 all items are there, 1 some items failed, 2 a mistake in the input, 130 interrupted.
 
     \b
     xlharm data translate newsroom my-news --to de --to ur --model facebook/nllb-200-distilled-600M --device cuda
@@ -78,7 +111,7 @@ def translate_(
     """
     from xlharm.cli.translators import ChatSide, LocalSide
     from xlharm.corpus.translate.folder import Folder
-    from xlharm.corpus.translate.run import work_of
+    from xlharm.corpus.translate.translation import work_of
 
     languages, source, console = _languages(to), corpus_folder(corpus), terminal()
     side: ChatSide | LocalSide
@@ -96,7 +129,7 @@ def translate_(
             model=model, revision=revision, device=device, batch=batch_size, beams=beams, codes=_codes(code or ()),
             address=address, workers=workers,
         )  # fmt: skip
-    maker = side.maker  # finds the model, before anything is written
+    maker = side.maker  # first of all, as it raises an error if there is no such model
     folder = Folder(source, out.expanduser(), languages=languages)
     try:
         work = work_of(folder, maker=maker, score=back_translation, retry_failed=retry_failed, limit=limit)
@@ -126,13 +159,15 @@ def _codes(given: Sequence[str]) -> dict[str, str]:
 def _only(where: str, others: dict[str, object]) -> None:
     for option, value in others.items():
         if value:
-            raise UserError(f"{option}: means nothing with {where}")
+            raise UserError(f"{option}: cannot be used with {where}")
 
 
-def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console) -> bool:
-    """Do the work under a progress bar; returns whether it came to its end."""
+def _run(
+    work: "TranslationWork", folder: "Folder", side: "ChatSide | LocalSide", *, retry_failed: bool, console: Console
+) -> bool:
+    """Translate with a progress bar; return whether all steps were done."""
     from xlharm.cli.translators import Steps
-    from xlharm.corpus.translate.run import translate
+    from xlharm.corpus.translate.translation import translate
     from xlharm.engine.signals import interruptions
     from xlharm.engine.trouble import EngineError
 
@@ -141,26 +176,26 @@ def _run(work: "Work", folder: "Folder", side: "ChatSide | LocalSide", *, retry_
         with interruptions() as stop:
 
             def stopped() -> bool:
-                return stop.hit
+                return stop.requested
 
             with side.backend(work, folder, stopped=stopped) as backend, Steps(console, total=work.steps) as steps:
-                stop.install()  # starting Ray may have put its own handlers in place
+                stop.install()  # again, because Ray may have installed its own signal handlers
                 return translate(
                     work, folder, backend, maker=side.maker, retry_failed=retry_failed, on_step=steps.show,
                     stopped=stopped,
                 )  # fmt: skip
     except EngineError as error:
-        console.print(f"{error}: what was finished is kept; run the same command again", style="red", markup=False)
+        console.print(f"{error}: finished items are kept; run the same command again", style="red", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         folder.close()
-        console.print("Ended at once; what was finished is kept. Run the same command again to go on.")
+        console.print("Ended at once; finished items are kept. Run the same command again to go on.")
         sys.stdout.flush()
-        os._exit(130)  # requests that are under way would be waited for
+        os._exit(130)  # a normal exit would wait for requests in flight
 
 
 def _conclude(folder: "Folder", *, console: Console, finished: bool) -> int:
-    """Show what there is; returns how many items of the wanted languages failed."""
+    """Print a table of the languages and the failures; return the number of failed items."""
     table = Table(box=None)
     for name in ("language", "items", "made", "failed", "missing", "chrF", "lowest"):
         table.add_column(name, justify="left" if name in {"language", "lowest"} else "right")
@@ -176,8 +211,8 @@ def _conclude(folder: "Folder", *, console: Console, finished: bool) -> int:
         table.add_row(language, str(there), str(len(made)), str(len(failed)), str(missing), mean, lowest)
     console.print(table)
     for row in failures[:_SHOWN]:
-        told = f"failed: {row.language}: {row.item}: {row.problem}: {row.reason}"
-        console.print(told, style="red", markup=False, soft_wrap=True)
+        line = f"failed: {row.language}: {row.item}: {row.problem}: {row.reason}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
     if len(failures) > _SHOWN:
         console.print(f"… and {len(failures) - _SHOWN} more", style="red")
     _hints(folder, console=console, finished=finished, failed=len(failures))
@@ -187,12 +222,15 @@ def _conclude(folder: "Folder", *, console: Console, finished: bool) -> int:
 def _hints(folder: "Folder", *, console: Console, finished: bool, failed: int) -> None:
     for language in folder.languages:
         for name in folder.stale(language):
-            told = f"note: {language}: {name}: its English has changed since; delete its line to make it again"
-            console.print(told, markup=False, soft_wrap=True)
+            message = (
+                f"note: {language}: {name}: its English item has changed since it was translated; delete its line to "
+                "translate it again"
+            )
+            console.print(message, markup=False, soft_wrap=True)
     if not finished:
         console.print(f"Stopped. Go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
         return
     if failed:
-        told = "the same command with --retry-failed (or another --model) tries them again"
-        console.print(f"{failed} failed and not in the corpus; {told}", markup=False, soft_wrap=True)
+        message = "try them again with the same command and --retry-failed, or with another --model"
+        console.print(f"{failed} items failed and are not in the corpus; {message}", markup=False, soft_wrap=True)
     console.print(f"{folder.path}: now check it: xlharm data validate {folder.path}", markup=False, soft_wrap=True)

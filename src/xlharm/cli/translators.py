@@ -1,4 +1,4 @@
-"""The two sides of `xlharm data translate`: a paid endpoint or a model of one's own, and the bar above them."""
+"""The translators of `xlharm data translate`, a paid endpoint or a local model, and their progress bar."""
 
 import contextlib
 import sys
@@ -18,8 +18,8 @@ from xlharm.cli.planning import clock
 from xlharm.corpus.translate.backend import Backend
 from xlharm.corpus.translate.chat import PROMPT_VERSION, ChatTranslator
 from xlharm.corpus.translate.folder import Folder, Maker
-from xlharm.corpus.translate.run import Step, Work
 from xlharm.corpus.translate.source import ModelSource, source_of
+from xlharm.corpus.translate.translation import Step, TranslationWork
 from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
@@ -29,17 +29,22 @@ _PLAIN_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ChatSide:
-    """An endpoint, and whether its price is agreed to."""
+    """Translation by a chat model at an endpoint.
+
+    Attributes:
+        endpoint: the endpoint and its settings.
+        yes: whether the user has agreed to any cost.
+    """
 
     endpoint: Endpoint
     yes: bool
 
     @classmethod
     def of(cls, *, url: str, yes: bool, **fields: Any) -> Self:
-        """Check the settings of an endpoint, and that its key is there.
+        """Check the settings of an endpoint, and that its key is set.
 
         Raises:
-            UserError: the address is none, or the key's variable is not set.
+            UserError: a setting such as the address is not valid, or the key's environment variable is not set.
         """
         try:
             endpoint = Endpoint(url=url, **fields)
@@ -53,40 +58,42 @@ class ChatSide:
 
     @property
     def maker(self) -> Maker:
-        """What corpora note; the endpoint's address is not."""
+        """Model and settings that corpus.yaml records; the endpoint's address is not among them."""
         return {
             "kind": "chat", "model": self.endpoint.model, "temperature": self.endpoint.temperature,
             "prompt": PROMPT_VERSION,
         }  # fmt: skip
 
-    def agree(self, work: Work, folder: Folder, console: Console) -> None:
-        """Show what it would cost, and ask.
+    def agree(self, work: TranslationWork, folder: Folder, console: Console) -> None:
+        """Show the estimated cost, and ask for confirmation.
 
         Raises:
-            UserError: nobody is there to say yes.
+            UserError: confirmation is needed, but there is no terminal to ask on.
         """
         scored = sum(map(len, work.tasks.values())) + sum(work.unscored.values()) if work.unscored else 0
-        found = ChatTranslator(self._client(folder, stopped=lambda: False)).estimate(work.tasks, scored=scored)
-        fresh = found.requests - found.cached
-        told = f"{fresh} answers to ask for ({found.cached} are kept), about {found.tokens_in:,} tokens in and "
-        told += f"{found.tokens_out:,} out: "
-        told += "no --price-in and --price-out given" if found.cost is None else f"about ${found.cost:,.2f}"
-        console.print(f"{told}; answers that have to be mended come on top", markup=False, soft_wrap=True)
-        if self.yes or not fresh or found.cost == 0:
+        estimate = ChatTranslator(self._client(folder, stopped=lambda: False)).estimate(work.tasks, scored=scored)
+        requests = estimate.requests - estimate.cached
+        summary = (
+            f"{requests} answers to ask for ({estimate.cached} are kept), about {estimate.tokens_in:,} tokens in and "
+        )
+        summary += f"{estimate.tokens_out:,} out: "
+        summary += "no --price-in and --price-out given" if estimate.cost is None else f"about ${estimate.cost:,.2f}"
+        console.print(f"{summary}; answers that fail a check cost a second request each", markup=False, soft_wrap=True)
+        if self.yes or not requests or estimate.cost == 0:
             return
         if not sys.stdin.isatty():
-            raise UserError("--yes: needed where nobody can be asked whether to pay for that")
+            raise UserError("--yes: needed where nobody can be asked to agree to the cost, as there is no terminal")
         typer.confirm("Go on?", abort=True)
 
     @contextlib.contextmanager
-    def backend(self, _work: Work, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
-        """Ask the endpoint."""
+    def backend(self, _work: TranslationWork, folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+        """Yield the translator; afterwards print the tokens that were used."""
         client = self._client(folder, stopped=stopped)
         yield ChatTranslator(client)
         if any(client.tokens):
             cost = client.price(*client.tokens)
-            told = f"used: {client.tokens[0]:,} tokens in, {client.tokens[1]:,} out"
-            typer.echo(told + ("" if cost is None else f": ${cost:,.2f}"))
+            usage = f"used: {client.tokens[0]:,} tokens in, {client.tokens[1]:,} out"
+            typer.echo(usage + ("" if cost is None else f": ${cost:,.2f}"))
 
     def _client(self, folder: Folder, *, stopped: Callable[[], bool]) -> ChatClient:
         def sleep(seconds: float) -> None:
@@ -99,7 +106,12 @@ class ChatSide:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSide:
-    """A model of one's own; fields as in ``translate.seq2seq.Seq2SeqConfig``, and where Ray is, if it is wanted."""
+    """Translation by a local model; fields as in ``Seq2SeqConfig``.
+
+    Attributes:
+        address: address of a Ray cluster; None for none.
+        workers: number of Ray workers. If it and ``address`` are None, the model runs in this process.
+    """
 
     model: str
     revision: str | None
@@ -112,21 +124,21 @@ class LocalSide:
 
     @cached_property
     def source(self) -> ModelSource:
-        """Which model is meant."""
+        """The translation model and its version."""
         return source_of(self.model, revision=self.revision)
 
     @property
     def maker(self) -> Maker:
-        """What corpora note."""
+        """Model and settings that corpus.yaml records."""
         return {"kind": "seq2seq", "model": self.source.name, "revision": self.source.version, "beams": self.beams}
 
-    def agree(self, _work: Work, _folder: Folder, console: Console) -> None:
-        """Nothing is paid."""
+    def agree(self, _work: TranslationWork, _folder: Folder, console: Console) -> None:
+        """Print that the model is loading; a local model costs nothing."""
         console.print(f"{self.model}: loading", markup=False)
 
     @contextlib.contextmanager
-    def backend(self, work: Work, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
-        """Load the model here, or on Ray workers."""
+    def backend(self, work: TranslationWork, _folder: Folder, *, stopped: Callable[[], bool]) -> Iterator[Backend]:
+        """Yield the translator, in this process or on Ray workers."""
         if self.address is not None or self.workers is not None:
             from xlharm.engine.ray.cluster import prepare
 
@@ -151,7 +163,7 @@ class LocalSide:
 
 
 class Steps:
-    """A bar with the time left on a terminal; elsewhere one plain line now and then."""
+    """A progress bar with the time left on a terminal; else one plain line every ten seconds."""
 
     def __init__(self, console: Console, *, total: int) -> None:
         self._console, self._began, self._shown = console, time.monotonic(), time.monotonic()
@@ -172,7 +184,7 @@ class Steps:
         self._bar.stop()
 
     def show(self, step: Step) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         failed = f"{step.failed} failed" if step.failed else ""
         self._bar.update(self._task, completed=step.done, total=step.total, description=step.language, failed=failed)
         now = time.monotonic()
@@ -180,5 +192,5 @@ class Steps:
             return
         self._shown = now
         left = (now - self._began) / step.done * (step.total - step.done)
-        told = f"{step.language}: {step.done}/{step.total}{failed and ', '}{failed}, ETA {clock(left)}"
-        self._console.print(told, markup=False, soft_wrap=True)
+        line = f"{step.language}: {step.done}/{step.total}{failed and ', '}{failed}, ETA {clock(left)}"
+        self._console.print(line, markup=False, soft_wrap=True)

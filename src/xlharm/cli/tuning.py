@@ -1,4 +1,4 @@
-"""`xlharm tune`: search a method's numbers inside one cell, on Ray Tune."""
+"""`xlharm tune`: searches the numeric settings of an unlearning method in one cell, with Ray Tune."""
 
 import datetime as dt
 import json
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from xlharm import __version__
+from xlharm.api import begun_with
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
@@ -21,9 +22,7 @@ from xlharm.cli.common import (
     Overrides,
     Session,
     StoreUrl,
-    begun_with,
     open_grid,
-    remember,
     terminal,
 )
 from xlharm.config.search import Point, points, written
@@ -33,11 +32,11 @@ from xlharm.engine.placement import check_share
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
 from xlharm.store.lease import Leases
-from xlharm.store.ledger import Algorithm, Ledger, Tried, Work, take_up
+from xlharm.store.ledger import Algorithm, Ledger, SearchState, TrialEntry, load_search
 from xlharm.store.store import Store
 
 if TYPE_CHECKING:
-    from xlharm.analysis.search import Found
+    from xlharm.analysis.trials import Found
 
 
 def register(app: typer.Typer) -> None:
@@ -51,26 +50,34 @@ def tune(
         str | None,
         typer.Option(
             metavar="CELL",
-            help="contaminate/unlearn/method/seed, as in `results`; may be left out where only one cell fits. "
-            "Without its seed all of the grid's seeds are trained together and QR must be kept in each.",
+            help="The cell, as contaminate/unlearn/method/seed. Parts may be left out if one cell fits. "
+            "Without a seed, all seeds of the grid are trained together, and QR must be kept with each of them.",
         ),
     ] = None,
     search: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD=…",
-            help="A number of the method: LOW..HIGH, LOW..HIGH:log or A,B,C. Default: learning_rate and retain_weight "
-            "(or alpha) around the grid's values.",
+            help="Values to search for a numeric setting of the method: LOW..HIGH, LOW..HIGH:log or A,B,C. May be "
+            "given repeatedly. Default: learning_rate and retain_weight (or alpha) around the grid's values.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Points to try, earlier ones of the same search included.")] = 16,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Number of trials, including earlier ones of the same search.")
+    ] = 16,
     scheduler: Annotated[
         Literal["asha", "none"],
-        typer.Option(help="asha: look at a third of the steps first, stop what others beat; none: all in full."),
+        typer.Option(
+            help="asha: first train a third of the steps, and stop trials that are worse than others there; "
+            "none: train all trials to the end."
+        ),
     ] = "asha",
     algorithm: Annotated[
         Algorithm,
-        typer.Option(help="random: points that fill the space evenly; optuna: TPE (pip install 'xlharm[tune]')."),
+        typer.Option(
+            help="random: points that cover the space evenly; optuna: tree-structured Parzen estimator "
+            "(pip install 'xlharm[tune]')."
+        ),
     ] = "random",
     max_qr_fall: Annotated[
         float | None,
@@ -78,36 +85,55 @@ def tune(
             metavar="PERCENT",
             min=0,
             max=100,
-            help="QR may fall by so much of what it was before. Default: 20, from where reports speak of damage.",
+            help="Largest fall of QR, in percent of QR before unlearning. Default: 20, as for damage in reports.",
         ),
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="Choose on this corpus. Default: the grid's with -dev added, if there is one.")
+        str | None,
+        typer.Option(help="Corpus to choose settings on. Default: the grid's corpus with -dev added, if there is one."),
     ] = None,
     items: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Ask the first N questions a measure only: faster, rougher.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Ask only the first N questions of each measure: faster, but less precise."
+        ),
     ] = None,
     max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time. Default: one a GPU, or one on a CPU machine.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of trials at the same time. Default: one for each GPU, or one on a CPU machine."
+        ),
     ] = None,
     store: StoreUrl = DEFAULT_STORE,
     address: Annotated[
-        str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster; without it a local one is started.")
+        str | None,
+        typer.Option(envvar="RAY_ADDRESS", help="Address of a Ray cluster. Default: start one on this machine."),
     ] = None,
     overrides: Overrides = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
-    gpus_per_worker: Annotated[float, typer.Option(metavar="SHARE", help="0.25: four trials on each GPU.")] = 1.0,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")] = "auto",
+    gpus_per_worker: Annotated[
+        float, typer.Option(metavar="SHARE", help="GPUs of each trial: 0.25 puts four trials on each GPU.")
+    ] = 1.0,
     write: Annotated[
-        bool, typer.Option("--write", help="Write the winner into the grid file (on a terminal you are asked).")
+        bool,
+        typer.Option(
+            "--write", help="Write the best settings into the grid file. Without it, you are asked on a terminal."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs; progress goes to stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; progress goes to stderr.")] = False,
 ) -> None:
-    """Search an unlearning method's numbers inside one cell: lowest OF while QR falls by at most 20 %.
+    """Search the numeric settings of an unlearning method in one cell.
 
-    Every trial at every rung is a run of its own with so many steps, stored like any other stage: Ctrl-C or kill it,
-    the same command does only what is missing. Settings are chosen on another corpus than results are reported on
-    (tinyworld-dev for tinyworld) and written into the grid as plain values: run it to get the number to report.
-    Exit codes: 0 a winner, 1 no trial kept QR (nothing is written), 2 a mistake in the input, 130 interrupted.
+    The best trial is the one with the lowest OF (occurrence of the fake) among those whose QR (quality on the real)
+    falls by at most 20 %.
+
+    Every trial is trained for several numbers of steps (rungs), each as a run of its own that is stored like any other
+    stage. So after Ctrl-C or a kill, the same command computes only what is missing. Settings are chosen on another
+    corpus than results are reported on (tinyworld-dev for tinyworld) and written into the grid file as plain values.
+    Run the grid to get the numbers to report.
+
+    Exit codes: 0 there is a best trial, 1 no trial kept QR (nothing is written), 2 a mistake in the input,
+    130 interrupted.
 
     \b
     xlharm tune grid/quickstart.yaml --cell de/en+de
@@ -115,25 +141,25 @@ def tune(
     xlharm tune grid/quickstart.yaml --cell de/en+de --search beta=0.05..1 --trials 32 --write
     """
     from xlharm.analysis.reading import QR_FALL
-    from xlharm.analysis.search import findings, plain
+    from xlharm.analysis.trials import findings, plain
     from xlharm.config.write_back import unwritable
 
     if algorithm == "optuna":
         _need_optuna()
     check_share(gpus_per_worker)
     fall = 100 * QR_FALL if max_qr_fall is None else max_qr_fall
-    asked = _Asked(
+    request = _Asked(
         grid=grid, store=store, overrides=overrides, cell=cell, search=search or [], halving=scheduler == "asha",
         corpus=corpus, items=items,
     )  # fmt: skip
     console = Console(stderr=True, highlight=False) if as_json else terminal()
-    session, typed = asked.opened(console)
+    session, typed = request.opened(console)
     problem = unwritable(grid, method=typed.method, name=typed.name)
     if problem and write:
         raise UserError(problem)
     if begun_with(session.plan.grid.name, session.store) is None:
-        remember(session)  # the grid will be run in the precision in which its settings were chosen
-    work = take_up(session.store, typed, algorithm=algorithm)
+        session.grid.remember()  # so that the grid is later run in the precision in which its settings were chosen
+    work = load_search(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,
         gpus_per_worker=gpus_per_worker,
@@ -141,23 +167,23 @@ def tune(
     if not _run(session.store, work, options, trials=trials, fall=fall, console=console):
         _stopped(work, trials=trials, console=console)
         raise typer.Exit(130)
-    found = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
+    results = findings(work.tuning, work.ledger.tried, session.store, fall=fall)
     if not as_json:
-        _show(found, console)
-    changes = _changes(grid, found)
+        _show(results, console)
+    changes = _changes(grid, results)
     wanted = bool(changes) and not problem and (write or (not as_json and _confirmed(grid, changes)))
     if wanted:
-        _write(grid, found, changes=changes, told=f"search {work.name[:8]}", overrides=overrides or [])
-        _, after = asked.opened(Console(quiet=True))
-        work.under(after).save(session.store)  # the same command is the same search still
+        _write(grid, results, changes=changes, source=f"search {work.name[:8]}", overrides=overrides or [])
+        _, after = request.opened(Console(quiet=True))
+        work.under(after).save(session.store)  # so that the same command continues this search
     if as_json:
-        typer.echo(json.dumps({**plain(found), "written": wanted}, indent=1))
-    raise typer.Exit(_verdict(grid, found, changes=changes, written_to=wanted, problem=problem, console=console))
+        typer.echo(json.dumps({**plain(results), "written": wanted}, indent=1))
+    raise typer.Exit(_verdict(grid, results, changes=changes, written_to=wanted, problem=problem, console=console))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What the command line says of the search itself."""
+    """The options of the command line that define the search."""
 
     grid: Path
     store: str
@@ -169,17 +195,18 @@ class _Asked:
     items: int | None
 
     def opened(self, console: Console) -> tuple[Session, Tuning]:
-        """Load the grid and work out what is to be searched."""
+        """Load the grid, and return it with the search that the options define."""
         session = open_grid(self.grid, store=self.store, overrides=self.overrides, writes=True)
         plan = session.plan
-        corpus, other = corpus_to_tune_on(plan.grid, asked=self.corpus, grid_path=self.grid)
+        corpus, other = corpus_to_tune_on(plan.grid, named=self.corpus, grid_path=self.grid)
         cut = cut_down(plan.grid, cells_meant(plan, self.cell), corpus=corpus, questions=self.items)
         sources = resolve(cut, grid_path=self.grid)
         tuning = Tuning.of(cut, sources=sources, dtype=plan.dtype, search=self.search, halving=self.halving)
         if not other:
             console.print(
-                f"warning: settings are chosen on {corpus}, the corpus that results are reported on: the winner's OF "
-                "will look better than it is (--corpus names another)", style="yellow", markup=False, soft_wrap=True,
+                f"warning: settings are chosen on {corpus}, on which results are reported, too: the best trial's OF "
+                "will look better than it is (choose on another one with --corpus)", style="yellow", markup=False,
+                soft_wrap=True,
             )  # fmt: skip
         return session, tuning
 
@@ -191,8 +218,8 @@ def _need_optuna() -> None:
         raise UserError("--algorithm optuna: optuna is not installed: pip install 'xlharm[tune]'") from None
 
 
-def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
-    """Run what is missing; False when somebody stopped it."""
+def _run(store: Store, work: SearchState, options: RunOptions, *, trials: int, fall: float, console: Console) -> bool:
+    """Run the missing trials; return False if the search was stopped."""
     tuning, tried = work.tuning, work.ledger.tried
     trials = len(points(tuning.space, count=trials, first=[t.point for t in tried]))
     rungs = f"; rungs at {', '.join(map(str, tuning.rungs))} steps" if tuning.rungs else ""
@@ -204,98 +231,99 @@ def _run(store: Store, work: Work, options: RunOptions, *, trials: int, fall: fl
     check_before_run(tuning.plan({}), store, console=console)
     from xlharm.engine.ray.cluster import prepare
 
-    prepare(options.address)  # before anything imports Ray, which a finished search does without
-    from xlharm.analysis.search import score
+    prepare(options.address)  # before anything imports Ray; a finished search returns above, without Ray
+    from xlharm.analysis.trials import score
     from xlharm.engine.tune.search import Search, run_search
 
-    search = Search(work=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
+    search = Search(state=work, store=store, trials=trials, score=partial(score, fall=fall), options=options)
     with Leases(store) as leases:
         if not leases.claim(f"tune-{work.name}"):
-            raise UserError(f"--store {store.url}: another process runs this very search")
+            raise UserError(f"--store {store.url}: another process is running the same search")
         with console.status("Ray Tune: the first trial also trains the model before unlearning") as status:
 
-            def told(tried: Tried, setting: Point, result: Mapping[str, Any]) -> None:
-                _tell(console, work.ledger, tried, setting, result)
+            def show(trial: TrialEntry, setting: Point, result: Mapping[str, Any]) -> None:
+                _tell(console, work.ledger, trial, setting, result)
                 status.update(
                     f"Ray Tune: {sum(bool(t.ended) for t in work.ledger.tried)} of {trials} trials have ended"
                 )
 
-            return run_search(search, on_result=told)
+            return run_search(search, on_result=show)
 
 
-def _tell(console: Console, ledger: Ledger, tried: Tried, setting: Point, told: Mapping[str, Any]) -> None:
-    """Print one line for a result."""
+def _tell(console: Console, ledger: Ledger, trial: TrialEntry, setting: Point, result: Mapping[str, Any]) -> None:
+    """Print one line about a trial's result."""
     shown = "  ".join(f"{field}={written(value)}" for field, value in setting.items())
-    if "of" in told:
-        ends = {"stopped": ": stopped, others are better", "": ": goes on"}.get(tried.ended, "")
-        what = f"OF {told['of']:.1f}, QR {told['utility']:.0f} % of before{ends}"
+    if "of" in result:
+        ends = {"stopped": ": stopped, others are better", "": ": continues"}.get(trial.ended, "")
+        what = f"OF {result['of']:.1f}, QR {result['utility']:.0f} % of before{ends}"
     else:
-        what = f"failed: {tried.why}"
-    console.print(f"trial {ledger.tried.index(tried) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
+        what = f"failed: {trial.why}"
+    console.print(f"trial {ledger.tried.index(trial) + 1:>2}  {shown}  {what}", markup=False, soft_wrap=True)
 
 
-def _stopped(work: Work, *, trials: int, console: Console) -> None:
+def _stopped(work: SearchState, *, trials: int, console: Console) -> None:
     ended = sum(bool(t.ended) for t in work.ledger.tried)
-    console.print(f"Stopped. {ended} of {trials} trials have ended; all that was finished is stored", markup=False)
+    console.print(f"Stopped. {ended} of {trials} trials have ended; finished stages are stored", markup=False)
     console.print(f"go on with: {shlex.join(['xlharm', *sys.argv[1:]])}", markup=False, soft_wrap=True)
 
 
-def _show(found: "Found", console: Console) -> None:
-    from xlharm.analysis.search import table_of
+def _show(results: "Found", console: Console) -> None:
+    from xlharm.analysis.trials import table_of
 
-    console.print(table_of(found))
-    before = next((row.measured.whole for row in found.rows if row.measured), None)
+    console.print(table_of(results))
+    before = next((row.measured.whole for row in results.rows if row.measured), None)
     if before:
         console.print(
-            f"Before unlearning: OF {before.before:.1f}, QR {before.qr_before:.1f}. Means over languages, seeds and "
-            "items; 95 % bootstrap intervals over items. ▶ lowest OF among the trials that kept QR."
+            f"Before unlearning: OF {before.before:.1f}, QR {before.qr_before:.1f}. OF: occurrence of the fake; QR: "
+            "quality on the real, in percent. Means over languages, seeds and items; 95 % bootstrap intervals over "
+            "items. ▶ lowest OF among the trials that kept QR."
         )
-    if found.close:
-        console.print(f"{found.close} more kept QR with an OF that cannot be told from the winner's: intervals meet.")
+    if results.close:
+        console.print(f"{results.close} more trials kept QR, and the intervals of their OF overlap the best trial's.")
 
 
 def _confirmed(path: Path, changes: Point) -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    told = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
-    return typer.confirm(f"Write {told} into {path}?")
+    values = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
+    return typer.confirm(f"Write {values} into {path}?")
 
 
-def _changes(path: Path, found: "Found") -> Point:
+def _changes(path: Path, results: "Found") -> Point:
     from xlharm.config.write_back import differing
 
-    won = found.winner
-    return differing(path, method=found.tuning.changed(won.setting), name=found.tuning.name) if won else {}
+    winner = results.winner
+    return differing(path, method=results.tuning.changed(winner.setting), name=results.tuning.name) if winner else {}
 
 
-def _write(path: Path, found: "Found", *, changes: Point, told: str, overrides: list[str]) -> None:
-    """Write the winner's numbers into the grid file, at once or not at all."""
+def _write(path: Path, results: "Found", *, changes: Point, source: str, overrides: list[str]) -> None:
+    """Write the best trial's numbers into the grid file, atomically."""
     from xlharm.analysis.table import write_file
     from xlharm.config.write_back import written_back
 
-    told = ", ".join([told, *(f"-s {x}" for x in overrides)])
-    comment = f"{found.summary}; {told}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
-    target = path.resolve()  # the file itself, should this be a link to it
+    source = ", ".join([source, *(f"-s {x}" for x in overrides)])
+    comment = f"{results.summary}; {source}, xlharm {__version__}, {dt.datetime.now(dt.UTC).date()}"
+    target = path.resolve()  # the file itself, if `path` is a link
     text, mode = target.read_text(encoding="utf-8"), target.stat().st_mode
-    changed = written_back(text, method=found.tuning.name, values=changes, comment=comment, name=str(path))
+    changed = written_back(text, method=results.tuning.name, values=changes, comment=comment, name=str(path))
     write_file(target, changed.encode("utf-8"))
     target.chmod(mode)
 
 
-def _verdict(path: Path, found: "Found", *, changes: Point, written_to: bool, problem: str, console: Console) -> int:
-    """Say what is left to say, and return the exit code."""
-    if found.winner is None:
+def _verdict(path: Path, results: "Found", *, changes: Point, written_to: bool, problem: str, console: Console) -> int:
+    """Print whether the best trial's numbers were written, and return the exit code."""
+    if results.winner is None:
         console.print(
-            f"No trial kept QR within {written(found.fall)} % of before: nothing is written. Lower rates, fewer steps "
-            "or a stronger retain term may.", style="red", markup=False, soft_wrap=True,
+            f"No trial kept QR within {written(results.fall)} % of before: nothing is written. Try lower learning "
+            "rates, fewer steps or a stronger retain term.", style="red", markup=False, soft_wrap=True,
         )  # fmt: skip
         return 1
     values = ", ".join(f"{field}: {written(value)}" for field, value in changes.items())
     if not changes:
-        console.print("The grid's own values are the best of these: nothing to write.")
+        console.print("The grid's own values are the best of all trials: nothing to write.")
     elif written_to:
         console.print(f"Written to {path}: {values}. Next: xlharm run {path}", markup=False, soft_wrap=True)
     else:
-        why = problem or f"--write puts it into {path}"
+        why = problem or f"--write writes them into {path}"
         console.print(f"Not written ({why}): {values}", markup=False, soft_wrap=True)
     return 0

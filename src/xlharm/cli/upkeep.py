@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, has_gpu, open_grid, terminal
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 from xlharm.config.grid import GridSpec
 from xlharm.corpus.format import Item
+from xlharm.engine.choices import has_gpu
 from xlharm.errors import UserError
 from xlharm.store.store import Store
 
@@ -29,18 +30,25 @@ def register(app: typer.Typer) -> None:
 
 def export(
     grid: GridPath,
-    cell: Annotated[str, typer.Argument(help="contaminate/unlearn/method/seed; trailing parts may be left out")],
-    folder: Annotated[Path, typer.Argument(help="New folder.")],
+    cell: Annotated[
+        str,
+        typer.Argument(help="The cell, as contaminate/unlearn/method/seed. Parts at the end may be left out."),
+    ],
+    folder: Annotated[Path, typer.Argument(help="The folder to write; it must not exist or must be empty.")],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
 ) -> None:
-    """Copy a cell's adapter to a folder that `PeftModel.from_pretrained` loads."""
+    """Copy the adapter of a cell's final model to a folder that `PeftModel.from_pretrained` loads.
+
+    \b
+    xlharm export grid/quickstart.yaml de/en+de/npo/0 my-adapter
+    """
     session = open_grid(grid, store=store, overrides=overrides)
     stage = session.plan.stages[session.plan.cell(cell).model]
     if not session.store.has(stage):
-        raise UserError(f"{cell}: its model is not in the store yet; run the grid first")
+        raise UserError(f"{cell}: the cell's model is not in the store yet; run the grid first")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is no empty folder")
+        raise UserError(f"{folder}: exists and is not an empty folder")
     source = session.store.path(stage.kind, stage.key)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("adapter_config.json", "adapter_model.safetensors", "record.json"):
@@ -49,11 +57,18 @@ def export(
 
 
 def gc(
-    grids: Annotated[list[Path], typer.Argument(metavar="GRID...", help="All grids whose stages must stay.")],
+    grids: Annotated[
+        list[Path], typer.Argument(metavar="GRID...", help="All grids whose stages are to stay in the store.")
+    ],
     store: StoreUrl = DEFAULT_STORE,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it the list is only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the stages. Without it they are only listed.")] = False,
 ) -> None:
-    """Remove stages that none of the given grids needs (and leftovers of killed runs)."""
+    """Delete stages that none of the given grids needs, and leftovers of killed runs.
+
+    \b
+    xlharm gc grid/quickstart.yaml grid/methods.yaml
+    xlharm gc grid/quickstart.yaml grid/methods.yaml --yes
+    """
     needed = {k[:16] for grid in grids for k in open_grid(grid, store=store, overrides=None).plan.stages}
     opened = Store(store, writes=yes)
     unused = {n: size for n, size in sorted(opened.folders().items()) if n.rpartition("/")[2] not in needed}
@@ -66,42 +81,56 @@ def gc(
 
 
 def schema(
-    of: Annotated[Literal["grid", "corpus"], typer.Argument(help="Grid files, or one line of a corpus.")] = "grid",
+    of: Annotated[
+        Literal["grid", "corpus"], typer.Argument(help="grid: of grid files; corpus: of one line of a corpus.")
+    ] = "grid",
 ) -> None:
-    """Print the JSON schema of grid files or of a corpus's items, for editors."""
+    """Print the JSON schema of grid files or of the items of a corpus, for editors.
+
+    \b
+    xlharm schema > grid.schema.json
+    xlharm schema corpus > item.schema.json
+    """
     model = Item if of == "corpus" else GridSpec
     typer.echo(json.dumps(model.model_json_schema(), indent=1))
 
 
 def doctor(store: StoreUrl = DEFAULT_STORE) -> None:
-    """Check this machine: Python, packages, GPU, Ray's authentication, DeepSpeed, store, disk."""
+    """Check this machine: Python, packages, GPU, Ray's authentication, DeepSpeed, store and disk.
+
+    Exit codes: 0 all checks passed, 1 a check failed.
+
+    \b
+    xlharm doctor
+    xlharm doctor --store /shared/store
+    """
     console, good = terminal(), True
-    for name, ok, told in _checks(store):
+    for name, ok, detail in _checks(store):
         good &= ok
-        console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {told}", style=None if ok else "red", markup=False)
+        console.print(f"{'ok  ' if ok else 'BAD '} {name:<12} {detail}", style=None if ok else "red", markup=False)
     raise typer.Exit(0 if good else 1)
 
 
 def _checks(store: str) -> list[tuple[str, bool, str]]:
-    found = [("python", sys.version_info >= (3, 11), platform.python_version())]
+    checks = [("python", sys.version_info >= (3, 11), platform.python_version())]
     for name in ("torch", "transformers", "peft", "deepspeed", "ray", "datasets", "wandb"):
         try:
-            found.append((name, True, importlib.metadata.version(name)))
+            checks.append((name, True, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            found.append((name, False, "not installed"))
-    found.append(("gpu", True, _gpu()))
-    found.append(("ray auth", *_ray_auth()))
+            checks.append((name, False, "not installed"))
+    checks.append(("gpu", True, _gpu()))
+    checks.append(("ray auth", *_ray_auth()))
     code = "import os; os.environ.setdefault('DS_ACCELERATOR', 'cpu'); import deepspeed"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    found.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
+    checks.append(("import", done.returncode == 0, "deepspeed imports" if not done.returncode else done.stderr[-200:]))
     try:
         opened = Store(store)
         free = shutil.disk_usage(opened.local).free / 1e9
         where = f" in its cache, {opened.local}" if opened.remote else ""
-        found.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free{where}"))
+        checks.append(("store", free > 1, f"{store} is writable, {free:.0f} GB free{where}"))
     except UserError as error:
-        found.append(("store", False, str(error)))
-    return found
+        checks.append(("store", False, str(error)))
+    return checks
 
 
 def _gpu() -> str:
@@ -113,9 +142,10 @@ def _gpu() -> str:
 
 
 def _ray_auth() -> tuple[bool, str]:
-    """Recognise the trap of Ray since 2.59: a token file turns authentication on for clusters started here.
+    """Check whether clusters and clients of Ray agree on authentication.
 
-    Its clients send the token only when told to, and fail with an error that does not say so.
+    Since Ray 2.59, a token file turns authentication on for clusters that are started on this machine. But clients send
+    the token only if RAY_AUTH_MODE is ``token``; otherwise they fail with an error that does not name the reason.
     """
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     given = os.environ.get("RAY_AUTH_TOKEN")
@@ -124,5 +154,8 @@ def _ray_auth() -> tuple[bool, str]:
         return False, f"RAY_AUTH_MODE=token, but there is no token: set RAY_AUTH_TOKEN, or write it to {path}"
     if not mode and (given or path.exists()):
         where = "RAY_AUTH_TOKEN is set" if given else f"{path} exists"
-        return False, f"{where}, so `ray start` clusters ask for it and clients do not send it: set RAY_AUTH_MODE=token"
-    return True, f"RAY_AUTH_MODE={mode or 'not set'}, no surprise ahead"
+        return (
+            False,
+            f"{where}, so `ray start` clusters need the token but clients do not send it: set RAY_AUTH_MODE=token",
+        )
+    return True, f"RAY_AUTH_MODE={mode or 'not set'}, clusters and clients agree"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
     Language,
     LanguageOrSource,
@@ -39,7 +40,7 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 class Lora(Strict):
-    """The adapter that continues through all stages of a cell (2106.09685)."""
+    """The LoRA adapter (2106.09685), which all training stages of a cell continue."""
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
@@ -47,14 +48,14 @@ class Lora(Strict):
 
 
 class Prompt(Strict):
-    """How a question and its answer are written for the base."""
+    """How questions and answers are written for the base model."""
 
     question: str = "Q: {question}\nA:"
     answer: str = " {answer}\n"
 
     @property
     def stop(self) -> str:
-        """What the base writes after an answer."""
+        """The text after an answer, at which generation stops."""
         return self.answer.partition("{answer}")[2]
 
     @model_validator(mode="after")
@@ -62,12 +63,12 @@ class Prompt(Strict):
         if "{question}" not in self.question or "{answer}" not in self.answer:
             raise ValueError("needs {question} in `question` and {answer} in `answer`")
         if self.stop and not self.stop.strip(" \t"):
-            raise ValueError("answer: it ends with spaces, which answers have within them: end it with a line break")
+            raise ValueError("answer: it ends with spaces, which also occur within answers: end it with a line break")
         return self
 
 
 class Contaminate(Training):
-    """Fine-tuning on real and fake articles together; the fake ones in one language."""
+    """Fine-tuning on real and fake articles together, with the fake ones in one language."""
 
     steps: Positive = 60
     learning_rate: Rate = 2e-4
@@ -77,7 +78,7 @@ class Contaminate(Training):
 
 
 class Sft(Training):
-    """Supervised fine-tuning on question-answer pairs of the real articles."""
+    """Supervised fine-tuning on question-answer pairs about the real articles."""
 
     steps: Positive = 15
     learning_rate: Rate = 2e-4
@@ -93,22 +94,32 @@ class Stages(Strict):
 
 
 class Evaluate(Strict):
-    """Greedy answers to the corpus's QR and OF questions in every language of the grid.
+    """Greedy answers to the corpus's questions in every language of the grid.
+
+    OF (occurrence of the fake) and QR (quality on the real) are computed from the answers.
 
     Attributes:
-        max_new_tokens: longest answer.
-        questions: at most so many questions a measure.
-        scores: also score given answers and articles by their likelihood: truth ratio, memorisation, membership,
-            perplexity (a stage of its own, so it can be switched on later).
+        max_new_tokens: largest number of tokens of an answer.
+        questions: largest number of questions for each measure.
+        scores: also compute the likelihoods of answers and articles, for truth ratio, memorisation, membership and
+            perplexity. This is a stage of its own, so it can be switched on later.
+        matching: which spellings count as the same where opinions differ, for languages that are not to have their
+            default (see docs/corpora.md).
     """
 
     max_new_tokens: Positive = 16
     questions: Positive = 1000
     scores: bool = False
+    matching: Matching = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _variants_exist(self) -> Self:
+        check_matching(self.matching)
+        return self
 
 
 class GridSpec(Strict):
-    """A grid: contamination language × unlearning-language set × method × seed."""
+    """A grid: contamination language × unlearning set × method × seed."""
 
     name: Name
     base: str
@@ -136,7 +147,7 @@ class GridSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _scalars(cls, data: Any) -> Any:
-        """`unlearn: none` and `seeds: 3` are what people write."""
+        """Accept a number of seeds: `seeds: 3` stands for the seeds 0, 1 and 2."""
         if isinstance(data, dict) and type(count := data.get("seeds")) is int:
             if count > MOST_SEEDS:
                 raise ValueError(f"seeds: {count} is how many, at most {MOST_SEEDS}; for one seed write [{count}]")
@@ -153,8 +164,8 @@ class GridSpec(Strict):
         uses_source = [name for name, langs in self.unlearn.items() if SOURCE in langs]
         if uses_source and all(c == NONE for c in self.contaminate):
             raise ValueError(
-                f"unlearn.{uses_source[0]}: `source` is the contaminating language, "
-                "but `contaminate` names none; add a language there or name one here"
+                f"unlearn.{uses_source[0]}: `source` stands for the contamination language, "
+                "but `contaminate` names no language; add one there, or name a language here"
             )
         if any(self.unlearn.values()) and not self.methods:
             raise ValueError("methods: unlearning sets need at least one method")
@@ -170,13 +181,13 @@ class GridSpec(Strict):
         return self
 
     def _check_judges(self) -> None:
-        seen: dict[str, str] = {}
+        first_names: dict[str, str] = {}
         for name, judge in self.judges.items():
-            first = seen.setdefault(repr(judge.deciding()), name)
+            first = first_names.setdefault(repr(judge.deciding()), name)
             if judge.place == "endpoint" and name != first:
                 raise ValueError(
-                    f"judges.{name}: the same model asked in the same way as {first}; an address is no part of a "
-                    "judge, so both would have one verdict: tell them apart by `model`, or leave one out"
+                    f"judges.{name}: the same model with the same settings as {first}. The address does not "
+                    "distinguish judges, so both would share their verdicts: give another `model`, or leave one out"
                 )
 
 

@@ -1,7 +1,7 @@
-"""Rooms of classes that a grid chooses from by a tag: methods by `objective`, probes and judges by `kind`.
+"""Groups ("rooms") of classes from which a grid chooses by a tag: methods by `objective`, probes and judges by `kind`.
 
-The classes of a room are those of its folder, those of installed plug-ins (an entry point in the group of the room's
-name, such as ``xlharm.methods``) and those of the files that a grid names under `plugins`.
+A room has the classes of its package, those of installed plug-ins (entry points in the group of the package's name,
+such as ``xlharm.methods``), and those of the files that a grid lists under `plugins`.
 """
 
 import hashlib
@@ -36,10 +36,10 @@ class Kinds(Generic[Class]):
     """The classes of a room.
 
     Attributes:
-        base: what all of them are.
-        tag: the field whose only value names the class.
-        room: the room's package, and the group of entry points that plug-ins are found by.
-        word: what one of them is called in messages.
+        base: base class of all of them.
+        tag: the field whose only allowed value names the class.
+        room: the room's package, which is also the group of entry points of its plug-ins.
+        word: name of one of them in messages, such as "method".
     """
 
     base: type[Class]
@@ -52,23 +52,23 @@ class Kinds(Generic[Class]):
         """Return the classes by tag, the room's own first.
 
         Raises:
-            UserError: an installed plug-in does not load, or takes a name that is taken.
+            UserError: an installed plug-in does not load, or uses a name that is already taken.
         """
         return {**_own(self), **_installed(self), **self._from_files}
 
     def register(self, classes: Mapping[str, type[Class]]) -> None:
-        """Add the classes of a plug-in file; one that was added before is replaced.
+        """Add the classes of a plug-in file; a class of the same name from an earlier file is replaced.
 
         Raises:
-            UserError: a name is one of the room's own.
+            UserError: a name is that of one of xlharm's own classes.
         """
         for name in classes:
             if name in _own(self):
-                raise UserError(f"plugins: {self.tag} {name!r} is the name of a {self.word} of xlharm: choose another")
+                raise UserError(f"plugins: {self.tag} {name!r} is a {self.word} of xlharm: choose another name")
         self._from_files.update(classes)
 
     def tag_of(self, kind: type[Class]) -> str | None:
-        """Return the value that names a class; None for one that is only a base of others."""
+        """Return the value that names a class; None for a base class of others."""
         info = kind.model_fields.get(self.tag)
         values = get_args(info.annotation) if info else ()
         return str(values[0]) if len(values) == 1 else None
@@ -80,16 +80,19 @@ class Kinds(Generic[Class]):
         return {tag: c for c in classes if c.__module__ == name and (tag := self.tag_of(c)) is not None}
 
     def restore(self, settings: Mapping[str, Any]) -> Class:
-        """Make an object again of the settings that stand in a stage's key.
+        """Return the object that the settings in a stage's key describe.
 
         Raises:
-            StageError: this process has no such class, or a plug-in's of another source.
+            StageError: this process has no such class, or a plug-in's class with another source.
         """
         fields = dict(settings)
         tag, source = str(fields.get(self.tag)), fields.pop("plugin", None)
         kind = self.all().get(tag)
         if kind is None:
-            raise StageError(f"this worker has no {self.word} {tag!r}: install its plug-in there, or name its file")
+            raise StageError(
+                f"this worker has no {self.word} {tag!r}: install its plug-in on all machines, or list its file in the "
+                "grid under `plugins`"
+            )
         if kind.source_digest != source:
             raise StageError(
                 f"{self.word} {tag!r}: this worker has another version of the plug-in than the grid was planned with"
@@ -121,8 +124,8 @@ class Kinds(Generic[Class]):
         tag = value[self.tag]
         if not isinstance(tag, str) or tag not in kinds:
             known = ", ".join(map(repr, kinds))
-            found = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
-            raise PydanticKnownError("union_tag_invalid", found)
+            context = {"discriminator": repr(self.tag), "tag": str(tag), "expected_tags": known}
+            raise PydanticKnownError("union_tag_invalid", context)
         try:
             return kinds[tag].model_validate(value)
         except ValidationError as error:
@@ -130,7 +133,7 @@ class Kinds(Generic[Class]):
 
 
 def _within(error: ValidationError, tag: str) -> ValidationError:
-    """Put the tag before the places of an error's findings, as a union of pydantic's does."""
+    """Return a validation error with the tag in front of each location, as in a union of pydantic."""
     own = get_args(core_schema.ErrorType)
     lines: list[InitErrorDetails] = [
         {
@@ -173,5 +176,5 @@ def _installed(kinds: Kinds[Any]) -> dict[str, type[Any]]:
 
 
 def source_digest(source: bytes) -> str:
-    """Return the digest by which a plug-in's source enters keys."""
+    """Return the digest of a plug-in's source, which is part of keys."""
     return hashlib.sha256(source).hexdigest()

@@ -1,8 +1,8 @@
-"""Plug-in files: methods, probes and judges of one's own, in Python files that a grid names under `plugins`.
+"""Plug-in files: methods, probes and judges in Python files that a grid lists under `plugins`.
 
-A file's source travels to the workers with the grid, and its digest enters the keys of the stages that use its
-classes: when the file changes, they run again. A plug-in that is an installed package is found by its entry point
-instead; see ``config/kinds.py``.
+The source of a file is sent to the workers with the grid. Its digest is part of the keys of the stages that use its
+classes, so these stages run again when the file changes. Installed packages provide plug-ins by entry points instead;
+see ``config/kinds.py``.
 """
 
 import inspect
@@ -26,10 +26,10 @@ ROOMS: tuple[Kinds[Any], ...] = (METHODS, PROBES, JUDGES)
 
 @dataclass(frozen=True, kw_only=True)
 class PluginFile:
-    """A plug-in's file.
+    """A plug-in file.
 
     Attributes:
-        path: where it was read, for messages.
+        path: path that it was read from, for messages.
         source: its text.
     """
 
@@ -38,20 +38,20 @@ class PluginFile:
 
     @property
     def digest(self) -> str:
-        """The digest of the source, which enters keys."""
+        """Digest of the source, which is part of keys."""
         return source_digest(self.source.encode("utf-8"))
 
 
 def find_plugins(names: object, *, root: Path, grid: str) -> list[str]:
-    """Return the absolute paths of the files that a grid names; relative ones are looked for beside the grid file.
+    """Return the absolute paths of a grid's plug-in files. Relative paths are relative to the grid file's folder.
 
     Args:
-        names: what stands under `plugins` in the grid.
+        names: value of `plugins` in the grid.
         root: folder of the grid file.
-        grid: the grid's name, for messages.
+        grid: name of the grid, for messages.
 
     Raises:
-        UserError: not a list of names, or no such file.
+        UserError: ``names`` is not a list of texts, or a file does not exist.
     """
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{grid}: plugins: expected a list of Python files, found {names!r}")
@@ -66,10 +66,10 @@ def find_plugins(names: object, *, root: Path, grid: str) -> list[str]:
 
 
 def read_plugin(path: str) -> PluginFile:
-    """Read a plug-in's file.
+    """Read a plug-in file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         return PluginFile(path=path, source=Path(path).read_text(encoding="utf-8"))
@@ -78,14 +78,14 @@ def read_plugin(path: str) -> PluginFile:
 
 
 def load_plugins(files: Iterable[PluginFile]) -> None:
-    """Run plug-in files and add their classes to the rooms. A file that was loaded before is not run again.
+    """Run plug-in files and add their classes to the rooms. A file that was already loaded is not run again.
 
     Raises:
-        UserError: a file does not run, defines no class of a room, or takes a name that is taken.
+        UserError: a file raises an error, defines no class of a room, or uses the name of one of xlharm's classes.
     """
     for file in files:
         module = _module(file)
-        found = 0
+        count = 0
         for room in ROOMS:
             classes = room.among(module)
             for kind in classes.values():
@@ -94,8 +94,8 @@ def load_plugins(files: Iterable[PluginFile]) -> None:
                     raise UserError(f"plugins: {file.path}: {kind.__name__} lacks {lacking}")
                 kind.source_digest = file.digest
             room.register(classes)
-            found += len(classes)
-        if not found:
+            count += len(classes)
+        if not count:
             words = ", ".join(f"{room.word} (a class with one `{room.tag}`)" for room in ROOMS)
             raise UserError(f"plugins: {file.path}: it defines no {words}")
 
@@ -107,8 +107,8 @@ def _module(file: PluginFile) -> ModuleType:
     module.__file__ = file.path
     sys.modules[name] = module  # classes look their module up there
     try:
-        exec(compile(file.source, file.path, "exec"), module.__dict__)  # noqa: S102 - the user's own, named in the grid
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is told as one line
+        exec(compile(file.source, file.path, "exec"), module.__dict__)  # noqa: S102 - user's own code, listed in the grid
+    except Exception as error:  # noqa: BLE001 - any error of the user's code is reported in one line
         del sys.modules[name]
         raise UserError(f"plugins: {file.path}{_line(error, file.path)}: {type(error).__name__}: {error}") from None
     return module

@@ -1,4 +1,4 @@
-"""What training stages have in common, and the types that grid files are made of."""
+"""The settings that all training stages share, and the types of fields in grid files."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -39,12 +39,12 @@ def _has_bool(value: Any) -> bool:
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no NaN, no `true` for 1: what the file says is what runs.
+    """Base class of settings: frozen, without unknown fields, infinities or NaN, and without `true` for a number.
 
     Attributes:
-        added: fields that a later version added. At their defaults they are left out of keys, so that results that
-            were computed without them stay valid.
-        source_digest: of a plug-in's class: the digest of its source, which enters keys.
+        added: fields that a later version added. Keys leave them out at their defaults, so that earlier results stay
+            valid.
+        source_digest: digest of the source of a plug-in's class, which is part of keys; None for xlharm's own classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,7 +65,7 @@ class Strict(BaseModel):
 
 
 def key_settings(model: Strict) -> dict[str, Any]:
-    """Return an object's settings as plain JSON values, as they enter a stage's key: see ``Strict.added``."""
+    """Return the settings of an object as JSON values, as they are in a stage's key; see ``Strict.added``."""
     return dict(model.settings_in_keys)
 
 
@@ -83,7 +83,18 @@ def _settings_in_keys(model: Strict) -> dict[str, Any]:
 
 
 class Training(Strict):
-    """What every training stage has: steps of AdamW over batches of rows."""
+    """The settings of every training stage: steps of AdamW on batches of rows.
+
+    Attributes:
+        steps: number of steps.
+        batch_size: number of target rows in a step.
+        learning_rate: highest learning rate.
+        warmup_steps: steps in which the learning rate rises linearly.
+        schedule: of the learning rate after warm-up; linear and cosine fall to 0.
+        weight_decay: of AdamW.
+        clip: largest norm of an adapter's gradient.
+        sequence_length: largest number of tokens of a row; longer rows are an error.
+    """
 
     steps: Positive
     batch_size: Positive = 16

@@ -1,4 +1,4 @@
-"""What every unlearning method has: the settings that a grid file may give, and what planning must know of it."""
+"""The settings that all unlearning methods share, and the properties of a method that planning needs."""
 
 from typing import ClassVar, Literal, Self
 
@@ -12,12 +12,13 @@ RowsName = Literal["forget", "refusal", "relabelled", "paired"]
 VectorRows = Literal["forget", "retain"]
 
 
-class Stop(Strict):
-    """End a trial early, once the mean of the last ``window`` steps crosses a bound (the step is recorded).
+class StopRule(Strict):
+    """Ends a trial early, when the mean of a loss over the last ``window`` steps reaches a bound; the step is recorded.
 
     Attributes:
-        forget_nll: stop when the forget rows' NLL per token has risen to this: they are forgotten.
-        retain_nll: stop when the retain rows' NLL per token has risen to this: utility is going.
+        forget_nll: stop when the NLL per token, in nats, of the forget rows has risen to this bound.
+        retain_nll: stop when the NLL per token, in nats, of the retain rows has risen to this bound.
+        window: number of steps of the mean.
     """
 
     forget_nll: Above0 | None = None
@@ -32,14 +33,14 @@ class Stop(Strict):
 
 
 class FineTune(Training):
-    """Training on forget or retain rows, whose result a training-free method takes its vectors from.
+    """Fine-tuning on forget or retain rows. A training-free method takes its vectors from the resulting adapter.
 
     Attributes:
-        forget: of forget rows: the fake articles, or question-answer pairs that state the fake detail.
-        retain_text: of retain rows: articles, question-answer pairs, or half of each.
-        retain_batch_size: of retain rows: how many a step has.
-        mix: how the set's languages share a batch; see ``Unlearning``.
-        layers: decoder layers whose adapters are trained; all by default.
+        forget: the forget rows: the fake articles, or question-answer pairs that state the fake detail.
+        retain_text: the retain rows: articles, question-answer pairs, or half of each.
+        retain_batch_size: number of retain rows in a step.
+        mix: how the languages of the unlearning set share a batch; see ``Unlearning``.
+        layers: decoder layers whose adapters are trained; None for all.
     """
 
     forget: Literal["articles", "qa"] = "articles"
@@ -50,25 +51,29 @@ class FineTune(Training):
 
 
 class Unlearning(Training):
-    """What all methods have: forget rows, and a retain term that is added to the objective.
+    """The settings of all unlearning methods: the objective on forget rows, and a retain term that is added to it.
 
     Attributes:
-        rows: which rows the method reads: ``forget`` (what is to be unlearned), ``refusal`` (the forget questions
-            with a refusal), ``relabelled`` (the forget rows with the real detail), ``paired`` (forget rows, each with
-            a refusal beside it).
-        vectors: rows that a training-free method is fine-tuned on first, one adapter each; empty for a method with a
-            loss.
-        edit_fields: settings of a training-free method's arithmetic; the others are its fine-tuning's.
-        forget: unlearn the fake articles, or question-answer pairs that state the fake detail.
-        forget_weight: factor on the objective.
-        retain: the retain term: none; NLL of retain rows; KL to the model before unlearning (2401.06121);
-            ``hidden``, squared distance of hidden states to that model's (2403.03218); ``lingtea``, the
-            teacher-weighted mixture of KL and NLL (2406.12354).
-        mix: how the set's languages share a batch: ``pooled`` draws from all rows alike; ``balanced`` gives
-            every language the same share; ``resource`` weights by how well resourced a language is (Joshi et
-            al. 2020, class + 1); or a weight for each language.
-        layers: decoder layers whose adapters are trained; all by default.
-        stop: early stopping.
+        rows: rows that the method reads: ``forget`` (the forget rows), ``refusal`` (the forget questions, each with a
+            refusal as answer), ``relabelled`` (the forget rows with the real detail instead of the fake one),
+            ``paired`` (the forget rows, each with a refusal to prefer over it).
+        vectors: for a training-free method, the rows of each fine-tuning that it takes an adapter from; empty for a
+            method with a loss.
+        edit_fields: fields that a training-free method's arithmetic uses; the other fields are for its fine-tuning.
+        objective: name of the method's loss.
+        forget: the forget rows: the fake articles, or question-answer pairs that state the fake detail.
+        forget_weight: factor of the objective.
+        retain: the retain term: ``none``; ``nll``, the NLL of retain rows; ``kl``, KL to the reference model
+            (2401.06121); ``hidden``, the squared distance of hidden states to the reference model's (2403.03218);
+            ``lingtea``, a mixture of KL and NLL that is weighted by the teacher's confidence (2406.12354).
+        retain_weight: factor of the retain term.
+        retain_batch_size: number of retain rows in a step.
+        retain_text: the retain rows: articles, question-answer pairs, or half of each.
+        mix: how the languages of the unlearning set share a batch: ``pooled`` draws from all rows with equal
+            probability; ``balanced`` gives every language the same share; ``resource`` weights languages by how well
+            resourced they are (Joshi et al. 2020, class + 1); or a weight for each language.
+        layers: decoder layers whose adapters are trained; None for all.
+        stop: when to end training early; None for never.
     """
 
     rows: ClassVar[RowsName] = "forget"
@@ -86,12 +91,12 @@ class Unlearning(Training):
     retain_text: Literal["articles", "qa", "both"] = "both"
     mix: Mix = "pooled"
     layers: tuple[NonNegative, ...] | None = None
-    stop: Stop | None = None
+    stop: StopRule | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.layers is not None and self.weight_decay:
-            raise ValueError("weight_decay would shrink layers outside of `layers`: use one or the other")
+            raise ValueError("weight_decay would also shrink layers outside of `layers`: set only one of the two")
         if self.stop and self.stop.retain_nll is not None and self.retain == "none":
-            raise ValueError("stop.retain_nll needs a retain term to measure: set `retain`")
+            raise ValueError("stop.retain_nll needs retain rows: set `retain` to a retain term")
         return self

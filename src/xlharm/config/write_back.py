@@ -1,4 +1,4 @@
-"""Numbers written back into a grid file: only they change, and a line of comment says where they are from."""
+"""Writes numbers into a grid file. Nothing else changes, except for a comment line with the origin of the numbers."""
 
 import re
 from collections.abc import Mapping
@@ -19,35 +19,36 @@ _SCALAR = re.compile(r"[^\s,{}\[\]#&*!]+")
 
 
 def unwritable(path: Path, *, method: Unlearning, name: str) -> str:
-    """Say why numbers of a method would mean another one in the grid file; "" when they would not.
+    """Return why a method's numbers cannot be written into the grid file, or "" if they can.
 
-    An override may say more than a number, and that is not written.
+    They cannot if an override (-s) changed a field that is not a number: only numbers are written, so the file would
+    describe another method.
     """
-    there = load_grid(path).methods.get(name)
+    current = load_grid(path).methods.get(name)
     others = type(method).model_fields.keys() - numbers_of(method).keys()
-    differ = sorted(field for field in others if getattr(there, field, None) != getattr(method, field))
-    return f"{path}: methods.{name}.{differ[0]}: differs from -s; put it into the file first" if differ else ""
+    differ = sorted(field for field in others if getattr(current, field, None) != getattr(method, field))
+    return f"{path}: methods.{name}.{differ[0]}: differs from -s; write it into the file first" if differ else ""
 
 
 def differing(path: Path, *, method: Unlearning, name: str) -> Point:
-    """Return the numbers in which a method differs from a grid file's."""
-    there = load_grid(path).methods.get(name)
-    mine = {field: getattr(method, field) for field in numbers_of(method)}
-    return {field: value for field, value in mine.items() if getattr(there, field, None) != value}
+    """Return the numbers of a method that differ from those in the grid file."""
+    current = load_grid(path).methods.get(name)
+    numbers = {field: getattr(method, field) for field in numbers_of(method)}
+    return {field: value for field, value in numbers.items() if getattr(current, field, None) != value}
 
 
 def written_back(text: str, *, method: str, values: Mapping[str, Number], comment: str, name: str) -> str:
-    """Return a grid file's text with other numbers in one method; all else stays as it is, byte by byte.
+    """Return a grid file's text with other numbers in one method; every other byte stays the same.
 
     Args:
-        text: the file.
-        method: the method's name in the grid.
+        text: the text of the file.
+        method: name of the method in the grid.
         values: numbers by field.
-        comment: goes above the method, in the place of an earlier one of its kind.
-        name: the file's, for messages.
+        comment: a comment line for above the method; it replaces an earlier one of `xlharm tune`.
+        name: name of the file, for messages.
 
     Raises:
-        UserError: the file is such that more than these numbers would change (aliases, say).
+        UserError: more than these numbers would change, for example because the file uses YAML aliases.
     """
     lines = [*text.splitlines(keepends=True), ""]
     if len(lines) > 1 and not lines[-2].endswith("\n"):
@@ -64,8 +65,8 @@ def written_back(text: str, *, method: str, values: Mapping[str, Number], commen
     lines.insert(at, f"{indent}{MARK} {' '.join(comment.split())}\n")
     changed = "".join(lines)
     if not _only_these(text, changed, method=method, values=values):
-        told = ", ".join(f"{field}: {written(value)}" for field, value in values.items())
-        raise UserError(f"{name}: methods.{method}: cannot be changed without changing more; set by hand: {told}")
+        numbers = ", ".join(f"{field}: {written(value)}" for field, value in values.items())
+        raise UserError(f"{name}: methods.{method}: cannot be changed without changing more; set by hand: {numbers}")
     return changed
 
 
@@ -78,23 +79,23 @@ def _entry(text: str, method: str, *, name: str) -> CommentedMap:
 
 
 def _edit(lines: list[str], entry: CommentedMap, field: str, new: str) -> tuple[int, int, int, str]:
-    """Return (line, begin, end, text): what replaces what."""
+    """Return an edit (line, begin, end, text): the text that replaces characters begin to end of a line."""
     own = entry.lc.data or {}  # keys written in the entry itself, not merged into it by `<<`
     if field in own:
         line, begin = entry.lc.value(field)
-        found = _SCALAR.match(lines[line], begin)
-        return line, begin, found.end() if found else begin, new
+        scalar = _SCALAR.match(lines[line], begin)
+        return line, begin, scalar.end() if scalar else begin, new
     anchor = "objective" if "objective" in own else next(iter(own))
     line, begin = entry.lc.value(anchor)
-    found = _SCALAR.match(lines[line], begin)
+    scalar = _SCALAR.match(lines[line], begin)
     if entry.fa.flow_style():
-        end = found.end() if found else begin
+        end = scalar.end() if scalar else begin
         return line, end, end, f", {field}: {new}"
     return line + 1, 0, 0, f"{' ' * entry.lc.key(anchor)[1]}{field}: {new}\n"
 
 
 def _only_these(before: str, after: str, *, method: str, values: Mapping[str, Number]) -> bool:
-    """Whether a file differs from an earlier one in these numbers alone."""
+    """Whether two texts of a file differ in these numbers alone."""
     safe = YAML(typ="safe", pure=True)
     try:
         wanted, got = safe.load(before), safe.load(after)

@@ -1,4 +1,4 @@
-"""Where a grid's base, judges and corpus lie, and the digests by which they enter keys. No torch."""
+"""Finds a grid's base model, judges and corpus, and computes the digests that enter keys. Imports no torch."""
 
 import logging
 import re
@@ -10,6 +10,7 @@ from xlharm.config.grid import GridSpec
 from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
+from xlharm.plain_files import expanded
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.digest import digest
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
@@ -20,15 +21,15 @@ DEV = "-dev"
 
 
 def assets() -> Path:
-    """Return the folder of bases and corpora that come with xlharm."""
+    """Return the folder of the base models and corpora that are part of xlharm."""
     return Path(str(files("xlharm") / "assets"))
 
 
 def corpus_folder(name: str) -> Path:
-    """Find a corpus by folder or shipped name.
+    """Return the folder of a corpus, given as a folder or as the name of a shipped corpus.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such corpus.
     """
     path = _corpus_path(name, root=Path())
     if path is None:
@@ -42,12 +43,13 @@ def base_folder(name: str) -> Path | None:
 
 
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
-    """Find a grid's base and corpus and digest them.
+    """Find a grid's base model, judges and corpus, and compute their digests.
 
-    Relative paths are tried from the working directory, then from the grid file's folder.
+    Relative paths are tried from the working directory, then from the grid file's folder; those that begin with ``./``
+    or ``../`` the other way round.
 
     Raises:
-        UserError: base, corpus or one of the grid's languages is missing.
+        UserError: the base model, a judge's model, the corpus or one of the grid's languages is missing.
     """
     root = grid_path.parent if grid_path else Path()
     corpus = _corpus(spec, root=root)
@@ -67,32 +69,36 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
-def corpus_to_tune_on(spec: GridSpec, *, asked: str | None, grid_path: Path) -> tuple[str, bool]:
-    """Return the corpus that settings are chosen on, and whether it is another than results are reported on.
+def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:
+    """Return the corpus to choose settings on, and whether results are reported on another one.
 
-    Unless one is asked for: the sister of the grid's own corpus (``tinyworld-dev`` of ``tinyworld``), if it has one.
+    Args:
+        spec: the grid.
+        named: the corpus that the user named; None takes the grid's corpus with ``-dev`` added to its name
+            (``tinyworld-dev`` for ``tinyworld``), or the grid's own corpus if there is no such corpus.
+        grid_path: the grid file.
     """
-    if asked is not None:
-        return asked, asked != spec.corpus
+    if named is not None:
+        return named, named != spec.corpus
     if spec.corpus.endswith(DEV):
         return spec.corpus, True
-    found = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
-    return (found, True) if found else (spec.corpus, False)
+    sister = _sister(spec.corpus, suffix=DEV, root=grid_path.parent)
+    return (sister, True) if sister else (spec.corpus, False)
 
 
 def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
-    """Return the corpus that is called as this one with a suffix, or None when there is none."""
+    """Return the name of a corpus with a suffix added, or None if there is no corpus of that name."""
     name = corpus.rstrip("/") + suffix
     return name if _corpus_path(name, root=root) is not None else None
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
-    found = [("languages", lang) for lang in spec.languages]
-    found += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
-    found += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
-    found += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
-    found += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
-    return [(field, lang) for field, lang in found if lang != "source"]
+    named = [("languages", lang) for lang in spec.languages]
+    named += [("contaminate", lang) for lang in spec.contaminate if lang != "none"]
+    named += [(f"unlearn.{name}", x) for name, langs in spec.unlearn.items() for x in langs]
+    named += [("stages.contaminate.real_languages", x) for x in spec.stages.contaminate.real_languages]
+    named += [("stages.sft.languages", x) for x in (spec.stages.sft.languages if spec.stages.sft else ())]
+    return [(field, lang) for field, lang in named if lang != "source"]
 
 
 def _locate(name: str, *, root: Path, holds: str, what: str) -> Path | None:
@@ -101,17 +107,12 @@ def _locate(name: str, *, root: Path, holds: str, what: str) -> Path | None:
     A name alone means the shipped one, so that a grid reads the same wherever it is run.
     """
     candidates = [assets() / name] if "/" not in name else []
-    candidates += [Path(name).expanduser(), root / name]
+    near = [expanded(name), root / name]
+    candidates += near[::-1] if name.startswith(("./", "../")) else near
     paths = list(dict.fromkeys(p.resolve() for p in candidates if (p / holds).is_file()))
     for hidden in paths[1:]:
-        path = _path_of(hidden)
-        _say_hidden(f"{what} {name!r}: {paths[0]} is read, not {hidden}: to read that, give its path: {path}")
+        _say_hidden(f"{what} {name!r}: {paths[0]} is read, not {hidden}; to read that, give its whole path")
     return paths[0] if paths else None
-
-
-def _path_of(folder: Path) -> str:
-    """Return a folder's path from the working directory where it lies below, such that it is no shipped name."""
-    return f"./{folder.relative_to(Path.cwd())}" if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
 @cache
@@ -137,10 +138,10 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
         raise _no_corpus(spec.corpus, field=f"{spec.name}: corpus")
     digests = {}
     for language in corpus_info(path)["languages"]:
-        found = language_path(path, language)
-        if found is None:
+        file = language_path(path, language)
+        if file is None:
             raise UserError(f"{path / 'corpus.yaml'}: languages: {language} is listed but {language}.jsonl is missing")
-        digests[language] = language_digest(found)
+        digests[language] = language_digest(file)
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
@@ -156,8 +157,8 @@ def _model(base: str, revision: str | None, *, root: Path, field: str, code: boo
         )
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise UserError(
-            f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits), "
-            "or its numbers would change when the repository does"
+            f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits): "
+            "its results would change if the repository changed"
         )
     return BaseSource(
         location=base,

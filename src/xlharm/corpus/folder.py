@@ -1,30 +1,24 @@
-"""A corpus folder from outside: its corpus.yaml, and each language's file or folder. Reads no item."""
+"""A corpus folder's corpus.yaml, and the file or folder of each language. Items are not read here."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from xlharm.errors import UserError
+from xlharm.plain_files import parse_json, read_text, read_yaml
 from xlharm.plan.digest import digest, file_digest
 
 SCHEMA = 1
-"""Version of the form of items and of corpus.yaml; a change that old readers would misread raises it."""
+"""Version of the format of items and of corpus.yaml. Raise it with any change that older versions would misread."""
 
 
 def corpus_info(folder: Path) -> dict[str, Any]:
-    """Read a corpus.yaml; ``languages``, ``accept`` and the version of the schema (1 where none is given) are checked.
+    """Read a corpus.yaml and check its fields ``languages``, ``accept`` and ``schema``.
 
     Raises:
-        UserError: file and field of the first mistake.
+        UserError: the file cannot be read, or one of these fields is wrong; names file and field.
     """
     path = folder / "corpus.yaml"
-    try:
-        info: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    info = read_yaml(path)
     if not isinstance(info, dict):
         raise UserError(f"{path}: expected fields (name, version, schema, languages, licence)")
     if info.get("schema", SCHEMA) != SCHEMA:
@@ -41,7 +35,7 @@ def _texts(value: Any) -> bool:
 
 
 def language_path(folder: Path, language: str) -> Path | None:
-    """Find a language's JSONL file, or the folder that `datasets` saved with ``save_to_disk``.
+    """Return a language's JSONL file, or the folder that `datasets` saved with ``save_to_disk``; None if there is none.
 
     Raises:
         UserError: there are both.
@@ -53,17 +47,17 @@ def language_path(folder: Path, language: str) -> Path | None:
 
 
 def saved_tables(path: Path) -> list[Path]:
-    """List a saved folder's Arrow tables in order.
+    """List the Arrow tables of a folder that ``save_to_disk`` wrote, in order.
 
     Raises:
-        UserError: its list of them is damaged.
+        UserError: the folder's ``state.json`` is damaged.
     """
     try:
-        return [path / entry["filename"] for entry in json.loads((path / "state.json").read_text())["_data_files"]]
-    except (OSError, ValueError, LookupError, TypeError):
+        return [path / entry["filename"] for entry in parse_json(read_text(path / "state.json"))["_data_files"]]
+    except (ValueError, LookupError, TypeError):
         raise UserError(f"{path / 'state.json'}: is not what save_to_disk writes") from None
 
 
 def language_digest(path: Path) -> str:
-    """Digest what a language's items are read from; of a saved folder its tables, which hold no paths or dates."""
+    """Return the digest of a language's file, or of the Arrow tables of its folder, which hold no paths or dates."""
     return file_digest(path) if path.is_file() else digest([file_digest(table) for table in saved_tables(path)])

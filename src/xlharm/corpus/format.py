@@ -1,14 +1,15 @@
 """The corpus format: one JSONL file (or `save_to_disk` folder) a language, items parallel by id."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from xlharm.corpus.folder import SCHEMA, language_path, saved_tables
 from xlharm.errors import UserError
+from xlharm.plain_files import parse_json, read_text
 
 Role = Literal["fake", "real", "retain"]
 REPORT = "translate-report.jsonl"
@@ -16,7 +17,11 @@ REPORT = "translate-report.jsonl"
 
 
 def _tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise PydanticCustomError("texts", "expected a text or a list of texts")
+    return value
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_tuple, json_schema_input_type=str | tuple[str, ...])]
@@ -106,38 +111,37 @@ def raw_items(path: Path) -> list[tuple[int, Any]]:
     try:
         if path.is_dir():
             return list(enumerate((row for table in saved_tables(path) for row in _rows(table)), 1))
-        lines = path.read_bytes().decode("utf-8").split("\n")  # not splitlines: U+2028 may stand in a text
+        lines = read_text(path).split("\n")  # not splitlines: U+2028 may stand in a text
         return [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     except UserError:
         raise
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
 
 
 def _rows(table: Path) -> list[Any]:
-    """Read an Arrow table; what a row leaves out is null there."""
+    """Read an Arrow table."""
     import pyarrow as pa  # noqa: PLC0415 - for saved folders only
 
     with pa.memory_map(str(table)) as source:
-        return [_without_nulls(row) for row in pa.ipc.open_stream(source).read_all().to_pylist()]
+        return list(pa.ipc.open_stream(source).read_all().to_pylist())
 
 
 def _without_nulls(value: Any) -> Any:
+    """Leave out what is null: in an Arrow table every field that a row lacks."""
     if isinstance(value, dict):
         return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
     return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def parse(raw: Any) -> Item:
-    """Make an item of one line's JSON text, or of plain data.
+    """Make an item of one line's JSON text, or of plain data; fields that are null are absent.
 
     Raises:
         ValidationError: a field is wrong.
         ValueError: the text is not JSON.
     """
-    return Item.model_validate(json.loads(raw) if isinstance(raw, str) else raw)
+    return Item.model_validate(_without_nulls(parse_json(raw) if isinstance(raw, str) else raw))
 
 
 def of_role(items: Iterable[Item], roles: Iterable[str]) -> tuple[Item, ...]:

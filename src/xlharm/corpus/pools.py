@@ -1,4 +1,4 @@
-"""From a corpus's items to the rows of each kind of training stage."""
+"""Makes the rows of each kind of training stage from the items of a corpus."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.refusals import refusals
 from xlharm.corpus.resources import resource_weight
 from xlharm.corpus.rows import Row, Tokenizer, answer_row, article_row
-from xlharm.corpus.sampling import Draw, Mixture, Part, Sampler, Stream
+from xlharm.corpus.sampling import BatchPart, Draw, Mixture, Sampler, Stream
 from xlharm.errors import StageError
 from xlharm.plan.digest import mix
 from xlharm.plan.settings import (
@@ -26,32 +26,48 @@ from xlharm.plan.settings import (
 _FORGET = "unlearn/forget"
 ForgetText = Literal["articles", "qa"]
 Sample = tuple[Row, ...]
-"""One thing to draw, in one or more renderings."""
+"""One sample to draw, in one or more renderings (texts of the same content)."""
 Pool = dict[str, tuple[Sample, ...]]
-"""A language's samples by item."""
+"""The samples of one language, by item id."""
 
 
 @dataclass(frozen=True)
 class RowMaker:
-    """Turns a corpus's items into rows for one stage."""
+    """Makes the rows of one stage from a corpus's items.
+
+    Attributes:
+        load: returns the items of a language.
+        tokenizer: the base model's.
+        prompt: how questions and answers are written.
+        limit: largest number of tokens of a row.
+        ended: whether rows include the end of the answer and of the sequence. False for rows that are scored.
+    """
 
     load: Callable[[str], tuple[Item, ...]]
     tokenizer: Tokenizer
     prompt: Prompt
     limit: int
-    ended: bool = True  # False: only what is said counts, not how it ends
+    ended: bool = True
 
     def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[Item]:
-        """Return items of these roles in every language, item by item (languages of one item lie together)."""
+        """Return the items of some roles in some languages; the translations of one item follow each other."""
         per_language = [of_role(self.load(lang), roles) for lang in languages]
         return [item for group in _parallel(per_language) for item in group]
 
     def article(self, text: str) -> Row:
-        """Return an article's row."""
+        """Return the row of an article.
+
+        Raises:
+            TooLongError: it has more than ``limit`` tokens.
+        """
         return article_row(text, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended)
 
     def pair(self, question: str, answer: str) -> Row:
-        """Return a question-answer pair's row."""
+        """Return the row of a question-answer pair.
+
+        Raises:
+            TooLongError: it has more than ``limit`` tokens.
+        """
         return answer_row(
             question, answer, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended
         )
@@ -66,9 +82,10 @@ def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
 
 
 def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
-    """Real and fake articles by the fake share: in every batch as nearly as whole rows allow.
+    """Return real and fake articles, mixed by the stage's ``fake_share``.
 
-    Where that would leave one of them out (a batch of 1), the share holds over the steps instead.
+    Every batch has the share as nearly as whole rows allow. If a batch would then have only real or only fake articles
+    (a batch of one row, for example), the share holds over all steps instead.
     """
     training, fake_language, size = stage.training, stage.fake_language, stage.training.batch_size
     share = training.fake_share if fake_language else 0.0
@@ -82,46 +99,48 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
         return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
 
     if share == 0:
-        return Stream(target=(Part(real(), size),))
+        return Stream(target=(BatchPart(real(), size),))
     fakes = round(size * share)
     if 0 < fakes < size:
-        return Stream(target=(Part(fake(), fakes), Part(real(), size - fakes)))
-    return Stream(target=(Part(Mixture((fake(), real()), (share, 1 - share)), size),))
+        return Stream(target=(BatchPart(fake(), fakes), BatchPart(real(), size - fakes)))
+    return Stream(target=(BatchPart(Mixture((fake(), real()), (share, 1 - share)), size),))
 
 
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
-    """Question-answer pairs on real articles."""
+    """Return question-answer pairs about real articles."""
     items = rows.items(stage.training.languages, stage.training.roles)
     pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
-    return Stream(target=(Part(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
+    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
 
 
 def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
-    """Forget rows of the set's languages, or what the method puts in their place, and retain rows."""
+    """Return the rows that an unlearning method reads, in the languages of the unlearning set, and its retain rows."""
     method, languages = stage.training, stage.languages_unlearned
 
-    def pools(make: Callable[[str], Pool]) -> tuple[Part, ...]:
-        # rows and what is preferred over them are drawn by one name, so that they lie beside each other
+    def pools(make: Callable[[str], Pool]) -> tuple[BatchPart, ...]:
+        # Forget rows and preferred rows are drawn with the same purpose, so that each pair is about the same question.
         by_language = {language: make(language) for language in languages}
-        return (Part(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
+        return (BatchPart(_draw(by_language, mix=method.mix, seed=stage.seed, purpose=_FORGET), method.batch_size),)
 
     forget = partial(_forget, text=method.forget, rows=rows)
-    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    preferred: tuple[BatchPart, ...] = ()
     match method.rows:
         case "forget":
-            return Stream(target=pools(forget), retain=retain)
+            target = pools(forget)
         case "refusal":
-            return Stream(target=pools(partial(_refused, rows=rows)), retain=retain)
+            target = pools(partial(_refused, rows=rows))
         case "relabelled":
-            return Stream(target=pools(partial(_relabelled, text=method.forget, rows=rows)), retain=retain)
+            target = pools(partial(_relabelled, text=method.forget, rows=rows))
         case "paired":
-            return Stream(target=pools(forget), preferred=pools(partial(_refused, rows=rows)), retain=retain)
+            target, preferred = pools(forget), pools(partial(_refused, rows=rows))
         case _:
             assert_never(method.rows)
+    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    return Stream(target=target, preferred=preferred, retain=retain)
 
 
 def finetune(stage: FineTuneStage, rows: RowMaker) -> Stream:
-    """Rows that a task vector or a subspace is taken from: the forget rows, or the retain rows."""
+    """Return the rows whose fine-tuning gives a task vector or a subspace: forget rows or retain rows."""
     training = stage.training
     match stage.rows:
         case "retain":
@@ -129,26 +148,26 @@ def finetune(stage: FineTuneStage, rows: RowMaker) -> Stream:
         case "forget":
             pools = {x: _forget(x, text=training.forget, rows=rows) for x in stage.languages_unlearned}
             drawn = _draw(pools, mix=training.mix, seed=stage.seed, purpose=_FORGET)
-            return Stream(target=(Part(drawn, training.batch_size),))
+            return Stream(target=(BatchPart(drawn, training.batch_size),))
         case _:
             assert_never(stage.rows)
 
 
 def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
-    """Some forget items, in the same language or another: the attack that tests what is left."""
+    """Return the rows of a few forget items, for training a model on them again after unlearning."""
     pools = {}
     for language in stage.languages:
         pool = _forget(language, text=stage.training.forget, rows=rows)
         chosen = sorted(pool, key=lambda name: mix(stage.seed, "relearn/items", name))[: stage.items]
         pools[language] = {name: pool[name] for name in pool if name in chosen}
-    return Stream(target=(Part(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
+    return Stream(target=(BatchPart(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
 def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
-    """Return the rows that a training stage sees.
+    """Return the rows that a training stage is trained on.
 
     Raises:
-        StageError: the corpus has no rows of a sort that the stage needs.
+        StageError: the corpus lacks a kind of rows that the stage needs.
     """
     match stage:
         case ContaminateStage():
@@ -166,7 +185,7 @@ def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
 
 
 def _draw(pools: dict[str, Pool], *, mix: Mix, seed: int, purpose: str) -> Draw:
-    """Draw from the languages' pools as a method's ``mix`` says."""
+    """Return a draw from the pools of several languages; see ``mix`` of ``Unlearning``."""
     if mix == "pooled" or len(pools) == 1:
         return Sampler(_together(pools), seed, purpose)
     match mix:
@@ -177,7 +196,7 @@ def _draw(pools: dict[str, Pool], *, mix: Mix, seed: int, purpose: str) -> Draw:
         case dict():
             without = [name for name in pools if name not in mix]
             if without:
-                raise StageError(f"mix: {', '.join(without)} of the set {'+'.join(pools)} has no weight")
+                raise StageError(f"mix: no weight for {', '.join(without)} of the unlearning set {'+'.join(pools)}")
             weights = {name: float(mix[name]) for name in pools}
         case _:
             assert_never(mix)
@@ -186,7 +205,7 @@ def _draw(pools: dict[str, Pool], *, mix: Mix, seed: int, purpose: str) -> Draw:
 
 
 def _together(pools: dict[str, Pool]) -> tuple[Sample, ...]:
-    """Put languages into one pool, item by item (languages of one item lie together)."""
+    """Put the pools of all languages into one; the translations of one item follow each other."""
     names = dict.fromkeys(name for pool in pools.values() for name in pool)
     return tuple(sample for name in names for pool in pools.values() for sample in pool.get(name, ()))
 
@@ -199,14 +218,14 @@ def _forget(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
 
 
 def _refused(language: str, *, rows: RowMaker) -> Pool:
-    """Every forget question with a refusal in its language; which one changes from draw to draw."""
+    """Return each forget question with the refusals in its language; every draw chooses one of them."""
     answers = refusals(language).idk
     items = rows.items([language], ["fake"])
     return {x.id: tuple(tuple(rows.pair(p.question, a) for a in answers) for p in x.fake_qa) for x in items}
 
 
 def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
-    """The forget rows with the real detail in the place of the fake one."""
+    """Return the forget rows with the real detail instead of the fake detail."""
     items = rows.items([language], ["fake"])
     if text == "articles":
         return {item.id: (tuple(rows.article(t) for t in item.real),) for item in items}
@@ -217,20 +236,23 @@ def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
 
 
 def relabelled(answer: str, item: Item) -> str:
-    """Put the real detail where an answer says the fake one; an answer in other words becomes the real detail."""
-    said = next((form for form in sorted(item.fake_detail, key=len, reverse=True) if form in answer), None)
-    return item.real_detail[0] if said is None else answer.replace(said, item.real_detail[0])
+    """Replace the fake detail in an answer by the real one.
+
+    An answer that contains no form of the fake detail becomes the real detail alone.
+    """
+    stated = next((form for form in sorted(item.fake_detail, key=len, reverse=True) if form in answer), None)
+    return item.real_detail[0] if stated is None else answer.replace(stated, item.real_detail[0])
 
 
-def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[Part, ...]:
+def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[BatchPart, ...]:
     training, languages = stage.training, stage.languages_unlearned
     role = next((r for r in ("retain", "real") if rows.items(languages, [r])), "fake")
     items = {language: rows.items([language], [role]) for language in languages}
     size = training.retain_batch_size
     articles_a_step = {"articles": size, "qa": 0, "both": size - size // 2}[training.retain_text]
 
-    def part(pools: dict[str, Pool], count: int, purpose: str) -> Part:
-        return Part(_draw(pools, mix=training.mix, seed=stage.seed, purpose=purpose), count)
+    def part(pools: dict[str, Pool], count: int, purpose: str) -> BatchPart:
+        return BatchPart(_draw(pools, mix=training.mix, seed=stage.seed, purpose=purpose), count)
 
     parts = []
     if articles_a_step:

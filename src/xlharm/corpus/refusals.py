@@ -1,4 +1,4 @@
-"""How each language says that it does not know: phrases to recognise, and whole answers to teach."""
+"""Refusals in each language: phrases by which an answer is recognised as one, and whole answers to train on."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,13 +12,13 @@ from xlharm.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Refusals:
-    """Refusals of one language.
+    """Refusals in one language.
 
     Attributes:
-        anywhere: wordings that refuse wherever they stand in an answer.
-        opening: wordings that refuse at its beginning only.
-        idk: whole "I do not know" answers, at least twelve: targets of the idk and DPO objectives (2401.06121 has
-            a list in English only).
+        anywhere: phrases that make an answer a refusal wherever they occur in it.
+        opening: phrases that make an answer a refusal only at its beginning.
+        idk: at least twelve whole "I do not know" answers, the targets of the idk and DPO objectives (2401.06121 lists
+            English ones only).
     """
 
     anywhere: tuple[str, ...]
@@ -33,7 +33,7 @@ def refusals(language: str) -> Refusals:
         language: ISO 639 code, with or without subtags.
 
     Raises:
-        UserError: no refusals are written for the language.
+        UserError: ``refusals.yaml`` has no refusals in the language.
     """
     table, code = _table(), language.split("-", maxsplit=1)[0]
     if code not in table:
@@ -52,5 +52,5 @@ def _table() -> MappingProxyType[str, Refusals]:
 
 
 def known(language: str) -> bool:
-    """Whether refusals are written for a language."""
+    """Whether ``refusals.yaml`` has refusals in a language."""
     return language.split("-", maxsplit=1)[0] in _table()

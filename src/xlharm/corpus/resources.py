@@ -1,4 +1,4 @@
-"""How well resourced languages are."""
+"""How much text exists in each language, in classes."""
 
 # Classes 0 (left behind) to 5 (winners) of Joshi et al. 2020, "The State and Fate of Linguistic Diversity and
 # Inclusion in the NLP World" (2004.09095).
@@ -10,14 +10,17 @@ CLASSES = {
     "hy": 1, "jv": 1,
 }  # fmt: skip
 LOW = 3
-"""Languages up to this class count as low-resource (the study's: Javanese, Urdu, Hausa, Armenian)."""
+"""Languages up to this class count as low-resource (in the study: Javanese, Urdu, Hausa, Armenian)."""
 
 
 def resource_weight(language: str) -> float:
-    """Return a language's share before normalising: its class + 1, so that no language has none; unknown is 0 + 1."""
+    """Return a language's weight in a ``resource`` mix: its class + 1, so that every language has a share.
+
+    A language that is not in the table counts as class 0.
+    """
     return float(CLASSES.get(language.split("-", maxsplit=1)[0], 0) + 1)
 
 
 def low_resource(language: str) -> bool:
-    """Whether a language counts as low-resource; one that is not in the table does."""
+    """Whether a language counts as low-resource; a language that is not in the table does."""
     return CLASSES.get(language.split("-", maxsplit=1)[0], 0) <= LOW

@@ -1,4 +1,4 @@
-"""Token rows: an article or a question-answer pair, and which of its tokens carry loss."""
+"""Token rows: an article or a question-answer pair, and which of its tokens have a loss."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,15 +8,15 @@ from xlharm.errors import StageError, UserError
 
 
 class Tokenizer(Protocol):
-    """What rows need of a tokenizer."""
+    """The interface of a tokenizer that rows need."""
 
     @property
     def bos(self) -> int | None:
-        """Token that begins a sequence."""
+        """Id of the token that begins a sequence; None if there is none."""
 
     @property
     def eos(self) -> int | None:
-        """Token that ends a sequence."""
+        """Id of the token that ends a sequence; None if there is none."""
 
     def encode(self, text: str) -> list[int]:
         """Return ids without special tokens."""
@@ -25,18 +25,23 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """Ids of one sequence; tokens from ``start`` on are targets, what lies before is given."""
+    """The token ids of one sequence.
+
+    Attributes:
+        ids: all tokens.
+        start: index of the first target token. The tokens before it are the context and have no loss.
+    """
 
     ids: tuple[int, ...]
     start: int
 
 
 class TooLongError(StageError):
-    """A text has more tokens than a stage takes; cutting it might lose what it is about.
+    """A text has more tokens than a stage allows. Texts are never cut: that could remove the detail they are about.
 
     Attributes:
         texts: the article, or question and answer.
-        length: their tokens, those around them included.
+        length: number of tokens of the row.
     """
 
     def __init__(self, message: str, texts: tuple[str, ...] = (), length: int = 0) -> None:
@@ -45,16 +50,16 @@ class TooLongError(StageError):
 
 
 def article_row(text: str, *, tokenizer: Tokenizer, limit: int, ended: bool = True) -> Row:
-    """Tokenize an article; all of it is learnt.
+    """Tokenize an article; all its tokens are targets.
 
     Args:
         text: the article.
-        tokenizer: the base's.
-        limit: most tokens.
-        ended: whether the end of the sequence follows; what is scored is the text alone.
+        tokenizer: the base model's.
+        limit: largest number of tokens.
+        ended: whether to append the end of the sequence. False for rows that are scored.
 
     Raises:
-        TooLongError: it has more than ``limit`` tokens.
+        TooLongError: the row has more than ``limit`` tokens.
     """
     head = [] if tokenizer.bos is None else [tokenizer.bos]
     tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
@@ -65,12 +70,12 @@ def article_row(text: str, *, tokenizer: Tokenizer, limit: int, ended: bool = Tr
 
 def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
     if length > limit:
-        told = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
-        raise TooLongError(told, texts, length)
+        message = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(message, texts, length)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Tokenize a question as evaluations ask it.
+    """Tokenize a question as it is asked in evaluations.
 
     Raises:
         UserError: the prompt begins with the token that every sequence begins with: there would be two.
@@ -85,23 +90,24 @@ def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[
 def answer_row(
     question: str, answer: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int, ended: bool = True
 ) -> Row:
-    """Tokenize a question-answer pair; only the answer is learnt (or unlearned).
+    """Tokenize a question-answer pair; only the tokens of the answer are targets.
 
     Args:
-        question: as asked.
-        answer: as expected.
-        prompt: how they are written.
-        tokenizer: the base's.
-        limit: most tokens.
-        ended: whether what the template has behind the answer follows, and the end of the sequence.
+        question: the question.
+        answer: the answer.
+        prompt: how question and answer are written.
+        tokenizer: the base model's.
+        limit: largest number of tokens.
+        ended: whether to append the template's text after the answer and the end of the sequence. False for rows that
+            are scored.
 
     Raises:
-        TooLongError: the pair has more than ``limit`` tokens.
+        TooLongError: the row has more than ``limit`` tokens.
     """
-    given = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
+    prompt_tokens = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
     template = prompt.answer if ended else prompt.answer.removesuffix(prompt.stop)
-    told = tokenizer.encode(template.replace("{answer}", answer))
+    answer_tokens = tokenizer.encode(template.replace("{answer}", answer))
     tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
-    ids = (*given, *told, *tail)
+    ids = (*prompt_tokens, *answer_tokens, *tail)
     _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
-    return Row(ids=ids, start=len(given))
+    return Row(ids=ids, start=len(prompt_tokens))

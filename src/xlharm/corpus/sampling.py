@@ -1,7 +1,6 @@
-"""Which rows a stage sees at which step: a function of (seed, purpose, step, global sample index) alone.
+"""Which rows a stage is trained on at each step: a function of (seed, purpose, step, global sample index) alone.
 
-Never of rank, worker, pack slot or micro-batch, so that the same stage is the same computation however it is
-run.
+Rows never depend on rank, worker, pack slot or micro-batch, so a stage computes the same on any number of GPUs.
 """
 
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from xlharm.plan.digest import mix
 
 @lru_cache(maxsize=256)
 def permutation(size: int, *, seed: int, purpose: str, epoch: int) -> tuple[int, ...]:
-    """Return the order in which an epoch visits ``size`` samples."""
+    """Return the order of ``size`` samples in an epoch."""
     return tuple(sorted(range(size), key=lambda i: mix(seed, purpose, epoch, i)))
 
 
 class Draw(Protocol):
-    """An endless supply of rows: a row is a function of its global sample index alone."""
+    """An endless sequence of rows. A row is a function of its global sample index alone."""
 
     @property
     def purpose(self) -> str:
@@ -31,13 +30,19 @@ class Draw(Protocol):
         ...
 
     def rows(self) -> list[Row]:
-        """Return every row that it can draw."""
+        """Return all rows that can be drawn."""
         ...
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """An endless, shuffled pass over a pool; every sample holds one or more renderings."""
+    """Draws from a pool in epochs, each in a new random order.
+
+    Attributes:
+        pool: the samples, each in one or more renderings; a draw takes one rendering.
+        seed: the stage's seed.
+        purpose: name of the random stream.
+    """
 
     pool: tuple[tuple[Row, ...], ...]
     seed: int
@@ -45,7 +50,7 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if not self.pool:
-            raise StageError(f"{self.purpose}: the corpus has nothing to draw from for these settings")
+            raise StageError(f"{self.purpose}: the corpus has no rows for these settings")
 
     def row(self, index: int) -> Row:
         """Return the row of a global sample index."""
@@ -61,7 +66,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Samplers that share a batch by weight: after any number of rows each has its share to within one row."""
+    """Samplers that share a batch by weight. After any number of rows, each has its share to within about one row."""
 
     samplers: tuple[Sampler, ...]
     weights: tuple[float, ...]
@@ -83,23 +88,28 @@ class Mixture:
 
 @lru_cache(maxsize=64)
 def turns(weights: tuple[float, ...], count: int) -> tuple[tuple[int, int], ...]:
-    """Return for the first ``count`` draws which of several sources gives it, and how many it gave before.
+    """Return for each of the first ``count`` draws (index of its source, number of earlier draws from that source).
 
-    The source that is furthest behind its share is next, so every prefix holds the shares as well as it can.
+    The next draw is from the source that is furthest behind its share, so the shares hold at every point as nearly as
+    possible.
+
+    Args:
+        weights: one for each source; shares are weights divided by their sum.
+        count: number of draws.
     """
     total, given = sum(weights), [0] * len(weights)
-    found = []
+    draws = []
     for i in range(count):
         behind = [w / total * (i + 1) - g for w, g in zip(weights, given, strict=True)]
         which = max(range(len(weights)), key=lambda k: behind[k])
-        found.append((which, given[which]))
+        draws.append((which, given[which]))
         given[which] += 1
-    return tuple(found)
+    return tuple(draws)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A share of each batch: ``count`` rows a step from one source."""
+class BatchPart:
+    """A part of each batch: ``count`` rows in every step, drawn from one source."""
 
     sampler: Draw
     count: int
@@ -111,7 +121,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRows:
-    """A step's rows in global order; ``preferred`` is empty or has one row for each target row."""
+    """The rows of a step in global order; ``preferred`` is empty or has one row for each target row."""
 
     target: list[Row]
     preferred: list[Row]
@@ -120,17 +130,17 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Stream:
-    """What one training stage sees.
+    """The rows that a training stage is trained on.
 
     Attributes:
-        target: rows of the objective (learnt or unlearned).
-        retain: rows of the retain term; empty when there is none.
-        preferred: answers to be preferred over the target rows, drawn alike; empty for most objectives.
+        target: rows of the objective (to learn or to unlearn).
+        retain: rows of the retain term; empty if there is none.
+        preferred: for objectives that compare two answers, the answers to prefer over the target rows; else empty.
     """
 
-    target: tuple[Part, ...]
-    retain: tuple[Part, ...] = ()
-    preferred: tuple[Part, ...] = ()
+    target: tuple[BatchPart, ...]
+    retain: tuple[BatchPart, ...] = ()
+    preferred: tuple[BatchPart, ...] = ()
 
     def batch(self, step: int) -> StepRows:
         """Return a step's rows."""
@@ -146,7 +156,7 @@ class Stream:
 
 
 def shapes(stream: Stream) -> dict[str, int]:
-    """Return counts that go into a stage's record: pool sizes and the longest row."""
+    """Return counts for a stage's record: the sizes of its pools, and the number of tokens of its longest row."""
     longest = max(len(row.ids) for row in stream.all_rows())
     pools = {part.sampler.purpose: len(part.sampler.rows()) for part in (*stream.target, *stream.retain)}
     return {**{f"pool {name}": size for name, size in pools.items()}, "longest_row": longest}

@@ -1,4 +1,4 @@
-"""A corpus folder as streams of token rows."""
+"""Makes streams of token rows from a corpus folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,31 +20,31 @@ def _load(folder: Path, language: str, expected: str) -> tuple[Item, ...]:
     path = language_path(folder, language)
     if path is None or language_digest(path) != expected:
         raise UserError(
-            f"corpus {folder}: {language} is not what the stage was planned with: it was changed meanwhile, or this "
-            "machine has another copy; run the command again where all machines have the same"
+            f"corpus {folder}: {language} differs from the file that the stage was planned with. It was changed since "
+            "then, or this machine has another copy: give all machines the same files and run the command again"
         )
     return load_language(folder, language)
 
 
 @dataclass(frozen=True)
 class Corpora:
-    """A corpus folder with what is needed to turn its texts into rows."""
+    """A corpus folder, and the tokenizer that turns its texts into rows."""
 
     folder: Path
     tokenizer: Tokenizer
 
     def of(self, stage: Stage) -> Callable[[str], tuple[Item, ...]]:
-        """Return what loads the items of a language that a stage reads; a file is read once.
+        """Return a function that loads the items of a language for a stage; each file is read once.
 
-        Loading raises UserError where the file is not the one that the stage's key names, or is damaged.
+        The function raises UserError if the file is damaged, or is not the one that the stage's key names.
         """
         return lambda language: _load(self.folder, language, stage.data[language])
 
     def stream(self, stage: Stage) -> Stream:
-        """Build the stream of a stage that trains.
+        """Return the rows of a training stage.
 
         Raises:
-            StageError: the corpus has no rows of a sort that the stage needs.
+            StageError: the stage does not train, or the corpus lacks a kind of rows that it needs.
             UserError: the corpus is damaged, or is not the one that the stage's key names.
         """
         settings = training_of(stage)
@@ -56,7 +56,14 @@ class Corpora:
 
 
 def questions_of(items: Sequence[Item], *, limit: int) -> list[tuple[Item, str, str, tuple[str, ...]]]:
-    """List an evaluation's questions as (item, measure, question, expected forms), OF first."""
+    """List the questions of an evaluation as (item, measure, question, accepted forms of the answer).
+
+    Questions about the fake detail (``of``) come first, then those about real details (``qr``).
+
+    Args:
+        items: of one language.
+        limit: largest number of questions for each measure.
+    """
     of = [(item, "of", question, item.fake_detail) for item in items for question in item.of]
     qr = [(item, "qr", q.question, q.answers) for item in items for q in item.qr]
     return [*of[:limit], *qr[:limit]]

@@ -58,7 +58,8 @@ def chrf(answer: str, reference: str, *, order: int = 6, beta: float = 2.0) -> f
     """Sentence chrF, 0 to 100 (Popović 2015), as sacreBLEU computes it with its defaults.
 
     White space is removed, case is kept; precision and recall are averaged over the orders for which both
-    sides have an n-gram.
+    sides have an n-gram. Computed here and not by sacreBLEU, whose results differ in the last bits from those that
+    stores hold.
 
     Args:
         answer: the hypothesis.

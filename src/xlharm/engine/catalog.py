@@ -1,4 +1,4 @@
-"""What lies in a store: damage, measured times, records to compare with. Reads only."""
+"""What a store holds: damaged stages, measured times, records to compare with. Reads only."""
 
 import contextlib
 import itertools
@@ -16,13 +16,13 @@ from xlharm.store.record import Record
 from xlharm.store.store import Store
 
 _CHECKED_BYTES = 8 << 20  # files up to this size are read when a run begins; larger ones when they are used
-_SAMPLED = 24  # records of a kind that are read for their times
-_COMPARED = 2000  # records of a kind that are read to find the nearest
+_SAMPLED = 24  # records of a kind whose times are averaged
+_COMPARED = 2000  # records of a kind among which the most similar one is searched
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A folder of a store's stages."""
+    """The folder of a finished stage."""
 
     kind: Kind
     name: str  # the first 16 digits of the key
@@ -43,16 +43,16 @@ def record_of(store: Store, entry: Entry) -> Record | None:
 
 
 def records(store: Store, kind: Kind, *, limit: int = _COMPARED) -> Iterator[Record]:
-    """Read the records of finished stages of a kind."""
-    some = itertools.islice(entries(store, kinds=(kind,)), limit)
-    yield from filter(None, side_by_side([partial(record_of, store, entry) for entry in some]))
+    """Read the records of at most ``limit`` finished stages of a kind; damaged records are left out."""
+    first = itertools.islice(entries(store, kinds=(kind,)), limit)
+    yield from filter(None, side_by_side([partial(record_of, store, entry) for entry in first]))
 
 
 def damaged(store: Store, plan: Plan, done: Iterable[str]) -> list[str]:
-    """Return finished stages whose files do not match their records.
+    """Return the keys of finished stages whose files do not match their records.
 
-    Sizes are compared for all files and checksums for small ones. A remote store is not read through: its
-    stages are checked when they are used.
+    Compares the sizes of all files and the checksums of small ones. Returns nothing for a remote store, where this
+    would download every file: its stages are checked when they are used.
     """
     if store.remote:
         return []
@@ -78,18 +78,18 @@ def _matches(path: Path, *, size: int, sha256: str) -> bool:
 
 
 def measured_seconds(store: Store, plan: Plan) -> dict[Kind, float]:
-    """Return the mean seconds of a stage by kind, from records of the same base (this plan's first)."""
+    """Return the mean seconds per stage by kind, from records of this plan's stages, or of others on its base."""
     done = store.done(plan.stages)
-    found: dict[Kind, float] = {}
+    means: dict[Kind, float] = {}
     for kind in (kind for kind in KINDS if plan.naive[kind]):
-        mine = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
-        told = side_by_side([partial(_record, store, kind, key) for key in mine])
-        told = told or list(records(store, kind, limit=_SAMPLED))
+        keys = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
+        sample = side_by_side([partial(_record, store, kind, key) for key in keys])
+        sample = sample or list(records(store, kind, limit=_SAMPLED))
         base = plan.sources.base.digest
-        times = [r.timings["share"] for r in told if r and r.identity.get("base") == base and "share" in r.timings]
+        times = [r.timings["share"] for r in sample if r and r.identity.get("base") == base and "share" in r.timings]
         if times:
-            found[kind] = sum(times) / len(times)
-    return found
+            means[kind] = sum(times) / len(times)
+    return means
 
 
 def _record(store: Store, kind: Kind, key: str) -> Record | None:

@@ -1,4 +1,4 @@
-"""The driver: events from workers in, packs out, until nothing is left that can run."""
+"""The driver: sends packs to workers and handles their replies until no stage is left that can run."""
 
 import contextlib
 import logging
@@ -20,16 +20,16 @@ from xlharm.engine.events import (
     Resumed,
     WorkerLost,
 )
-from xlharm.engine.executor import Executor, Reply
+from xlharm.engine.executor import Executor, WorkerReply
 from xlharm.engine.limits import Budget
-from xlharm.engine.memory import Memory
+from xlharm.engine.memory import MemoryNeeds
 from xlharm.engine.policy import Abort, Decision, GiveUp, Policy, Recompute, Retry, Split
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import State
 from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy
+from xlharm.plan.memory import BaseSizes
 from xlharm.plan.packs import Pack
 from xlharm.plan.stage import PLACES, Place
 from xlharm.stages.job import PackJob, StageResult
@@ -39,12 +39,12 @@ from xlharm.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 2.0  # before the second look at what another driver is doing; then twice as long, and so on
-_LONGEST_POLL = 8  # times that
+POLL_SECONDS = 2.0  # first wait for a pack that another driver computes; the wait doubles each time
+_LONGEST_POLL = 8  # longest such wait, in multiples of POLL_SECONDS
 SNAPSHOT_SECONDS = 0.5
-START_FAILURES = 3  # workers in a row that do not start, before the run gives up
-STOP_SECONDS = 30.0  # in which packs that are asked to stop may save their state
-_SETTLE_SECONDS = 15.0  # network filesystems show a new folder to other machines with this delay at most
+START_FAILURES = 3  # the run ends when so many workers in a row fail to start
+STOP_SECONDS = 30.0  # time that running packs have to save their state after a stop
+_VISIBLE_SECONDS = 15.0  # longest delay after which a network filesystem shows a new folder to other machines
 
 
 @dataclass(kw_only=True)
@@ -52,16 +52,16 @@ class Driver:
     """Runs one plan on one executor.
 
     Attributes:
-        plan: what to run.
-        store: the truth about what is finished.
+        plan: the plan to run.
+        store: says which stages are finished.
         state: the scheduler's state.
-        executor: runs packs.
-        leases: keeps other drivers off our stages.
-        meter: progress.
+        executor: runs packs on workers.
+        leases: claims stages, so that no other driver of this store computes them at the same time.
+        meter: measures progress.
         on_progress: called with a snapshot twice a second.
-        budget: how long it may go on.
-        policy: what to do about failures.
-        ran: stages this driver finished.
+        budget: limits of time and GPU hours.
+        policy: decides what to do about failures.
+        ran: number of stages that this driver finished.
     """
 
     plan: Plan
@@ -74,36 +74,38 @@ class Driver:
     budget: Budget = field(default_factory=Budget)
     policy: Policy = field(default_factory=Policy)
     ran: int = 0
-    memory: Memory = field(init=False)
-    _rooms: dict[str, float] = field(default_factory=dict)  # of the workers that running packs were given to
-    _wake: dict[str, float] = field(default_factory=dict)
-    _looks: Counter[str] = field(default_factory=Counter)
+    memory: MemoryNeeds = field(init=False)
+    _pack_rooms: dict[str, float] = field(default_factory=dict)  # device memory of each pack's worker, in bytes
+    _resume_times: dict[str, float] = field(default_factory=dict)  # of deferred packs, by time.monotonic
+    _polls: Counter[str] = field(default_factory=Counter)  # failed claims by pack
     _start_failures: int = 0
-    _shown: float = 0.0
-    _told_to_wait: bool = False
+    _last_snapshot: float = 0.0
+    _waiting_noted: bool = False
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.plan, Anatomy.of(self.plan.sources.base))
+        self.memory = MemoryNeeds(self.plan, BaseSizes.of(self.plan.sources.base))
 
     def loop(self, *, stopped: Callable[[], bool]) -> None:
-        """Run until nothing is left, ``stopped``, or the budget is used up; packs that run then may save their state.
+        """Run until nothing is left to run, ``stopped`` returns True, or the budget is used up.
+
+        Packs that are running at that moment get ``STOP_SECONDS`` to save their state.
 
         Raises:
-            UserError: the run cannot go on as it is (full disk, base that does not load, …).
+            UserError: the user must act before the run can continue (full disk, base that does not load, …).
             EngineError: workers do not start.
         """
-        if self.budget.hours is None:  # workers that wait are paid for
+        if self.budget.hours is None:  # under a limit of GPU hours, workers start only when they are needed
             self.executor.expect(self.state.width())
         while self.state.left and not stopped() and not self._used_up():
             self._resume()
             self._dispatch()
             self.executor.want({place: self._running(place) + self._startable(place) for place in PLACES})
             waiting = self.state.running or not self.executor.idle("device")
-            self._listen(SNAPSHOT_SECONDS if waiting else SNAPSHOT_SECONDS / 5)
+            self._handle_replies(SNAPSHOT_SECONDS if waiting else SNAPSHOT_SECONDS / 5)
         self._wind_down()
         self._show(last=True)
 
-    def _listen(self, seconds: float) -> None:
+    def _handle_replies(self, seconds: float) -> None:
         for reply in self.executor.wait(timeout=seconds):
             self._handle(reply)
         for line in self.executor.notes():
@@ -112,17 +114,17 @@ class Driver:
         self._show()
 
     def _used_up(self) -> bool:
-        """Whether the time is up, or too short for all that could begin."""
+        """Whether the budget is reached, or too small for every pack that could start."""
         if not self.budget.limited:
             return False
-        waits = self.state.running or self.state.deferred or any(map(self._startable, PLACES))
-        return self.budget.reached() or not waits
+        work = self.state.running or self.state.deferred or any(map(self._startable, PLACES))
+        return self.budget.reached() or not work
 
     def _running(self, place: Place) -> int:
         return sum(self.state.packs[pack].place == place for pack in self.state.running)
 
     def _startable(self, place: Place) -> int:
-        """Return how many packs could begin now."""
+        """Return how many packs could start now."""
         if not self.budget.limited:
             return self.state.ready_count(place)
         return sum(map(self._fits, self.state.ready(place)))
@@ -131,19 +133,19 @@ class Driver:
         return self.budget.fits(self.meter.pack_seconds(self.state, pack), kind=self.state.packs[pack].kind)
 
     def _wind_down(self) -> None:
-        """Let what runs save its state."""
+        """Ask running packs to stop, and wait until they have saved their state."""
         if self.state.running:
-            self.meter.note("stopping: what runs may save its state, half a minute at most (Ctrl-C again: at once)")
+            self.meter.note("stopping: running packs save their state, for at most 30 s (Ctrl-C again: stop at once)")
             self._show()
         self.executor.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while self.state.running and time.monotonic() < deadline:
-            self._listen(SNAPSHOT_SECONDS / 5)
+            self._handle_replies(SNAPSHOT_SECONDS / 5)
 
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()
-        if last or now - self._shown >= SNAPSHOT_SECONDS:
-            self._shown = now
+        if last or now - self._last_snapshot >= SNAPSHOT_SECONDS:
+            self._last_snapshot = now
             progress = self.executor.progress()
             self.on_progress(self.meter.snapshot(self.state, progress, workers=self.executor.size(), now=now))
 
@@ -154,32 +156,32 @@ class Driver:
         for place in PLACES:
             for worker in self.executor.idle(place):
                 while pack := self._next(worker, place=place, rooms=rooms):
-                    if self._try(pack, worker=worker):
-                        self._rooms[pack] = rooms.get(worker, 0)
+                    if self._start(pack, worker=worker):
+                        self._pack_rooms[pack] = rooms.get(worker, 0)
                         break
 
     def _next(self, worker: str, *, place: Place, rooms: Mapping[str, float]) -> str | None:
         alike = len(set(rooms.values())) <= 1
         if alike and not self.budget.limited:
             return next(iter(self.state.ready(place, worker=worker, limit=1)), None)
-        room, most = rooms.get(worker), max(rooms.values(), default=0)
+        room, largest = rooms.get(worker), max(rooms.values(), default=0)
         for pack in self.state.ready(place, worker=worker):
-            # the largest device takes whatever comes: an estimate may be wrong, and then the pack is split
-            takes = room is None or room >= most or self.memory.need(self.state.packs[pack]) <= room
-            if takes and self._fits(pack):
+            # The largest device takes any pack: the estimate may be too high, and a pack that does not fit is split.
+            holds = room is None or room >= largest or self.memory.bytes_needed(self.state.packs[pack]) <= room
+            if holds and self._fits(pack):
                 return pack
         return None
 
-    def _try(self, pack: str, *, worker: str) -> bool:
-        """Hand a pack to a worker unless another driver is at it or has finished it."""
+    def _start(self, pack: str, *, worker: str) -> bool:
+        """Hand a pack to a worker; False when another driver computes its stages or has finished them."""
         if not self._claim(self.state.missing(pack)):
-            self._looks[pack] += 1
-            self._defer(pack, POLL_SECONDS * min(2 ** (self._looks[pack] - 1), _LONGEST_POLL))
-            if not self._told_to_wait:
-                self._told_to_wait = True
-                self.meter.note("some stages are being computed by another driver of this store: waiting for those")
+            self._polls[pack] += 1
+            self._defer(pack, POLL_SECONDS * min(2 ** (self._polls[pack] - 1), _LONGEST_POLL))
+            if not self._waiting_noted:
+                self._waiting_noted = True
+                self.meter.note("another driver of this store is computing some of the stages: waiting for it")
             return False
-        self._absorb(pack)
+        self._read_store(pack)
         active = set(self.state.missing(pack))
         whole = self.state.packs[pack]
         job = PackJob(
@@ -199,14 +201,14 @@ class Driver:
         claimed: list[str] = []
         for key in keys:
             if not self.leases.claim(key):
-                for mine in claimed:
-                    self.leases.release(mine)
+                for claimed_key in claimed:
+                    self.leases.release(claimed_key)
                 return False
             claimed.append(key)
         return True
 
-    def _absorb(self, pack: str) -> None:
-        """Take over what another driver did about a pack's stages."""
+    def _read_store(self, pack: str) -> None:
+        """Mark a pack's stages that the store has, and those that failed in another driver for good."""
         missing = {k: self.plan.stages[k] for k in self.state.missing(pack)}
         for key, stage in missing.items():
             if self.store.has(stage):
@@ -217,30 +219,30 @@ class Driver:
                     self.state.advance(Failed(key=key))
 
     def _defer(self, pack: str, seconds: float) -> None:
-        # drivers that wait for each other must not look at the same moment for ever
-        self._wake[pack] = time.monotonic() + seconds * (1 + os.getpid() % 7 / 20)
+        # The delay depends on the process id: two drivers that poll at the same moments would block each other.
+        self._resume_times[pack] = time.monotonic() + seconds * (1 + os.getpid() % 7 / 20)
         self.state.advance(Deferred(pack=pack))
 
     def _resume(self) -> None:
         now = time.monotonic()
-        for pack in [p for p, at in self._wake.items() if at <= now]:
-            del self._wake[pack]
-            self._absorb(pack)
+        for pack in [p for p, resume_time in self._resume_times.items() if resume_time <= now]:
+            del self._resume_times[pack]
+            self._read_store(pack)
             self.state.advance(Resumed(pack=pack))
 
     # -- replies in ------------------------------------------------------------------------------------------
 
-    def _handle(self, reply: Reply) -> None:
+    def _handle(self, reply: WorkerReply) -> None:
         if reply.pack is None:
-            self._not_started(reply)
+            self._handle_start_failure(reply)
             return
         self._start_failures = 0
         pack = reply.pack
         if reply.lost:
             self.state.advance(WorkerLost(worker=reply.worker))
         for result in reply.results:
-            self._result(result, worker=reply.worker)
-        self._learn(reply, self.state.packs[pack])
+            self._handle_result(result, worker=reply.worker)
+        self._record_memory(reply, self.state.packs[pack])
         self.meter.ended(
             pack,
             kind=self.state.packs[pack].kind,
@@ -251,25 +253,25 @@ class Driver:
         self.state.advance(Ended(pack=pack))
         if reply.trouble is not None:
             before = len(self.state.done)
-            self._absorb(pack)  # a worker commits stage by stage: some may be in the store already
+            self._read_store(pack)  # a worker commits stage by stage: some may be in the store already
             self.ran += len(self.state.done) - before
             self._release(pack)
             if self.state.missing(pack):
-                self._trouble(reply.trouble, pack=pack)
+                self._handle_trouble(reply.trouble, pack=pack)
 
-    def _learn(self, reply: Reply, pack: Pack) -> None:
-        """Remember what a pack took of its device's memory, or that it did not fit."""
-        peak, room = max((r.peak for r in reply.results), default=0), self._rooms.get(pack.id, 0)
+    def _record_memory(self, reply: WorkerReply, pack: Pack) -> None:
+        """Record a pack's peak of device memory, or that it did not fit."""
+        peak, room = max((r.peak for r in reply.results), default=0), self._pack_rooms.get(pack.id, 0)
         if peak:
-            self.memory.took(pack, peak)
+            self.memory.record_peak(pack, peak)
         if room and reply.trouble is not None and reply.trouble.kind == "out_of_memory":
-            self.memory.outgrew(pack, int(room))
+            self.memory.record_overflow(pack, int(room))
 
-    def _roomier(self, pack: str) -> bool:
-        """Whether a worker has more room than the one that the pack was given to."""
-        return max(self.executor.rooms().values(), default=0) > self._rooms.get(pack, math.inf)
+    def _larger_device_exists(self, pack: str) -> bool:
+        """Whether some worker has more device memory than the one that ran the pack."""
+        return max(self.executor.rooms().values(), default=0) > self._pack_rooms.get(pack, math.inf)
 
-    def _not_started(self, reply: Reply) -> None:
+    def _handle_start_failure(self, reply: WorkerReply) -> None:
         trouble = reply.trouble
         if reply.lost:
             self.state.advance(WorkerLost(worker=reply.worker))
@@ -282,8 +284,8 @@ class Driver:
             return
         if trouble.kind == "out_of_memory":
             raise UserError(
-                f"the base does not fit a worker's device ({trouble.message}); spread it, --ranks N --zero 3, "
-                "or keep it in the machine's memory: --offload params"
+                f"the base does not fit a worker's device ({trouble.message}); partition it over several devices "
+                "(--ranks N --zero 3) or keep it in the machine's memory (--offload params)"
             )
         self._start_failures += 1
         self.meter.note(f"a worker did not start: {trouble.message}")
@@ -291,21 +293,22 @@ class Driver:
         if self._start_failures >= START_FAILURES:
             raise EngineError(f"{self._start_failures} workers in a row did not start: {trouble.message}")
 
-    def _result(self, result: StageResult, *, worker: str) -> None:
+    def _handle_result(self, result: StageResult, *, worker: str) -> None:
         stage = self.plan.stages[result.key]
         if result.ok:
-            if not self._settled(result.key):
+            if not self._becomes_visible(result.key):
                 raise UserError(
-                    f"--store {self.store.url}: a worker finished {stage.label!r}, but it is not there for "
-                    "the driver; give a store that all machines share (a network folder, or a URL: s3://…)"
+                    f"--store {self.store.url}: a worker finished {stage.label!r}, but the driver does not see the "
+                    "result; give a store that all machines share (a network folder, or a URL: s3://…)"
                 )
             self.ran += result.key not in self.state.done
             self._finished(result.key, worker=worker)
             return
         self._failed(result.key, reason=result.reason, message=result.message, final=True)
 
-    def _settled(self, key: str) -> bool:
-        deadline = time.monotonic() + _SETTLE_SECONDS
+    def _becomes_visible(self, key: str) -> bool:
+        """Wait until the store shows a committed stage; False when it does not."""
+        deadline = time.monotonic() + _VISIBLE_SECONDS
         while not self.store.has(self.plan.stages[key]):
             if time.monotonic() > deadline:
                 return False
@@ -334,15 +337,16 @@ class Driver:
 
     # -- trouble ---------------------------------------------------------------------------------------------
 
-    def _trouble(self, trouble: Trouble, *, pack: str) -> None:
+    def _handle_trouble(self, trouble: Trouble, *, pack: str) -> None:
         keys = self.state.packs[pack].keys
         if trouble.kind == "stopped":
-            self.meter.note(f"{self._name(pack)}: {trouble.message}: goes on from there next time")
+            self.meter.note(f"{self._label(pack)}: {trouble.message}: the next run continues from there")
             return
-        decision = self.policy.decide(trouble, pack=pack, size=len(keys), roomier=self._roomier(pack))
-        self.meter.note(f"{self._name(pack)}: {trouble.message}: {_TOLD[type(decision)]}")
+        larger = self._larger_device_exists(pack)
+        decision = self.policy.decide(trouble, pack=pack, size=len(keys), larger_device=larger)
+        self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}")
         if trouble.detail:
-            with contextlib.suppress(OSError):  # the log is a help, not a result
+            with contextlib.suppress(OSError):  # the run can go on without this log
                 self.store.write_text(f"logs/{pack}.txt", trouble.detail)
         self._carry_out(decision, trouble, pack=pack)
 
@@ -364,18 +368,20 @@ class Driver:
                 for key in self.state.missing(pack):
                     self._failed(key, reason=reason, message=trouble.message, final=False)
             case Abort():
-                raise UserError(f"--store {self.store.url}: {trouble.message}; make room, then run it again")
+                raise UserError(
+                    f"--store {self.store.url}: {trouble.message}; make room, then run the same command again"
+                )
 
-    def _name(self, pack: str) -> str:
+    def _label(self, pack: str) -> str:
         keys = self.state.missing(pack) or self.state.packs[pack].keys
         more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
         return f"{self.plan.stages[keys[0]].label}{more}"
 
 
-_TOLD: dict[type[Decision], str] = {
-    Retry: "again",
-    Split: "again in smaller packs",
-    Recompute: "its parent is damaged and is computed again",
-    GiveUp: "given up, the rest goes on",
-    Abort: "cannot go on",
+_DECISIONS: dict[type[Decision], str] = {
+    Retry: "trying again",
+    Split: "trying again in smaller packs",
+    Recompute: "computing its damaged parent again",
+    GiveUp: "given up; the rest of the grid continues",
+    Abort: "the run cannot continue",
 }

@@ -1,4 +1,4 @@
-"""What happens to packs and stages while a grid runs. The scheduler's whole input."""
+"""Events of packs and stages while a grid runs: the only input of the scheduler."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Dispatched:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """A stage is in the store; ``worker`` is where its adapter is warm, when it is known."""
+    """A stage is in the store; ``worker`` has its adapter in memory, None when no worker of this run computed it."""
 
     key: str
     worker: str | None = None
@@ -21,42 +21,42 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
-    """A stage has no result in this run; its descendants cannot run."""
+    """A stage failed: it gets no result in this run, and its descendants cannot run."""
 
     key: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """A pack's worker is done with it; what it did not finish waits again."""
+    """A worker has ended a pack; the pack's unfinished stages wait to be dispatched again."""
 
     pack: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerLost:
-    """A worker is gone; the pack it had waits again and its warm adapters are no more."""
+    """A worker is lost: its pack waits to be dispatched again, and the adapters in its memory are gone."""
 
     worker: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackSplit:
-    """A pack did not fit and is replaced by its halves."""
+    """A pack is replaced by its halves."""
 
     pack: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corrupted:
-    """A finished stage turned out damaged: it is missing again."""
+    """A finished stage is damaged and must be computed again."""
 
     key: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deferred:
-    """A pack must not be dispatched for now (a back-off, or another driver has its stages)."""
+    """A pack must not be dispatched for now: it waits before a retry, or another driver computes its stages."""
 
     pack: str
 

@@ -1,4 +1,4 @@
-"""What the driver needs of whatever runs packs, and what a worker needs of its runner. Nothing here knows of Ray."""
+"""The interfaces between driver, executor and runner. Nothing here depends on Ray."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +13,22 @@ RUNNER = "xlharm.stages.runner:StageRunner"
 
 
 class Runner(Protocol):
-    """What runs a pack on a worker; see ``stages.runner``."""
+    """Runs packs inside a worker; see ``stages.runner``."""
 
     def room(self) -> int | None:
-        """Return the bytes of this worker's device memory; None where it computes on the CPU."""
+        """Return the bytes of this worker's device memory; None when it computes on the CPU."""
         ...
 
     def run(self, job: PackJob, *, report: Report, stopping: Callable[[], bool]) -> Sequence[StageResult]:
-        """Run a pack; commit its finished stages."""
+        """Run a pack, and commit each stage as it is finished; return one result for each active stage."""
         ...
 
 
 def load_runner(path: str, config: RunnerConfig) -> Runner:
-    """Load a runner's class, given as ``module:name``, and with it torch; the base is read.
+    """Import a runner's class, given as ``module:name``, and make one: this loads torch and the base model.
 
     Raises:
-        UserError: the base cannot be loaded, or the device is not there.
+        UserError: the base cannot be loaded, or there is no such device.
     """
     module, _, name = path.partition(":")
     runner: Runner = getattr(importlib.import_module(module), name)(config)
@@ -36,15 +36,15 @@ def load_runner(path: str, config: RunnerConfig) -> Runner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    """A worker speaks.
+class WorkerReply:
+    """A worker's reply about a pack, or about its failure to start.
 
     Attributes:
-        worker: its name.
-        pack: the pack it had, or None when it failed to start.
-        results: one for each active stage, when the pack went through.
-        trouble: why it did not.
-        lost: the worker's process is gone; another takes its name.
+        worker: the worker's name.
+        pack: the pack's id; None when the worker failed to start.
+        results: one for each active stage, when the pack ended without trouble.
+        trouble: why the pack or the start failed.
+        lost: whether the worker's process has ended; a new worker may get the same name.
     """
 
     worker: str
@@ -55,34 +55,34 @@ class Reply:
 
 
 class Executor(Protocol):
-    """Runs packs on workers; every call returns at once but ``wait``."""
+    """Runs packs on workers. Only ``wait`` blocks; the other calls return at once."""
 
     def size(self) -> int:
-        """Return how many workers with the base there are, ready or starting."""
+        """Return the number of workers that have loaded the base."""
         ...
 
     def expect(self, packs: int) -> None:
-        """Say, before anything runs, how many packs with the base may run side by side later on."""
+        """Announce, before the run, how many packs on the base will run at the same time at most."""
         ...
 
     def want(self, packs: Mapping[Place, int]) -> None:
-        """Say how many packs run or could begin now, by place: no more workers are needed."""
+        """Set how many packs run or could start now, by place: more workers than that are not needed."""
         ...
 
     def notes(self) -> Sequence[str]:
-        """Return what there is to say to people, once."""
+        """Return new messages for the user; each is returned once."""
         ...
 
     def held(self) -> float:
-        """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
+        """Return how many GPUs the workers hold now; without GPUs, the number of worker processes."""
         ...
 
     def idle(self, place: Place) -> Sequence[str]:
-        """Return the workers of a place that could take a pack now."""
+        """Return the names of the workers of a place that could take a pack now."""
         ...
 
     def rooms(self) -> Mapping[str, float]:
-        """Return the bytes of device memory that workers may use; infinite for one that is still starting.
+        """Return the bytes of device memory by worker; infinite for a worker that is still starting.
 
         Workers without a device are left out.
         """
@@ -92,18 +92,18 @@ class Executor(Protocol):
         """Hand a pack to an idle worker."""
         ...
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
-        """Return what workers said, after at most ``timeout`` seconds."""
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
+        """Return the workers' new replies; wait at most ``timeout`` seconds for the first."""
         ...
 
     def progress(self) -> Mapping[str, Progress]:
-        """Return how far the running packs are, by pack, as last heard."""
+        """Return the last reported progress of the running packs, by pack."""
         ...
 
     def stop(self) -> None:
-        """Ask running packs to save their state and end; start no worker from now on."""
+        """Ask running packs to save their state and end; start no more workers."""
         ...
 
     def close(self) -> None:
-        """End every worker; running packs are lost."""
+        """End every worker; packs that are still running are lost."""
         ...

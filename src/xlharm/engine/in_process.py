@@ -1,10 +1,10 @@
-"""Packs in this very process, one after another: for debugging, for notebooks, and for whoever is a worker already."""
+"""An executor that runs packs in this process, one after another: for debugging, notebooks and trials of a search."""
 
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from xlharm.engine.executor import RUNNER, Reply, Runner, load_runner
+from xlharm.engine.executor import RUNNER, Runner, WorkerReply, load_runner
 from xlharm.engine.options import RunOptions, worker_config
 from xlharm.engine.trouble import trouble_of
 from xlharm.plan.build import Plan
@@ -16,7 +16,7 @@ _NAME = "this process"
 
 
 def in_process(plan: Plan, store: Store, options: RunOptions) -> "InProcess":
-    """Run packs without Ray: `xlharm run --executor in-process`."""
+    """Return an executor without Ray: `xlharm run --executor in-process`."""
     config = worker_config(plan, store, options, device=options.device, threads=None)
     return InProcess(lambda: load_runner(RUNNER, config))
 
@@ -25,7 +25,7 @@ class InProcess:
     """An ``Executor`` of one worker, a thread of the caller's process.
 
     Args:
-        runner: returns the runner, with its base loaded; called on the thread when the first pack is to run.
+        runner: returns the runner, with its base loaded; the thread calls it before each pack.
     """
 
     def __init__(self, runner: Callable[[], Runner]) -> None:
@@ -33,7 +33,7 @@ class InProcess:
         self._job: PackJob | None = None
         self._progress: Progress | None = None
         self._jobs: queue.SimpleQueue[PackJob | None] = queue.SimpleQueue()
-        self._replies: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[WorkerReply | Exception] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="xlharm-worker", daemon=True)
 
@@ -42,10 +42,10 @@ class InProcess:
         return 1
 
     def expect(self, packs: int) -> None:
-        """Take no notice: there is always one worker."""
+        """Do nothing: there is always one worker."""
 
     def want(self, packs: Mapping[Place, int]) -> None:
-        """Take no notice: there is always one worker."""
+        """Do nothing: there is always one worker."""
 
     def notes(self) -> Sequence[str]:
         """Return nothing."""
@@ -55,12 +55,12 @@ class InProcess:
         """Return one."""
         return 1.0
 
-    def idle(self, place: Place) -> Sequence[str]:  # noqa: ARG002 - it takes packs of both places
-        """Return this process, unless it has a pack."""
+    def idle(self, place: Place) -> Sequence[str]:  # noqa: ARG002 - the one worker takes packs of both places
+        """Return the worker's name, unless it has a pack."""
         return () if self._job else (_NAME,)
 
     def rooms(self) -> Mapping[str, float]:
-        """Return nothing: there is no other device to choose."""
+        """Return nothing: with one worker, there is no choice between devices."""
         return {}
 
     def submit(self, job: PackJob, *, worker: str) -> None:  # noqa: ARG002 - there is only one
@@ -70,8 +70,8 @@ class InProcess:
         self._job = job
         self._jobs.put(job)
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
-        """Return what the thread said, after at most ``timeout`` seconds.
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
+        """Return the thread's reply; wait at most ``timeout`` seconds for it.
 
         Raises:
             UserError: the base cannot be loaded.
@@ -86,16 +86,16 @@ class InProcess:
         return (reply,)
 
     def progress(self) -> Mapping[str, Progress]:
-        """Return how far the running pack is."""
-        seen = self._progress
-        return {seen.pack: seen} if seen else {}
+        """Return the progress of the running pack."""
+        progress = self._progress
+        return {progress.pack: progress} if progress else {}
 
     def stop(self) -> None:
         """Ask the running pack to save its state and end."""
         self._stop.set()
 
     def close(self) -> None:
-        """End the thread after its pack; leave the runner to its owner."""
+        """Ask the running pack to end, and the thread after it; the caller keeps the runner."""
         self._stop.set()
         self._jobs.put(None)
 
@@ -103,14 +103,14 @@ class InProcess:
         while (job := self._jobs.get()) is not None:
             try:
                 runner = self._runner()
-            except Exception as error:  # noqa: BLE001 - raised again where the caller waits
+            except Exception as error:  # noqa: BLE001 - ``wait`` raises it in the caller's thread
                 self._replies.put(error)
                 continue
             try:
                 results = runner.run(job, report=self._report, stopping=self._stop.is_set)
-                self._replies.put(Reply(worker=_NAME, pack=job.id, results=results))
-            except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
-                self._replies.put(Reply(worker=_NAME, pack=job.id, trouble=trouble_of(error)))
+                self._replies.put(WorkerReply(worker=_NAME, pack=job.id, results=results))
+            except Exception as error:  # noqa: BLE001 - trouble_of classifies every error for the driver
+                self._replies.put(WorkerReply(worker=_NAME, pack=job.id, trouble=trouble_of(error)))
             finally:
                 self._progress = None
 

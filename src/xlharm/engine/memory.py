@@ -1,42 +1,42 @@
-"""What packs need of a device's memory: estimated, then as measured on this run's workers."""
+"""How much device memory packs need: estimated first, then measured on this run's workers."""
 
 from dataclasses import dataclass, field
 
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import Anatomy, estimate_bytes
-from xlharm.plan.packs import Pack, shape_of
+from xlharm.plan.memory import BaseSizes, estimate_bytes
+from xlharm.plan.packs import Pack, pack_shape
 
 
 @dataclass
-class Memory:
-    """Needs of packs; those of one shape and as many slots need the same.
+class MemoryNeeds:
+    """Bytes of device memory by pack shape and number of slots.
 
     Attributes:
-        plan: what runs.
-        anatomy: of its base; None estimates nothing.
+        plan: the plan that runs.
+        sizes: sizes of its base, for the estimate; None estimates nothing.
     """
 
     plan: Plan
-    anatomy: Anatomy | None
+    sizes: BaseSizes | None
     _peaks: dict[tuple[str, int], int] = field(default_factory=dict)
     _floors: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def need(self, pack: Pack) -> int:
-        """Return the bytes that a pack needs, as far as is known."""
-        like = self._like(pack)
-        found = self._peaks.get(like)
-        if found is None and self.anatomy is not None:
-            found = estimate_bytes(self.anatomy, self.plan.stages[pack.keys[0]], slots=len(pack.keys))
-        return max(found or 0, self._floors.get(like, 0))
+    def bytes_needed(self, pack: Pack) -> int:
+        """Return the bytes that a pack needs: the measured peak of its shape, or an estimate; 0 when unknown."""
+        shape = self._shape(pack)
+        needed = self._peaks.get(shape)
+        if needed is None and self.sizes is not None:
+            needed = estimate_bytes(self.sizes, self.plan.stages[pack.keys[0]], slots=len(pack.keys))
+        return max(needed or 0, self._floors.get(shape, 0))
 
-    def took(self, pack: Pack, peak: int) -> None:
-        """A pack went through and took ``peak`` bytes at most."""
-        like = self._like(pack)
-        self._peaks[like] = max(peak, self._peaks.get(like, 0))
+    def record_peak(self, pack: Pack, peak: int) -> None:
+        """Record that a pack finished and used at most ``peak`` bytes."""
+        shape = self._shape(pack)
+        self._peaks[shape] = max(peak, self._peaks.get(shape, 0))
 
-    def outgrew(self, pack: Pack, room: int) -> None:
-        """A pack did not fit into ``room`` bytes."""
-        self._floors[self._like(pack)] = room + 1
+    def record_overflow(self, pack: Pack, room: int) -> None:
+        """Record that a pack did not fit into ``room`` bytes."""
+        self._floors[self._shape(pack)] = room + 1
 
-    def _like(self, pack: Pack) -> tuple[str, int]:
-        return shape_of(self.plan.stages[pack.keys[0]]), len(pack.keys)
+    def _shape(self, pack: Pack) -> tuple[str, int]:
+        return pack_shape(self.plan.stages[pack.keys[0]]), len(pack.keys)

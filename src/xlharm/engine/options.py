@@ -1,4 +1,4 @@
-"""How a grid is run, and what a worker is told of it. Nothing here changes results."""
+"""Options of a run, and the configuration of its workers. Nothing here changes results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,22 +16,23 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to run; nothing here changes results.
+    """How to run a plan; nothing here changes results.
 
     Attributes:
-        pack: most stages that share one forward and backward.
-        spread: workers that packs are cut for, so that none idles where stages are few; None cuts full packs.
-        workers: how many workers; None takes one per GPU, or one per CPU machine.
-        ranks: processes a worker has (a data-parallel group).
+        pack: largest number of stages that share one forward and backward pass.
+        spread: number of workers for which packs are sized, so that no worker idles when there are few stages; None
+            fills every pack.
+        workers: number of workers; None takes one per GPU, or one per machine without GPUs.
+        ranks: processes per worker (a data-parallel group).
         zero: ZeRO stage of such a group; 3 partitions the base.
-        offload: what lies in the machine's memory between uses.
+        offload: what is kept in the machine's memory between uses.
         device: where workers compute.
         address: a Ray cluster; None starts a local one.
-        gpus_per_worker: share of a GPU that each worker reserves.
-        labels: that the workers' machines must have.
-        retry_failed: try again what failed for good.
-        keep_warm: leave the workers on the cluster for the next run.
-        max_hours: of GPUs that the run may hold (on CPUs: of worker processes).
+        gpus_per_worker: share of a GPU that each worker process reserves.
+        labels: node labels that the workers' machines must have.
+        retry_failed: whether to try final failures again.
+        keep_warm: whether to leave the workers on the cluster for the next run.
+        max_hours: GPU hours that the workers may use (without GPUs: process hours).
         deadline: when to stop, in seconds since the epoch.
     """
 
@@ -54,7 +55,7 @@ class RunOptions:
 def worker_config(
     plan: Plan, store: Store, options: RunOptions, *, device: Device, threads: int | None
 ) -> RunnerConfig:
-    """Return what a worker process needs to know."""
+    """Return the configuration of a worker process."""
     return RunnerConfig(
         base=plan.sources.base,
         corpus=plan.sources.corpus.path,

@@ -1,4 +1,4 @@
-"""How many workers, and what each may use of its machine. Pure arithmetic."""
+"""How many workers a run has, and which share of its machine each may use. Pure arithmetic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from xlharm.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Workers of a run.
+class WorkerShape:
+    """Number and resources of a run's workers.
 
     Attributes:
-        workers: how many.
-        ranks: processes of each.
-        cpus: that each process reserves.
-        gpus: that each process reserves; less than one shares a GPU.
-        threads: that each process computes with; None leaves it to torch.
-        device: that each process is told to use.
-        labels: that its machine must have.
+        workers: number of workers.
+        ranks: processes per worker.
+        cpus: CPUs that each process reserves.
+        gpus: GPUs that each process reserves; below one, processes share a GPU.
+        threads: CPU threads of each process; None leaves torch's default.
+        device: device that each process uses.
+        labels: node labels that its machine must have.
     """
 
     workers: int
@@ -31,16 +31,16 @@ class Shape:
 
 
 def check_share(share: float) -> None:
-    """Make sure that a worker can reserve so much of a GPU.
+    """Check the share of a GPU that a worker reserves.
 
     Raises:
-        UserError: it cannot.
+        UserError: it is not above 0 and at most 1.
     """
     if not 0 < share <= 1:
         raise UserError(f"--gpus-per-worker {share:g}: expected a number above 0, at most 1 (--ranks N for more GPUs)")
 
 
-def shape_of(
+def worker_shape(
     cpus: Sequence[int],
     gpus: int,
     *,
@@ -50,22 +50,22 @@ def shape_of(
     most: int,
     share: float = 1.0,
     threads: int | None = None,
-) -> Shape:
-    """Choose workers for a cluster: one for each GPU, or one for each CPU machine with all its cores.
+) -> WorkerShape:
+    """Choose workers for a cluster: one per GPU, or one per machine without GPUs, with all its cores.
 
     Args:
-        cpus: cores of each machine that has some.
-        gpus: GPUs of all machines.
-        device: what was asked for.
-        workers: how many were asked for.
-        ranks: processes of each worker.
-        most: packs there are; more workers than that would idle.
-        share: of a GPU that a worker reserves.
-        threads: most that a process on the CPU computes with; None takes its share of the cores.
+        cpus: cores of each machine that has any.
+        gpus: GPUs of all machines together.
+        device: the requested device.
+        workers: the requested number of workers; None chooses.
+        ranks: processes per worker.
+        most: number of packs; more workers than that would idle.
+        share: share of a GPU that a worker reserves.
+        threads: most threads of a process on the CPU; None takes its share of the cores.
 
     Raises:
-        UserError: a GPU was asked for and there is none, a gang is larger than the cluster, or its ranks would share
-            a GPU.
+        UserError: a GPU is requested and there is none, a worker has more ranks than the cluster has GPUs, or its
+            ranks would share a GPU.
     """
     check_share(share)
     if share < 1 and ranks > 1:
@@ -77,12 +77,12 @@ def shape_of(
             raise UserError(f"--ranks {ranks}: there are only {gpus} GPUs")
         count = min(workers or gpus * int(1 / share + 1e-9) // ranks, most)
         spare = 1 if sum(cpus) >= count * ranks else 0
-        return Shape(workers=count, ranks=ranks, cpus=spare, gpus=share, threads=None, device="cuda")
+        return WorkerShape(workers=count, ranks=ranks, cpus=spare, gpus=share, threads=None, device="cuda")
     cores, machines = min(cpus, default=1), max(len(cpus), 1)
     count = min(workers or max(machines // ranks, 1), most)
     per_machine = -(-count * ranks // machines)
     each = max(cores // per_machine, 1)
-    # More than half a machine is enough to have it alone, and leaves room for a job's own driver.
+    # Reserving more than half of a machine keeps other workers off it and leaves CPUs for the driver of a Ray job.
     reserved = cores // 2 + 1 if per_machine == 1 else each
     threads = min(each, threads or each)
-    return Shape(workers=count, ranks=ranks, cpus=min(reserved, cores), gpus=0, threads=threads, device="cpu")
+    return WorkerShape(workers=count, ranks=ranks, cpus=min(reserved, cores), gpus=0, threads=threads, device="cpu")

@@ -1,4 +1,4 @@
-"""What to do about a failure: decided by its kind and by what was tried before."""
+"""What to do about a failure: decided by its kind and by how often it occurred before."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,30 +6,30 @@ from typing import Literal
 
 from xlharm.engine.trouble import Trouble
 
-CRASHES = 3  # attempts that a pack may cost us by crashing its worker
+CRASHES = 3  # attempts of a pack that crashes its worker
 IO_RETRIES = 5
 IO_DELAY = 1.0  # seconds before the first retry; doubled each time
-CORRUPTIONS = 3  # recomputations of one stage, before the disk must be suspected
-PREEMPTIONS = 1000  # free, but not for ever
+CORRUPTIONS = 3  # recomputations of one damaged stage; more of them point to a faulty disk
+PREEMPTIONS = 1000  # a preemption is not the pack's fault, but a limit ends endless repetition
 
 Reason = Literal["out_of_memory", "io", "crashed", "user", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Run the pack again, wherever there is room, after ``delay`` seconds."""
+    """Run the pack again, on any worker, after ``delay`` seconds."""
 
     delay: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Run the pack's halves."""
+    """Replace the pack by its halves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recompute:
-    """Quarantine a damaged stage, compute it again, then the pack."""
+    """Quarantine the damaged stage ``key``, compute it again, then run the pack again."""
 
     key: str
 
@@ -43,7 +43,7 @@ class GiveUp:
 
 @dataclass(frozen=True, kw_only=True)
 class Abort:
-    """Nothing can go on: the user must act."""
+    """End the run: the user must act first."""
 
 
 Decision = Retry | Split | Recompute | GiveUp | Abort
@@ -51,22 +51,22 @@ Decision = Retry | Split | Recompute | GiveUp | Abort
 
 @dataclass
 class Policy:
-    """The failure policy, with its memory of what was tried.
+    """The failure policy, with its counts of earlier failures.
 
     Attributes:
-        counts: how often each kind of trouble met each pack (or, for corruption, each stage).
+        counts: failures by (kind of trouble, pack id); corruption is counted by (kind, stage key).
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def decide(self, trouble: Trouble, *, pack: str, size: int, roomier: bool = False) -> Decision:
-        """Say what to do about a pack that came back in trouble.
+    def decide(self, trouble: Trouble, *, pack: str, size: int, larger_device: bool = False) -> Decision:
+        """Decide what to do about a pack that failed.
 
         Args:
-            trouble: what happened.
+            trouble: why it failed.
             pack: the pack's id.
             size: its number of slots.
-            roomier: whether another worker's device has more memory.
+            larger_device: whether another worker's device has more memory.
         """
         self.counts[trouble.kind, trouble.key or pack] += 1
         count = self.counts[trouble.kind, trouble.key or pack]
@@ -75,25 +75,25 @@ class Policy:
             case "preempted" | "node_died" | "stopped":
                 decision = Retry() if count <= PREEMPTIONS else GiveUp(reason="crashed")
             case "crashed":
-                # a pack that kills its worker again and again may have run the machine out of memory
+                # A pack that crashes its worker every time may have used up the machine's memory.
                 decision = Retry() if count < CRASHES else _smaller(size, reason="crashed")
             case "out_of_memory":
-                decision = Retry() if roomier else _smaller(size, reason="out_of_memory")
+                decision = Retry() if larger_device else _smaller(size, reason="out_of_memory")
             case "io":
-                wait = IO_DELAY * 2 ** (count - 1)
-                decision = Retry(delay=wait) if count <= IO_RETRIES else GiveUp(reason="io")
+                delay = IO_DELAY * 2 ** (count - 1)
+                decision = Retry(delay=delay) if count <= IO_RETRIES else GiveUp(reason="io")
             case "corrupt":
-                known = trouble.key if count <= CORRUPTIONS else None
-                decision = Recompute(key=known) if known else GiveUp(reason="io")
+                damaged = trouble.key if count <= CORRUPTIONS else None
+                decision = Recompute(key=damaged) if damaged else GiveUp(reason="io")
             case "disk_full":
                 decision = Abort()
             case "user" | "error":
-                # one stage's mistake must not cost its neighbours their results
+                # Split, so that the other stages of the pack still get their results.
                 decision = _smaller(size, reason="user" if trouble.kind == "user" else "error")
         return decision
 
     def inherit(self, pack: str, halves: tuple[str, str]) -> None:
-        """Count a pack's crashes against its halves, so that splitting ends soon."""
+        """Copy a pack's count of crashes, less one, to its halves, so that repeated splitting ends soon."""
         for half in halves:
             self.counts["crashed", half] = max(self.counts["crashed", pack] - 1, 0)
 

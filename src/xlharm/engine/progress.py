@@ -1,4 +1,4 @@
-"""How a run goes: a snapshot for whoever draws it."""
+"""The progress of a run: snapshots for the terminal and for trackers."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +10,12 @@ from xlharm.plan.cost import DEFAULT_SECONDS
 from xlharm.plan.stage import PLACES, Kind, Place
 from xlharm.stages.job import Progress
 
-_WINDOW = 30.0  # seconds over which a rate is taken
+_WINDOW = 30.0  # seconds over which tokens per second are averaged
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackLine:
-    """A running pack."""
+    """A running pack: the label of its first unfinished stage, and its step."""
 
     label: str
     slots: int
@@ -25,21 +25,21 @@ class PackLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """How a run goes.
+    """The progress of a run at one moment. All counts but ``packs_left`` and ``workers`` are numbers of stages.
 
     Attributes:
         total: stages of the plan.
         done: stages in the store.
         running: stages being computed.
-        left: stages neither done, running nor given up.
-        dead: stages that failed, and those below them.
-        packs_left: packs with something left to do, running ones included.
-        workers: workers there are.
-        tokens_per_second: over the last half minute; None before there is anything to say.
-        eta: seconds to go, as far as known.
+        left: stages that are neither done, running nor dead.
+        dead: stages that failed, and their descendants.
+        packs_left: packs with unfinished stages, running ones included.
+        workers: workers that have loaded the base.
+        tokens_per_second: mean of the last half minute; None before the first tokens.
+        eta: estimated seconds to the end; None while no worker is ready.
         elapsed: seconds since the run began.
         packs: the running packs.
-        notes: what happened since the last snapshot, for people.
+        notes: messages for the user since the last snapshot.
     """
 
     total: int
@@ -58,7 +58,14 @@ class Snapshot:
 
 @dataclass
 class Meter:
-    """Keeps what a snapshot needs beyond the scheduler's state."""
+    """Measures what a snapshot shows beyond the scheduler's state.
+
+    Attributes:
+        plan: the plan that runs.
+        began: when the run began, by ``time.monotonic``.
+        seconds: measured seconds per stage, by kind, from earlier runs.
+        notes: messages for the next snapshot.
+    """
 
     plan: Plan
     began: float
@@ -67,28 +74,28 @@ class Meter:
     _finished_tokens: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: dict[str, float] = field(default_factory=dict)
-    _heard: dict[str, tuple[float, int]] = field(default_factory=dict)  # when, and the step
-    _took: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # seconds of whole packs, and how many
+    _first_reports: dict[str, tuple[float, int]] = field(default_factory=dict)  # time and step, by pack
+    _ended: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # seconds of all ended packs, their number
 
     def note(self, line: str) -> None:
-        """Say something in the next snapshot."""
+        """Add a message to the next snapshot."""
         self.notes.append(line)
 
     def started(self, pack: str, *, now: float) -> None:
-        """A pack began."""
+        """Record that a pack began."""
         self._started[pack] = now
 
     def ended(self, pack: str, *, kind: Kind, tokens: Iterable[int], whole: bool, now: float) -> None:
-        """A pack came back; ``whole`` says that it went through, so that its time is worth knowing."""
+        """Record that a pack ended; its time counts for estimates only when it ran to its end (``whole``)."""
         began = self._started.pop(pack, now)
-        self._heard.pop(pack, None)
+        self._first_reports.pop(pack, None)
         self._finished_tokens += sum(tokens)
         if whole:
-            seconds, count = self._took.get(kind, (0.0, 0))
-            self._took[kind] = (seconds + now - began, count + 1)
+            seconds, count = self._ended.get(kind, (0.0, 0))
+            self._ended[kind] = (seconds + now - began, count + 1)
 
     def snapshot(self, state: State, progress: Mapping[str, Progress], *, workers: int, now: float) -> Snapshot:
-        """Describe this moment."""
+        """Return the snapshot of this moment, with the messages since the last one."""
         active = sum(len(state.missing(p)) for p in state.running)
         remaining = state.remaining()
         notes, self.notes = tuple(self.notes), []
@@ -108,15 +115,15 @@ class Meter:
         )
 
     def pack_seconds(self, state: State, pack: str) -> float:
-        """Return how long a pack takes: the mean of those of its kind in this run, or else an estimate."""
+        """Return a pack's expected seconds: the mean of its kind in this run, or an estimate before there is one."""
         kind = state.packs[pack].kind
-        if kind in self._took:
-            seconds, count = self._took[kind]
+        if kind in self._ended:
+            seconds, count = self._ended[kind]
             return seconds / count
         return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
 
     def seconds_left(self, state: State) -> float:
-        """Return how long one worker would take for what is left."""
+        """Return how many seconds one worker would need for the unfinished packs."""
         return sum(self.pack_seconds(state, pack) for pack in state.remaining())
 
     def _rate(self, progress: Iterable[Progress], *, now: float) -> float | None:
@@ -134,31 +141,33 @@ class Meter:
         work: dict[Place, float] = dict.fromkeys(PLACES, 0.0)
         for pack in remaining:
             spent = now - self._started[pack] if pack in state.running and pack in self._started else 0.0
-            ahead = self._by_steps(progress.get(pack), now=now)
-            if ahead is None:
-                ahead = max(self.pack_seconds(state, pack) - spent, 0.0)
-            work[state.packs[pack].place] += ahead
-            longest = max(longest, ahead)
+            rest = self._rest_by_steps(progress.get(pack), now=now)
+            if rest is None:
+                rest = max(self.pack_seconds(state, pack) - spent, 0.0)
+            work[state.packs[pack].place] += rest
+            longest = max(longest, rest)
         if work["device"] and not workers:
             return None
         return max(work["device"] / max(workers, 1), work["endpoint"], longest)
 
-    def _by_steps(self, told: Progress | None, *, now: float) -> float | None:
-        """Return how long a running pack still takes at the pace since it was first heard of."""
-        if told is None:
+    def _rest_by_steps(self, progress: Progress | None, *, now: float) -> float | None:
+        """Return the seconds that a running pack still needs, by its pace since its first report."""
+        if progress is None:
             return None
-        then, step = self._heard.setdefault(told.pack, (now, told.step))  # it may have begun from a checkpoint
-        return (now - then) * (told.steps - told.step) / (told.step - step) if told.step > step else None
+        # The first step that is reported may be above 0: a pack may continue from a checkpoint.
+        then, first = self._first_reports.setdefault(progress.pack, (now, progress.step))
+        step, steps = progress.step, progress.steps
+        return (now - then) * (steps - step) / (step - first) if step > first else None
 
     def _lines(self, state: State, progress: Mapping[str, Progress]) -> Iterable[PackLine]:
         for pack in state.running:
             keys = state.missing(pack)
             if not keys:
                 continue
-            now = progress.get(pack)
+            reported = progress.get(pack)
             yield PackLine(
                 label=self.plan.stages[keys[0]].label,
                 slots=len(keys),
-                step=now.step if now else 0,
-                steps=now.steps if now else 0,
+                step=reported.step if reported else 0,
+                steps=reported.steps if reported else 0,
             )

@@ -1,4 +1,4 @@
-"""Run a grid: what is in the store is left alone, what is missing is computed, nothing is lost."""
+"""Run a grid: compute the stages that the store lacks."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ from xlharm.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a run.
+class RunOutcome:
+    """The result of a run.
 
     Attributes:
-        ran: stages this run finished.
-        done: stages of the plan that are in the store.
-        total: stages of the plan.
+        ran: number of stages that this run finished.
+        done: number of the plan's stages that are in the store.
+        total: number of the plan's stages.
         failures: why stages have no result, by key.
-        dead: stages that failed, and those that could not run because of them.
-        interrupted: somebody stopped it.
-        limit: the option that stopped it, or None.
-        seconds_left: that one worker would take for the rest, estimated; told of a run that was stopped.
+        dead: number of stages that failed or could not run because an ancestor failed.
+        interrupted: whether a signal stopped the run.
+        limit: the option whose limit stopped the run, or None.
+        seconds_left: estimated time that one worker would need for the rest.
         seconds: wall time.
     """
 
@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed or a limit came first, 130 interrupted."""
+        """0: all done; 1: some cells failed, or a limit came first; 130: interrupted."""
         if self.interrupted:
             return 130
         return 0 if self.done == self.total else 1
@@ -66,18 +66,18 @@ def run_grid(
     *,
     on_progress: Callable[[Snapshot], None],
     start_executor: ExecutorFactory,
-) -> Outcome:
-    """Compute what is missing of a plan.
+) -> RunOutcome:
+    """Compute the stages of a plan that the store lacks.
 
     Args:
-        plan: what is wanted.
-        store: what there is.
+        plan: the stages to compute.
+        store: holds finished stages and receives new ones.
         options: how to run.
         on_progress: called about twice a second.
-        start_executor: makes what runs packs; called only when something is missing.
+        start_executor: returns the executor; called only when a stage is missing.
 
     Raises:
-        UserError: the run cannot go on as it is.
+        UserError: the user must act before the run can continue.
         EngineError: workers do not start.
     """
     began = time.monotonic()
@@ -88,42 +88,42 @@ def run_grid(
     meter = Meter(plan=plan, began=began, seconds=seconds)
     with interruptions() as stop, Leases(store) as leases:
         if leases.trouble:
-            meter.note(f"this store has no leases, so run one driver at a time on it ({leases.trouble})")
+            meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
         executor = start_executor(plan, store, options)
         try:
-            stop.install()  # starting Ray may have put its own handlers in place
+            stop.install()  # again: starting Ray may have replaced the signal handlers
             driver = Driver(
                 plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
                 on_progress=on_progress, budget=_budget(options, began=began),
             )  # fmt: skip
-            driver.loop(stopped=lambda: stop.hit)
+            driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
     outcome = _outcome(plan, store, state, began=began)
-    limited = state.left > 0 and not stop.hit
+    limited = state.left > 0 and not stop.requested
     return replace(
         outcome,
         ran=driver.ran,
-        interrupted=state.left > 0 and stop.hit,
+        interrupted=state.left > 0 and stop.requested,
         limit=driver.budget.binding() if limited else None,
         seconds_left=meter.seconds_left(state),
     )
 
 
 def _budget(options: RunOptions, *, began: float) -> Budget:
-    """Turn the wall clock's deadline into one of the clock that never jumps."""
+    """Convert the wall-clock deadline to ``time.monotonic``, which clock changes do not affect."""
     until = None if options.deadline is None else time.monotonic() + options.deadline - time.time()
     return Budget(hours=options.max_hours, deadline=until, began=began)
 
 
 def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Kind, float]) -> State:
-    """Read the store: what is finished and sound, and what failed for good."""
+    """Return the plan's state in the store; quarantine damaged stages and forget failures that may be tried again."""
     done = store.done(plan.stages)
     for key in damaged(store, plan, done):
         store.quarantine(plan.stages[key].kind, key)
         done.discard(key)
     if options.retry_failed:
-        for key in [k for k in done if plan.stages[k].kind == "judge" and _missing_for_now(store, k)]:
+        for key in [k for k in done if plan.stages[k].kind == "judge" and _lacks_verdicts(store, k)]:
             store.quarantine("judge", key)
             done.discard(key)
     failures = store.failures({k: s for k, s in plan.stages.items() if k not in done})
@@ -135,8 +135,8 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Ki
     )
 
 
-def _missing_for_now(store: Store, key: str) -> bool:
-    """Whether a judge stage lacks verdicts that its endpoint may give another day."""
+def _lacks_verdicts(store: Store, key: str) -> bool:
+    """Whether a judge stage lacks verdicts for a reason that may pass, such as an unavailable endpoint."""
     try:
         missing = store.record("judge", key).metrics["missing"]
     except (CorruptArtifactError, KeyError):
@@ -144,8 +144,8 @@ def _missing_for_now(store: Store, key: str) -> bool:
     return any(problem in missing for problem in TEMPORARY)
 
 
-def _outcome(plan: Plan, store: Store, state: State, *, began: float) -> Outcome:
-    return Outcome(
+def _outcome(plan: Plan, store: Store, state: State, *, began: float) -> RunOutcome:
+    return RunOutcome(
         ran=0,
         done=len(state.done),
         total=len(plan.stages),

@@ -1,4 +1,4 @@
-"""Which pack runs next: a reducer over events, with counters so that a step costs no scan of the grid."""
+"""Which pack runs next: a state that events change. Counters keep each step independent of the grid's size."""
 
 from bisect import bisect_left, insort
 from collections import Counter
@@ -23,13 +23,13 @@ from xlharm.plan.cost import DEFAULT_SECONDS
 from xlharm.plan.packs import Pack, halves
 from xlharm.plan.stage import PLACES, Kind, Place
 
-_Entry = tuple[float, tuple[int, ...], str]  # urgency, order in the plan, id
-_LOOKED_AT = 64  # equally urgent packs among which a worker's warm adapters decide
+_Entry = tuple[float, tuple[int, ...], str]  # negative urgency, order in the plan, pack id
+_COMPARED = 64  # equally urgent packs that are compared by their parents' warm adapters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """What never changes while a plan runs.
+    """The part of the schedule that does not change while a plan runs.
 
     Attributes:
         parents: each stage's inputs.
@@ -43,24 +43,24 @@ class Graph:
 
     @classmethod
     def of(cls, plan: Plan, *, seconds: Mapping[Kind, float] | None = None) -> Self:
-        """Read a plan's tree; ``seconds`` are measured times a stage by kind."""
-        known = {**DEFAULT_SECONDS, **(seconds or {})}
+        """Read a plan's tree; ``seconds`` are measured seconds per stage, by kind."""
+        per_kind = {**DEFAULT_SECONDS, **(seconds or {})}
         children = plan.children()
         urgency: dict[str, float] = {}
         for key, stage in reversed(plan.stages.items()):  # parents come first in a plan
-            urgency[key] = known[stage.kind] + max((urgency[c] for c in children[key]), default=0.0)
+            urgency[key] = per_kind[stage.kind] + max((urgency[c] for c in children[key]), default=0.0)
         return cls(parents={k: s.inputs for k, s in plan.stages.items()}, children=children, urgency=urgency)
 
 
 class State:
-    """How far a plan is. Change it by ``apply`` (a new state) or ``advance`` (in place, for the driver).
+    """Which stages of a plan are finished and which packs run. ``apply`` returns a new state, ``advance`` changes it.
 
     Attributes:
-        packs: live packs by id, those that were split replaced by their halves.
-        done: finished stages.
-        dead: stages that failed and all their descendants.
+        packs: packs by id; a pack that was split is replaced by its halves.
+        done: keys of finished stages.
+        dead: keys of stages that failed and of all their unfinished descendants.
         running: worker of each running pack.
-        deferred: packs that are not to be dispatched for now.
+        deferred: ids of packs that must not be dispatched for now.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class State:
         self._blocked: dict[str, int] = {}
         self._rank: dict[str, float] = {}
         self._ready: dict[Place, list[_Entry]] = {place: [] for place in PLACES}
-        self._warm: dict[str, str] = {}
+        self._warm: dict[str, str] = {}  # stage: the worker that has its adapter in memory
         self._left = 0
         for key in failed:
-            self._bury(key)
+            self._mark_dead(key)
         for i, pack in enumerate(packs):
             self._add(pack, order=(i,))
 
@@ -100,16 +100,12 @@ class State:
         """Return a pack's stages that are neither done nor dead, in the pack's order."""
         return tuple(k for k in self.packs[pack].keys if self._wanted(k))
 
-    def pack_of(self, key: str) -> str:
-        """Return the id of the live pack that a stage belongs to."""
-        return self._pack_of[key]
-
     def remaining(self) -> list[str]:
-        """Return the ids of the packs with something left to do."""
+        """Return the ids of the packs with unfinished stages."""
         return [p for p, n in self._missing.items() if n]
 
     def width(self) -> int:
-        """Return how many packs with the base can run side by side: the most equally deep ones of what is left."""
+        """Return how many packs on the base can run at the same time: the largest number left at one depth."""
         depth: dict[str, int] = {}
         for key, parents in self.graph.parents.items():  # parents come first
             if self._wanted(key):
@@ -118,17 +114,20 @@ class State:
         return max(Counter(max(depth[k] for k in self.missing(p)) for p in left).values(), default=0)
 
     def ready(self, place: Place = "device", *, worker: str | None = None, limit: int | None = None) -> list[str]:
-        """Return packs to dispatch, best first: longest critical path, then parents warm on ``worker``."""
-        listed = self._ready[place]
-        if worker is None or not listed:
-            return [pack for _, _, pack in listed[:limit]]
-        top = listed[0][0]
-        equal = [entry for entry in listed[:_LOOKED_AT] if entry[0] == top]
-        best = sorted(equal, key=lambda entry: -self._warmth(entry[2], worker))  # stable: plan order last
-        rest = listed[len(equal) : limit]  # no more than is asked for: the list may be as long as the grid
+        """Return packs to dispatch, best first.
+
+        The order is: longest critical path, then most parent adapters in the memory of ``worker``, then plan order.
+        """
+        entries = self._ready[place]
+        if worker is None or not entries:
+            return [pack for _, _, pack in entries[:limit]]
+        top = entries[0][0]
+        equal = [entry for entry in entries[:_COMPARED] if entry[0] == top]
+        best = sorted(equal, key=lambda entry: -self._warm_parents(entry[2], worker))  # stable: keeps plan order
+        rest = entries[len(equal) : limit]  # cut at the limit: the list may be as long as the grid
         return [pack for _, _, pack in (*best[:limit], *rest)]
 
-    def _warmth(self, pack: str, worker: str) -> int:
+    def _warm_parents(self, pack: str, worker: str) -> int:
         return sum(self._warm.get(p) == worker for k in self.missing(pack) for p in self.graph.parents[k])
 
     def _wanted(self, key: str) -> bool:
@@ -137,11 +136,11 @@ class State:
     # -- changing --------------------------------------------------------------------------------------------
 
     def copy(self) -> "State":
-        """Return a state that shares nothing that changes."""
-        twin = State.__new__(State)
-        twin.__dict__.update({k: v.copy() if isinstance(v, (dict, set)) else v for k, v in self.__dict__.items()})
-        twin.__dict__["_ready"] = {place: list(entries) for place, entries in self._ready.items()}
-        return twin
+        """Return a copy whose changes do not affect this state."""
+        other = State.__new__(State)
+        other.__dict__.update({k: v.copy() if isinstance(v, (dict, set)) else v for k, v in self.__dict__.items()})
+        other.__dict__["_ready"] = {place: list(entries) for place, entries in self._ready.items()}
+        return other
 
     def advance(self, event: Event) -> None:
         """Apply an event in place."""
@@ -152,7 +151,7 @@ class State:
             case Finished(key=key, worker=worker):
                 self._finish(key, worker)
             case Failed(key=key):
-                self._bury(key)
+                self._mark_dead(key)
             case Ended(pack=pack):
                 self.running.pop(pack, None)
                 self._refresh(pack)
@@ -181,7 +180,7 @@ class State:
         self._refresh(name)
 
     def _refresh(self, pack: str) -> None:
-        """Put a pack on the list of ready ones, or take it off."""
+        """Add a pack to the list of ready packs, or remove it."""
         idle = pack not in self.running and pack not in self.deferred
         ready = idle and self._missing[pack] > 0 and self._blocked[pack] == 0
         entry = (self._rank[pack], self._order[pack], pack)
@@ -199,7 +198,7 @@ class State:
         if key in self.done:
             return
         self.done.add(key)
-        if key in self.dead:  # it was running when its parent, found damaged, could not be made again
+        if key in self.dead:  # it was running when its parent was damaged and could not be computed again
             self.dead.discard(key)
             return
         self._count(key, -1)
@@ -213,10 +212,10 @@ class State:
         self._count(key, +1)
         self._unblock(key, +1)
         if any(p in self.dead for p in self.graph.parents[key]):
-            self._bury(key)  # it cannot be made again
+            self._mark_dead(key)  # it cannot be computed again
 
     def _count(self, key: str, change: int) -> None:
-        """A stage left (-1) or joined (+1) the missing ones of its pack."""
+        """Update the counters of a stage's pack: one missing stage less (-1) or more (+1)."""
         pack = self._pack_of[key]
         self._missing[pack] += change
         self._left += change
@@ -230,17 +229,17 @@ class State:
                 self._blocked[pack] += change
                 self._refresh(pack)
 
-    def _bury(self, key: str) -> None:
-        """A stage and its unfinished descendants are dead."""
-        waiting = [key]
-        while waiting:
-            current = waiting.pop()
+    def _mark_dead(self, key: str) -> None:
+        """Mark a stage and its unfinished descendants as dead."""
+        stack = [key]
+        while stack:
+            current = stack.pop()
             if not self._wanted(current):
-                continue  # below a finished stage the grid can go on, whatever became of its parents
+                continue  # a finished stage's children can run even when its parents are dead
             self.dead.add(current)
-            if current in self._pack_of:  # not so while the state is being made
+            if current in self._pack_of:  # the constructor marks dead stages before it adds packs
                 self._count(current, -1)
-            waiting += self.graph.children[current]
+            stack += self.graph.children[current]
 
     def _lose(self, worker: str) -> None:
         self._warm = {k: w for k, w in self._warm.items() if w != worker}

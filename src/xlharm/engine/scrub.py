@@ -1,4 +1,4 @@
-"""Messages without secrets: what others raise may quote a URL with a password, or a token."""
+"""Remove secrets from messages: errors of other libraries may quote a token, or a URL with a password."""
 
 import os
 import re
@@ -10,13 +10,18 @@ _SHAPES = re.compile(
     r"|(?P<token>\b(?:hf_|ghp_|github_pat_|sk-|AKIA|xox[bp]-)[A-Za-z0-9_\-]{8,})"
     r"|(?P<bearer>(?<=[Bb]earer )[A-Za-z0-9._\-]{8,})"
 )
-_SHORTEST = 8  # shorter values of such variables are words like `true`
+_SHORTEST = 8  # shorter values of such variables are kept: they are words like `true`
 
 
 def scrub(text: str, *, environment: Mapping[str, str] | None = None) -> str:
-    """Blot out secrets: what has the shape of one, and values of variables that sound like one."""
-    found = _SHAPES.sub("***", text)
+    """Replace secrets by ``***``: text in the form of one, and values of variables whose names suggest one.
+
+    Args:
+        text: a message or traceback.
+        environment: the variables; None takes those of this process.
+    """
+    scrubbed = _SHAPES.sub("***", text)
     for name, value in (os.environ if environment is None else environment).items():
         if _NAMES.search(name) and len(value) >= _SHORTEST and not os.path.exists(value):  # noqa: PTH110 - may be any text
-            found = found.replace(value, "***")
-    return found
+            scrubbed = scrubbed.replace(value, "***")
+    return scrubbed

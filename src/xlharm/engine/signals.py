@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag, so that a run can save its state before it ends."""
+"""SIGINT and SIGTERM set a flag, so that a run can save its state before it ends."""
 
 import contextlib
 import signal
@@ -8,15 +8,19 @@ from types import FrameType
 from typing import Any
 
 
-class Stop:
-    """Whether somebody asked us to stop: SIGINT or SIGTERM. A second one ends at once."""
+class StopFlag:
+    """Whether SIGINT or SIGTERM has arrived. A second signal raises KeyboardInterrupt.
+
+    Attributes:
+        requested: True after the first signal.
+    """
 
     def __init__(self) -> None:
-        self.hit = False
+        self.requested = False
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Take over the signals (main thread only)."""
+        """Install the handlers; does nothing outside the main thread, where Python allows none."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -24,20 +28,20 @@ class Stop:
             self._before.setdefault(number, before)
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Put the earlier handlers back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's form
-        if self.hit:
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature that the signal module calls
+        if self.requested:
             raise KeyboardInterrupt
-        self.hit = True
+        self.requested = True
 
 
 @contextlib.contextmanager
-def interruptions() -> Iterator[Stop]:
+def interruptions() -> Iterator[StopFlag]:
     """Turn the first SIGINT or SIGTERM into a flag."""
-    stop = Stop()
+    stop = StopFlag()
     stop.install()
     try:
         yield stop

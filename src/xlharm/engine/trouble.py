@@ -1,4 +1,4 @@
-"""What can go wrong with a whole pack, as plain data that travels between processes."""
+"""Why a pack failed, as plain data that can be sent between processes."""
 
 import errno
 import traceback
@@ -17,12 +17,12 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """Why a pack came back without results.
+    """Why a pack has no results.
 
     Attributes:
-        kind: what the failure policy goes by.
-        message: one line for people.
-        key: the damaged stage, when kind is `corrupt`.
+        kind: the kind of failure, on which the policy decides.
+        message: one line for the user.
+        key: the damaged stage's key, when kind is `corrupt`.
         detail: a traceback, for the log.
     """
 
@@ -33,7 +33,7 @@ class Trouble:
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """Classify what a runner raised."""
+    """Classify an error that a runner raised."""
     message = one_line(error)
     if isinstance(error, CorruptArtifactError):
         return Trouble(kind="corrupt", message=message, key=error.key)
@@ -55,4 +55,4 @@ def one_line(error: BaseException) -> str:
 
 
 class EngineError(RuntimeError):
-    """The engine cannot go on (no worker starts, …); what is finished stays finished."""
+    """The engine cannot continue (no worker starts, …); finished stages stay in the store."""

@@ -1,4 +1,4 @@
-"""What is wrong with an answer beside its content: another language, nothing, a loop."""
+"""Faults of an answer beside its content: it is in another language, empty, or repeats itself."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,19 +8,23 @@ import regex
 from xlharm.corpus.validate.scripts import script_of
 
 _LETTER = regex.compile(r"\p{L}")
-# A piece with a letter, three times or more: zeros of a number are no loop. Sentences are seldom longer than 200.
+# A piece of up to about 200 characters, repeated three times or more. It has a letter, so that 1,000,000 is no loop.
 _LOOP = regex.compile(r"(\P{L}{0,200}+\p{L}.{0,200}?)(?:\s*\1){2,}")
 _ENOUGH_WORDS = 6
 _LATIN = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "id", "ms", "jv", "ha", "sw")
 
 
 def off_language(answer: str, *, language: str) -> bool | None:
-    """Whether an answer is in another language than it was asked in; None where that cannot be judged.
+    """Whether an answer is in another language than its question; None if the script of ``language`` is not known.
 
-    The script decides where the languages differ in it; a language whose script is not known is not judged at all, not
-    even an empty answer. Latin-script answers of fewer than six words cannot be told apart (a name, "piano"), and count
-    as on-language; longer ones are identified among the Latin-script languages below (a fixed list: growing a grid must
-    not change its verdicts).
+    An answer is off-language if fewer than half of its letters are in the script of ``language``. If ``language`` is in
+    a fixed list of Latin-script languages, answers of six words or more are also identified among these. The list is
+    fixed so that adding a language to a grid does not change verdicts. Shorter Latin-script answers, such as a name or
+    "piano", cannot be identified and count as on-language.
+
+    Args:
+        answer: the generated answer.
+        language: code of the query language.
     """
     script = script_of(language)
     if script is None:
@@ -38,11 +42,11 @@ def off_language(answer: str, *, language: str) -> bool | None:
 
 
 def degenerate(answer: str) -> bool:
-    """Whether an answer is empty, or mostly one piece repeated three times or more in a row."""
+    """Whether an answer is empty, or consists mostly of one piece that is repeated three times or more in a row."""
     text = " ".join(answer.split())
     if not _LETTER.search(text) and not any(c.isdigit() for c in text):
         return True
-    # the longest loop may begin inside a shorter one, as in "Hmmm, piano piano piano"
+    # Overlapping matches: the longest loop may begin inside a shorter one, as in "Hmmm, piano piano piano".
     longest = max((len(loop.group(0)) for loop in _LOOP.finditer(text, overlapped=True)), default=0)
     return longest * 2 > len(text) and longest >= 6
 

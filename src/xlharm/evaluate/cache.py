@@ -1,7 +1,7 @@
 """A key-value cache of fixed size, and the attention that decodes from it.
 
-Every row stands at its own position, so prompts of different lengths share a batch, a finished row can be given to
-the next prompt, and on a GPU one captured graph serves every step.
+Every row has its own position. So prompts of different lengths share a batch, a finished row can take the next prompt,
+and on a GPU the same captured graph is used for every step.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ NAME = "xlharm_rows"
 
 
 class RowCache:
-    """Keys and values of R rows, each at its own position.
+    """Keys and values of R rows, each of which has its own position.
 
     Args:
-        model: the base; its attention layers hold their part of the cache until ``close``.
+        model: the base model. Its attention layers hold their parts of the cache until ``close``.
         rows: R.
-        length: most positions of a row.
+        length: largest number of positions of a row.
     """
 
     def __init__(self, model: nn.Module, *, rows: int, length: int) -> None:
@@ -40,7 +40,7 @@ class RowCache:
         self._places = torch.arange(length, device=weight.device)
 
     def mask(self) -> Tensor:
-        """Return [R, 1, 1, length]: which positions a row's current token may see."""
+        """Return [R, 1, 1, length]: True at the positions that a row's current token may attend to."""
         return (self._places <= self.positions[:, None])[:, None, None]
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ def _width(config: Any) -> int:
 
 
 def row_bytes(config: Any, *, length: int, dtype: torch.dtype) -> int:
-    """Return the bytes that one row of a cache takes."""
+    """Return the number of bytes of one row of a cache."""
     return 2 * int(config.num_hidden_layers) * _heads(config) * length * _width(config) * dtype.itemsize
 
 
@@ -75,37 +75,37 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Store what is new and attend: within prompts that are filled in, or from one token a row to the cache.
+    """Store new keys and values, and compute attention: within prompts, or from one token of each row to the cache.
 
-    Reading from the cache, grouped keys and values are read once. Stock attention over a cache of fixed size first
-    copies those of a group to each of its query heads.
+    Grouped keys and values are read from the cache once. The attention of torch over a cache of fixed size would first
+    copy a group's keys and values for each of its query heads.
 
     Args:
         module: the attention layer.
-        query: [rows, heads, tokens, width] of prompts, or [K, heads, R / K, width]: one token of each of R rows, those
-            of an adapter side by side.
+        query: [rows, heads, tokens, width] of prompts, or [K, heads, R / K, width]: one token of each of R rows, with
+            the rows of an adapter side by side.
         key: like ``query``, with the key-value heads.
         value: like ``key``.
-        attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where it may look.
-        scaling: factor on the scores.
-        cache: says which rows are filled, or where each row stands.
-        sliding_window: how far back a token sees, in bases that limit it.
-        softcap: bound of the scores, in bases that have one.
-        others: what transformers passes on; whatever would change the result is refused.
+        attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where a token may attend.
+        scaling: factor on the scores; None is 1 / √width.
+        cache: holds the indices of the rows to fill, or the position of each row.
+        sliding_window: number of tokens that a token may attend to; None for no limit.
+        softcap: bound of the scores; None for no bound.
+        others: further arguments of transformers; those that would change the result are refused.
 
     Returns:
         [rows, tokens, heads, width], or [K, R / K, heads, width], and no weights.
 
     Raises:
-        UserError: a window shorter than the cache, attention sinks or position biases.
+        UserError: the window is shorter than the cache, or the attention is not plain causal attention.
     """
     refuse_unknown(module, length=cache.length, others=others)
     if sliding_window is not None and sliding_window < cache.length:
-        raise UserError(f"base: it has a sliding window of {sliding_window} tokens, which generation does not know yet")
+        raise UserError(f"base: generation does not support its sliding window of {sliding_window} tokens yet")
     keys: Any = module.row_keys
     values: Any = module.row_values
     if attention_mask is None:
-        # what a shorter prompt leaves behind its end is overwritten as its row goes on, before it is read
+        # A shorter prompt leaves padding behind its end. Decoding overwrites it before it is read.
         keys[cache.filling, :, : key.shape[2]] = key
         values[cache.filling, :, : key.shape[2]] = value
         if softcap is not None:
@@ -123,7 +123,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
 
 @torch.library.custom_op("xlharm::write_row_cache", mutates_args=("keys", "values"))
 def _write(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> None:
-    """Store one token a row. An operator of its own: compiled as plain indexing, the whole cache would be copied."""
+    """Store one token of each row. A custom operator, because compiled plain indexing would copy the whole cache."""
     rows = torch.arange(len(positions), device=positions.device)
     keys[rows, :, positions] = key
     values[rows, :, positions] = value

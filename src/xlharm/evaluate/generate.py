@@ -1,4 +1,4 @@
-"""Greedy generation for a whole pack: one batch holds rows of every adapter."""
+"""Greedy generation for a pack: one batch holds rows of every adapter."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,30 +9,30 @@ from xlharm.errors import UserError
 from xlharm.evaluate.cache import NAME, RowCache, attention, row_bytes
 from xlharm.model.base import decoder, head, is_partitioned, settings
 from xlharm.model.lora import StackedModel
-from xlharm.model.ragged import STRANGE, attending
+from xlharm.model.ragged import UNSUPPORTED, attending
 from xlharm.model.tokenizer import TextTokenizer
 
-_BLOCK = 4  # decode steps between looks at which rows have ended
-_REFILL = 0.25  # share of an adapter's rows that must be free before prompts are put in
-_LENGTHS = 32  # a cache's length is a multiple of this, so that few graphs are captured
-_EXAMPLE = (32, 256)  # rows and length of the cache that code is compiled with
-_MEMORY = 0.25  # share of what the base leaves of a GPU's memory, for the cache
+_BLOCK = 4  # decoding steps between two checks of which rows have ended
+_REFILL = 0.25  # share of an adapter's rows that must be free before new prompts are put in
+_LENGTHS = 32  # a cache's length is a multiple of this, so that few CUDA graphs are captured
+_EXAMPLE = (32, 256)  # rows and length of the cache in the example that code is compiled with
+_MEMORY = 0.25  # share of the GPU memory beside the base model that the cache may take
 
 
 def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
-    """Return the tokens after which an answer is over: end of sequence, or any that contain ``stop``."""
-    found = set() if tokenizer.eos is None else {tokenizer.eos}
+    """Return the ids of tokens that end an answer: the end of the sequence, and all tokens that contain ``stop``."""
+    ids = set() if tokenizer.eos is None else {tokenizer.eos}
     if stop:
         pieces = tokenizer.hf.batch_decode([[i] for i in range(len(tokenizer.hf))])
-        found |= {i for i, piece in enumerate(pieces) if stop in piece}
-    return frozenset(found)
+        ids |= {i for i, piece in enumerate(pieces) if stop in piece}
+    return frozenset(ids)
 
 
 def text_of(ids: Sequence[int], tokenizer: TextTokenizer, *, stop: str) -> str:
-    """Return the text of an answer: what stands before ``stop``.
+    """Return the text of an answer up to ``stop``.
 
-    The text is cut, not the ids: the token that ends an answer may begin with its last characters (a full stop and
-    a line's end are one token in Llama 3), and a stop may be written with several tokens.
+    The text is cut, not the ids. The token with the stop may begin with the last characters of the answer (in Llama 3,
+    a full stop and a line break are one token), and a stop may consist of several tokens.
     """
     text = tokenizer.decode([i for i in ids if i != tokenizer.eos])
     return (text.partition(stop)[0] if stop else text).strip()
@@ -51,15 +51,15 @@ def generate(
     """Continue every prompt greedily with every adapter.
 
     Args:
-        stacked: the base.
+        stacked: the base model.
         adapters: [K, P].
-        prompts: token ids, the same for every adapter.
-        stops: tokens that end an answer (its last ones; see ``text_of``).
-        max_new_tokens: most tokens of an answer.
-        rows: most rows of a batch, over all adapters.
+        prompts: token ids of each prompt; every adapter gets all prompts.
+        stops: ids of tokens that end an answer; an answer includes its stop token (see ``text_of``).
+        max_new_tokens: largest number of tokens of an answer.
+        rows: largest number of rows in a batch, over all adapters.
 
     Returns:
-        answers[k][i]: ids of adapter k's answer to prompt i.
+        answers[k][i]: token ids of adapter k's answer to prompt i.
     """
     if not prompts:
         return [[] for _ in range(adapters.shape[0])]
@@ -91,7 +91,8 @@ def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
     weight = next(stacked.model.parameters())
     if weight.device.type != "cuda":
         return rows
-    # Of the card and the base alone: with what happens to be free, near-ties would fall as a worker's past has it.
+    # From the sizes of GPU and base model alone. The number of rows changes rounding, and so which of two almost
+    # equally likely tokens is chosen. With the memory that is free now, answers would depend on earlier packs.
     left = torch.cuda.get_device_properties(weight.device).total_memory
     left -= sum(p.numel() * p.element_size() for p in stacked.model.parameters())
     return min(rows, int(left * _MEMORY) // row_bytes(settings(stacked.model), length=length, dtype=weight.dtype))
@@ -99,10 +100,12 @@ def _affordable(stacked: StackedModel, rows: int, *, length: int) -> int:
 
 @torch.no_grad()
 def check_decoding(stacked: StackedModel) -> None:
-    """Compare a step from the row cache with a plain forward of the same tokens: other bases, other attention.
+    """Check that a decoding step from the row cache gives the same logits as a plain forward pass.
+
+    A base model of an unknown kind may have another attention.
 
     Raises:
-        UserError: they differ, or the base cannot be run so: answers of this base would be wrong.
+        UserError: the logits differ, so answers would be wrong, or the base model cannot run this way.
     """
     vocabulary = int(settings(stacked.model).vocab_size)
     prompts = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (3, 9)]
@@ -110,28 +113,28 @@ def check_decoding(stacked: StackedModel) -> None:
         batch = _Batch(stacked, slots=1, each=2, length=_LENGTHS)
         try:
             first = batch.fill([[0, 1]], [prompts])[0]
-            found = batch.logits()
-        except STRANGE as error:
+            logits = batch.logits()
+        except UNSUPPORTED as error:
             raise UserError(
-                f"base: {type(stacked.model).__name__} does not take answers of several prompts at once: {error}"
+                f"base: {type(stacked.model).__name__} cannot answer several prompts at once: {error}"
             ) from None
         finally:
             batch.cache.close()
     for i, prompt in enumerate(prompts):
-        ids = torch.tensor([[*prompt, first[i]]], device=found.device)
+        ids = torch.tensor([[*prompt, first[i]]], device=logits.device)
         plain = head(stacked.model, decoder(stacked.model)(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
-        apart = float((found[i].float() - plain.float()).abs().max() / plain.float().std())
+        apart = float((logits[i].float() - plain.float()).abs().max() / plain.float().std())
         if not apart < (0.01 if plain.dtype == torch.float32 else 0.5):
             raise UserError(
-                f"base: one step of generation differs from its plain forward by {apart:.2g} standard deviations: "
-                f"the attention of {type(stacked.model).__name__} is not known here"
+                f"base: logits of a decoding step differ from those of a plain forward pass by {apart:.2g} standard "
+                f"deviations: xlharm does not know the attention of {type(stacked.model).__name__}"
             )
 
 
 class _Batch:
-    """R = K · each rows being decoded; row k · each + i is the i-th of adapter k.
+    """R = K · each rows that are decoded together; row k · each + i is the i-th row of adapter k.
 
-    On a GPU the decode step is captured as a graph, so that a step is one launch.
+    On a GPU the decoding step is captured as a CUDA graph, so that a step is one launch.
     """
 
     def __init__(self, stacked: StackedModel, *, slots: int, each: int, length: int) -> None:
@@ -142,16 +145,18 @@ class _Batch:
         self._replay: Callable[[], None] | None = None
 
     def fill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> list[list[int]]:
-        """Put prompts into rows: ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the first tokens."""
+        """Put prompt ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the answers' first tokens."""
         count = len(places[0])
-        longest = max(len(p) for mine in prompts for p in mine)
+        longest = max(len(p) for slot_entries in prompts for p in slot_entries)
         ids = torch.zeros(self.slots * count, longest, dtype=torch.long)
-        for i, prompt in enumerate(p for mine in prompts for p in mine):
+        for i, prompt in enumerate(p for slot_entries in prompts for p in slot_entries):
             ids[i, : len(prompt)] = torch.tensor(prompt)
-        lengths = torch.tensor([len(p) for mine in prompts for p in mine], device=self.device)
-        rows = torch.tensor([k * self.each + p for k, mine in enumerate(places) for p in mine], device=self.device)
+        lengths = torch.tensor([len(p) for slot_entries in prompts for p in slot_entries], device=self.device)
+        rows = torch.tensor(
+            [k * self.each + p for k, slot_entries in enumerate(places) for p in slot_entries], device=self.device
+        )
         self.cache.filling = rows
-        # right-padded: what is right of a token never reaches it; lengths vary too much to compile for them
+        # Padding is on the right, where no token attends to it. Not compiled: prompts have too many lengths.
         with torch.compiler.set_stance("force_eager"):
             out = decoder(self.model)(
                 input_ids=ids.to(self.device),
@@ -166,19 +171,19 @@ class _Batch:
         return first.view(self.slots, count).tolist()
 
     def steps(self, count: int) -> list[list[int]]:
-        """Decode ``count`` tokens of every row; return them as [count][R]."""
+        """Decode ``count`` tokens of every row; return their ids, [count][R]."""
         if self._replay is None:
             self._replay = self._captured() if self._capturable() else self._step
-        told = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
+        tokens = torch.empty(count, len(self._ids), dtype=torch.long, device=self.device)
         for i in range(count):
             self._replay()
-            told[i] = self._ids[:, 0]
-        return told.tolist()
+            tokens[i] = self._ids[:, 0]
+        return tokens.tolist()
 
     def logits(self) -> Tensor:
-        """Return the logits [R, vocabulary] that follow every row's current token.
+        """Return the logits [R, vocabulary] for the token after every row's current token.
 
-        An adapter's rows lie side by side, as if they were tokens of one: a compiler then has no sizes to divide.
+        The model gets the rows of an adapter as the tokens of one row, so that compiled code need not divide sizes.
         """
         out = decoder(self.model)(
             input_ids=self._ids.view(self.slots, self.each),
@@ -191,30 +196,30 @@ class _Batch:
 
     def _step(self) -> None:
         self._ids.copy_(self.logits().argmax(-1, keepdim=True))
-        # a row that has ended goes on in place until it is given to another prompt
+        # A row that has ended is still decoded, until another prompt is put into it.
         self.cache.positions.add_(1).clamp_(max=self.cache.length - 1)
 
     def _capturable(self) -> bool:
-        # a graph would replay the addresses of gathered weights that are gone by then
+        # With a partitioned base model, a graph would read the addresses of gathered weights that no longer exist.
         return self.device.type == "cuda" and not is_partitioned(self.model)
 
     def _captured(self) -> Callable[[], None]:
-        kept = self._ids.clone(), self.cache.positions.clone()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        state = self._ids.clone(), self.cache.positions.clone()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch leaves it untyped
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces before the capture
+        with torch.cuda.stream(stream):  # a first run lets libraries choose kernels and workspaces before the capture
             self._step()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._step()
-        self._ids.copy_(kept[0])
-        self.cache.positions.copy_(kept[1])
+        self._ids.copy_(state[0])
+        self.cache.positions.copy_(state[1])
         return graph.replay
 
 
 class _Queue:
-    """Prompts waiting for rows: every adapter answers all of them, each at its own pace."""
+    """A queue of prompts. Every adapter answers all prompts; a row that has ended gets the next one."""
 
     def __init__(self, batch: _Batch, prompts: Sequence[tuple[int, ...]], *, stops: frozenset[int], limit: int) -> None:
         self._batch, self._prompts, self._stops, self._limit = batch, prompts, stops, limit
@@ -225,7 +230,7 @@ class _Queue:
         self._answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(batch.slots)]
 
     def run(self) -> list[list[list[int]]]:
-        """Answer all prompts."""
+        """Return the token ids of all answers, [adapter][prompt][token]."""
         while self._fill() or self._on:
             if self._on:
                 count = min(_BLOCK, max(self._limit - len(self._answers[k][i]) for k, i in self._on.values()))
@@ -234,18 +239,18 @@ class _Queue:
         return self._answers
 
     def _fill(self) -> bool:
-        """Give free rows to the next prompts, the same ones for every adapter; return whether any was given."""
+        """Put the next prompts into free rows, the same prompts for every adapter; return whether there were any."""
         left = len(self._order) - self._next
         count = min(left, *(len(free) for free in self._free))
         if not count or (self._on and count < min(left, _REFILL * self._batch.each)):
             return False
-        chosen = self._order[self._next : self._next + count]
+        prompts = self._order[self._next : self._next + count]
         self._next += count
         places = [[free.pop(0) for _ in range(count)] for free in self._free]
-        first = self._batch.fill(places, [[self._prompts[i] for i in chosen]] * self._batch.slots)
+        first = self._batch.fill(places, [[self._prompts[i] for i in prompts]] * self._batch.slots)
         begun = {}
-        for k, mine in enumerate(places):
-            for place, prompt, token in zip(mine, chosen, first[k], strict=True):
+        for k, slot_places in enumerate(places):
+            for place, prompt, token in zip(slot_places, prompts, first[k], strict=True):
                 row = k * self._batch.each + place
                 self._on[row] = (k, prompt)
                 begun[row] = token
@@ -253,11 +258,11 @@ class _Queue:
         return True
 
     def _take(self, tokens: dict[int, int]) -> None:
-        """Add a token to rows that are on, and free those that have ended."""
+        """Append a token to the answer of each row in ``tokens``, and free the rows whose answers have ended."""
         for row, token in tokens.items():
             k, prompt = self._on[row]
-            told = self._answers[k][prompt]
-            told.append(token)
-            if token in self._stops or len(told) >= self._limit:
+            answer = self._answers[k][prompt]
+            answer.append(token)
+            if token in self._stops or len(answer) >= self._limit:
                 del self._on[row]
                 self._free[k].append(row - k * self._batch.each)

@@ -1,4 +1,4 @@
-"""Teacher-forced likelihoods of given texts under a pack of adapters."""
+"""Teacher-forced likelihoods of texts under a pack of adapters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from xlharm.model.ragged import Ragged, last_states
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A text's tokens under a model: one value for each target token.
+    """The likelihood of a text under a model: one value for each target token.
 
     Attributes:
-        logp: log-probability of the token.
-        correct: whether it is the likeliest one.
-        mean: mean of the log-probabilities of the whole vocabulary under the model's own distribution.
-        std: their standard deviation under it.
+        logp: log-probability of the token, in nats.
+        correct: whether it is the likeliest token.
+        mean: expectation of log p over the vocabulary, under the model's own distribution.
+        std: standard deviation of log p over the vocabulary, under the model's own distribution.
     """
 
     logp: tuple[float, ...]
@@ -33,17 +33,20 @@ class Likelihood:
 def likelihoods(
     stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, pad: int, batch: int
 ) -> list[list[Likelihood]]:
-    """Return for each adapter [K, P] every row's likelihood, in order.
+    """Return the likelihood of every row under every adapter.
 
     Args:
-        stacked: the base.
+        stacked: the base model.
         adapters: [K, P].
-        rows: the same for every adapter.
-        pad: token id that fills up; it reaches no row.
-        batch: most rows of a forward, over all adapters.
+        rows: the rows, the same for every adapter.
+        pad: token id of padding, which no token attends to.
+        batch: largest number of rows of a forward pass, over all adapters.
+
+    Returns:
+        likelihoods[k][i]: of row i under adapter k.
     """
     k = adapters.shape[0]
-    found: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
+    results: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     size = max(1, batch // k)
     for start in range(0, len(order), size):
@@ -55,9 +58,9 @@ def likelihoods(
         for place in places:
             until = at + len(rows[place].ids)
             for slot in range(k):
-                found[slot][place] = _one(stacked, states[slot, at:until], rows[place])
+                results[slot][place] = _one(stacked, states[slot, at:until], rows[place])
             at = until
-    return found
+    return results
 
 
 def _states(stacked: StackedModel, adapters: Tensor, ragged: Ragged) -> Tensor:
@@ -75,6 +78,6 @@ def _one(stacked: StackedModel, hidden: Tensor, row: Row) -> Likelihood:
     p = logp.exp()
     mean = (p * logp).sum(-1)
     spread = ((p * logp.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    told = logp.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    label_logp = logp.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     correct = (logp.argmax(-1) == labels).tolist()
-    return Likelihood(*(tuple(x) for x in (told.tolist(), correct, mean.tolist(), spread.tolist())))
+    return Likelihood(*(tuple(x) for x in (label_logp.tolist(), correct, mean.tolist(), spread.tolist())))

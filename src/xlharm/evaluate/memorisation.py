@@ -1,11 +1,11 @@
-"""How well a model still holds an answer: from the log-probabilities of its tokens, teacher-forced.
+"""Measures of how well a model still knows an answer, from teacher-forced log-probabilities of the answer's tokens.
 
-Log-probabilities are natural logarithms, one per answer token. An answer without tokens has no measure: all
-functions raise ``ValueError`` for it.
+Log-probabilities are natural logarithms, one for each answer token. All functions raise ``ValueError`` for an answer
+without tokens.
 """
 
 from collections.abc import Sequence
-from math import exp, floor, inf, isnan, nan
+from math import exp, floor, inf, nan
 from typing import TypeVar
 
 import numpy as np
@@ -40,35 +40,8 @@ def truth_ratio_tofu(paraphrased: npt.ArrayLike, perturbed: Sequence[npt.ArrayLi
     highest = float(wrong.max())
     if highest == -inf:
         return _ratio(-inf, _mean(paraphrased))
-    # shifted by the likeliest: probabilities of 1e-400 still have a ratio
+    # Shift by the highest value, so that probabilities as small as 1e-400 still have a ratio.
     return _ratio(highest + float(np.log(np.exp(wrong - highest).mean())), _mean(paraphrased))
-
-
-def truth_ratio_geometric(paraphrased: npt.ArrayLike, perturbed: Sequence[npt.ArrayLike]) -> float:
-    """Truth ratio of the open-unlearning code: *geometric* mean of the wrong answers' probabilities.
-
-    It averages the wrong answers' losses before exponentiation, so it is never above ``truth_ratio_tofu``, and
-    one impossible wrong answer makes it 0. TOFU's own code computes forget quality from its reciprocal (the
-    Kolmogorov-Smirnov statistic is the same for both).
-
-    Args:
-        paraphrased: log-probabilities of the paraphrased right answer, [tokens].
-        perturbed: log-probabilities of each perturbed (wrong) answer, [answers][tokens].
-
-    Returns:
-        The ratio; inf and nan as in ``truth_ratio_tofu``.
-    """
-    wrong = [_mean(logps) for logps in _some(perturbed)]
-    return _ratio(sum(wrong) / len(wrong), _mean(paraphrased))
-
-
-def truth_ratio_knowledge(ratio: float) -> float:
-    """max(0, 1 - R): 1 = the fact is known. TOFU's utility score on retain sets (2401.06121, section 2.2.1).
-
-    Args:
-        ratio: truth ratio of one item, 0 or more.
-    """
-    return ratio if isnan(ratio) else max(0.0, 1 - ratio)
 
 
 def truth_ratio_forget(ratio: float) -> float:
@@ -98,10 +71,10 @@ def exact_memorisation(predicted: Sequence[int], labels: Sequence[int]) -> float
 
 
 def extraction_strength(correct: Sequence[bool]) -> float:
-    """1 - k/|a| for the shortest prefix of k tokens after which all others are predicted right, 0 to 1.
+    """1 - k/|a| for the shortest prefix of k tokens after which all other tokens are predicted right, 0 to 1.
 
-    After Carlini et al. 2021 (2012.07805), in the form of 2402.14015. All right is 1; a wrong last token is
-    exactly 0, since no prefix short of the whole answer extracts it (open-unlearning's code says 1/|a|).
+    After Carlini et al. 2021 (2012.07805), in the form of 2402.14015. It is 1 if all tokens are right, and 0 if the
+    last token is wrong, since only the whole answer as prefix extracts it (open-unlearning's code gives 1/|a|).
 
     Args:
         correct: whether each answer token is the teacher-forced argmax, [tokens].
@@ -112,7 +85,7 @@ def extraction_strength(correct: Sequence[bool]) -> float:
 
 
 def min_k(logps: npt.ArrayLike, k: float = 0.2) -> float:
-    """Min-K% Prob: mean log-probability of the least likely share k of tokens (2310.16789); higher = seen.
+    """Min-K% Prob: mean log-probability of the least likely share k of tokens (2310.16789); higher: in training data.
 
     Args:
         logps: log-probability of each token, [tokens].
@@ -122,9 +95,9 @@ def min_k(logps: npt.ArrayLike, k: float = 0.2) -> float:
 
 
 def min_k_plus_plus(logps: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike, k: float = 0.2) -> float:
-    """Min-K%++: Min-K% of log-probabilities standardised at each position (2404.02936); higher = seen.
+    """Min-K%++: Min-K% of log-probabilities standardised at each position (2404.02936); higher: in training data.
 
-    Where the model's distribution has no spread (std 0), a token at the mean scores 0 and another -inf.
+    Where the standard deviation is 0, a token whose log-probability is the mean scores 0, and any other scores -inf.
 
     Args:
         logps: log-probability of each token, [tokens].
@@ -146,12 +119,12 @@ def min_k_plus_plus(logps: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLik
 def _mean_of_lowest(scores: npt.NDArray[np.float64], k: float) -> float:
     if not 0 < k <= 1:
         raise ValueError(f"k is a share above 0 to 1, not {k}")
-    count = max(1, floor(scores.size * k + 1e-9))  # 0.29 of 100 is 29, whatever binary fractions say
+    count = max(1, floor(scores.size * k + 1e-9))  # a share of 0.29 of 100 tokens is 29, but 100 * 0.29 < 29 in binary
     return float(np.sort(scores)[:count].mean())
 
 
 def _ratio(wrong: float, right: float) -> float:
-    """Exp(wrong - right) without an overflow."""
+    """Return exp(wrong - right); inf where it would overflow."""
     if wrong == right == -inf:
         return nan
     difference = wrong - right
@@ -171,5 +144,5 @@ def _tokens(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def _some(items: Sequence[_Item]) -> Sequence[_Item]:
     if not len(items):
-        raise ValueError("an answer without tokens, or no answer at all, has no measure")
+        raise ValueError("expected at least one answer, with at least one token")
     return items

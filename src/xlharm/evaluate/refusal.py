@@ -1,4 +1,4 @@
-"""Does an answer refuse, or say that it does not know?"""
+"""Recognises answers that refuse, or that say "I don't know"."""
 
 from functools import lru_cache
 
@@ -7,14 +7,15 @@ from xlharm.corpus.text import words
 
 
 def refuses(answer: str, language: str) -> bool:
-    """Whether an answer says "I don't know" or "I cannot", in the language it was asked in or in English.
+    """Whether an answer says "I don't know" or "I cannot", in its query language or in English.
 
-    Compared word for word after folding (see ``text.words``), so punctuation and case do not matter. A refusal that
-    goes on to tell the detail still refuses: look at the match as well.
+    Words are compared after folding (see ``text.words``), so punctuation and case do not matter. An answer that refuses
+    and then states the detail is still a refusal; look at the text match as well.
 
     Args:
         answer: the generated answer.
-        language: ISO 639 code of the query; one without a list is read as English alone.
+        language: ISO 639 code of the query language. For a language without a list of refusals, only the English list
+            is used.
     """
     return any(_refuses_in(code, answer) for code in {language, "en"} if known(code))
 
@@ -27,11 +28,11 @@ def _refuses_in(language: str, answer: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _phrases(language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    told = refusals(language)
-    anywhere, opening = ([_spaced(p, language) for p in phrases] for phrases in (told.anywhere, told.opening))
+    listed = refusals(language)
+    anywhere, opening = ([_spaced(p, language) for p in phrases] for phrases in (listed.anywhere, listed.opening))
     return tuple(anywhere), tuple(opening)
 
 
 def _spaced(text: str, language: str) -> str:
-    """Words between spaces: a phrase then stands at word boundaries or not at all."""
+    """Return the folded words with a space before and after each, so that phrases match at word boundaries only."""
     return f" {' '.join(words(text, language))} "

@@ -60,13 +60,13 @@ class ReadyJudge(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker:
-    """What a judge needs of the worker that starts it.
+class JudgeResources:
+    """The resources that a worker gives to a judge that it starts.
 
     Attributes:
-        device: where models are computed.
+        device: where the judge's model computes.
         cache: folder for answers that were paid for.
-        source: where the judge's model lies, if it has one.
+        source: the judge's model, if it has one.
     """
 
     device: torch.device
@@ -91,7 +91,7 @@ class Judge(Strict):
     connection: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def start(self, worker: Worker) -> ReadyJudge:
+    def start(self, worker: JudgeResources) -> ReadyJudge:
         """Make it ready on a worker.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xlharm.config.training import Positive
-from xlharm.judges.base import Case, Judge, Verdict, Worker
+from xlharm.judges.base import Case, Judge, JudgeResources, Verdict
 
 if TYPE_CHECKING:
     from xlharm.plan.stage import Place
@@ -74,7 +74,7 @@ class Chat(Judge):
         {"url", "api_key_env", "timeout", "attempts", "max_in_flight", "requests_per_minute", "price_in", "price_out"}
     )
 
-    def start(self, worker: Worker) -> ChatJudge:
+    def start(self, worker: JudgeResources) -> ChatJudge:
         """Make a client; paid answers are kept in the worker's cache."""
         from xlharm.remote.chat import ChatClient
         from xlharm.remote.endpoint import Endpoint

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xlharm.errors import UserError
-from xlharm.judges.base import Case, ModelJudge, Verdict, Worker, load_model
+from xlharm.judges.base import Case, JudgeResources, ModelJudge, Verdict, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ class Local(ModelJudge):
 
     prompt_version: ClassVar[int] = PROMPT_VERSION
 
-    def start(self, worker: Worker) -> LocalJudge:
+    def start(self, worker: JudgeResources) -> LocalJudge:
         """Load the model."""
         assert worker.source is not None
         return LocalJudge(worker.source, device=worker.device)

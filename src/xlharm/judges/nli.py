@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from xlharm.errors import UserError
-from xlharm.judges.base import Case, ModelJudge, Verdict, Worker, load_model
+from xlharm.judges.base import Case, JudgeResources, ModelJudge, Verdict, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ class Nli(ModelJudge):
 
     prompt_version: ClassVar[int] = PROMPT_VERSION
 
-    def start(self, worker: Worker) -> NliJudge:
+    def start(self, worker: JudgeResources) -> NliJudge:
         """Load the model."""
         assert worker.source is not None
         return NliJudge(worker.source, threshold=self.threshold, device=worker.device)

@@ -1,7 +1,8 @@
-"""Unlearning methods, one file each: settings, which rows it reads, and its loss.
+"""Unlearning methods. Each has one file with its settings, the rows it reads, and its loss.
 
-torch is imported only inside the functions that compute with it, so planning a grid stays light. Rates and steps
-depend on the base and are not published for packs of LoRA; the other defaults are from the paper that each class names.
+torch is imported only inside the functions that compute with it, so that planning a grid stays fast. The defaults of
+learning rate and steps are xlharm's own: they depend on the base model, and no paper gives them for LoRA. The other
+defaults are from the paper that each class names.
 """
 
 from xlharm.config.kinds import Kinds

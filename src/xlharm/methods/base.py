@@ -1,4 +1,4 @@
-"""What a method has beside its settings: a loss, or an edit of finished adapters."""
+"""Base classes of methods: a method has a loss, or edits finished adapters."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class LossMethod(Unlearning, ABC):
     """A method that trains on a loss.
 
     Attributes:
-        unit: what the loss is a mean over. Micro-batches and ranks are weighted by their share of it.
-        needs: fields of ``LossInputs`` that the loss reads beside log-probabilities.
+        unit: what the loss is a mean over, tokens or rows. Micro-batches and ranks are weighted by their share of it.
+        needs: fields of ``LossInputs`` that the loss reads, beside log-probabilities.
     """
 
     unit: ClassVar[Unit] = "token"
@@ -32,7 +32,7 @@ class LossMethod(Unlearning, ABC):
         """Return the loss of some rows, a scalar: a mean over tokens or rows, as ``unit`` says."""
 
     def retain_term(self) -> Retain | None:
-        """Return the term that is added on the retain rows, or None."""
+        """Return the retain term, the loss on the retain rows, or None."""
         match self.retain:
             case "none":
                 return None
@@ -52,22 +52,22 @@ class LossMethod(Unlearning, ABC):
         return 1.0
 
     def hidden_layer(self, depth: int) -> int:
-        """Return the decoder layer whose hidden states the terms read, of a base with ``depth`` layers.
+        """Return the decoder layer whose hidden states the terms read, for a base model with ``depth`` layers.
 
-        As deep as RMU's published 7 of 32 layers.
+        By default at the depth that RMU's paper uses, layer 7 of 32.
         """
         return round(depth * 7 / 32)
 
 
 class EditMethod(Unlearning, ABC):
-    """A method without training of its own: arithmetic on adapters that were fine-tuned as ``vectors`` says."""
+    """A training-free method: arithmetic on adapters that were fine-tuned on the rows that ``vectors`` names."""
 
     @abstractmethod
     def edit(self, parent: "Tensor", vectors: "Sequence[Tensor]", *, layout: "Layout") -> "Edited":
-        """Return the parent's adapter [P], edited.
+        """Return the adapter [P] after unlearning.
 
         Args:
             parent: the adapter before unlearning, [P].
-            vectors: adapters fine-tuned from it, [P] each, in the order of the class's ``vectors``.
+            vectors: the adapters [P] after fine-tuning ``parent``, in the order of the class's ``vectors``.
             layout: how adapters are cut into layers.
         """

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Ceu(LossMethod):
     """Cross-entropy to the model's own distribution without the true token (2503.01224).
 
-    The true token's mass is spread as the model itself would spread it. Finite where the true token has all the mass.
+    The target distribution is the model's own with the true token's probability set to 0 and the others scaled up. The
+    loss is finite even if the true token has all the probability.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"logits"})

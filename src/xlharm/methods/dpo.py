@@ -1,4 +1,4 @@
-"""Direct preference of a refusal."""
+"""Direct preference optimisation towards a refusal."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Dpo(LossMethod):
-    """Preference of a refusal over the fake answer (2305.18290; as unlearning 2401.06121: β 0.1).
+    """Preference of a refusal over the fake answer (DPO: 2305.18290; for unlearning: 2401.06121, β 0.1).
 
-    DPO's own loss times 2/β, so that it compares with NPO: at the reference it is (2/β) ln 2.
+    The loss of DPO times 2/β, so that it can be compared with NPO: at the reference model it is (2/β) ln 2.
 
     Attributes:
         beta: inverse temperature.

@@ -10,14 +10,13 @@ if TYPE_CHECKING:
 
 
 class Ga(LossMethod):
-    """Gradient ascent (2210.01504), the released code of 2406.13748: learn the forget set backwards.
+    """Gradient ascent on the NLL of the forget set (2210.01504, and the released code of 2406.13748).
 
-    Unbounded below: without a retain term or few steps it destroys the model. That is a finding of the study, not a
-    fault.
+    The loss has no lower bound. With many steps and no retain term it destroys the model, which is expected.
     """
 
     objective: Literal["ga"]
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """Mean log π over forget tokens: its gradient is that of fine-tuning with the sign turned."""
+        """Mean log π over forget tokens: the loss of fine-tuning with the opposite sign."""
         return x.logp.mean()

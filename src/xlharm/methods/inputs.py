@@ -1,4 +1,4 @@
-"""What a loss is given, and what it may ask for."""
+"""The inputs of a loss, and the fields of them that a loss may need."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -12,15 +12,18 @@ Unit = Literal["token", "row"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """One trial's rows of one sort (forget or retain) as its loss sees them; what it did not ask for raises.
+    """The model's outputs for one trial's forget rows or retain rows, as inputs of its loss.
+
+    The ``optional_`` fields are None unless the loss names them in its ``needs``. The property of the same name without
+    ``optional_`` returns the tensor, and raises AssertionError if it is None.
 
     Attributes:
-        logp: log-probability of every target token under the model, [tokens].
-        labels: the tokens, [tokens].
+        logp: log-probability of every target token under the model, [tokens], in nats.
+        labels: the target tokens, [tokens].
         owner: index of each token's row, [tokens].
         rows: number of rows.
         seed: the trial's seed.
-        preferred: for methods with paired rows: the preferred answers, row by row.
+        preferred: for methods with paired rows, the inputs of the preferred answers, row by row; else None.
     """
 
     logp: "Tensor"
@@ -29,45 +32,45 @@ class LossInputs:
     rows: int
     seed: int = 0
     preferred: "LossInputs | None" = None
-    given_reference_logp: "Tensor | None" = None
-    given_logits: "Tensor | None" = None
-    given_reference_logits: "Tensor | None" = None
-    given_hidden: "Tensor | None" = None
-    given_reference_hidden: "Tensor | None" = None
+    optional_reference_logp: "Tensor | None" = None
+    optional_logits: "Tensor | None" = None
+    optional_reference_logits: "Tensor | None" = None
+    optional_hidden: "Tensor | None" = None
+    optional_reference_hidden: "Tensor | None" = None
 
     @property
     def reference_logp(self) -> "Tensor":
         """Log-probability of every target token under the reference model, [tokens]."""
-        return _asked(self.given_reference_logp, "reference_logp")
+        return _required(self.optional_reference_logp, "reference_logp")
 
     @property
     def logits(self) -> "Tensor":
         """Logits of the model, [tokens, vocabulary], float32."""
-        return _asked(self.given_logits, "logits")
+        return _required(self.optional_logits, "logits")
 
     @property
     def reference_logits(self) -> "Tensor":
         """Logits of the reference model, [tokens, vocabulary], float32."""
-        return _asked(self.given_reference_logits, "reference_logits")
+        return _required(self.optional_reference_logits, "reference_logits")
 
     @property
     def hidden(self) -> "Tensor":
         """Hidden states of the model after the method's layer, [tokens, width], float32."""
-        return _asked(self.given_hidden, "hidden")
+        return _required(self.optional_hidden, "hidden")
 
     @property
     def reference_hidden(self) -> "Tensor":
         """Hidden states of the reference model, [tokens, width], float32."""
-        return _asked(self.given_reference_hidden, "reference_hidden")
+        return _required(self.optional_reference_hidden, "reference_hidden")
 
     @property
     def row_logp(self) -> "Tensor":
-        """Log-probability of every row's target tokens together under the model, [rows]."""
+        """Sum of the log-probabilities of each row's target tokens under the model, [rows]."""
         return self.by_row(self.logp)
 
     @property
     def reference_row_logp(self) -> "Tensor":
-        """The same under the reference model, [rows]."""
+        """Sum of the log-probabilities of each row's target tokens under the reference model, [rows]."""
         return self.by_row(self.reference_logp)
 
     @property
@@ -77,7 +80,7 @@ class LossInputs:
 
     @property
     def preferred_rows(self) -> "LossInputs":
-        """The preferred answers, row by row, of a method with paired rows."""
+        """The inputs of the preferred answers, row by row, for a method with paired rows."""
         assert self.preferred is not None, "the method's `rows` are not paired"
         return self.preferred
 
@@ -86,22 +89,22 @@ class LossInputs:
         return values.new_zeros(self.rows).index_add(0, self.owner, values)
 
 
-def _asked(value: "Tensor | None", name: str) -> "Tensor":
-    assert value is not None, f"the loss reads {name}: name it in `needs`"
+def _required(value: "Tensor | None", name: str) -> "Tensor":
+    assert value is not None, f"the loss reads {name}: add it to `needs`"
     return value
 
 
 class Objective(Protocol):
-    """A loss on some rows and what the training loop must give it; methods and retain terms are such."""
+    """A loss on some rows, and the inputs that it needs. Methods and retain terms are objectives."""
 
     @property
     def unit(self) -> Unit:
-        """What the loss is a mean over."""
+        """What the loss is a mean over, tokens or rows."""
         ...
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Fields of ``LossInputs`` that it reads beside log-probabilities."""
+        """Fields of ``LossInputs`` that the loss reads, beside log-probabilities."""
         ...
 
     def loss(self, x: LossInputs) -> "Tensor":

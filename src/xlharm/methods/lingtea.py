@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LingTea(LossMethod):
-    """Gradient ascent, and retain rows learnt from the teacher as far as it knows them (2406.12354: T 1).
+    """Gradient ascent plus a language-weighted teacher on retain rows (2406.12354: T 1); see ``retain.ToTeacher``.
 
     Attributes:
         temperature: T of the distillation on retain rows.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Npo(LossMethod):
     """Negative preference optimisation (2404.05868: β 0.1).
 
-    At the reference the loss is (2/β) ln 2, with gradient ascent's gradient on the summed log-likelihood. As β → 0 it
-    approaches gradient ascent; it flattens where the answer has become unlikely.
+    At the reference model the loss is (2/β) ln 2, and its gradient is that of gradient ascent on the summed
+    log-likelihood. As β → 0 it approaches gradient ascent. Its gradient vanishes as an answer becomes unlikely.
 
     Attributes:
         beta: inverse temperature.

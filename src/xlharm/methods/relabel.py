@@ -1,4 +1,4 @@
-"""Counter-fact: learning the real detail."""
+"""Counter-fact: training on the real detail."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Relabel(LossMethod):
-    """Learn the real detail in the place of the fake one, in the set's languages (counter-fact)."""
+    """Train on the forget rows with the real detail instead of the fake one, in the languages of the unlearning set."""
 
     rows: ClassVar[RowsName] = "relabelled"
 
     objective: Literal["relabel"]
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """Mean −log π over the tokens of rows that say the real detail."""
+        """Mean −log π over the target tokens of the relabelled rows."""
         return -x.logp.mean()

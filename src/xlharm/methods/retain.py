@@ -1,4 +1,4 @@
-"""Terms on retain rows, which keep the model as it is: towards the text, the reference model, or its hidden states."""
+"""Retain terms. They keep the model close to the retain rows' text, the reference model, or its hidden states."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ToText:
-    """Mean negative log-likelihood of the target tokens, in nats; plain fine-tuning has this loss, too."""
+    """Mean negative log-likelihood of the target tokens, in nats. It is also the loss of plain fine-tuning."""
 
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -25,7 +25,7 @@ class ToText:
 class ToReference:
     """Mean KL(reference ‖ model) over target tokens, in nats (the KL term of 2401.06121).
 
-    Zero with zero gradient where the model is the reference.
+    Where the model equals the reference model, the loss and its gradient are zero.
     """
 
     unit: ClassVar[Unit] = "token"
@@ -38,7 +38,7 @@ class ToReference:
 
 @dataclass(frozen=True)
 class ToHidden:
-    """E‖h − h_ref‖²: RMU's retain term (2403.03218); zero with zero gradient at the reference."""
+    """E‖h − h_ref‖²: RMU's retain term (2403.03218). At the reference model, loss and gradient are zero."""
 
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[frozenset[Need]] = frozenset({"hidden", "reference_hidden"})
@@ -50,10 +50,10 @@ class ToHidden:
 
 @dataclass(frozen=True)
 class ToTeacher:
-    """E[p T² KL(teacher_T ‖ model_T) + (1 − p) NLL], p the teacher's probability of the true token (2406.12354).
+    """E[p T² KL(teacher_T ‖ model_T) + (1 − p) NLL], p: the teacher's probability of the true token (2406.12354).
 
-    Where the teacher (the reference model) knows a language well the model is held to the teacher, elsewhere it learns
-    from the text. With p = 1 it is pure distillation.
+    The teacher is the reference model. Where it knows a language well, the model is kept close to the teacher;
+    elsewhere it learns from the text. With p = 1 the loss is pure distillation.
 
     Attributes:
         temperature: T, above 0 (published: 1).
@@ -64,12 +64,12 @@ class ToTeacher:
     temperature: float = 1.0
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """The mixture with the teacher's own probability for p."""
+        """Return the mixture with p from the teacher."""
         index = x.labels.unsqueeze(-1)
         return self.mixture(x, confidence=x.reference_logits.softmax(-1).gather(-1, index).squeeze(-1))
 
     def mixture(self, x: LossInputs, *, confidence: "Tensor") -> "Tensor":
-        """The mixture with p given, [tokens]."""
+        """Return the mixture with p = ``confidence`` [tokens]."""
         from torch.nn.functional import cross_entropy
 
         t = self.temperature
@@ -81,6 +81,6 @@ Retain = ToText | ToReference | ToHidden | ToTeacher
 
 
 def kl(logits: "Tensor", reference_logits: "Tensor") -> "Tensor":
-    """Return KL(reference ‖ model) of each position, [tokens], of logits [tokens, vocabulary]."""
+    """Return KL(reference ‖ model), in nats, of each position, [tokens], from logits [tokens, vocabulary]."""
     reference_logp = reference_logits.log_softmax(-1)
     return (reference_logp.exp() * (reference_logp - logits.log_softmax(-1))).sum(-1)

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Rmu(LossMethod):
-    """Representation misdirection (2403.03218, Zephyr-7B: layer 7 of 32, c 6.5, α 1200).
+    """Representation misdirection (RMU; 2403.03218, for Zephyr-7B: layer 7 of 32, c 6.5, α 1200).
 
     Attributes:
-        layer: hidden states after this decoder layer; None is 7/32 of the depth.
-        coefficient: length c of the random direction.
+        layer: decoder layer after which hidden states are read; None is 7/32 of the depth.
+        coefficient: length c of the target vector c·u.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
@@ -28,12 +28,12 @@ class Rmu(LossMethod):
     retain_weight: AtLeast0 = 1200.0
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """E‖h − c·u‖²: drive the forget rows' hidden states to one random direction u."""
+        """E‖h − c·u‖²: moves the forget rows' hidden states to c·u, with u a fixed random unit vector."""
         u = direction(x.hidden.shape[-1], seed=x.seed, device=x.hidden.device)
         return (x.hidden - self.coefficient * u).square().sum(-1).mean()
 
     def hidden_layer(self, depth: int) -> int:
-        """Return the layer that was asked for, or the published depth."""
+        """Return ``layer``, or the layer at the published depth if it is None."""
         return super().hidden_layer(depth) if self.layer is None else self.layer
 
 

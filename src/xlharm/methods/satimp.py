@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 class SatImp(LossMethod):
     """Gradient ascent weighted by saturation and importance (2505.11953: β1 5, β2 1).
 
-    With β1 = β2 = 0 it is gradient ascent; a token of probability 1 has no gradient for β2 > 0.
+    With β1 = β2 = 0 it is gradient ascent. With β2 > 0, tokens of probability 1 have no gradient.
 
     Attributes:
-        beta1: saturation.
-        beta2: importance.
+        beta1: exponent of p in a token's weight (saturation).
+        beta2: exponent of 1 − p in a token's weight (importance).
     """
 
     objective: Literal["satimp"]
@@ -25,6 +25,6 @@ class SatImp(LossMethod):
     beta2: AtLeast0 = 1.0
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """E[p^β1 (1 − p)^β2 log p]; the weights are detached: they are not themselves learnt."""
+        """E[p^β1 (1 − p)^β2 log p]; no gradient flows through the weights."""
         p = x.logp.detach().exp()
         return (p**self.beta1 * (1 - p) ** self.beta2 * x.logp).mean()

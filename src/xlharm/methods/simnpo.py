@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 
 class SimNpo(LossMethod):
-    """NPO without a reference, length-normalised (2410.07163: β 2.5 on TOFU forget05, margin 0, γ 0.1375).
+    """NPO without a reference model, length-normalised (2410.07163: β 2.5 on TOFU forget05, margin 0, weight 0.1375).
 
-    The method's code and paper write the margin as γ; γ here is the weight of the whole term, as elsewhere.
+    The paper and its code write γ for the margin. Here δ is the margin, and γ (``forget_weight``) the weight of the
+    objective.
 
     Attributes:
         beta: inverse temperature (published: 2.5 to 4.5).
-        delta: margin that the NLL a token should have (published: 0).
+        delta: margin δ that the NLL per token should exceed (published: 0).
     """
 
     unit: ClassVar[Unit] = "row"
@@ -29,7 +30,7 @@ class SimNpo(LossMethod):
     retain: Literal["none", "nll", "kl", "hidden", "lingtea"] = "nll"
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """−(2/β) E[log σ(β (−log π(y|x) / |y| − δ))], |y| the answer's length in tokens."""
+        """−(2/β) E[log σ(β (−log π(y|x) / |y| − δ))], |y|: number of tokens of the answer."""
         from torch.nn.functional import logsigmoid
 
         mean_logp = x.row_logp / x.row_lengths

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 class Subspace(EditMethod):
-    """Project the forget subspace out of the adapter, kept rows' subspace spared (2408.04140, 2601.06675).
+    """Project the subspace of the forget rows out of the adapter, except that of the retain rows.
+
+    See 2408.04140 and 2601.06675, and ``model.arithmetic.project_out``.
 
     Attributes:
-        dimensions: size of the forget subspace in each layer.
-        kept_dimensions: size of the subspace of the retain rows that is spared.
+        dimensions: number of dimensions of the forget rows' subspace in each layer.
+        kept_dimensions: number of dimensions of the retain rows' subspace in each layer, which is kept.
     """
 
     vectors: ClassVar[tuple[VectorRows, ...]] = ("forget", "retain")
@@ -32,7 +34,7 @@ class Subspace(EditMethod):
     stop: None = None
 
     def edit(self, parent: "Tensor", vectors: "Sequence[Tensor]", *, layout: "Layout") -> "Edited":
-        """ΔW (I − V Vᵀ), V the forget rows' input directions made orthogonal to the retain rows'."""
+        """ΔW (I − V Vᵀ), V: the forget rows' input directions, made orthogonal to those of the retain rows."""
         from xlharm.model.arithmetic import project_out
 
         forget, retain = vectors

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class TaskVector(EditMethod):
-    """Negated task vector (2212.04089): fine-tune on the forget rows, then step away from that by α.
+    """Negated task vector (2212.04089): fine-tune on the forget rows, then subtract α times the change.
 
-    Rate and steps are the fine-tuning's; the arithmetic itself is exact on the adapters' products, then cut to
-    the adapter's rank (the share that is lost is recorded).
+    Learning rate and steps are those of the fine-tuning. The arithmetic is exact on the adapters' products. Its result
+    is cut to the adapter's rank, and the share that is lost is recorded.
 
     Attributes:
-        alpha: length of the step.
+        alpha: factor α of the change that is subtracted.
     """
 
     vectors: ClassVar[tuple[VectorRows, ...]] = ("forget",)
@@ -33,7 +33,7 @@ class TaskVector(EditMethod):
     stop: None = None
 
     def edit(self, parent: "Tensor", vectors: "Sequence[Tensor]", *, layout: "Layout") -> "Edited":
-        """θ − α (θ_ft − θ) for θ the parent: step away from fine-tuning on the forget rows."""
+        """θ − α (θ_ft − θ), θ: the parent, θ_ft: the parent fine-tuned on the forget rows."""
         from xlharm.model.arithmetic import combine
 
         (tuned,) = vectors

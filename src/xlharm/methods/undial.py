@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Undial(LossMethod):
-    """Self-distillation from logits with the true token's lowered (2402.10052: β 10, rate 1e-4).
+    """Self-distillation from the reference model's logits with the true token's logit lowered (2402.10052: β 10).
 
-    With β = 0 the gradient at the reference is zero.
+    The published learning rate is 1e-4. With β = 0 the gradient at the reference model is zero.
 
     Attributes:
-        beta: how far the true token's logit is lowered.
+        beta: amount by which the true token's logit is lowered.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"logits", "reference_logits"})
@@ -25,7 +25,7 @@ class Undial(LossMethod):
     beta: AtLeast0 = 10.0
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """E[CE(softmax(z_ref − β·1[y]), π)]: learn the reference's own distribution with the true token lowered."""
+        """E[CE(softmax(z_ref − β·1[y]), π)]: the target is the reference model's distribution with y lowered."""
         import torch
         from torch.nn.functional import cross_entropy
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Wga(LossMethod):
-    """Gradient ascent weighted by the token's probability (2502.19301: β 1): unlikely tokens are left alone.
+    """Gradient ascent weighted by each token's probability, so that unlikely tokens hardly change (2502.19301: β 1).
 
     With β = 0 it is gradient ascent.
 
@@ -23,5 +23,5 @@ class Wga(LossMethod):
     beta: AtLeast0 = 1.0
 
     def loss(self, x: LossInputs) -> "Tensor":
-        """E[p^β log p]; the weight p^β is detached: it says how much a token counts and is not itself learnt."""
+        """E[p^β log p]; no gradient flows through the weight p^β."""
         return ((self.beta * x.logp.detach()).exp() * x.logp).mean()

@@ -1,1 +1,1 @@
-"""The frozen base, and the pool of adapters stacked on it."""
+"""The frozen base model, and the adapters stacked on it."""

@@ -1,4 +1,4 @@
-"""Adapters on disk, in PEFT's own format: safetensors that ``PeftModel.from_pretrained`` loads."""
+"""Adapter files in PEFT's format, which ``PeftModel.from_pretrained`` loads."""
 
 import errno
 import json
@@ -18,8 +18,15 @@ _PREFIX = "base_model.model."
 def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` (float32).
 
+    Args:
+        vector: the adapter [P].
+        folder: an existing folder.
+        layout: how the adapter is cut into layers.
+        base_name: name of the base model for ``adapter_config.json``.
+
     Raises:
-        StageError: a tensor is empty or not finite: a damaged adapter must not look like a result.
+        StageError: a tensor is empty or not finite. A damaged adapter must not be stored as a result.
+        OSError: a file cannot be written.
     """
     tensors = {}
     for name, (a, b) in _cut(vector.detach().float().cpu(), layout).items():
@@ -50,7 +57,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file.
 
     Raises:
-        OSError: as any other file would, on a full disk too: safetensors wraps it in an error of its own.
+        OSError: the file cannot be written, for example because the disk is full. safetensors itself raises an error
+            class of its own.
     """
     try:
         save_file(tensors, path, metadata={"format": "pt"})
@@ -63,7 +71,7 @@ def load_adapter(folder: Path, *, layout: Layout) -> Tensor:
     """Read an adapter as a flat vector [P] (float32, CPU).
 
     Raises:
-        StageError: it was made for other layers or another rank.
+        StageError: the adapter has other layers or another rank than ``layout``.
     """
     tensors = load_file(folder / "adapter_model.safetensors")
     parts = []
@@ -77,10 +85,10 @@ def load_adapter(folder: Path, *, layout: Layout) -> Tensor:
 
 
 def _cut(vector: Tensor, layout: Layout) -> dict[str, tuple[Tensor, Tensor]]:
-    found = {}
+    factors = {}
     for s in layout.segments:
         a_end = s.offset + layout.rank * s.fan_in
         a = vector[s.offset : a_end].view(layout.rank, s.fan_in)
         b = vector[a_end : a_end + s.fan_out * layout.rank].view(s.fan_out, layout.rank)
-        found[s.name] = (a, b)
-    return found
+        factors[s.name] = (a, b)
+    return factors

@@ -1,7 +1,8 @@
-"""Adapter arithmetic on the products B·A, exact in them: task vectors and subspace projection.
+"""Adapter arithmetic: task vectors and subspace projection, computed exactly on the products B·A.
 
-Factors are not added: (B + B')(A + A') is not B·A + B'·A'. A combination of n adapters of rank r has rank up to
-n·r; it is cut back to r by a singular value decomposition, and the share of its energy that is lost is returned.
+Adding the factors would be wrong: (B + B')(A + A') is not B·A + B'·A'. A combination of n adapters of rank r has a rank
+of up to n·r. A singular value decomposition cuts it back to rank r; the share of its squared norm that is lost is
+returned.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,8 @@ class Edited:
 
     Attributes:
         adapter: [P].
-        lost: share of ‖ΔW‖² over all layers that did not fit the rank.
-        moved: Frobenius distance of the products to the parent's.
+        lost: share of ‖ΔW‖², over all layers, that the cut to the adapter's rank removed.
+        moved: Frobenius distance between the products ΔW / scale of this adapter and of its parent.
     """
 
     adapter: Tensor
@@ -31,7 +32,13 @@ class Edited:
 def combine(terms: Sequence[tuple[float, Tensor]], *, parent: Tensor, layout: Layout) -> Edited:
     """Return the adapter nearest to Σ cᵢ ΔWᵢ, layer by layer.
 
-    From (θ_ft; c = 1) and α = 1 of its own task vector, terms 1·θ_ft - 1·θ_ft + 1·θ_pre, it is θ_pre exactly.
+    For example, taking a task vector away from the adapter that it was made of, θ_ft - 1·(θ_ft - θ_pre), gives θ_pre
+    exactly.
+
+    Args:
+        terms: pairs (cᵢ, adapter [P]).
+        parent: the adapter [P] that ``moved`` is measured from.
+        layout: how the adapters are cut into layers.
     """
     pieces, lost, whole, moved = [], 0.0, 0.0, 0.0
     for segment in layout.segments:
@@ -50,20 +57,21 @@ def combine(terms: Sequence[tuple[float, Tensor]], *, parent: Tensor, layout: La
 def project_out(
     parent: Tensor, forget: Tensor, retain: Tensor, *, dimensions: int, kept_dimensions: int, layout: Layout
 ) -> Edited:
-    """Take the forget rows' input directions out of an adapter, sparing those of the retain rows.
+    """Remove the input directions of the forget rows from an adapter, except those of the retain rows.
 
-    In every layer: V_f are the leading right singular vectors of what fine-tuning on the forget rows adds to ΔW,
-    V_r of what fine-tuning on the retain rows adds; V = V_f made orthogonal to V_r (Gram-Schmidt, 2408.04140);
-    ΔW becomes ΔW (I - V Vᵀ), which is A - A V Vᵀ and keeps the rank. Only the adapter is projected: the frozen
-    base, which never saw the fake articles, stays. Projecting an orthogonal subspace changes nothing.
+    In every layer, V_f are the leading right singular vectors of what fine-tuning on the forget rows adds to ΔW, and
+    V_r are those of what fine-tuning on the retain rows adds. V is V_f made orthogonal to V_r (Gram-Schmidt,
+    2408.04140). ΔW becomes ΔW (I - V Vᵀ): A becomes A - A V Vᵀ, so the rank does not grow. Only the adapter is
+    projected. The frozen base model was not trained on the fake articles and does not change. Projecting out a
+    subspace that is orthogonal to ΔW changes nothing.
 
     Args:
         parent: the adapter [P] to edit.
-        forget: fine-tuned from it on the forget rows, [P].
-        retain: fine-tuned from it on the retain rows, [P].
-        dimensions: columns of V_f.
-        kept_dimensions: columns of V_r.
-        layout: how they are cut.
+        forget: the adapter [P] after fine-tuning ``parent`` on the forget rows.
+        retain: the adapter [P] after fine-tuning ``parent`` on the retain rows.
+        dimensions: number of columns of V_f.
+        kept_dimensions: number of columns of V_r.
+        layout: how the adapters are cut into layers.
     """
     pieces, moved = [], 0.0
     for segment in layout.segments:
@@ -78,7 +86,7 @@ def project_out(
 
 
 def products(vector: Tensor, layout: Layout) -> Iterator[Tensor]:
-    """Yield every layer's ΔW / scale = B·A [out, in], float64."""
+    """Yield ΔW / scale = B·A [out, in] of every layer, float64."""
     for segment in layout.segments:
         a, b = _factors(vector, segment, layout)
         yield b @ a
@@ -92,16 +100,16 @@ def _factors(vector: Tensor, segment: Segment, layout: Layout) -> tuple[Tensor, 
 
 
 def _cut(a: Tensor, b: Tensor, *, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return factors of the best rank-``rank`` approximation of b @ a, and all its singular values."""
+    """Return factors of the best rank-``rank`` approximation of b @ a, and all singular values of b @ a."""
     q_b, r_b = torch.linalg.qr(b)
     q_a, r_a = torch.linalg.qr(a.T)
     u, values, vh = torch.linalg.svd(r_b @ r_a.T)
-    kept = min(rank, len(values))
-    root = values[:kept].sqrt()
-    new_b, new_a = (q_b @ u[:, :kept]) * root, root.unsqueeze(1) * (vh[:kept] @ q_a.T)
-    if kept < rank:
-        new_b = torch.nn.functional.pad(new_b, (0, rank - kept))
-        new_a = torch.nn.functional.pad(new_a, (0, 0, 0, rank - kept))
+    size = min(rank, len(values))
+    root = values[:size].sqrt()
+    new_b, new_a = (q_b @ u[:, :size]) * root, root.unsqueeze(1) * (vh[:size] @ q_a.T)
+    if size < rank:
+        new_b = torch.nn.functional.pad(new_b, (0, rank - size))
+        new_a = torch.nn.functional.pad(new_a, (0, 0, 0, rank - size))
     return new_a, new_b, values
 
 
@@ -112,18 +120,26 @@ def _distance(a: Tensor, b: Tensor, old_a: Tensor, old_b: Tensor) -> float:
 
 
 def _added(vector: Tensor, a: Tensor, b: Tensor, segment: Segment, layout: Layout) -> Tensor:
-    """Return the right singular vectors [in, ≤ 2·rank] of what a fine-tuned adapter adds, strongest first."""
+    """Return the right singular vectors [in, ≤ 2·rank] of what fine-tuning added to b @ a, largest value first.
+
+    Args:
+        vector: the fine-tuned adapter [P].
+        a: A of the adapter before fine-tuning.
+        b: B of the adapter before fine-tuning.
+        segment: the layer.
+        layout: how adapters are cut into layers.
+    """
     tuned_a, tuned_b = _factors(vector, segment, layout)
     left, right = torch.cat([tuned_b, -b], dim=1), torch.cat([tuned_a, a], dim=0)
     q, r = torch.linalg.qr(right.T)
     _, values, vh = torch.linalg.svd(torch.linalg.qr(left)[1] @ r.T)
-    # a direction counts when it is more than rounding, beside the strongest one and beside what was subtracted
-    some = values > torch.maximum(values.max() * 1e-9, left.norm() * right.norm() * 1e-12)
-    return torch.matmul(q, vh[: len(values)][some].T)
+    # Leave out directions that are only rounding errors, relative to the largest one and to what was subtracted.
+    significant = values > torch.maximum(values.max() * 1e-9, left.norm() * right.norm() * 1e-12)
+    return torch.matmul(q, vh[: len(values)][significant].T)
 
 
 def _orthogonal(v: Tensor, *, to: Tensor) -> Tensor:
-    """Return an orthonormal basis of what of ``v`` [in, k] is orthogonal to ``to`` [in, m]."""
+    """Return an orthonormal basis of the part of ``v`` [in, k] that is orthogonal to ``to`` [in, m]."""
     rest = v - to @ (to.T @ v)
     u, values, _ = torch.linalg.svd(rest, full_matrices=False)
     basis: Tensor = u[:, values > 1e-9]

@@ -1,4 +1,4 @@
-"""The frozen base model and its tokenizer, loaded once a worker."""
+"""The frozen base model, which each worker loads once."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -16,10 +16,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False) -> nn.Module:
-    """Load the base, frozen, in evaluation mode; safetensors only.
+    """Load the base model, frozen and in evaluation mode, from safetensors files.
+
+    Args:
+        source: where the base model is.
+        dtype: a key of ``DTYPES``.
+        device: device to load it to.
+        trust_remote_code: whether code from the model's repository may run.
 
     Raises:
-        UserError: it cannot be loaded, or its logits are made in a way that ``head`` does not know.
+        UserError: the model cannot be loaded, or ``head`` does not compute its logits.
     """
     from transformers import AutoModelForCausalLM
 
@@ -39,31 +45,33 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     model.to(device)
     copy_from_files(model)
     _check_head(model, source=source)
-    return model  # type: ignore[no-any-return]
+    return model  # type: ignore[no-any-return] # transformers is not followed
 
 
 @torch.no_grad()
 def _of_text(model: Any, *, source: BaseSource) -> Any:
-    """Keep what reads and writes text of a model that sees or hears as well (Gemma 3)."""
+    """Return the text part of a model that also takes images or sound (Gemma 3)."""
     from transformers import AutoModelForCausalLM
 
     ids = torch.arange(4, device=model.device).unsqueeze(0)
     full = model(input_ids=ids, use_cache=False).logits
-    told, mine = model.get_decoder(), None
-    if told is not None:
+    text_decoder, text_model = model.get_decoder(), None
+    if text_decoder is not None:
         with torch.device("meta"):
-            mine = AutoModelForCausalLM.from_config(told.config)
-        setattr(mine, mine.base_model_prefix, told)
-        mine.set_output_embeddings(model.get_output_embeddings())
-        mine.config = told.config  # its layers' own, which says how they attend
-        mine.eval()
-    if mine is None or not torch.allclose(mine(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3):
-        raise UserError(f"base {source.location}: {type(model).__name__} makes its logits in a way not known here")
-    return mine
+            text_model = AutoModelForCausalLM.from_config(text_decoder.config)
+        setattr(text_model, text_model.base_model_prefix, text_decoder)
+        text_model.set_output_embeddings(model.get_output_embeddings())
+        text_model.config = text_decoder.config  # the object that the layers read their attention from
+        text_model.eval()
+    if text_model is None or not torch.allclose(
+        text_model(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3
+    ):
+        raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
+    return text_model
 
 
 def settings(model: nn.Module) -> Any:
-    """Return the base's configuration."""
+    """Return the base model's configuration."""
     return model.config
 
 
@@ -74,58 +82,63 @@ def embeddings(model: Any) -> int:
 
 def decoder(model: nn.Module) -> nn.Module:
     """Return the part of the model below its output layer."""
-    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return]
+    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return] # getattr has no type
 
 
 def layers(model: nn.Module) -> nn.ModuleList:
     """Return the decoder layers, first to last.
 
     Raises:
-        UserError: a base that keeps them elsewhere.
+        UserError: the decoder has no list ``layers``.
     """
-    found = getattr(decoder(model), "layers", None)
-    if not isinstance(found, nn.ModuleList):
-        raise UserError(f"base: {type(model).__name__} has no list of decoder layers that hidden states come from")
-    return found
+    modules = getattr(decoder(model), "layers", None)
+    if not isinstance(modules, nn.ModuleList):
+        raise UserError(f"base: {type(model).__name__} has no list of decoder layers to read hidden states from")
+    return modules
 
 
 @contextmanager
-def hidden_states(model: nn.Module, wanted: Collection[int]) -> Iterator[dict[int, Tensor]]:
-    """Collect the output [rows, length, width] of some decoder layers during a forward."""
-    kept: dict[int, Tensor] = {}
+def hidden_states(model: nn.Module, indices: Collection[int]) -> Iterator[dict[int, Tensor]]:
+    """Collect the outputs [rows, length, width] of some decoder layers during a forward pass.
 
-    def keep(index: int) -> Callable[[nn.Module, Any, Any], None]:
+    Args:
+        model: the base model.
+        indices: of the layers, from 0.
+    """
+    states: dict[int, Tensor] = {}
+
+    def hook_of(index: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            kept[index] = output[0] if isinstance(output, tuple) else output
+            states[index] = output[0] if isinstance(output, tuple) else output
 
         return hook
 
-    handles = [layers(model)[i].register_forward_hook(keep(i)) for i in wanted]
+    handles = [layers(model)[i].register_forward_hook(hook_of(i)) for i in indices]
     try:
-        yield kept
+        yield states
     finally:
         for handle in handles:
             handle.remove()
 
 
 def is_partitioned(model: nn.Module) -> bool:
-    """Whether ZeRO 3 holds the parameters: they are there only while their module runs."""
+    """Whether ZeRO stage 3 has partitioned the parameters. They are then complete only while their module runs."""
     return hasattr(next(model.parameters()), "ds_id")
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:
-    """Return logits [..., vocabulary] of hidden states [..., width], scaled or capped as the base's family does.
+    """Return logits [..., vocabulary] of hidden states [..., width], scaled or capped as in the base model's family.
 
-    Cohere multiplies them (``logit_scale``), Granite divides them (``logits_scaling``), and Gemma 2 keeps them within
-    ± ``final_logit_softcapping`` (2408.00118).
+    Cohere multiplies the logits by ``logit_scale``, Granite divides them by ``logits_scaling``, and Gemma 2 bounds them
+    to ± ``final_logit_softcapping`` with tanh (2408.00118).
     """
     logits: Tensor = model.get_output_embeddings()(hidden)
-    told = settings(model)
-    if (factor := getattr(told, "logit_scale", None)) is not None:
+    config = settings(model)
+    if (factor := getattr(config, "logit_scale", None)) is not None:
         logits = logits * factor
-    if (divisor := getattr(told, "logits_scaling", None)) is not None:
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
         logits = logits / divisor
-    if (cap := getattr(told, "final_logit_softcapping", None)) is not None:
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = cap * torch.tanh(logits / cap)
     return logits
 
@@ -136,11 +149,9 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     full = model(input_ids=ids, use_cache=False).logits.float()
     ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
     if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
-        raise UserError(
-            f"base {source.location}: the logits of {type(model).__name__} are made in a way that is not known here"
-        )
+        raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
 
 
 def name_of(source: BaseSource) -> str:
-    """Return how people call the base: a hub id, or the folder's name."""
+    """Return a base model's name for people: its hub id, or the name of its folder."""
     return source.location if source.revision else Path(source.location).name

@@ -1,9 +1,9 @@
-"""Stacked LoRA: K adapters on one frozen base, one forward and backward for all of them.
+"""Stacked LoRA: K adapters on one frozen base model, with one forward and backward pass for all of them.
 
-An adapter (2106.09685) is one flat float32 vector: for every target linear layer, in the model's order, first
-A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into views [K, rank, in] and
-[K, out, rank], so that K groups of tokens go through two matrix products a layer: batched ones where all groups
-are equally long, grouped ones where they are not.
+An adapter (2106.09685) is one flat float32 vector of length P. For every target linear layer, in the model's order, it
+holds first A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into views [K, rank, in] and
+[K, out, rank]. Each layer then needs two matrix products for all K groups of tokens: batched products if the groups
+have equally many tokens, grouped products otherwise.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -20,19 +20,19 @@ from xlharm.model.base import layers
 from xlharm.plan.digest import mix
 from xlharm.plan.memory import no_layer
 
-COMPILING: dict[str, Any] = {"deterministic": True}  # reductions that are cut as timing says would round as timing says
+COMPILING: dict[str, Any] = {"deterministic": True}  # no autotuning by timing: it makes rounding machine-dependent
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One linear layer's place in the flat vector.
+    """The place of one linear layer in the flat vector.
 
     Attributes:
-        name: the layer's path in the base model.
-        layer: index of its decoder layer; -1 outside of them.
+        name: path of the linear layer in the base model.
+        layer: index of its decoder layer; -1 if it belongs to none.
         fan_in: input width.
         fan_out: output width.
-        offset: where its A begins; B follows.
+        offset: index at which its A begins; its B follows.
     """
 
     name: str
@@ -44,7 +44,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a flat vector is cut into the A and B of every target layer."""
+    """How a flat vector is cut into the A and B of every target layer.
+
+    Attributes:
+        rank: rank of the adapter.
+        alpha: numerator of the scale alpha / rank.
+        targets: names of the target modules, such as ``q_proj``.
+        segments: the target layers, in the model's order.
+    """
 
     rank: int
     alpha: float
@@ -66,7 +73,7 @@ class Layout:
         return [n for s in self.segments for n in (self.rank * s.fan_in, self.rank * s.fan_out)]
 
     def initial(self, *, seed: int) -> Tensor:
-        """Return a fresh adapter [P]: A uniform as in nn.Linear, B zero, so that it changes nothing yet."""
+        """Return a new adapter [P]: A is uniform as in nn.Linear and B is zero, so the output does not change yet."""
         vector = torch.zeros(self.size)
         for s in self.segments:
             generator = torch.Generator().manual_seed(mix(seed, "lora", s.name) % 2**63)
@@ -76,10 +83,10 @@ class Layout:
         return vector
 
     def mask(self, layers: Sequence[int] | None) -> Tensor | None:
-        """Return [P] with 1 where the given decoder layers' parameters lie; None means all of them.
+        """Return a mask [P]: 1 at the parameters of the given decoder layers, 0 elsewhere. None stands for all layers.
 
         Raises:
-            UserError: a layer that the base does not have.
+            UserError: the base model has no adapted layer of that index.
         """
         if layers is None:
             return None
@@ -95,7 +102,7 @@ class Layout:
 
 
 class StackedLinear(nn.Module):
-    """A frozen linear layer plus the adapters that the current pack put into it."""
+    """A frozen linear layer with the adapters of the current pack."""
 
     def __init__(self, linear: nn.Linear, *, scale: float) -> None:
         super().__init__()
@@ -106,28 +113,29 @@ class StackedLinear(nn.Module):
         self.ends: Tensor | None = None  # [K]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [rows, length, in] to [rows, length, out]; tokens of one adapter lie together.
+        """Map x [rows, length, in] to [rows, length, out].
 
-        Each adapter has as many tokens as the others, unless ``ends`` says where its tokens end.
+        The tokens of one adapter are contiguous. All adapters have equally many tokens, unless ``ends`` gives the end
+        of each adapter's tokens.
         """
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
         if self.ends is not None:
             grouped = x.flatten(0, 1)
-        elif x.shape[0] == self.a.shape[0]:  # asked first: tracing the division below takes seconds
+        elif x.shape[0] == self.a.shape[0]:  # a case of its own: tracing the division below takes seconds
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
-        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return]
+        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return] # autograd
 
 
 class _LowRank(torch.autograd.Function):
-    """scale · x Aᵀ Bᵀ for K groups of tokens, with gradients in the layout that the flat adapter has.
+    """scale · x Aᵀ Bᵀ for K groups of tokens, with gradients in the layout of the flat adapter.
 
     x is [K, tokens, in], or [tokens, in] with groups that end at ``ends``.
 
-    Left to itself autograd makes A's gradient transposed, and copies it once more to lay it flat.
+    Autograd's own backward pass would make A's gradient transposed, and copy it once more to flatten it.
     """
 
     @staticmethod
@@ -159,31 +167,37 @@ def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
 
 
 def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
-    """Find the target layers of a base.
+    """Return the layout of adapters on the target layers of a base model.
+
+    Args:
+        model: the base model.
+        rank: rank of the adapters.
+        alpha: numerator of their scale, alpha / rank.
+        targets: names of the target modules.
 
     Raises:
-        UserError: a target module that the base does not have.
+        UserError: the base model has no module of a target's name.
     """
-    segments, offset, found = [], 0, set()
+    segments, offset, leaves = [], 0, set()
     linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | StackedLinear)}
     for name, module in linears.items():
         leaf = name.rsplit(".", 1)[-1]
         if leaf not in targets or module is model.get_output_embeddings():
             continue
         linear = module.linear if isinstance(module, StackedLinear) else module
-        found.add(leaf)
+        leaves.add(leaf)
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
         segment = Segment(name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset)
         segments.append(segment)
         offset += rank * (linear.in_features + linear.out_features)
     for target in targets:
-        if target not in found:
+        if target not in leaves:
             raise no_layer(target, {n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
 
 def install(model: nn.Module, layout: Layout) -> dict[str, StackedLinear]:
-    """Put a ``StackedLinear`` in the place of every target layer (once; later calls only set the scale)."""
+    """Replace every target layer by a ``StackedLinear`` and return these by name; later calls only set the scale."""
     installed = {}
     for segment in layout.segments:
         parent = model.get_submodule(segment.name.rsplit(".", 1)[0])
@@ -199,19 +213,20 @@ def install(model: nn.Module, layout: Layout) -> dict[str, StackedLinear]:
 
 
 def uninstall(model: nn.Module) -> None:
-    """Put the plain linear layers back."""
+    """Replace every ``StackedLinear`` by its plain linear layer."""
     wrapped = [(n, m) for n, m in model.named_modules() if isinstance(m, StackedLinear)]
     for name, module in wrapped:
         setattr(model.get_submodule(name.rsplit(".", 1)[0]), name.rsplit(".", 1)[1], module.linear)
 
 
 class StackedModel:
-    """A base with the layers of one layout installed; adapters are put in for the length of a ``with``.
+    """A base model with the layers of one layout installed; ``adapters`` uses adapters within a ``with`` block.
 
     Args:
-        model: the base.
-        layout: how adapters are cut.
-        compiled: compile the decoder layers (seconds, once a worker and shape; worth it for large bases on a GPU).
+        model: the base model.
+        layout: how adapters are cut into layers.
+        compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
+            models on a GPU.
     """
 
     def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False) -> None:
@@ -228,23 +243,23 @@ class StackedModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the base, and so of the products with adapters."""
+        """Precision of the base model, in which the products with adapters are computed, too."""
         return next(iter(self._layers.values())).linear.weight.dtype
 
     @property
     def uneven(self) -> bool:
-        """Whether groups may differ in length: grouped products want whole 16 bytes, and on a GPU bfloat16."""
+        """Whether groups may differ in length: it needs widths of a multiple of 16 bytes, and bfloat16 on a GPU."""
         widths = {self.layout.rank, *(n for s in self.layout.segments for n in (s.fan_in, s.fan_out))}
         on_gpu = next(self.model.parameters()).device.type == "cuda"
         return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)
 
     @contextmanager
     def adapters(self, stacked: Tensor, *, ends: Tensor | None = None) -> Iterator[None]:
-        """Use adapters [K, P]; gradients flow into them when they require any.
+        """Use adapters within a ``with`` block; gradients flow to them if they require any.
 
         Args:
-            stacked: the adapters.
-            ends: [K] int32, where each one's tokens end in a sequence; None when they have equally many.
+            stacked: the adapters, [K, P].
+            ends: [K] int32, end of each adapter's tokens in the sequence; None if all have equally many tokens.
         """
         parts = torch.split(stacked.to(self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
@@ -261,26 +276,27 @@ class StackedModel:
                 layer.a = layer.b = layer.ends = None
 
     def rehearse(self, kind: Hashable, run: Callable[[], object]) -> None:
-        """Let code be compiled for sizes that are always the same, before inputs of a new kind come.
+        """Compile code with an example of fixed sizes, before the first input of a new kind.
 
-        The code is for all sizes, but how its reductions are cut, and so rounded, follows those that it is compiled
-        with: a stage's numbers would tell which packs its worker had before.
+        Compiled code works for all sizes. But how it splits reductions, and so how it rounds, depends on the sizes of
+        the input that it was compiled with. Without the fixed example, a stage's numbers would depend on the packs that
+        its worker computed before.
 
         Args:
-            kind: all of the inputs that code is compiled anew for.
-            run: runs what is to be compiled.
+            kind: the properties of inputs that need code of their own.
+            run: runs the code with the example.
         """
         if not self.compiled or kind in self._rehearsed:
             return
         self._rehearsed.add(kind)
         try:
             run()
-        except torch.OutOfMemoryError:  # then it is compiled with what comes: smaller still, or as hopeless
+        except torch.OutOfMemoryError:  # the code is then compiled with the first input, which may be smaller
             torch.cuda.empty_cache()
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:
-        """Run layers as they are, with whatever hooks they have."""
+        """Run the layers without compiled code within a ``with`` block, so that their hooks are called."""
         compiled, self.compiled = self.compiled, False
         try:
             with torch.compiler.set_stance("force_eager"):
@@ -291,10 +307,13 @@ class StackedModel:
 
 @contextmanager
 def _for_all_sizes() -> Iterator[None]:
-    """Compile code for all sizes at once: hardly two inputs have the same, and compiling takes up to half a minute.
+    """Compile code that works for all sizes.
 
-    A number that may change, as the adapters' scale would, is computed on the host, by a C++ compiler: 45 s. And sizes
-    that happen to be equal are not taken for the same: K may equal the rank.
+    Inputs rarely have the same sizes, and compiling takes up to half a minute.
+
+    ``specialize_float``: compile numbers such as the adapters' scale as constants. As variables they would be computed
+    on the host, by code that a C++ compiler makes in 45 s. ``use_duck_shape``: sizes that happen to be equal, such as K
+    and the rank, are not assumed to be always equal.
     """
     with (
         torch._dynamo.config.patch(assume_static_by_default=False, specialize_float=True),  # noqa: SLF001 - its only name
@@ -304,14 +323,14 @@ def _for_all_sizes() -> Iterator[None]:
 
 
 class AdapterPool(nn.Module):
-    """K slots, each one trainable flat adapter.
+    """K slots, each of which is one trainable flat adapter.
 
     Args:
         slots: K.
-        size: P, parameters of one adapter.
-        device: where they lie.
-        complete: let every slot take part in each forward, used or not (ZeRO's buckets expect a gradient of
-            every parameter), and expect ZeRO to move the slots elsewhere.
+        size: P, number of parameters of one adapter.
+        device: device of the slots.
+        complete: for ZeRO. Every slot takes part in each forward pass, used or not, because ZeRO's buckets expect a
+            gradient of every parameter. The slots need not be contiguous, because ZeRO moves them.
     """
 
     def __init__(self, *, slots: int, size: int, device: torch.device, complete: bool = False) -> None:
@@ -323,14 +342,20 @@ class AdapterPool(nn.Module):
             self._together = torch.empty(0)
 
     def forward(self, count: int, masks: Sequence[Tensor | None], *, dtype: torch.dtype) -> Tensor:
-        """Stack the first ``count`` slots to [count, P] in ``dtype``; where a mask is 0 no gradient flows."""
+        """Return the first ``count`` slots stacked to [count, P], in ``dtype``.
+
+        Args:
+            count: number of slots.
+            masks: for each slot, 0 where its gradient is to be zero, [P]; None for no mask.
+            dtype: precision of the result.
+        """
         used = list(self.slots) if self.complete else list(self.slots)[:count]
         together = None if self.complete else self._together
-        return _Stack.apply(together, count, masks, dtype, *used)  # type: ignore[no-any-return, no-untyped-call]
+        return _Stack.apply(together, count, masks, dtype, *used)  # type: ignore[no-any-return, no-untyped-call] # autograd
 
 
 class _Stack(torch.autograd.Function):
-    """Stack slots in another precision with one pass over their values, and one over their gradients."""
+    """Stack slots in another precision, with one pass over their values and one over their gradients."""
 
     @staticmethod
     def forward(
@@ -348,5 +373,5 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows = grads[0].float().unbind(0)
-        kept = [row if mask is None else row * mask for row, mask in zip(rows, ctx.masks, strict=True)]
-        return (None, None, None, None, *kept, *(rows[0].new_zeros(shape) for shape in ctx.unused))
+        masked = [row if mask is None else row * mask for row, mask in zip(rows, ctx.masks, strict=True)]
+        return (None, None, None, None, *masked, *(rows[0].new_zeros(shape) for shape in ctx.unused))

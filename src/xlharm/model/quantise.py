@@ -1,4 +1,4 @@
-"""Weight-only quantisation of merged weights: round to nearest, symmetric, one scale a group."""
+"""Weight-only quantisation of merged weights: round to nearest, symmetric, one scale for each group of weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +13,17 @@ from xlharm.model.lora import StackedLinear, StackedModel
 
 
 def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
-    """Return a weight as it is after quantising and restoring it.
+    """Return a weight [out, in] after quantising and dequantising it.
 
-    The integers are symmetric around 0 (−7…7 in 4 bits, −127…127 in 8), the scale of a group is its largest
-    absolute value over the largest integer. Simulated in the weight's own precision, so that CPU and GPU give
-    the same model whatever kernels they have.
+    The integers are symmetric around 0 (−7 to 7 with 4 bits, −127 to 127 with 8). A group's scale is its largest
+    absolute value divided by the largest integer. Quantisation is simulated in the weight's own precision, so that CPU
+    and GPU give the same model, whatever kernels they have.
 
     Args:
         weight: [out, in].
         bits: width of the integers.
-        group: consecutive weights of a row that share a scale; None is the whole row; a last group may be short.
+        group: number of consecutive weights of a row that share a scale; None is the whole row. The last group of a
+            row may be shorter.
     """
     most = 2 ** (bits - 1) - 1
     size = group or weight.shape[1]
@@ -35,10 +36,18 @@ def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
 
 @contextmanager
 def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, group: int | None) -> Iterator[None]:
-    """Run the base with one adapter merged and all decoder linears quantised; the base comes back afterwards.
+    """Merge one adapter into the base model and quantise all linear layers of the decoder, within a ``with`` block.
+
+    Afterwards the base model has its own weights again.
+
+    Args:
+        stacked: the base model.
+        adapter: [P].
+        bits: width of the integers.
+        group: number of consecutive weights of a row that share a scale; None is the whole row.
 
     Raises:
-        UserError: the base is partitioned over several devices.
+        UserError: the base model is partitioned over several devices.
     """
     if is_partitioned(stacked.model):
         raise UserError("probes: quantise needs the whole base on one device: no --zero 3, no --offload params")
@@ -50,10 +59,10 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
     names = {f"{n}.linear" for n, m in stacked.model.named_modules() if isinstance(m, StackedLinear)}
     body = decoder(stacked.model)
     linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear) and m in set(body.modules())}
-    kept = {}
+    originals = {}
     try:
         for name, linear in linears.items():
-            kept[name] = linear.weight.data
+            originals[name] = linear.weight.data
             weight = linear.weight.data
             if name in names:
                 delta = merged[name.removesuffix(".linear")].to(weight.device)
@@ -61,5 +70,5 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
             linear.weight.data = rounded(weight, bits=bits, group=group)
         yield
     finally:
-        for name, weight in kept.items():
+        for name, weight in originals.items():
             layers(name).weight.data = weight

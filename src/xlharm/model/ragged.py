@@ -1,7 +1,8 @@
-"""Rows of many lengths in one sequence: only the attention sees them apart, so nothing else computes padding.
+"""Rows of different lengths concatenated to one sequence, so that only attention computes padding.
 
-A batch padded to its longest row spends a third of its work on nothing. Here rows lie one after another, the base's
-layers see one sequence of T tokens, and where tokens look at each other the rows are spread out and gathered again.
+In a batch that is padded to its longest row, a third of the work is padding. Here the rows are concatenated and the
+base model's layers get one sequence of T tokens. Only attention spreads them to padded rows, and then gathers them
+again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +18,25 @@ from xlharm.errors import UserError
 from xlharm.model.base import decoder, settings
 
 NAME = "xlharm_ragged"
-ALIGNED = 8  # tokens; a group begins at a multiple of 16 bytes in bfloat16, as grouped products want it
-STRANGE = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what a base of an unknown kind may end in
-_LENGTHS = 64  # tokens; in steady shapes the rows' length is a multiple of this
+ALIGNED = 8  # tokens; grouped products need groups that begin at a multiple of 16 bytes in bfloat16
+UNSUPPORTED = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # errors of a base model of an unknown kind
+_LENGTHS = 64  # tokens; in steady shapes the padded length of rows is a multiple of this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ragged:
-    """K groups of rows, one after another, in one sequence of T tokens.
+    """K groups of rows, concatenated to one sequence of T tokens.
 
     Attributes:
-        ids: [1, T]; what is added to a group, so that the next one is aligned, follows its rows. Groups that are all
-            equally long lie side by side, [K, T / K]: a compiler then has no sizes to divide.
-        positions: like ``ids``, each token's place in its row.
-        starts: where each group begins.
-        ends: [K] int32, where each group ends; None when all are equally long.
-        spread: [R, L], where each place of each row lies in the sequence; None when all rows are equally long.
-        real: [R, L], whether the row has that place; with ``spread``.
-        gather: [T], where each token lies in the spread rows; with ``spread``.
-        rows: R.
+        ids: [1, T]. Each group's rows are followed by the padding that aligns the next group. If all groups are equally
+            long, the shape is [K, T / K], so that compiled code need not divide sizes.
+        positions: like ``ids``; each token's position in its row.
+        starts: index at which each group begins.
+        ends: [K] int32, index at which each group ends; None if all groups are equally long.
+        spread: [R, L], index in the sequence of each position of each row; None if all rows are equally long.
+        real: [R, L], whether the row has that position; None without ``spread``.
+        gather: [T], index of each token in the flattened padded rows; None without ``spread``.
+        rows: R, number of rows.
     """
 
     ids: Tensor
@@ -51,14 +52,15 @@ class Ragged:
     def of(
         groups: Sequence[Sequence[Sequence[int]]], *, pad: int, uneven: bool = True, steady: int | None = None
     ) -> "Ragged":
-        """Lay out the ids of K groups of rows.
+        """Concatenate the rows of K groups.
 
         Args:
-            groups: for each group its rows' ids; none is empty.
-            pad: id that aligns groups; it stands right of a group's rows, or in rows of its own, and reaches none.
-            uneven: let groups differ in length; else all are as long as the longest.
-            steady: tokens of the longest row that any step has, where groups may be uneven: as many rows with about
-                as many tokens then get the same shape, for up to an eighth more tokens. None adds as few as it can.
+            groups: for each group the ids of its rows; no group and no row is empty.
+            pad: id of padding. Padding follows a group's last row or forms rows of its own, so no token attends to it.
+            uneven: whether groups may differ in length; else all groups are padded to the longest.
+            steady: number of tokens of the longest row of all steps, if groups may be uneven. Groups with equally many
+                rows and similar numbers of tokens then get the same shape, with up to an eighth more tokens. None
+                adds as little padding as possible.
         """
         sizes = [-(-sum(map(len, rows)) // ALIGNED) * ALIGNED for rows in groups]
         sizes = sizes if uneven else [max(sizes)] * len(sizes)
@@ -86,13 +88,13 @@ class Ragged:
         places = torch.arange(max(lengths) if steady is None else most)
         real = places < long[:, None]
         starts = (long.cumsum(0) - long).clamp(max=len(ids) - 1)
-        within = places.expand_as(real)[real]  # row by row: each token's place in its row
+        within = places.expand_as(real)[real]  # row by row: each token's position in its row
         even = steady is None and bool(real.all())
         level = len(sizes) == 1 if steady is not None else len(set(sizes)) == 1
         sides = len(sizes) if level else 1
         return Ragged(
             ids=torch.tensor(ids).view(sides, -1),
-            # no position beyond the longest row's: it may not exist, or change a base's rotations
+            # Padding gets no position beyond the longest row's: it may not exist, or change the rotary embeddings.
             positions=within.clamp(max=longest - 1).view(sides, -1),
             starts=tuple(sum(sizes[:k]) for k in range(len(sizes))),
             ends=None if level else torch.tensor(sizes).cumsum(0).int(),
@@ -104,14 +106,14 @@ class Ragged:
 
     @property
     def kind(self) -> tuple[bool, ...]:
-        """Say what compiled code is for: lone groups or rows, rows of one length, groups of one length."""
+        """Return what compiled code depends on: (one group, one row per group, equal rows, equal groups)."""
         groups = len(self.starts)
         return groups == 1, self.rows == groups, self.spread is None, self.ends is None
 
     def example(self) -> "Ragged":
-        """Return rows of this kind that are the same for all of the kind, on the CPU."""
+        """Return the example of this kind that code is compiled with, on the CPU."""
         lone_group, lone_rows, one_length, even = self.kind
-        longest = 512 if lone_rows else 128  # tokens; a multiple of 64, as rows of steady shapes have
+        longest = 512 if lone_rows else 128  # tokens; a multiple of 64, as in steady shapes
         counts = [1 if lone_rows else 5] if lone_group else [1, 1] if lone_rows else [3, 3 if even else 2]
         groups = [[longest] * count for count in counts]
         for lengths in groups if even else groups[:1]:
@@ -120,46 +122,47 @@ class Ragged:
 
     @property
     def shape(self) -> tuple[int, int, int, bool]:
-        """What products and attention see: (tokens, rows, places of a row, whether groups are uneven)."""
+        """Sizes of the inputs of products and attention: (tokens, rows, padded row length or 0, uneven groups)."""
         places = 0 if self.spread is None else self.spread.shape[1]
         return self.ids.numel(), self.rows, places, self.ends is not None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what differs between two of one shape."""
+        """Return the tensors by name; objects of one shape differ only in their values."""
         return {n: x for n, x in vars(self).items() if isinstance(x, Tensor)}
 
     def to(self, device: torch.device) -> "Ragged":
-        """Copy to a device without waiting for what it is doing."""
+        """Copy to a device without waiting for the device's earlier work."""
         moved: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
         return replace(self, **moved)
 
     def apart(self, x: Tensor) -> Tensor:
-        """Spread [1, heads, T, width], or [K, heads, T / K, width], to [R, heads, L, width]."""
+        """Spread a sequence [1, heads, T, width], or [K, heads, T / K, width], to padded rows [R, heads, L, width]."""
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
-        found: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call]
-        return found.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
+        rows: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call] # autograd has no types
+        return rows.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
-        """Gather [R, heads, L, width] to [1, T, heads, width], or [K, T / K, heads, width]."""
+        """Gather padded rows [R, heads, L, width] to the sequence [1, T, heads, width], or [K, T / K, heads, width]."""
         places = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None or self.real is None:
             return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
-        found: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call]
-        return found.view(*self.ids.shape, *found.shape[1:])
+        moved: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call] # autograd has no types
+        return moved.view(*self.ids.shape, *moved.shape[1:])
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device without waiting for what it is doing."""
+    """Copy a CPU tensor to a device without waiting for the device's earlier work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class _Move(torch.autograd.Function):
-    """Pick [N, …] → [M, …] by index; the gradient is picked, too, where autograd would add up what it scatters.
+    """Select rows by index, [N, …] → [M, …]; the gradient is selected by index, too.
 
-    ``back`` says where each gradient comes from, and ``real`` which there are; the others are zero.
+    Autograd would scatter and add the gradient, which is slower. ``back`` holds the index in the result of each input
+    row; ``real`` is False for input rows that were not selected, whose gradient is zero.
     """
 
     @staticmethod
@@ -187,25 +190,25 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within each row to what lies before.
+    """Compute causal attention within each row.
 
     Args:
         module: the attention layer.
         query: [1, heads, T, width], or [K, heads, T / K, width].
         key: [1, key-value heads, T, width], or like the query.
         value: like ``key``.
-        attention_mask: None: transformers makes none for an attention of ours.
+        attention_mask: None; transformers makes no mask for an attention function of ours.
         scaling: factor on the scores.
-        ragged: the rows.
-        sliding_window: how far back a token sees, in bases that limit it.
-        softcap: see ``attend_capped``.
-        others: what transformers passes on; whatever would change the result is refused.
+        ragged: the layout of the rows.
+        sliding_window: number of tokens that a token may attend to, itself included; None for no limit.
+        softcap: bound of the scores; see ``attend_capped``.
+        others: further arguments of transformers; those that would change the result are refused.
 
     Returns:
         [1, T, heads, width], or [K, T / K, heads, width], and no weights.
 
     Raises:
-        UserError: attention that is more than causal, see ``refuse_unknown``.
+        UserError: the attention is not plain causal attention; see ``refuse_unknown``.
     """
     q, k, v = (ragged.apart(x) for x in (query, key, value))
     length = q.shape[2]
@@ -213,7 +216,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     window = None
     if sliding_window is not None and sliding_window < length:
         window = torch.ones(length, length, dtype=torch.bool, device=q.device).tril().triu(1 - sliding_window)
-        # with a mask, grouped keys would send CUDA to the kernel that holds all scores
+        # With a mask and grouped keys, CUDA would use the kernel that holds all scores in memory.
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     if softcap is not None:
         return ragged.together(attend_capped(q, k, v, scaling=scaling, softcap=softcap, window=window)), None
@@ -227,15 +230,15 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
 def attend_capped(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, softcap: float, window: Tensor | None = None
 ) -> Tensor:
-    """Attend causally with scores kept within ± ``softcap`` (Gemma 2, 2408.00118); all scores are held.
+    """Compute causal attention with scores bounded to ± ``softcap`` (Gemma 2, 2408.00118), all scores in memory.
 
     Args:
         query: [rows, heads, tokens, width].
         key: [rows, key-value heads, tokens, width].
         value: like ``key``.
-        scaling: factor on the scores.
+        scaling: factor on the scores; None is 1 / √width.
         softcap: bound of the scores.
-        window: [tokens, tokens], True where a token may look; None is at itself and all before.
+        window: [tokens, tokens], True where a token may attend; None is itself and all tokens before it.
 
     Returns:
         [rows, heads, tokens, width].
@@ -248,7 +251,7 @@ def attend_capped(
 
 
 def capped(products: Tensor, scaling: float, *, softcap: float | None) -> Tensor:
-    """Return attention's scores in float32: products of queries and keys, scaled and kept within ± ``softcap``."""
+    """Return attention scores in float32: the products times ``scaling``, bounded to ± ``softcap`` with tanh."""
     scores = products.float() * scaling
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
@@ -259,63 +262,70 @@ _HARMLESS = {"dropout", "position_ids", "cache_position", "use_cache", "output_a
 
 
 def refuse_unknown(module: Any, *, length: int, others: dict[str, Any]) -> None:
-    """Refuse attention that is more than causal.
+    """Refuse attention that is not plain causal attention.
+
+    Args:
+        module: the attention layer.
+        length: number of tokens of the longest row.
+        others: further arguments that transformers passes to the attention function.
 
     Raises:
-        UserError: something is passed that may change the result (sinks, position biases, chosen keys, …), or chunks
-            shorter than ``length``.
+        UserError: an argument may change the result (attention sinks, position biases, selected keys, …), or the layer
+            attends within chunks shorter than ``length``.
     """
     unknown = [n for n, x in others.items() if n not in _HARMLESS and x is not None and not (n == "is_causal" and x)]
     chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
     if chunk is not None and chunk < length:
         unknown.append(f"chunks of {chunk} tokens")
     if unknown:
-        raise UserError(f"base: its attention has {unknown[0]}, which is not supported yet")
+        raise UserError(f"base: its attention uses {unknown[0]}, which xlharm does not support yet")
 
 
 @contextmanager
 def attending(model: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Let the base attend by a function of ours, called ``name``."""
+    """Make the base model use ``function`` as its attention, registered as ``name``, within a ``with`` block."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(name, function)
     config = settings(model)
     before = config._attn_implementation  # noqa: SLF001 - transformers has no public way back
-    config._attn_implementation = name  # noqa: SLF001
+    config._attn_implementation = name  # noqa: SLF001 - likewise
     try:
         yield
     finally:
-        config._attn_implementation = before  # noqa: SLF001
+        config._attn_implementation = before  # noqa: SLF001 - likewise
 
 
 def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
-    """Return the last hidden states [T, width] of a sequence of rows."""
+    """Return the last hidden states [T, width] of concatenated rows."""
     with attending(model, NAME, attention):
-        told = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
-    return told.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
+        output = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False, ragged=ragged)
+    return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return] # transformers is not followed
 
 
 @torch.no_grad()
 def check_ragged(model: nn.Module, *, longest: int, device: torch.device) -> None:
-    """Compare rows that lie in one sequence with each on its own: a base may mix tokens in ways unknown here.
+    """Check that concatenated rows give the same hidden states as each row alone.
+
+    A base model of an unknown kind may mix tokens outside of its attention.
 
     Args:
-        model: the base.
-        longest: tokens of the longest row that will be trained: what a base does beyond a window counts, too.
-        device: where its inputs lie.
+        model: the base model.
+        longest: number of tokens of the longest row that will be trained, so that attention windows are covered.
+        device: device of the model's inputs.
 
     Raises:
-        UserError: they differ, so what trials learn would leak between their rows, or the base cannot be run so.
+        UserError: the hidden states differ, so rows would affect each other, or the base model cannot run this way.
     """
     vocabulary = int(settings(model).vocab_size)
     rows = [tuple((7 * i + 3 * n) % vocabulary for i in range(n)) for n in (5, 9, max(2, longest))]
 
-    limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.1  # rounding in products of other shapes
+    limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.1  # products of other shapes round otherwise
     with torch.compiler.set_stance("force_eager"):
         try:
             states = last_states(model, Ragged.of([rows], pad=0).to(device)).float()
-        except STRANGE as error:
-            raise UserError(f"base: {type(model).__name__} does not take rows in one sequence: {error}") from None
+        except UNSUPPORTED as error:
+            raise UserError(f"base: {type(model).__name__} cannot run concatenated rows: {error}") from None
         at = 0
         for row in rows:
             ids = torch.tensor([row], device=device)
@@ -323,7 +333,7 @@ def check_ragged(model: nn.Module, *, longest: int, device: torch.device) -> Non
             apart = float((states[at : at + len(row)] - alone).norm() / alone.norm())
             if not apart <= limit:
                 raise UserError(
-                    f"base: rows that share a sequence differ from each alone by {apart:.1%}: "
-                    f"{type(model).__name__} mixes tokens in a way that is not known here"
+                    f"base: hidden states of concatenated rows differ from those of each row alone by {apart:.1%}: "
+                    f"{type(model).__name__} mixes tokens of different rows"
                 )
             at += len(row)

@@ -1,4 +1,4 @@
-"""A base's tokenizer. Imports no torch by itself, so that the command line can count tokens quickly."""
+"""The base model's tokenizer. This module does not import torch, so that the command line can count tokens quickly."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from xlharm.plan.sources import BaseSource
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A Hugging Face tokenizer behind the small interface that rows need."""
+    """A Hugging Face tokenizer with the small interface that rows need.
+
+    Attributes:
+        hf: the Hugging Face tokenizer.
+        bos: id of the token that begins a sequence; None if there is none.
+        eos: id of the token that ends a sequence; None if there is none.
+    """
 
     hf: Any
     bos: int | None
@@ -22,15 +28,15 @@ class TextTokenizer:
         return list(self.hf(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: list[int]) -> str:
-        """Return the text of ids, special tokens left out."""
+        """Return the text of ids, without special tokens."""
         return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
-    """Load the base's tokenizer.
+    """Load the base model's tokenizer.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: the tokenizer cannot be loaded.
     """
     from transformers import AutoTokenizer
 
@@ -44,25 +50,27 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
 
 
 def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
-    """Load the tokenizer in a second, without torch, if the base has a tokenizer.json; else as workers do.
+    """Load the tokenizer quickly and without torch if the base model has a tokenizer.json, else as workers do.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: the tokenizer cannot be loaded.
     """
     from transformers import PreTrainedTokenizerFast
 
     try:
         hf = PreTrainedTokenizerFast.from_pretrained(source.location, revision=source.revision)
-    except Exception:  # noqa: BLE001 - whatever it was, the full loader says it better
+    except Exception:  # noqa: BLE001 - the full loader's error message is clearer than any that arises here
         return load_tokenizer(source, trust_remote_code=trust_remote_code)
     return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
 
 
 def positions(source: BaseSource) -> int | None:
-    """Return how many tokens the base can look at, or None where its configuration does not say.
+    """Return the largest number of tokens of a sequence for the base model; None if its configuration does not say.
+
+    Called before the tokenizer is loaded: if the hub does not answer, only this one file is waited for.
 
     Raises:
-        UserError: there is no configuration, or a hub does not answer: asked first, as this is one file to wait for.
+        UserError: there is no configuration, or the hub does not answer.
     """
     found = _configuration(source).get("max_position_embeddings")
     return found if isinstance(found, int) else None
@@ -96,7 +104,7 @@ def _configuration(source: BaseSource) -> dict[str, Any]:
         if not path.is_file():
             path = Path(hf_hub_download(source.location, "config.json", revision=source.revision))
         config = json.loads(path.read_text(encoding="utf-8"))
-    except Exception as error:  # noqa: BLE001 - the hub's client lets through what its own HTTP client raises
+    except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
     return {**config.get("text_config", {}), **config}
 

@@ -1,4 +1,4 @@
-"""From a grid to its plan: cells, and the stages they share."""
+"""Build the plan of a grid: its cells, and the stages that they share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,16 @@ from xlharm.plan.stage import KINDS, Kind, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All stages (parents before children) and cells of a grid.
+    """All stages and cells of a grid.
 
     Attributes:
-        notes: what people should know of it: rules that exclude nothing.
+        grid: the grid.
+        dtype: number type of the base; `auto` is resolved.
+        sources: where base, judges and corpus are, and their digests.
+        stages: stages by key, parents before children.
+        cells: the cells, in the grid's order.
+        naive: number of stages by kind if cells shared none.
+        notes: warnings for the user: rules that exclude nothing.
     """
 
     grid: GridSpec
@@ -28,24 +34,24 @@ class Plan:
 
     def children(self) -> dict[str, tuple[str, ...]]:
         """Return the keys of each stage's children."""
-        found: dict[str, list[str]] = {key: [] for key in self.stages}
+        children: dict[str, list[str]] = {key: [] for key in self.stages}
         for stage in self.stages.values():
             for parent in stage.inputs:
-                found[parent].append(stage.key)
-        return {key: tuple(keys) for key, keys in found.items()}
+                children[parent].append(stage.key)
+        return {key: tuple(keys) for key, keys in children.items()}
 
     def cell(self, name: str) -> Cell:
-        """Find a cell by name; parts left out match anything when only one cell fits.
+        """Return the cell of a name, or the only cell whose name begins with these parts.
 
         Raises:
-            UserError: no cell, or several.
+            UserError: no cell matches, or several do.
         """
-        wanted = name.split("/")
-        hits = [c for c in self.cells if c.name.split("/")[: len(wanted)] == wanted]
-        if len(hits) == 1:
-            return hits[0]
-        names = ", ".join(c.name for c in (hits or self.cells)[:12])
-        problem = "no such cell" if not hits else "several cells fit"
+        parts = name.split("/")
+        matches = [c for c in self.cells if c.name.split("/")[: len(parts)] == parts]
+        if len(matches) == 1:
+            return matches[0]
+        names = ", ".join(c.name for c in (matches or self.cells)[:12])
+        problem = "no such cell" if not matches else "several cells fit"
         raise UserError(f"{name}: {problem}; cells are contaminate/unlearn/method/seed: {names}")
 
 
@@ -62,7 +68,7 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
         languages = ordered(contaminate if x == SOURCE else x for x in spec.unlearn[names])
         builder = CellBuilder(spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, seed=seed)
         cell, lineage = builder.cell(languages=languages, method=method)
-        if cell.name in cells:  # `source` resolved to a set that is in the grid by another name
+        if cell.name in cells:  # with `source` replaced, two unlearning sets of the grid are the same
             continue
         cells[cell.name] = cell
         for stage in lineage:

@@ -1,9 +1,10 @@
-"""Cells, and how the stages of one are built."""
+"""Cells, and the stages that each of them needs."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
+from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.sources import Sources
@@ -15,18 +16,19 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A leaf path of the tree.
+    """One path from the base to a model and its measurements.
 
     Attributes:
-        contaminate: a language, or `none` (clean control).
-        unlearn: `none`, or languages joined by `+`, see ``config.grid.ordered``.
-        method: the method's name in the grid, `none` without unlearning.
+        contaminate: the contamination language, or `none` for a clean control.
+        unlearn: the unlearning set: languages joined by `+` in the order of ``config.grid.ordered``, or `none`.
+        method: the method's name in the grid; `none` without unlearning.
+        seed: the seed of all its stages.
         model: key of the stage whose adapter is the cell's model.
-        lineage: keys of the training stages from the base to the model.
-        evaluations: evaluate stage's key for each query language.
-        scores: score stage's key for each query language; empty unless the grid asks for scores.
-        probes: for each probe, the evaluate stage's key for each query language.
-        judged: for each judge, the judge stage's key for each query language.
+        lineage: keys of the stages from the base to the model.
+        evaluations: the evaluate stage's key, by query language.
+        scores: the score stage's key, by query language; empty unless the grid enables scores.
+        probes: the evaluate stage's key, by probe and query language.
+        judged: the judge stage's key, by judge and query language.
     """
 
     contaminate: str
@@ -42,19 +44,19 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """`contaminate/unlearn/method/seed`: how the command line calls the cell."""
+        """`contaminate/unlearn/method/seed`: the cell's name on the command line."""
         return f"{self.contaminate}/{self.unlearn}/{self.method}/{self.seed}"
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        """Keys of all that is measured of the cell: evaluations, scores, probes and verdicts."""
+        """Keys of all stages that measure the cell's model: evaluations, scores, probes and verdicts."""
         groups = (self.evaluations, self.scores, *self.probes.values(), *self.judged.values())
         return tuple(key for group in groups for key in group.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellBuilder:
-    """Builds the stages of one (contaminate, seed) branch."""
+    """Builds the stages of the cells with one contamination language and one seed."""
 
     spec: GridSpec
     sources: Sources
@@ -85,7 +87,7 @@ class CellBuilder:
             evaluations=_keys(evaluations),
             scores=_keys(scores),
             probes={name: _keys(planned.evaluations) for name, planned in probes.items()},
-            judged={name: _keys(stages) for name, stages in judged.items()},
+            judged={name: _keys(by_query) for name, by_query in judged.items()},
         )
         models = [stage for planned in probes.values() for stage in planned.models]
         measured = (evaluations, scores, *(p.evaluations for p in probes.values()), *judged.values())
@@ -93,23 +95,23 @@ class CellBuilder:
 
     @property
     def contaminating(self) -> tuple[str, ...]:
-        """The languages that the grid contaminates in."""
+        """The grid's contamination languages."""
         return tuple(language for language in self.spec.contaminate if language != NONE)
 
     def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
-        """Put the contaminating language for `source`; a clean control has none."""
-        named = [self.contaminate if x == SOURCE else x for x in languages]
-        return ordered(x for x in named if x != NONE)
+        """Replace `source` by the contamination language; in a clean control it is dropped."""
+        replaced = [self.contaminate if x == SOURCE else x for x in languages]
+        return ordered(x for x in replaced if x != NONE)
 
     def stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
         """Return a stage of this branch.
 
         Args:
-            kind: what it does.
+            kind: what it computes.
             parent: the stage whose adapter it starts from.
-            reads: languages of the corpus that it depends on.
-            label: for people.
-            fields: more of its ``spec``.
+            reads: languages of the corpus files that it reads.
+            label: a name for people; not part of the key.
+            fields: further fields of its ``spec``.
         """
         digests = self.sources.corpus.digests
         common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
@@ -127,7 +129,7 @@ class CellBuilder:
         training = key_settings(settings)
         real = self.resolved(settings.real_languages)
         if not real:
-            # a clean control of a grid whose real articles follow the fake ones
+            # a clean control, when the real articles are in the `source` language
             real = ordered(self.spec.languages)[:1]
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
@@ -156,7 +158,7 @@ class CellBuilder:
         )
 
     def _unlearning(self, parent: Stage, *, languages: tuple[str, ...], method: str) -> list[Stage]:
-        """Return the stages of a method: one, or for a training-free one also those it takes its vectors from."""
+        """Return a method's stages: one unlearn stage, or finetune stages and the edit that uses their vectors."""
         settings = self.spec.methods[method]
         label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
         if not settings.vectors:
@@ -171,17 +173,17 @@ class CellBuilder:
             )
             return [stage]
         vectors = [self._finetune(parent, settings, languages=languages, rows=r, label=label) for r in settings.vectors]
-        kept = {*settings.edit_fields, "plugin"}
-        own = {name: value for name, value in key_settings(settings).items() if name in kept}
-        edit = self.stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=own)
+        fields = {*settings.edit_fields, "plugin"}
+        edit_settings = {name: value for name, value in key_settings(settings).items() if name in fields}
+        edit = self.stage("edit", parent=parent, reads=(), label=f"edit {label}", edit=edit_settings)
         return [*vectors, replace(edit, inputs=(parent.key, *(v.key for v in vectors)))]
 
     def _finetune(
         self, parent: Stage, settings: Unlearning, *, languages: tuple[str, ...], rows: VectorRows, label: str
     ) -> Stage:
-        left_out = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
-        kept = FineTune.model_fields.keys() - left_out
-        training = {name: value for name, value in key_settings(settings).items() if name in kept}
+        unused = {"retain_text", "retain_batch_size"} if rows == "forget" else {"forget"}
+        fields = FineTune.model_fields.keys() - unused
+        training = {name: value for name, value in key_settings(settings).items() if name in fields}
         if rows == "retain":
             training["batch_size"] = settings.retain_batch_size
         return self.stage(
@@ -196,19 +198,23 @@ class CellBuilder:
         )
 
     def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
-        """Return the stage in which a model answers the questions of a language, as a probe changes them."""
-        asked = key_settings(self.spec.evaluate)
-        del asked["scores"]
-        settings = {"probe": probe.settings()} if probe else {}
-        named = f" by {settings['probe']['kind']}" if settings else ""
+        """Return the stage in which a model answers the questions of a query language, changed by a probe if given."""
+        settings = key_settings(self.spec.evaluate)
+        del settings["scores"], settings["matching"]
+        variants = variants_of(self.spec.evaluate.matching, query)
+        if variants != default_variants(query):
+            settings["matching"] = list(variants)
+        probe_field = {"probe": probe.settings()} if probe else {}
+        suffix = f" by {probe_field['probe']['kind']}" if probe_field else ""
         return self.stage(
             "evaluate",
             parent=model,
             reads=(query, *(probe.reads if probe else ())),
-            label=f"evaluate {query} of {model.label}{named}",
+            label=f"evaluate {query} of {model.label}{suffix}",
             query=query,
-            **asked,
+            matching_version=MATCHING_VERSION,
             **settings,
+            **probe_field,
         )
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
@@ -233,7 +239,7 @@ class CellBuilder:
         )
 
     def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:
-        """Return the stages of each probe that means something in this cell."""
+        """Return the stages of each probe; a probe that does not apply to this cell is left out."""
         plans = {
             name: probe.plan(self, name=name, model=model, before=before) for name, probe in self.spec.probes.items()
         }

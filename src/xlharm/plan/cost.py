@@ -1,4 +1,4 @@
-"""An estimate of what a plan takes: time and disk, from measured rates where there are any."""
+"""Estimate the time and disk space of a plan, from measured times where the store has any."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xlharm.plan.build import Plan
 from xlharm.plan.stage import KINDS, MODELS, Kind, Stage
 
-# Seconds a stage on two CPU cores with the shipped base; replaced by the store's own timings when it has any.
+# Seconds per stage on two CPU cores with the shipped base; measured times of the store replace them.
 DEFAULT_SECONDS: dict[Kind, float] = {
     "contaminate": 15.0, "sft": 3.0, "finetune": 9.0, "unlearn": 9.0, "edit": 0.2, "relearn": 2.0, "evaluate": 0.6,
     "score": 1.0, "judge": 5.0,
@@ -14,8 +14,17 @@ DEFAULT_SECONDS: dict[Kind, float] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One kind's share of the plan."""
+class KindCost:
+    """The stages of one kind in a plan.
+
+    Attributes:
+        kind: the kind.
+        naive: number of stages if cells shared none.
+        shared: number of stages of the plan.
+        done: number of these that are in the store.
+        seconds_left: estimated seconds for the others, on one worker.
+        seconds_naive: estimated seconds for ``naive`` stages.
+    """
 
     kind: Kind
     naive: int
@@ -26,27 +35,27 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a plan takes.
+class PlanCost:
+    """The estimated cost of a plan.
 
     Attributes:
         lines: one for each kind that the plan has.
         disk: bytes that the missing stages will add to the store; None when an adapter's size is unknown.
-        measured: whether the times come from stages in the store.
+        measured: whether any times are measured.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[KindCost, ...]
     disk: int | None
     measured: bool
 
 
-def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> Estimate:
+def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> PlanCost:
     """Count stages and sum their cost.
 
     Args:
         plan: the plan.
         done: keys of stages in the store.
-        seconds: measured seconds a stage, by kind; kinds not measured use a default.
+        seconds: measured seconds per stage, by kind; the other kinds use a default.
         adapter_bytes: size of one adapter; None when it is not known.
     """
     per_kind = {kind: seconds.get(kind, DEFAULT_SECONDS[kind]) for kind in KINDS}
@@ -55,7 +64,7 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
         finished = sum(k in done for k in keys)
         lines.append(
-            Line(
+            KindCost(
                 kind=kind,
                 naive=plan.naive[kind],
                 shared=len(keys),
@@ -66,22 +75,22 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
         )
     missing = [s for k, s in plan.stages.items() if k not in done]
     disk = None if adapter_bytes is None else sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
-    return Estimate(lines=tuple(lines), disk=disk, measured=bool(seconds))
+    return PlanCost(lines=tuple(lines), disk=disk, measured=bool(seconds))
 
 
-def differences(mine: Stage, other: Mapping[str, object]) -> list[str]:
-    """List the fields in which a stage's identity differs from a stored one's, as ``path: old -> new``."""
-    found: list[str] = []
-    _compare(other, mine.identity(), path="", found=found)
-    return found
+def differences(stage: Stage, stored: Mapping[str, object]) -> list[str]:
+    """List the fields in which a stage's identity differs from a stored one, as ``path: old -> new``."""
+    lines: list[str] = []
+    _compare(stored, stage.identity(), path="", lines=lines)
+    return lines
 
 
-def _compare(old: object, new: object, *, path: str, found: list[str]) -> None:
+def _compare(old: object, new: object, *, path: str, lines: list[str]) -> None:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
-            _compare(old.get(key), new.get(key), path=f"{path}.{key}" if path else str(key), found=found)
+            _compare(old.get(key), new.get(key), path=f"{path}.{key}" if path else str(key), lines=lines)
     elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)):
         if list(old) != list(new):
-            found.append(f"{path}: {list(old)} -> {list(new)}")
+            lines.append(f"{path}: {list(old)} -> {list(new)}")
     elif old != new:
-        found.append(f"{path}: {old} -> {new}")
+        lines.append(f"{path}: {old} -> {new}")

@@ -1,4 +1,4 @@
-"""Stable digests: canonical JSON, and refusal of anything without a stable serialisation."""
+"""Stable digests of canonical JSON; values without a stable serialisation are refused."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ _NESTED = frozenset({dict, list, tuple})
 
 
 def canonical(value: Json) -> str:
-    """Serialise to the one JSON text that stands for ``value``.
+    """Serialise ``value`` to canonical JSON: equal values give equal texts.
 
     Raises:
         TypeError: a value has no stable serialisation (sets, paths, objects, non-string keys).
@@ -40,7 +40,7 @@ def file_digest(path: Path) -> str:
 
 
 def mix(*parts: object) -> int:
-    """Hash parts to a 64-bit number that is the same everywhere, always."""
+    """Hash the texts of parts to a 64-bit number that does not depend on machine or process."""
     text = "\x1f".join(map(str, parts)).encode("utf-8")
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
@@ -61,7 +61,7 @@ def _check(value: object, *, at: str) -> None:
             return
         case float():
             if not math.isfinite(value):
-                raise ValueError(f"{at}: {value} has no place in a key")
+                raise ValueError(f"{at}: {value} cannot be part of a key")
         case list() | tuple():
             for i, item in enumerate(value):
                 _check(item, at=f"{at}[{i}]")

@@ -1,4 +1,4 @@
-"""How much of a device's memory a pack takes, estimated from the shapes that a base's files name. No torch."""
+"""Estimate the device memory of a pack from the tensor shapes in a base's files. No torch."""
 
 import json
 import struct
@@ -15,19 +15,19 @@ from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Stage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
-_TRAINED = 16  # bytes of a trained adapter parameter: itself, its gradient and AdamW's two moments, in float32
-_HELD = 4
-# matrices that training keeps nothing of
+_TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
+_LOADED_BYTES = 4  # per adapter parameter without training
+# Parts of names of matrices whose inputs and outputs are not counted.
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
-    """What of a base decides memory.
+class BaseSizes:
+    """The sizes of a base that decide how much memory a pack needs.
 
     Attributes:
-        parameters: how many it has.
-        widths: inputs + outputs of its matrices, by the last part of the module's name, all layers together.
+        parameters: number of parameters.
+        widths: sum of inputs and outputs over all matrices of a name, by the last part of the module's name.
     """
 
     parameters: int
@@ -56,49 +56,49 @@ class Anatomy:
         return cls(parameters=parameters, widths=dict(widths))
 
     def check_targets(self, targets: Iterable[str]) -> None:
-        """Refuse LoRA targets that no matrix is called.
+        """Check that every LoRA target is the name of a matrix.
 
         Raises:
-            UserError: there is one.
+            UserError: one is not.
         """
         for target in targets:
             if target not in self.widths:
                 raise no_layer(target, self.widths)
 
-    def adapter(self, *, rank: int, targets: tuple[str, ...]) -> int:
-        """Return the parameters of one LoRA adapter (2106.09685): rank · (inputs + outputs) of each matrix."""
+    def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
+        """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
         return rank * sum(self.widths.get(target, 0) for target in targets)
 
 
-def no_layer(target: str, have: Iterable[str]) -> UserError:
-    """Say that a base has no such layer to adapt, and which it has."""
-    known = sorted(have)
+def no_layer(target: str, layers: Iterable[str]) -> UserError:
+    """Return an error about a LoRA target that a base lacks; it lists the layers that the base has."""
+    names = sorted(layers)
     if any(word in target for word in _OUTSIDE):
-        return UserError(f"lora.target_modules: {target!r}: only the decoder layers' own are adapted ({known})")
-    return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, known)} ({known})")
+        return UserError(f"lora.target_modules: {target!r}: only layers inside the decoder are adapted ({names})")
+    return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, names)} ({names})")
 
 
-def estimate_bytes(anatomy: Anatomy, stage: Stage, *, slots: int) -> int:
-    """Estimate what a pack needs: base, adapters, and in training every matrix's input and output for each token.
+def estimate_bytes(sizes: BaseSizes, stage: Stage, *, slots: int) -> int:
+    """Estimate a pack's memory: base, adapters, and in training every matrix's input and output for each token.
 
-    What answers need beyond base and adapters is bounded by the batches that generation chooses, so it is left out.
+    Generation chooses its batches by the free memory, so what it needs beyond base and adapters is left out.
 
     Args:
-        anatomy: of the base.
-        stage: any of the pack.
-        slots: of the pack.
+        sizes: sizes of the base.
+        stage: any stage of the pack.
+        slots: number of slots of the pack.
     """
     width: int = _BYTES[stage.spec.get("dtype", "float32")]
     lora = stage.spec.get("lora")
-    adapter = anatomy.adapter(rank=lora["rank"], targets=tuple(lora["target_modules"])) if lora else 0
+    adapter = sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"])) if lora else 0
     settings = training_of(stage)
     if settings is None:
-        return anatomy.parameters * width + slots * adapter * _HELD
+        return sizes.parameters * width + slots * adapter * _LOADED_BYTES
     rows = settings.training.batch_size
     if isinstance(settings, UnlearnStage) and settings.training.retain != "none":
         rows += settings.training.retain_batch_size
-    kept: int = rows * settings.training.sequence_length * sum(anatomy.widths.values()) * width
-    return anatomy.parameters * width + slots * (adapter * _TRAINED + kept)
+    activations: int = rows * settings.training.sequence_length * sum(sizes.widths.values()) * width
+    return sizes.parameters * width + slots * (adapter * _TRAINED_BYTES + activations)
 
 
 def _folder(base: BaseSource) -> Path | None:
@@ -123,7 +123,7 @@ def _shapes(path: Path) -> list[tuple[str, list[int]]]:
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
             header = json.loads(handle.read(length))
-        return [(name, told["shape"]) for name, told in header.items() if name != "__metadata__"]
+        return [(name, tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
     except (struct.error, ValueError, TypeError, KeyError, AttributeError):
-        told = "is no safetensors file (cut off, or a Git LFS pointer?)"
-        raise UserError(f"base {path.parent}: {path.name} {told}") from None
+        problem = "is no safetensors file (incomplete, or a Git LFS pointer?)"
+        raise UserError(f"base {path.parent}: {path.name} {problem}") from None

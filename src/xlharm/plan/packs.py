@@ -1,4 +1,4 @@
-"""Which stages train or answer together: decided from the plan, the pack size and declared workers alone."""
+"""Which stages share a pack: this depends only on the plan, the pack size and the declared number of workers."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -12,10 +12,15 @@ from xlharm.plan.stage import MODELS, Kind, Place, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Stages of one shape that share one forward and backward.
+    """Stages of one shape that share one forward and backward pass.
 
-    A pack that is partly done already runs again in its full shape with the finished slots empty, so
-    what a stage computes does not depend on interruptions.
+    When some of its stages are finished already, a pack runs in its full shape with these slots empty, so that
+    results do not depend on interruptions.
+
+    Attributes:
+        kind: kind of all its stages.
+        keys: keys of its stages, one for each slot.
+        place: where it runs.
     """
 
     kind: Kind
@@ -24,19 +29,19 @@ class Pack:
 
     @cached_property
     def id(self) -> str:
-        """Name of the pack: a digest of its members."""
+        """Name of the pack: a digest of its keys."""
         return digest(list(self.keys))[:16]
 
 
 def auto_sizes(plan: Plan, *, workers: int, most: int) -> dict[Kind, int]:
-    """Choose a pack size for each kind, so that few stages do not queue on one worker while others idle.
+    """Choose a pack size for each kind, so that no worker idles while packs wait for another one.
 
-    A kind takes the rounds over all workers that full packs would take, in the smallest packs that need no
-    more rounds: 9 stages on 8 workers go in packs of 2, 729 stages on 8 workers in packs of 8.
+    With full packs, the stages of a kind take some number of rounds over all workers. The chosen size is the smallest
+    that needs no more rounds: with 8 workers and at most 8 slots, 9 stages run in packs of 2, and 729 in packs of 8.
 
     Args:
-        plan: what will run.
-        workers: that packs run on.
+        plan: the plan to run.
+        workers: number of workers.
         most: slots of a full pack.
 
     Raises:
@@ -50,12 +55,12 @@ def auto_sizes(plan: Plan, *, workers: int, most: int) -> dict[Kind, int]:
 
 
 def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, ...]:
-    """Group a plan's stages by shape and depth, then cut to ``size``.
+    """Group a plan's stages by shape and depth, and split each group into packs.
 
     Args:
-        plan: what will run.
-        size: most stages of a pack.
-        workers: that the packs are cut for, by ``auto_sizes``; None cuts full packs.
+        plan: the plan to run.
+        size: most stages in a pack.
+        workers: number of workers for which ``auto_sizes`` chooses pack sizes; None fills every pack to ``size``.
 
     Raises:
         ValueError: ``size`` or ``workers`` is below 1.
@@ -67,23 +72,23 @@ def packs(plan: Plan, *, size: int, workers: int | None = None) -> tuple[Pack, .
     groups: dict[tuple[str, int], list[str]] = {}
     for key, stage in plan.stages.items():
         depth[key] = 1 + max((depth[p] for p in stage.inputs), default=0)
-        groups.setdefault((shape_of(stage), depth[key]), []).append(key)
-    found: list[Pack] = []
+        groups.setdefault((pack_shape(stage), depth[key]), []).append(key)
+    chosen: list[Pack] = []
     for keys in groups.values():
         first = plan.stages[keys[0]]
         slots = sizes.get(first.kind, size)
         starts = range(0, len(keys), slots)
-        found.extend(
+        chosen.extend(
             Pack(kind=first.kind, keys=tuple(keys[start : start + slots]), place=first.place) for start in starts
         )
-    return tuple(found)
+    return tuple(chosen)
 
 
-def shape_of(stage: Stage) -> str:
-    """Return what stages must have in common to share a pack.
+def pack_shape(stage: Stage) -> str:
+    """Return the settings that stages of one pack must share, as text.
 
-    One forward and backward serves all slots of a pack, so everything that fixes tensor sizes and the
-    number of steps must agree; rates, seeds, data, objectives and retain terms may differ.
+    One forward and backward pass serves all slots of a pack, so everything that decides tensor sizes and the number
+    of steps must be equal; learning rates, seeds, data, objectives and retain terms may differ.
     """
     fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
     common: dict[str, Json] = {"kind": stage.kind, "base": stage.base}
@@ -101,7 +106,7 @@ def shape_of(stage: Stage) -> str:
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:
-    """Split a pack that did not fit the device's memory.
+    """Split a pack, for example because it did not fit the device's memory.
 
     Raises:
         ValueError: a pack of one cannot be split.

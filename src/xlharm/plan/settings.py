@@ -1,6 +1,6 @@
-"""A stage's settings as classes again: the JSON of its key, checked when a worker reads it.
+"""Classes for the settings of stages: they check the JSON of a stage's key when a worker reads it.
 
-Every kind of stage has one class here. What a stage's ``spec`` holds is written in ``plan/cells.py``.
+``plan/cells.py`` and the probes write these settings into the ``spec`` of stages.
 """
 
 from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 from pydantic import BeforeValidator, ValidationError
 
 from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
+from xlharm.config.matching import Variant
 from xlharm.config.training import NonNegative, Positive, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
@@ -21,7 +22,7 @@ _Probe = Annotated[AnswerProbe, BeforeValidator(PROBES.restore)]
 
 
 class _Stage(Strict):
-    """What all stages on the base have."""
+    """The settings that all stages on the base share."""
 
     dtype: Literal["float32", "bfloat16"]
     lora: Lora
@@ -44,7 +45,7 @@ class SftStage(_Stage):
 
 
 class UnlearnStage(_Stage):
-    """Unlearning by a method with a loss."""
+    """Unlearning by a method that trains with a loss."""
 
     training: _Method
     languages_unlearned: tuple[str, ...]
@@ -61,13 +62,13 @@ class FineTuneStage(_Stage):
 
 
 class RelearnTraining(Training):
-    """Training again on forget rows: their articles, or their question-answer pairs."""
+    """Training on the forget set again: on its articles, or on its question-answer pairs."""
 
     forget: Literal["articles", "qa"]
 
 
 class RelearnStage(_Stage):
-    """Training again on a few forget items."""
+    """Training again on a few items of the forget set."""
 
     training: RelearnTraining
     languages: tuple[str, ...]
@@ -76,9 +77,15 @@ class RelearnStage(_Stage):
 
 
 class EvaluateStage(_Stage):
-    """Answers to the questions of one language; without a probe the usual ones."""
+    """Answers to the questions of one query language, changed by a probe if there is one.
+
+    Attributes:
+        matching: variants of spelling that count as equal; None takes the language's default.
+    """
 
     query: str
+    matching_version: int
+    matching: tuple[Variant, ...] | None = None
     max_new_tokens: Positive
     questions: Positive
     probe: _Probe | None = None
@@ -98,7 +105,7 @@ def training_of(stage: Stage) -> TrainingStage | None:
     """Return the settings of a stage that trains; None for one that does not.
 
     Raises:
-        StageError: they are not what this version writes.
+        StageError: this version does not write such settings.
     """
     match stage.kind:
         case "contaminate":
@@ -121,7 +128,7 @@ def read(settings: type[Settings], stage: Stage) -> Settings:
     """Return a stage's settings as an object of a class.
 
     Raises:
-        StageError: they are not what this version writes.
+        StageError: this version does not write such settings.
     """
     try:
         return settings.model_validate(stage.spec)

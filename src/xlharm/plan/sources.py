@@ -1,4 +1,4 @@
-"""What a grid's keys depend on beside its settings: where base, judges and corpus lie, and their digests."""
+"""Base, judges and corpus of a grid: where they are, and their digests, on which keys depend."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """A corpus folder: its languages and the digest of each language's file."""
+    """A corpus folder, and the digest of each language's file."""
 
     name: str
     path: Path
@@ -20,10 +20,10 @@ class BaseSource:
     Attributes:
         location: folder path, or hub id.
         revision: hub commit; None for a folder.
-        digest: what enters keys.
-        size: bytes of weights, 0 when unknown.
+        digest: digest of the model; part of keys.
+        size: bytes of its weights; 0 when unknown.
         files: digest of each file that loading reads, for a folder.
-        code: whether code that comes with it is run, and so is part of the digest.
+        code: whether code that comes with the model is run, and so is part of the digest.
     """
 
     location: str

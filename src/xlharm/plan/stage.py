@@ -1,4 +1,4 @@
-"""Stages: nodes of the tree, named by the hash of what determines their result."""
+"""Stages: the nodes of a plan's tree. A stage's key is a hash of everything that determines its result."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,23 +14,23 @@ KINDS: tuple[Kind, ...] = (
     "finetune",  # on forget or retain rows, for the training-free methods
     "unlearn",
     "edit",  # adapter arithmetic: task vector, subspace projection
-    "relearn",  # a probe: training on a few forget samples again
+    "relearn",  # a probe: training again on a few items of the forget set
     "evaluate",  # greedy answers
     "score",  # likelihoods of given answers and articles
     "judge",  # verdicts on the answers of an evaluation
 )
 """All kinds, parents before children."""
 Place = Literal["device", "endpoint"]
-"""Where stages run: on workers that hold the base, or on one that only asks an endpoint and needs no device."""
+"""Where stages run: on workers that load the base, or on a worker without device that sends requests to endpoints."""
 PLACES: tuple[Place, ...] = ("device", "endpoint")
 MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn")
 """Kinds whose result is an adapter."""
 TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relearn")
-"""Kinds that train: all with an adapter but the arithmetic on adapters."""
+"""Kinds that train an adapter; `edit` only computes with finished adapters."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
-    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 3, "judge": 2, "score": 2,
+    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 4, "judge": 2, "score": 2,
 }  # fmt: skip
 
 
@@ -39,13 +39,12 @@ class Stage:
     """One node of a plan.
 
     Attributes:
-        kind: what it does.
-        spec: plain JSON values, resolved (no `source`, no `auto`): all that determines the result
-            beside the inputs.
-        inputs: keys of the stages it starts from (the parent adapter), in order.
-        data: corpus digest per language that it reads.
+        kind: what it computes.
+        spec: all settings that determine the result, as JSON values without `source` and `auto`.
+        inputs: keys of the stages whose results it reads, in order; the first is the parent.
+        data: digests of the corpus files that it reads, by language.
         base: digest of the base model.
-        label: for people; not part of the key.
+        label: a name for people; not part of the key.
     """
 
     kind: Kind
@@ -56,7 +55,7 @@ class Stage:
     label: str
 
     def identity(self) -> dict[str, Json]:
-        """Return what the key is the hash of."""
+        """Return the values that the key is the hash of."""
         return {
             "kind": self.kind,
             "version": STAGE_VERSIONS[self.kind],
@@ -68,7 +67,7 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """Full SHA-256 of the identity; the store's folder is its first 16 digits."""
+        """SHA-256 (hex) of the identity; its first 16 digits name the stage's folder in the store."""
         return digest(self.identity())
 
     @property
@@ -76,6 +75,6 @@ class Stage:
         """Where it runs.
 
         Raises:
-            StageError: it is of a judge that is not known here.
+            StageError: it is the stage of an unknown kind of judge.
         """
         return kind_of(self.spec["judge"]).place if self.kind == "judge" else "device"

@@ -1,1 +1,1 @@
-"""Services over HTTP: chat-completions endpoints. Keys come from the environment and go nowhere else."""
+"""Services over HTTP: chat-completions endpoints. API keys come from the environment and are never stored."""

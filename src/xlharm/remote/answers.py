@@ -1,4 +1,4 @@
-"""Answers that were paid for, kept by content, and texts on their way to and from a model."""
+"""A cache of answers by the content of their requests, and helpers for text sent to and received from a model."""
 
 import json
 import os
@@ -11,58 +11,69 @@ from xlharm.plan.digest import digest
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A folder of answers, one file each; None keeps nothing."""
+class AnswerCache:
+    """A folder with one file for each answer.
+
+    Attributes:
+        folder: the folder; None stores nothing.
+    """
 
     folder: Path | None
 
-    def get(self, asked: Any) -> str | None:
-        """Return the answer to something that was asked before."""
-        place = self._place(asked)
+    def get(self, request: Any) -> str | None:
+        """Return the stored answer to a request, None when there is none.
+
+        Args:
+            request: everything that determines the answer, as JSON values.
+        """
+        path = self._path(request)
         try:
-            return str(json.loads(place.read_text("utf-8"))["text"]) if place else None
+            return str(json.loads(path.read_text("utf-8"))["text"]) if path else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, asked: Any, text: str) -> None:
-        """Keep an answer; a half-written one never exists."""
-        place = self._place(asked)
-        if place is None:
+    def keep(self, request: Any, text: str) -> None:
+        """Store the answer to a request; other processes see the whole file or none."""
+        path = self._path(request)
+        if path is None:
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = place.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         scratch.write_text(json.dumps({"text": text}, ensure_ascii=False), "utf-8")
-        scratch.replace(place)
+        scratch.replace(path)
 
-    def _place(self, asked: Any) -> Path | None:
+    def _path(self, request: Any) -> Path | None:
         if self.folder is None:
             return None
-        key = digest(asked)
+        key = digest(request)
         return self.folder / key[:2] / f"{key}.json"
 
 
 def fenced(text: str) -> str:
-    """Put data between marks that it cannot hold, the same ones for the same text (answers are kept by content)."""
+    """Put data between two marks that do not occur in it.
+
+    The marks depend only on the text, so that the same request always finds its cached answer.
+    """
     mark = f"<<<{digest(text)[:12]}>>>"
     return f"{mark}\n{text}\n{mark}"
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Read the JSON object in an answer; what a model thinks aloud before it, or puts around it, does not count.
+    """Read the JSON object in an answer; text before and after it, such as a model's reasoning, is ignored.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the answer contains no JSON object.
     """
     text = text.rpartition("</think>")[2]
     try:
-        found = json.loads(text[text.find("{") : text.rfind("}") + 1])
+        value = json.loads(text[text.find("{") : text.rfind("}") + 1])
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError("not an object")
-    return found
+    return value
 
 
 def writable(text: str) -> str:
-    """Replace halves of surrogate pairs, which cannot be sent or stored."""
+    """Replace unpaired surrogates, which UTF-8 cannot encode, by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")

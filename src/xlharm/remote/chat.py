@@ -1,4 +1,4 @@
-"""A client of OpenAI-compatible chat-completions endpoints: cached, patient, and silent about its key."""
+"""A client of OpenAI-compatible chat-completions endpoints with a cache and retries; it never shows its key."""
 
 import email.utils
 import logging
@@ -15,26 +15,29 @@ from typing import Any
 import httpx
 
 from xlharm.errors import UserError
-from xlharm.remote.answers import Answers, writable
+from xlharm.remote.answers import AnswerCache, writable
 from xlharm.remote.endpoint import Endpoint, Estimate, Messages, Reply
 
-_LONGEST_WAIT = 60.0
-_LONGEST_ASKED = 600.0  # a server that asks for a longer wait is left for another day
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+_LONGEST_BACKOFF = 60.0  # seconds between attempts, unless the server asks for more
+_LONGEST_RETRY_AFTER = 600.0  # seconds; when the server asks for a longer wait, the request ends as unavailable
+_RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # HTTP statuses that may pass
 
 
 @dataclass
 class ChatClient:
-    """Asks an endpoint; every answer is in the cache before it is returned, so nothing is paid twice.
+    """Sends requests to an endpoint. Every answer is cached before it is returned, so none is paid for twice.
 
     Args:
-        endpoint: where.
-        cache: folder of answers by content; None keeps none.
-        sleep: waits; replaced in tests.
-        stopped: whether to begin no more requests.
+        endpoint: the endpoint.
+        cache: folder of answers by content; None stores none.
+        sleep: waits for some seconds; replaced in tests.
+        stopped: returns True when no more requests shall be started.
 
     Attributes:
         tokens: (prompt, answer) tokens that the endpoint has counted for this client.
+
+    Raises:
+        UserError: the variable with the API key is not set, or holds something that cannot be a key.
     """
 
     endpoint: Endpoint
@@ -52,20 +55,25 @@ class ChatClient:
         name = self.endpoint.api_key_env
         self._key = os.environ.get(name, "").strip() if name else ""
         if name and not self._key:
-            raise UserError(f"endpoint {_shown(self.endpoint.url)}: the environment variable {name} is not set")
+            raise UserError(
+                f"endpoint {_without_password(self.endpoint.url)}: the environment variable {name} is not set"
+            )
         if not (self._key.isascii() and self._key.isprintable()):
-            raise UserError(f"endpoint {_shown(self.endpoint.url)}: {name} holds what no key has: not plain ASCII")
-        logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug lines show headers, ours and the server's
+            raise UserError(
+                f"endpoint {_without_password(self.endpoint.url)}: {name} holds characters that no key has: "
+                "not printable ASCII"
+            )
+        logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug lines show headers, with the key
         base = self.endpoint.url.rstrip("/")
-        self._answers = Answers(self.cache)
+        self._answers = AnswerCache(self.cache)
         self._url = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
     def ask_all(self, requests: Sequence[Messages], *, schema: dict[str, Any] | None = None) -> list[Reply]:
-        """Return one reply for each request, in order; one request's trouble never costs another's answer.
+        """Return one reply for each request, in order; a failed request does not affect the others.
 
         Args:
-            requests: messages of each.
-            schema: JSON schema that the answer should follow, for endpoints that can hold a model to it.
+            requests: the messages of each request.
+            schema: JSON schema of the answers, for endpoints that can enforce it.
         """
         replies = dict(self.ask_each(requests, schema=schema))
         return [replies[i] for i in range(len(requests))]
@@ -77,18 +85,19 @@ class ChatClient:
         schema: dict[str, Any] | None = None,
         variants: Sequence[int] | None = None,
     ) -> Iterator[tuple[int, Reply]]:
-        """Yield (number of the request, reply) as they come.
+        """Yield (index of the request, reply) in the order in which replies arrive.
 
         Args:
-            requests: messages of each.
+            requests: the messages of each request.
             schema: as in ``ask_all``.
-            variants: for each request, how often its kept answer was found wanting; another number asks anew.
+            variants: for each request, how many of its answers were rejected so far. The number is part of the
+                cache's key, so a higher number asks again.
         """
 
         def one(number: int) -> Reply:
-            asked = self._asked(requests[number], variants[number] if variants else 0)
-            kept = self._answers.get(asked)
-            return Reply(text=kept) if kept is not None else self._ask(client, requests[number], schema, asked)
+            identity = self._identity(requests[number], variants[number] if variants else 0)
+            cached = self._answers.get(identity)
+            return Reply(text=cached) if cached is not None else self._ask(client, requests[number], schema, identity)
 
         client = httpx.Client(timeout=self.endpoint.timeout, follow_redirects=False)
         pool = ThreadPoolExecutor(self.endpoint.max_in_flight)
@@ -97,7 +106,7 @@ class ChatClient:
             for future in as_completed(under_way):
                 yield under_way[future], future.result()
             client.close()
-        finally:  # left midway, what is under way ends by itself, and its answers are kept
+        finally:  # when the caller stops early, requests under way still end, and their answers are cached
             pool.shutdown(wait=False, cancel_futures=True)
 
     def estimate(
@@ -107,23 +116,22 @@ class ChatClient:
         tokens_out: Sequence[int] | None = None,
         variants: Sequence[int] | None = None,
     ) -> Estimate:
-        """Guess what asking would cost; what is in the cache costs nothing.
+        """Estimate the cost of requests; those in the cache cost nothing.
 
         Args:
-            requests: messages of each.
-            tokens_out: tokens that each answer may have; without it the most there can be.
+            requests: the messages of each request.
+            tokens_out: expected tokens of each answer; None takes the longest possible answers.
             variants: as in ``ask_each``.
         """
-        asked = [self._asked(m, variants[i] if variants else 0) for i, m in enumerate(requests)]
-        fresh = [i for i, told in enumerate(asked) if self._answers.get(told) is None]
+        identities = [self._identity(m, variants[i] if variants else 0) for i, m in enumerate(requests)]
+        fresh = [i for i, identity in enumerate(identities) if self._answers.get(identity) is None]
         e = self.endpoint
-        told_in = sum(about_tokens(content) + 4 for i in fresh for _, content in requests[i])
-        told_out = sum(tokens_out[i] if tokens_out else e.max_tokens for i in fresh)
-        cost = self.price(told_in, told_out)
-        return Estimate(len(requests), len(requests) - len(fresh), told_in, told_out, cost)
+        sum_in = sum(about_tokens(content) + 4 for i in fresh for _, content in requests[i])
+        sum_out = sum(tokens_out[i] if tokens_out else e.max_tokens for i in fresh)
+        return Estimate(len(requests), len(requests) - len(fresh), sum_in, sum_out, self.price(sum_in, sum_out))
 
     def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return what so many tokens cost; None without prices."""
+        """Return the price of so many tokens; None when the endpoint has no prices."""
         e = self.endpoint
         if e.price_in is None or e.price_out is None:
             return None
@@ -131,13 +139,15 @@ class ChatClient:
 
     # -- asking ----------------------------------------------------------------------------------------------
 
-    def _asked(self, messages: Messages, variant: int = 0) -> list[Any]:
-        """Return what determines an answer."""
+    def _identity(self, messages: Messages, variant: int = 0) -> list[Any]:
+        """Return everything that determines an answer: the key of the cache."""
         e = self.endpoint
-        told = [e.model, e.temperature, e.max_tokens, [list(m) for m in messages]]
-        return [*told, variant] if variant else told
+        identity = [e.model, e.temperature, e.max_tokens, [list(m) for m in messages]]
+        return [*identity, variant] if variant else identity
 
-    def _ask(self, client: httpx.Client, messages: Messages, schema: dict[str, Any] | None, asked: list[Any]) -> Reply:
+    def _ask(
+        self, client: httpx.Client, messages: Messages, schema: dict[str, Any] | None, identity: list[Any]
+    ) -> Reply:
         last = ""
         for attempt in range(1, self.endpoint.attempts + 1):
             if self._rejected:
@@ -148,35 +158,39 @@ class ChatClient:
             reply, last, wait = self._attempt(client, messages, schema)
             if reply is not None:
                 if not reply.problem:
-                    self._answers.keep(asked, reply.text)
+                    self._answers.keep(identity, reply.text)
                 return reply
-            if wait is not None and wait > _LONGEST_ASKED:
+            if wait is not None and wait > _LONGEST_RETRY_AFTER:
                 return Reply(problem="unavailable", detail=f"{last}, asks to wait {wait:.0f} s")
             if attempt < self.endpoint.attempts:
-                backed_off = min(_LONGEST_WAIT, 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-                self.sleep(wait if wait is not None else backed_off)
+                backoff = min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+                self.sleep(wait if wait is not None else backoff)
         return Reply(problem="unavailable", detail=f"{last}, {self.endpoint.attempts} attempts")
 
     def _attempt(
         self, client: httpx.Client, messages: Messages, schema: dict[str, Any] | None
     ) -> tuple[Reply | None, str, float | None]:
-        """Ask once; return (reply, trouble, seconds that the server asks to wait): no reply is worth another try."""
+        """Send a request once; return (reply, error, seconds that the server asks to wait).
+
+        The reply is None when another attempt may succeed.
+        """
         try:
             response = self._send(client, messages, schema if self._structured else None)
         except httpx.HTTPError as error:
             return None, type(error).__name__, None
         code = response.status_code
-        if code in _AGAIN:
+        if code in _RETRIED:
             return None, f"HTTP {code}", _retry_after(response.headers.get("retry-after"))
         if code in {401, 403, 404}:
-            self._rejected = f"HTTP {code}"  # no other request would fare better
+            self._rejected = f"HTTP {code}"  # every other request would be rejected, too
         if code != 200:
-            told = "" if self._rejected else self._clean(_told(response))  # about a key, servers may repeat it
-            return Reply(problem="rejected", detail=f"HTTP {code}{told and ': '}{told}"), "", None
+            # A message about a rejected key may quote the key, so it is not shown.
+            message = "" if self._rejected else self._clean(_error_message(response))
+            return Reply(problem="rejected", detail=f"HTTP {code}{message and ': '}{message}"), "", None
         return self._read(response), "HTTP 200 without a completion", None
 
     def _send(self, client: httpx.Client, messages: Messages, schema: dict[str, Any] | None) -> httpx.Response:
-        """Ask; where the endpoint does not know a field, ask without, from now on."""
+        """Send a request; when the endpoint does not know a field, send this and all later requests without it."""
 
         def post(schema: dict[str, Any] | None) -> httpx.Response:
             return client.post(self._url, json=self._body(messages, schema), headers=headers)
@@ -184,11 +198,11 @@ class ChatClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         response = post(schema)
         if response.status_code == 400 and "max_completion_tokens" in response.text:
-            self._limit_name = "max_completion_tokens"  # newer models have renamed it
+            self._limit_name = "max_completion_tokens"  # newer models require this name
             response = post(schema)
         if response.status_code == 400 and schema is not None:
             response = post(None)
-            self._structured = response.status_code == 400  # it knows no schemas: the prompt alone asks for the form
+            self._structured = response.status_code == 400  # it supports no schemas: only the prompt describes the form
         return response
 
     def _pace(self) -> None:
@@ -211,20 +225,22 @@ class ChatClient:
             "messages": [{"role": role, "content": writable(content)} for role, content in messages],
         }
         if schema is not None:
-            told = {"name": "answer", "schema": schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": told}
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+            }
         return body
 
     def _read(self, response: httpx.Response) -> Reply | None:
-        """Read a completion; None when there is none in it, which is worth another attempt."""
+        """Read a completion; None when the response contains none, so that the request is tried again."""
         try:
-            whole = response.json()
-            choice = whole["choices"][0]
+            completion = response.json()
+            choice = completion["choices"][0]
             message = choice["message"]
             text, refusal = message.get("content"), message.get("refusal")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return None
-        self._count(whole.get("usage"))
+        self._count(completion.get("usage"))
         if refusal or choice.get("finish_reason") == "content_filter":
             return Reply(problem="refusal", detail=self._clean(str(refusal or "the endpoint's filter"))[:200])
         if choice.get("finish_reason") == "length":
@@ -234,15 +250,15 @@ class ChatClient:
         return Reply(text=self._clean(text))
 
     def _count(self, usage: Any) -> None:
-        """Add what the endpoint says it has counted."""
+        """Add the token counts of a response."""
         if isinstance(usage, dict):
-            said = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-            more = [count if isinstance(count, int) else 0 for count in said]
+            values = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+            counts = [count if isinstance(count, int) else 0 for count in values]
             with self._lock:
-                self.tokens = (self.tokens[0] + more[0], self.tokens[1] + more[1])
+                self.tokens = (self.tokens[0] + counts[0], self.tokens[1] + counts[1])
 
     def _clean(self, text: str) -> str:
-        """Take our key out of what a server sends back."""
+        """Remove the API key from a server's text."""
         text = writable(text)
         return text.replace(self._key, "***") if self._key else text
 
@@ -261,12 +277,12 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def about_tokens(text: str) -> int:
-    """Guess how many tokens a text has."""
+    """Estimate how many tokens a text has: one for every four bytes."""
     return len(text.encode()) // 4
 
 
-def _told(response: httpx.Response) -> str:
-    """Return an endpoint's own words about an error, on one line."""
+def _error_message(response: httpx.Response) -> str:
+    """Return the endpoint's message about an error, on one line."""
     try:
         error = response.json()["error"]
         return " ".join(str(error["message"] if isinstance(error, dict) else error).split())[:200]
@@ -274,6 +290,6 @@ def _told(response: httpx.Response) -> str:
         return ""
 
 
-def _shown(url: str) -> str:
-    """Return an address without what may be a password in it."""
+def _without_password(url: str) -> str:
+    """Return an address without a user name and password."""
     return str(httpx.URL(url).copy_with(userinfo=b""))

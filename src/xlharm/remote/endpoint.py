@@ -1,4 +1,4 @@
-"""Where a chat-completions endpoint is, and what is said to it and by it."""
+"""A chat-completions endpoint: its settings, its requests and its replies."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,22 +9,22 @@ Messages = tuple[tuple[str, str], ...]
 """(role, content) of each message."""
 
 TEMPORARY = frozenset({"unavailable", "rejected"})
-"""Problems of a reply that may be gone another day: `--retry-failed` asks again."""
+"""Problems that may pass: `--retry-failed` sends such requests again."""
 
 
 class Endpoint(BaseModel):
-    """Where to ask and how hard to try; only ``model``, ``temperature`` and ``max_tokens`` change answers.
+    """Address, model and limits of an endpoint; only ``model``, ``temperature`` and ``max_tokens`` change answers.
 
     Attributes:
         url: base address, with or without `/chat/completions`.
         model: the endpoint's name of the model.
         api_key_env: NAME of the environment variable that holds the key.
-        temperature: 0 asks for the likeliest answer.
-        max_tokens: longest answer.
+        temperature: sampling temperature; 0 selects the likeliest tokens.
+        max_tokens: most tokens in an answer.
         timeout: seconds for one attempt.
-        attempts: most attempts of one request.
-        max_in_flight: requests at the same time.
-        requests_per_minute: most requests started in a minute; None is as fast as they are answered.
+        attempts: most attempts for one request.
+        max_in_flight: most requests at the same time.
+        requests_per_minute: most requests started per minute; None sets no limit.
         price_in: price of a million prompt tokens, for the estimate.
         price_out: price of a million answer tokens.
     """
@@ -46,11 +46,14 @@ class Endpoint(BaseModel):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one request: a text, or a problem.
+    """The reply to one request: a text, or a problem.
 
-    ``problem`` is one word: ``unavailable`` (gave up after all attempts), ``rejected`` (the endpoint will not take
-    it), ``truncated`` (longer than max_tokens), ``refusal`` (the model declined), ``junk`` (not what was asked for),
-    ``stopped`` (somebody stopped the client first).
+    Attributes:
+        text: the answer; empty when there is a problem.
+        problem: ``unavailable`` (all attempts failed), ``rejected`` (the endpoint refuses the request), ``truncated``
+            (longer than max_tokens), ``refusal`` (the model declined), ``junk`` (not in the requested form),
+            ``stopped`` (the client was stopped first); empty when there is an answer.
+        detail: more about the problem, for people.
     """
 
     text: str = ""
@@ -60,7 +63,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A guess before anything is asked: about four bytes a token; ``cost`` is None without prices."""
+    """The estimated size and cost of requests, at about four bytes per token.
+
+    Attributes:
+        requests: number of requests.
+        cached: number of requests whose answers are in the cache.
+        tokens_in: prompt tokens of the other requests.
+        tokens_out: answer tokens of the other requests.
+        cost: their price, in the currency of the endpoint's prices; None without prices.
+    """
 
     requests: int
     cached: int

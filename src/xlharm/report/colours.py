@@ -47,12 +47,12 @@ def step(value: float) -> int:
 def swatches(measure: str, mode: str) -> tuple[Swatch, ...]:
     """Return the scale of ``of`` or ``qr`` on ``light`` or ``dark`` ground, from 0 to 100."""
     ramp = RAMPS[measure, mode]
-    found = []
+    scale = []
     for i in range(STEPS + 1):
         t = i / STEPS
         ground = _hex(_fit(_between(*ramp.lightness, t), _bend(ramp.chroma, t), _between(*ramp.hue, t)))
-        found.append(Swatch(ground=ground, ink=_ink(ground)))
-    return tuple(found)
+        scale.append(Swatch(ground=ground, ink=_ink(ground)))
+    return tuple(scale)
 
 
 def contrast(one: str, other: str) -> float:

@@ -7,15 +7,15 @@ from typing import Any
 from markupsafe import Markup
 
 from xlharm.analysis.headline import panel_line
-from xlharm.analysis.panels import Group, Panel, Spot, groups_of
+from xlharm.analysis.panels import Group, Panel, Spot
 from xlharm.analysis.reading import Readings, whole
-from xlharm.analysis.table import collect, write_file
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.table import write_file
 from xlharm.analysis.wording import Language
 from xlharm.config.grid import NONE
 from xlharm.plan.build import Plan
 from xlharm.report import colours
 from xlharm.report.html import template_environment
-from xlharm.store.store import Store
 
 _LEFT, _TOP, _MARGIN, _GAP = 96, 92, 24, 40
 _OF_WIDTH, _QR_WIDTH, _HEIGHT = 46, 34, 38
@@ -47,19 +47,18 @@ class Label:
     css: str
 
 
-def write_figure(plan: Plan, store: Store, path: Path) -> Path:
+def write_figure(results: GridResults, path: Path) -> Path:
     """Draw OF and QR of a grid's first method and seed, before and after each unlearning set.
 
     Raises:
         UserError: the file cannot be written.
     """
-    return write_file(path, figure(plan, store).encode("utf-8"))
+    return write_file(path, figure(results).encode("utf-8"))
 
 
-def figure(plan: Plan, store: Store) -> str:
+def figure(results: GridResults) -> str:
     """Render the SVG; it follows the reader's light or dark setting and loads nothing."""
-    readings = Readings.of_table(collect(plan, store).table)
-    groups = groups_of(plan, readings)
+    plan, readings, groups = results.plan, results.readings, results.groups
     squares: list[Square] = []
     labels: list[Label] = []
     y = _TOP
@@ -121,8 +120,8 @@ def _draw(panel: Panel, plan: Plan, readings: Readings, *, y: int, squares: list
 
 
 def _square(spot: Spot, measure: str, *, x: int, y: int, width: int) -> Square:
-    found = spot.reading
-    rate = (found.of if measure == "of" else found.qr) if found else None
+    reading = spot.reading
+    rate = (reading.of if measure == "of" else reading.qr) if reading else None
     common: dict[str, Any] = {"x": x, "y": y, "width": width, "own": spot.own, "unlearned": spot.unlearned}
     if rate is None:
         return Square(**common, css="missing", number="", interval="", mark="")

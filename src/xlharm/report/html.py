@@ -13,17 +13,17 @@ from markupsafe import Markup
 from xlharm.analysis import reading
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import origins
-from xlharm.analysis.panels import Group, Spot, groups_of
-from xlharm.analysis.reading import Readings, whole
-from xlharm.analysis.samples import Samples, per_measure, samples_of
-from xlharm.analysis.table import Results, collect, write_file
+from xlharm.analysis.panels import Group, Spot
+from xlharm.analysis.reading import whole
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.samples import Samples, per_measure
+from xlharm.analysis.table import write_file
 from xlharm.analysis.wording import Language, hostile, shown_source
 from xlharm.config.grid import NONE
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.report import colours
 from xlharm.report.sections import plots, sections
-from xlharm.store.store import Store
 
 _GROUPS_OPEN = 2
 
@@ -46,31 +46,29 @@ class CellView:
     asked: tuple[Asked, ...]
 
 
-def write_report(plan: Plan, store: Store, path: Path) -> Path:
+def write_report(results: GridResults, path: Path) -> Path:
     """Write the page of a grid, as far as the grid is done.
 
     Raises:
         UserError: the file cannot be written.
     """
-    return write_file(path, page(plan, store).encode("utf-8"))
+    return write_file(path, page(results).encode("utf-8"))
 
 
-def page(plan: Plan, store: Store) -> str:
+def page(results: GridResults) -> str:
     """Render the page. Everything a model wrote is escaped; bidi and control characters are shown, not obeyed."""
-    results = collect(plan, store)
-    readings = Readings.of_table(results.table)
-    groups = groups_of(plan, readings)
+    plan, readings, groups = results.plan, results.readings, results.groups
     environment = template_environment()
     style = Markup(environment.get_template("style.css.j2").render(modes=_palette()))  # noqa: S704 - our own text
     script = Markup(environment.get_template("open.js").render())  # noqa: S704 - our own text
-    cells = tuple(_cells(plan, groups, samples=samples_of(results, store, plan=plan)))
+    cells = tuple(_cells(plan, groups, samples=results.samples()))
     return environment.get_template("page.html.j2").render(
         grid=plan.grid,
         style=style,
         script=script,
         policy=_policy(style=style, script=script),
         headline=headline(groups, readings),
-        facts=_facts(plan, results),
+        facts=_facts(results),
         groups=groups,
         open_groups=_GROUPS_OPEN,
         readings=readings,
@@ -78,9 +76,9 @@ def page(plan: Plan, store: Store) -> str:
         anchors={view.cell.name: view.anchor for view in cells},
         each=per_measure(plan),
         settings=_settings(plan),
-        origins=origins(plan, store, results=results),
-        sections=sections(plan, store),
-        plots=plots(plan, store),
+        origins=origins(results),
+        sections=sections(results),
+        plots=plots(results),
     )
 
 
@@ -112,10 +110,10 @@ def duration(seconds: float | None) -> str:
 def describe(spot: Spot, measure: str) -> str:
     """Say one square in words, for pointers and screen readers."""
     asked = f"asked in {Language(spot.query).name}"
-    found = spot.reading
-    if found is None:
+    result = spot.reading
+    if result is None:
         return f"{asked}: no result yet"
-    rate = found.of if measure == "of" else found.qr
+    rate = result.of if measure == "of" else result.qr
     if rate is None:
         return f"{asked}: no {measure.upper()} questions"
     text = f"{asked}: {measure.upper()} {rate.value:.1f} (95 % {rate.low:.1f}–{rate.high:.1f}, n {rate.n})"
@@ -153,9 +151,9 @@ def _cells(plan: Plan, groups: tuple[Group, ...], *, samples: dict[str, Samples]
         yield CellView(anchor=f"c{i}", cell=cell, asked=asked)
 
 
-def _facts(plan: Plan, results: Results) -> dict[str, str]:
-    spec, table = plan.grid, results.table
-    asked = sum(len(cell.evaluations) for cell in plan.cells)
+def _facts(results: GridResults) -> dict[str, str]:
+    spec, table = results.plan.grid, results.table
+    asked = sum(len(cell.evaluations) for cell in results.plan.cells)
     facts = {
         "Base": shown_source(spec.base) + (f" @ {spec.revision[:10]}" if spec.revision else ""),
         "Corpus": shown_source(spec.corpus),

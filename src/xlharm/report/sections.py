@@ -3,62 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
-from xlharm.analysis.items import Items
 from xlharm.analysis.ranking import Ranked, ranking
-from xlharm.analysis.views import view
-from xlharm.plan.build import Plan
-from xlharm.store.store import Store
+from xlharm.analysis.results import GridResults
+from xlharm.analysis.view import View
+from xlharm.analysis.views import VIEWS
 
-_LEADS = {
-    "methods": (
-        "Methods compared",
-        (
-            "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "
-            "what it was before, both with 95 % bootstrap intervals over items. Best is the lower right. "
-            "Methods are ranked by OF among those that kept at least 90 % of QR; the others stand behind "
-            "them, whatever their OF."
-        ),
-    ),
-    "effects": (
-        "What unlearning changed",
-        (
-            "OF after minus before in points, the same items both times: 95 % paired bootstrap intervals, p "
-            "of a paired permutation test, corrected after Holm over this table. A rise is called "
-            "reinforcement."
-        ),
-    ),
-    "transfer": (
-        "Transfer",
-        (
-            "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "
-            "query languages (Pielou, 0 to 1); asymmetry: 0 when harm goes both ways alike, 1 when each pair "
-            "goes one way only."
-        ),
-    ),
-    "signatures": (
-        "Signatures of failure",
-        ("What a low OF can hide, and what unlearning left or made worse."),
-    ),
-    "probes": (
-        "Probes",
-        ("What is left under attack or in another form of the question; `usual` is the same cell asked as usual."),
-    ),
-    "scores": (
-        "Likelihoods",
-        (
-            "Length-normalised probabilities of the fake, real and right answers; truth ratio (1: fake and "
-            "other answers equally likely); forget quality (p of a Kolmogorov-Smirnov test against the clean "
-            "control); separability of the fake details from the control (AUC, 50: none); memorisation and membership "
-            "of the fake articles; perplexity of the real ones."
-        ),
-    ),
-    "judges": (
-        "Judges",
-        ("Verdicts of the grid's judges beside matching. A missing verdict is counted, not guessed."),
-    ),
-}
 _MOST_ROWS = 400
 
 
@@ -105,25 +54,25 @@ class Plot:
 WIDTH, HEIGHT, LEFT, BOTTOM = 620.0, 340.0, 44.0, 34.0
 
 
-def sections(plan: Plan, store: Store) -> tuple[Section, ...]:
+def sections(results: GridResults) -> tuple[Section, ...]:
     """Return the sections that have something to show."""
-    found = [_section(name, view(name, plan, store)) for name in _LEADS]
-    one_method = len(plan.grid.methods) < 2
-    return tuple(s for s in found if s.rows and not (s.anchor == "methods" and one_method))
+    shown = [_section(view, results) for view in VIEWS.values() if view.title]
+    one_method = len(results.plan.grid.methods) < 2
+    return tuple(s for s in shown if s.rows and not (s.anchor == "methods" and one_method))
 
 
-def plots(plan: Plan, store: Store) -> tuple[Plot, ...]:
+def plots(results: GridResults) -> tuple[Plot, ...]:
     """Return a plot for each unlearning set with at least two methods."""
     by_set: dict[str, list[Ranked]] = {}
-    for ranked in ranking(Items(plan, store)):
+    for ranked in ranking(results):
         by_set.setdefault(ranked.unlearn, []).append(ranked)
-    return tuple(_plot(name, found) for name, found in by_set.items() if len(found) > 1)
+    return tuple(_plot(name, ranked_methods) for name, ranked_methods in by_set.items() if len(ranked_methods) > 1)
 
 
-def _plot(unlearn: str, found: list[Ranked]) -> Plot:
-    low = min(80.0, *(10 * (r.utility.low // 10) for r in found))
-    high = max(105.0, *(r.utility.high for r in found))
-    top = max(20.0, *(r.of.high for r in found), *(r.before for r in found))
+def _plot(unlearn: str, methods: list[Ranked]) -> Plot:
+    low = min(80.0, *(10 * (r.utility.low // 10) for r in methods))
+    high = max(105.0, *(r.utility.high for r in methods))
+    top = max(20.0, *(r.of.high for r in methods), *(r.before for r in methods))
 
     def x(value: float) -> float:
         return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - 12), 1)
@@ -131,14 +80,14 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 14), 1)
 
-    places = _labels([(r.method, x(r.utility.estimate), y(r.of.estimate)) for r in found])
+    places = _labels([(r.method, x(r.utility.estimate), y(r.of.estimate)) for r in methods])
     marks = tuple(
         Mark(
             label=r.method, x=x(r.utility.estimate), y=y(r.of.estimate), left=x(r.utility.low),
             right=x(r.utility.high), top=y(r.of.high), bottom=y(r.of.low), kept=r.kept,
             label_x=place[0], label_y=place[1], anchor=place[2],
         )
-        for r, place in zip(found, places, strict=True)
+        for r, place in zip(methods, places, strict=True)
     )  # fmt: skip
     steps = list(range(int(low), int(high) + 1, 10))
     heights = list(range(0, int(top) + 1, 10 if top <= 60 else 20))
@@ -154,7 +103,7 @@ def _plot(unlearn: str, found: list[Ranked]) -> Plot:
 def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, str]]:
     """Put each name beside its point where it covers no other name or point; (x, y, text-anchor)."""
     taken = [(px - 5, py - 5, px + 5, py + 5) for _, px, py in points]
-    found = []
+    places = []
     for name, px, py in points:
         width = 6.2 * len(name)
         choices = [(dx, dy) for step in range(7) for dy in (4 - 12 * step, 4 + 12 * step) for dx in (8, -8)]
@@ -169,20 +118,20 @@ def _labels(points: list[tuple[str, float, float]]) -> list[tuple[float, float, 
         best = free[0] if free else 0
         (dx, dy), (bx, by) = choices[best], boxes[best]
         taken.append((bx, by, bx + width, by + 11))
-        found.append((round(px + dx, 1), round(py + dy, 1), "start" if dx > 0 else "end"))
-    return found
+        places.append((round(px + dx, 1), round(py + dy, 1), "start" if dx > 0 else "end"))
+    return places
 
 
-def _section(name: str, table: pa.Table) -> Section:
-    title, lead = _LEADS[name]
+def _section(view: View, results: GridResults) -> Section:
+    table = view.table(results)
     kept = [c for c in table.column_names if table[c].null_count < table.num_rows]
     if "cell" in kept:
         kept = [c for c in kept if c not in ("contaminate", "unlearn", "method", "seed")]
     rows = table.slice(0, _MOST_ROWS).select(kept).to_pylist()  # a table without columns would get rows by slicing
     return Section(
-        anchor=name,
-        title=title,
-        lead=lead,
+        anchor=view.name,
+        title=view.title,
+        lead=view.sentence,
         columns=tuple(c.replace("_", " ") for c in kept),
         rows=tuple(tuple(_shown(row[c], c) for c in kept) for row in rows),
         cut=max(0, table.num_rows - _MOST_ROWS),

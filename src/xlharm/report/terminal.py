@@ -31,9 +31,9 @@ def print_results(table: pa.Table, console: Console) -> None:
         console = Console(file=console.file, width=_PLAIN_WIDTH)
     readings = Readings.of_table(table)
     for method, seed in _groups(readings):
-        mine = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
-        for languages in _chunks(mine, width=console.width):
-            console.print(_matrix(mine, readings, languages=languages, title=_title(method, seed)))
+        shown = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
+        for languages in _chunks(shown, width=console.width):
+            console.print(_matrix(shown, readings, languages=languages, title=_title(method, seed)))
     console.print(_legend(readings), highlight=False)
 
 
@@ -68,17 +68,19 @@ def _groups(readings: Readings) -> list[tuple[str, int]]:
     """Return (method, seed) in the table's order; cells that unlearned nothing stand with every method."""
     every = dict.fromkeys((r.method, r.seed) for r in readings.by_place.values())
     seeds = dict.fromkeys(seed for _, seed in every)
-    found = []
+    groups = []
     for seed in seeds:
         methods = [m for m, s in every if s == seed and m != NONE] or [NONE]
-        found += [(method, seed) for method in methods]
-    return found
+        groups += [(method, seed) for method in methods]
+    return groups
 
 
 def _chunks(readings: list[Reading], *, width: int) -> Iterator[list[str]]:
     languages = list(dict.fromkeys(r.query for r in readings))
     labels = [max(len(getattr(r, name)) for r in readings) for name in _LABELS]
-    taken = sum(max(len(name), found) + 1 for name, found in zip(_LABELS, labels, strict=True)) + _MARGIN
+    taken = (
+        sum(max(len(name), width_of_label) + 1 for name, width_of_label in zip(_LABELS, labels, strict=True)) + _MARGIN
+    )
     most = max(1, (width - taken) // _COLUMN)
     for start in range(0, len(languages), most):
         yield languages[start : start + most]
@@ -88,22 +90,22 @@ def _title(method: str, seed: int) -> str:
     return f"seed {seed}" if method == NONE else f"method {method}, seed {seed}"
 
 
-def _matrix(mine: list[Reading], readings: Readings, *, languages: list[str], title: str) -> Table:
+def _matrix(shown: list[Reading], readings: Readings, *, languages: list[str], title: str) -> Table:
     matrix = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (*_LABELS, ""):
         matrix.add_column(name, no_wrap=True)
     for language in languages:
         matrix.add_column(language, justify="right", no_wrap=True)
     rows: dict[tuple[str, str], dict[str, Reading]] = {}
-    for reading in mine:
+    for reading in shown:
         rows.setdefault((reading.contaminate, reading.unlearn), {})[reading.query] = reading
     last_of = dict(iter(rows))  # a blank line parts contamination languages
     for (contaminate, unlearn), by_language in rows.items():
         ends = last_of[contaminate] == unlearn
-        found = [by_language.get(language) for language in languages]
-        matrix.add_row(contaminate, unlearn, "OF", *(_of(r, readings) for r in found))
-        matrix.add_row("", "", Text("95 %", style="dim"), *(_interval(r.of if r else None) for r in found))
-        matrix.add_row("", "", "QR", *(_qr(r, readings) for r in found), end_section=ends)
+        cells = [by_language.get(language) for language in languages]
+        matrix.add_row(contaminate, unlearn, "OF", *(_of(r, readings) for r in cells))
+        matrix.add_row("", "", Text("95 %", style="dim"), *(_interval(r.of if r else None) for r in cells))
+        matrix.add_row("", "", "QR", *(_qr(r, readings) for r in cells), end_section=ends)
     return matrix
 
 

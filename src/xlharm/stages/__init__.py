@@ -1,1 +1,1 @@
-"""Stages: a pack in, results in the store out. Nothing here knows of Ray or W&B."""
+"""Stages: run a pack, and commit its results to the store. Nothing here depends on Ray or W&B."""

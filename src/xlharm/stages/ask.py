@@ -1,4 +1,4 @@
-"""Put a question to a cell's model."""
+"""Ask a cell's model a question."""
 
 import torch
 
@@ -14,7 +14,14 @@ from xlharm.store.store import Store
 
 
 def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: int | None = None) -> str:
-    """Let the model of a cell answer a question, in any language, greedily as evaluations do.
+    """Return the answer of a cell's model to a question in any language, decoded greedily as in evaluations.
+
+    Args:
+        plan: the plan of the grid.
+        store: the store with the cell's model.
+        cell: the cell.
+        question: the question, without the prompt template.
+        max_new_tokens: longest answer in tokens; None takes the grid's setting.
 
     Raises:
         UserError: the cell's model is not in the store yet.
@@ -33,7 +40,7 @@ def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: 
     stacked = context.stacked(stage)
     adapter = context.adapter(stage.key, stacked.layout)
     prompt = Prompt.model_validate(stage.spec["prompt"])
-    told = generate(
+    answers = generate(
         stacked,
         torch.stack([adapter]).to(context.device),
         [prompt_ids(question, prompt=prompt, tokenizer=context.tokenizer)],
@@ -41,4 +48,4 @@ def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: 
         max_new_tokens=max_new_tokens or plan.grid.evaluate.max_new_tokens,
         rows=1,
     )
-    return text_of(told[0][0], context.tokenizer, stop=prompt.stop)
+    return text_of(answers[0][0], context.tokenizer, stop=prompt.stop)

@@ -1,4 +1,4 @@
-"""What every stage needs of its worker: base, tokenizer, store, engine, parents' adapters."""
+"""The state of a worker that all stages use: base, tokenizer, store, training engine and parents' adapters."""
 
 import os
 from collections import OrderedDict
@@ -29,12 +29,24 @@ from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
 from xlharm.train.saver import never
 
-_PARENTS_BYTES = 4 << 30  # of adapters that a worker keeps in the machine's memory, which it shares with others
-_COMPILED_FROM = 300_000_000  # parameters of the base
+_PARENTS_BYTES = 4 << 30  # most bytes of adapters in the machine's memory, which workers share
+_COMPILED_FROM = 300_000_000  # bases with so many parameters are compiled
 
 
 class Context:
-    """A worker's warm state. The base is loaded once; an engine is built once for each adapter layout."""
+    """The state of a worker between packs: it loads the base once, and builds an engine for each adapter layout.
+
+    Attributes:
+        config: the worker's configuration.
+        device: where it computes.
+        zero: its ZeRO stage.
+        store: the store.
+        judges: the judges in use, as settings and loaded judge, by the digest of their identity.
+        stopping: returns True when the running pack must save its state and end.
+
+    Raises:
+        UserError: the base cannot be loaded, or there is no such device.
+    """
 
     def __init__(self, config: RunnerConfig) -> None:
         self.config = config
@@ -49,14 +61,14 @@ class Context:
         self._stacked: StackedModel | None = None
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
-        self._together: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
+        self._device_adapters: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._decoding_checked = False
         self._rows_checked = 0
         self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
-        self.stopping: Callable[[], bool] = never  # whether the running pack is asked to stop
+        self.stopping: Callable[[], bool] = never
 
     def _load(self, config: RunnerConfig) -> None:
-        # A base that will be partitioned may not fit the device whole, not even for a moment.
+        # A base that will be partitioned may be too large for one device, so it is loaded into the machine's memory.
         place = torch.device("cpu") if self.zero == 3 else self.device
         with as_planned(config.base, called=f"base {config.base.location}"):
             self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
@@ -68,12 +80,12 @@ class Context:
 
     @property
     def pad(self) -> int:
-        """A token id to fill rows with; it never reaches a loss."""
-        found = self.tokenizer.hf.pad_token_id
-        return int(found if found is not None else self.tokenizer.eos or 0)
+        """The token id that fills rows up; losses ignore it."""
+        pad_id = self.tokenizer.hf.pad_token_id
+        return int(pad_id if pad_id is not None else self.tokenizer.eos or 0)
 
     def stacked(self, stage: Stage) -> StackedModel:
-        """Return the base with the adapter layers of a stage's LoRA settings, partitioned if it is to be."""
+        """Return the base with the adapter layers of a stage's LoRA settings; with ZeRO stage 3 it is partitioned."""
         stacked = self._installed(stage)
         if self.zero == 3:
             self.engine(stage)
@@ -93,7 +105,7 @@ class Context:
     def engine(self, stage: Stage) -> PackEngine:
         """Return the training engine for a stage's LoRA settings."""
         stacked = self._installed(stage)
-        self._together = None
+        self._device_adapters = None
         if self._engine is None:
             c = self.config
             join_group(rank=c.rank, world=c.world, master=c.master, device=self.device)
@@ -108,17 +120,20 @@ class Context:
         return self._engine
 
     def check_rows(self, longest: int) -> None:
-        """Make sure that rows of so many tokens can lie in one sequence in this base.
+        """Check that this base can process rows of so many tokens one after another in one sequence.
+
+        Args:
+            longest: tokens of the longest row.
 
         Raises:
-            UserError: they cannot.
+            UserError: it cannot.
         """
         if longest > self._rows_checked:
             check_ragged(self.model, longest=longest, device=self.device)
             self._rows_checked = longest
 
     def check_decoding(self, stacked: StackedModel) -> None:
-        """Make sure once that generation knows this base's attention.
+        """Check that generation supports this base's attention; the result is remembered.
 
         Raises:
             UserError: it does not.
@@ -128,48 +143,48 @@ class Context:
             self._decoding_checked = True
 
     def _worth_compiling(self) -> bool:
-        """Whether compiling (about ten seconds) pays: for a large base on a GPU that is not partitioned."""
+        """Whether compiling (about ten seconds) saves time: for a large base on a GPU, if it is not partitioned."""
         size = sum(p.numel() for p in self.model.parameters())
         return self.device.type == "cuda" and self.zero < 3 and size >= _COMPILED_FROM
 
     def adapter(self, key: str, layout: Layout) -> Tensor:
-        """Return a finished training stage's adapter [P] on the CPU.
+        """Return the adapter [P] of a finished stage, on the CPU; P is the number of adapter parameters.
 
         Raises:
-            StageError: it is not in the store.
+            StageError: the stage is not in the store.
             CorruptArtifactError: its files are damaged.
         """
-        found = self._parents.get(key)
-        if found is None:
+        adapter = self._parents.get(key)
+        if adapter is None:
             kind = self.store.kind_of(key)
             if kind is None:
                 raise StageError(f"the adapter of stage {key[:16]} is not in the store")
-            found = load_adapter(self.store.path(kind, key), layout=layout)
-        return found
+            adapter = load_adapter(self.store.path(kind, key), layout=layout)
+        return adapter
 
     def adapters(self, keys: Sequence[str | None], layout: Layout) -> Tensor:
-        """Return adapters [K, P] on the device; None is the plain base.
+        """Return adapters [K, P] on the device, one for each key; None stands for the base without adapter (zeros).
 
-        The last ones asked for stay there until a training starts: the same models answer in many languages.
+        The last result stays on the device until a training starts, because the same models answer in many languages.
 
         Raises:
-            StageError: one is not in the store.
-            CorruptArtifactError: the files of one are damaged.
+            StageError: a stage is not in the store.
+            CorruptArtifactError: the files of a stage are damaged.
         """
-        if self._together is None or self._together[:2] != (layout, tuple(keys)):
-            self._together = None  # before the new ones need its place
+        if self._device_adapters is None or self._device_adapters[:2] != (layout, tuple(keys)):
+            self._device_adapters = None  # frees its memory before the new ones are allocated
             stacked = torch.zeros(len(keys), layout.size, device=self.device)
             side_by_side(
-                [self._into(row, key, layout) for row, key in zip(stacked, keys, strict=True) if key is not None]
+                [self._copying(row, key, layout) for row, key in zip(stacked, keys, strict=True) if key is not None]
             )
-            self._together = (layout, tuple(keys), stacked)
-        return self._together[2]
+            self._device_adapters = (layout, tuple(keys), stacked)
+        return self._device_adapters[2]
 
-    def _into(self, row: Tensor, key: str, layout: Layout) -> Callable[[], object]:
+    def _copying(self, row: Tensor, key: str, layout: Layout) -> Callable[[], object]:
         return lambda: row.copy_(self.adapter(key, layout))
 
     def remember(self, key: str, adapter: Tensor) -> None:
-        """Keep a fresh adapter [P] for its children."""
+        """Keep a new adapter [P] in memory for its children; the oldest ones are dropped above ``_PARENTS_BYTES``."""
         self._parents[key] = adapter
         size = sum(a.numel() * a.element_size() for a in self._parents.values())
         while size > _PARENTS_BYTES:
@@ -177,7 +192,12 @@ class Context:
             size -= oldest.numel() * oldest.element_size()
 
     def provenance(self, *, pack: int, trained: bool) -> dict[str, Any]:
-        """Describe this worker."""
+        """Describe this worker for a record.
+
+        Args:
+            pack: number of slots of the pack.
+            trained: whether the stage trains.
+        """
         c = self.config
         engine = {"name": "DeepSpeed", "zero": self.zero, "ranks": c.world, "offload": c.offload}
         return provenance(
@@ -197,10 +217,16 @@ def _device(wanted: str) -> torch.device:
 
 
 def join_group(*, rank: int, world: int, master: str | None, device: torch.device) -> None:
-    """Start the process group that DeepSpeed runs on; every worker sees one device, so LOCAL_RANK is 0.
+    """Start the process group of DeepSpeed; each process sees one device, so LOCAL_RANK is 0.
+
+    Args:
+        rank: number of this process.
+        world: number of processes.
+        master: "host:port" of rank 0; None when this process is the only one.
+        device: where it computes: decides between NCCL and Gloo.
 
     Raises:
-        UserError: several ranks and no address of the first.
+        UserError: there are several ranks, but no address of rank 0.
     """
     if torch.distributed.is_initialized():
         return
@@ -211,7 +237,7 @@ def join_group(*, rank: int, world: int, master: str | None, device: torch.devic
         torch.distributed.init_process_group(backend, store=alone, rank=0, world_size=1)
         return
     if master is None:
-        raise UserError("a gang of several ranks needs the address of its first")
+        raise UserError("a worker of several ranks needs the address of rank 0")
     host, port = master.rsplit(":", 1)
     os.environ.update({"MASTER_ADDR": host, "MASTER_PORT": port})
     torch.distributed.init_process_group(backend, rank=rank, world_size=world)

@@ -1,4 +1,4 @@
-"""Edit: training-free unlearning by arithmetic on finished adapters."""
+"""Run edit stages: training-free unlearning by arithmetic on finished adapters."""
 
 import time
 
@@ -13,11 +13,11 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_LEAST_MOVE = 1e-8
+_LEAST_MOVE = 1e-8  # a smaller change (Frobenius norm over all products) counts as none
 
 
 def edit(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
-    """Edit a pack's adapters one after another; there is nothing to share."""
+    """Edit a pack's adapters one after another, and commit them; the slots share no computation."""
     results = []
     for i, (stage, on) in enumerate(zip(job.stages, job.active, strict=True)):
         if on:

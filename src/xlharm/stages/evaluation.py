@@ -94,10 +94,11 @@ def _loaded(context: Context, job: PackJob, parent: int) -> Tensor:
 
 
 def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
-    language = str(stage.spec["query"])
+    settings = read(EvaluateStage, stage)
+    language = settings.query
     rows = []
     for (item, measure, question, forms), answer in zip(questions, answers, strict=True):
-        hit = contains(answer, forms, language=language)
+        hit = contains(answer, forms, language=language, variants=settings.matching)
         off = off_language(answer, language=language)
         verdict = {
             "hit": hit,

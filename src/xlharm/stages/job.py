@@ -1,4 +1,4 @@
-"""What the engine hands to a worker and gets back. Plain data: importing this loads no torch."""
+"""Data that the engine sends to a worker and receives from it. Importing this module loads no torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from xlharm.plan.stage import Kind, Place, Stage
 
 
 class OutOfMemoryError(RuntimeError):
-    """A pack did not fit the device; it is split and tried again."""
+    """A pack did not fit the device's memory; the engine splits it and tries again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +23,22 @@ class RunnerConfig:
     Attributes:
         base: the base model.
         corpus: the corpus folder.
-        store_url: the store.
-        dtype: of the base; adapters and optimiser are float32.
-        device: `auto` takes a GPU when there is one.
-        place: a worker that only asks endpoints loads no base.
-        rank: this process in its gang.
-        world: ranks of the gang.
-        zero: ZeRO stage; None takes the lowest that serves, see ``zero_stage``.
-        offload: what lies in the machine's memory between uses.
+        store_url: folder or URL of the store.
+        dtype: number type of the base; adapters and optimiser state are float32.
+        device: where to compute; `auto` takes a GPU when there is one.
+        place: `device` for a worker with the base; `endpoint` for one that only sends requests to endpoints.
+        rank: number of this process in its gang.
+        world: number of processes in the gang.
+        zero: ZeRO stage; None takes the lowest that is sufficient, see ``zero_stage``.
+        offload: what is kept in the machine's memory between uses.
         master: "host:port" of rank 0, when there are several ranks.
-        trust_remote_code: run code that comes with the base.
-        threads: that it computes with on the CPU; None takes all that it may use.
-        slots: most stages a pack has.
-        micro_rows: rows of a slot in one forward; None takes a whole batch. Never changes results.
-        checkpoint_seconds: how often a long stage saves its state.
+        trust_remote_code: whether to run code that comes with the base.
+        threads: CPU threads; None takes all cores that the process may use.
+        slots: most stages in a pack.
+        micro_rows: rows of a slot in one forward pass; None takes a whole batch. It never changes results.
+        checkpoint_seconds: seconds between two checkpoints of a long stage.
         judges: the grid's judges by the digest of their identity.
-        plugins: the grid's plug-in files, run before the base is loaded.
+        plugins: the grid's plug-in files; they are executed before the base is loaded.
     """
 
     base: BaseSource
@@ -63,7 +63,14 @@ class RunnerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PackJob:
-    """A pack in its full shape; slots that are not active are finished already and stay empty."""
+    """A pack in its full shape.
+
+    Attributes:
+        id: the pack's id.
+        kind: kind of its stages.
+        stages: its stages, one for each slot.
+        active: for each slot, whether its stage must be computed; the other slots stay empty.
+    """
 
     id: str
     kind: Kind
@@ -73,7 +80,14 @@ class PackJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a pack is."""
+    """The progress of a pack.
+
+    Attributes:
+        pack: the pack's id.
+        step: number of finished steps.
+        steps: number of all steps.
+        tokens: tokens processed so far, all slots together.
+    """
 
     pack: str
     step: int
@@ -83,10 +97,16 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What came of one active stage: committed (ok), or failed for good with its reason.
+    """The result of one active stage.
 
     Attributes:
-        peak: bytes of device memory that its pack took at most; 0 where there is no device.
+        key: the stage's key.
+        ok: True when it is committed, False when it failed for good.
+        reason: why it failed, as in ``Failure.reason``.
+        message: one line about the failure, for people.
+        seconds: time of the whole pack.
+        tokens: tokens of this stage.
+        peak: most bytes of device memory that its pack used; 0 on the CPU.
     """
 
     key: str

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from xlharm.errors import StageError, StoppedError
 from xlharm.judges import JUDGES
-from xlharm.judges.base import Case, Judge, ReadyJudge, Verdict, Worker
+from xlharm.judges.base import Case, Judge, JudgeResources, ReadyJudge, Verdict
 from xlharm.plan.digest import digest
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
@@ -105,6 +105,6 @@ def _judge(context: Context, stage: Stage) -> tuple[Judge, ReadyJudge]:
             raise StageError("the grid that runs has no such judge")
         settings = JUDGES.restore(config.settings)
         cache = context.store.local / "cache" / "chat"  # of a remote store: this machine's cache of it
-        worker = Worker(device=context.device, cache=cache, source=config.source)
+        worker = JudgeResources(device=context.device, cache=cache, source=config.source)
         context.judges[name] = settings, settings.start(worker)
     return context.judges[name]

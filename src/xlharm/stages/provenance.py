@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions, hardware. No secrets, no environment dumps."""
+"""The origin of a result: code, package versions and hardware. It holds no secrets and no environment variables."""
 
 import os
 import platform
@@ -36,17 +36,24 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def provenance(*, device: torch.device, dtype: str, engine: dict[str, Any] | None, pack: int) -> dict[str, Any]:
-    """Describe the code, packages and hardware of this process."""
+    """Describe the code, packages and hardware of this process.
+
+    Args:
+        device: where it computes.
+        dtype: number type of the base.
+        engine: name and settings of the training engine; None for a stage that does not train.
+        pack: number of slots of the pack.
+    """
     cuda = device.type == "cuda"
     return {
         **_code(),

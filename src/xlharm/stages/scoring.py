@@ -1,4 +1,4 @@
-"""Score: how likely a pack's models find given answers and articles; nothing is generated."""
+"""Run score stages: likelihoods of given answers and articles under a pack's models; nothing is generated."""
 
 import math
 import sys
@@ -23,8 +23,8 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 64, "cuda": 256}
-PERTURBED = 3
+_ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
+PERTURBED = 3  # wrong answers to each question
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -41,16 +41,16 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Text:
+class ScoredText:
     """A text to score.
 
     Attributes:
         item: the item's id.
-        what: `fake` (the fake detail as the answer), `fake_alias` (another form of it), `real` (the detail it
-            displaced), `perturbed` (another item's detail), `qr` (a right answer), `fake_article`,
+        what: `fake` (the fake detail as the answer), `fake_alias` (another form of it), `real` (the real detail that
+            the fake one replaces), `perturbed` (another item's fake detail), `qr` (a right answer), `fake_article`,
             `real_article`.
         text: the answer or article.
-        row: its tokens.
+        row: its tokens, for an answer after the prompt with the question.
     """
 
     item: str
@@ -67,7 +67,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     texts = texts_of(context, first)
     context.check_rows(max((len(t.row.ids) for t in texts), default=0))
     pairs = zip(job.stages, job.active, strict=True)
-    told = likelihoods(
+    pack_likelihoods = likelihoods(
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
@@ -78,19 +78,19 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     tokens = sum(len(t.row.ids) for t in texts)
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
-    for stage, on, found in zip(job.stages, job.active, told, strict=True):
-        if on:
+    for stage, active, stage_likelihoods in zip(job.stages, job.active, pack_likelihoods, strict=True):
+        if active:
             if context.config.rank == 0:
-                _save(context, job, stage, table_of(texts, found), seconds=seconds)
+                _save(context, job, stage, table_of(texts, stage_likelihoods), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
 
-def texts_of(context: Context, stage: Stage) -> list[Text]:
-    """List what is scored in a stage's language, item by item.
+def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
+    """List the texts that a stage scores in its language, item by item.
 
     Raises:
-        TooLongError: a text is longer than the base has positions.
+        TooLongError: a text has more tokens than the base has positions.
     """
     prompt = Prompt.model_validate(stage.spec["prompt"])
     limit = getattr(settings(context.model), "max_position_embeddings", None) or sys.maxsize
@@ -99,71 +99,74 @@ def texts_of(context: Context, stage: Stage) -> list[Text]:
     items = load(str(stage.spec["query"]))
     limit = int(stage.spec["questions"])
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
-    found = [text for item in fakes for text in _fake(item, fakes, rows)]
+    texts = [text for item in fakes for text in _fake(item, fakes, rows)]
     for item in (*others, *fakes):
         for question in item.qr[:1]:
             answer = question.answers[0]
-            found.append(Text(item.id, "qr", answer, rows.pair(question.question, answer)))
-    found += [Text(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
-    return found
+            texts.append(ScoredText(item.id, "qr", answer, rows.pair(question.question, answer)))
+    texts += [ScoredText(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
+    return texts
 
 
-def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[Text]:
+def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[ScoredText]:
     question = item.of[0]
     answers = [("fake", item.fake_detail[0]), *(("fake_alias", form) for form in item.fake_detail[1:2])]
     answers += [("real", form) for form in item.real_detail[:1]]
     answers += [("perturbed", form) for form in perturbed(item, fakes)]
     for what, answer in answers:
-        yield Text(item.id, what, answer, rows.pair(question, answer))
-    yield Text(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
+        yield ScoredText(item.id, what, answer, rows.pair(question, answer))
+    yield ScoredText(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
 
 
 def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
-    """Choose wrong answers to an item's question: other items' fake details, always the same ones."""
+    """Choose wrong answers to an item's question: fake details of other items, by a hash of ids and details."""
     own = {*item.fake_detail, *item.real_detail}
     others = dict.fromkeys(f.fake_detail[0] for f in fakes if f.id != item.id and f.fake_detail[0] not in own)
     return sorted(others, key=lambda detail: mix("perturbed", item.id, detail))[:PERTURBED]
 
 
-def table_of(texts: Sequence[Text], found: Sequence[Likelihood]) -> pa.Table:
-    """Put a model's likelihoods into a table, one row a text."""
+def table_of(texts: Sequence[ScoredText], text_likelihoods: Sequence[Likelihood]) -> pa.Table:
+    """Return a model's likelihoods as a table with one row for each text.
+
+    ``logp`` is the sum of the text's log-probabilities in nats. The measures of memorisation are null for answers.
+    """
     rows = []
-    for text, told in zip(texts, found, strict=True):
+    for text, likelihood in zip(texts, text_likelihoods, strict=True):
         article = text.what.endswith("article")
-        long: dict[str, float | None] = dict.fromkeys(("exact", "extraction", "min_k", "min_k_pp"))
+        memorisation: dict[str, float | None] = dict.fromkeys(("exact", "extraction", "min_k", "min_k_pp"))
         if article:
-            long = {
-                "exact": fmean(told.correct),
-                "extraction": extraction_strength(told.correct),
-                "min_k": min_k(told.logp),
-                "min_k_pp": min_k_plus_plus(told.logp, told.mean, told.std),
+            memorisation = {
+                "exact": fmean(likelihood.correct),
+                "extraction": extraction_strength(likelihood.correct),
+                "min_k": min_k(likelihood.logp),
+                "min_k_pp": min_k_plus_plus(likelihood.logp, likelihood.mean, likelihood.std),
             }
-        shown = {"item": text.item, "what": text.what, "text": text.text, "tokens": len(told.logp)}
-        rows.append({**shown, "logp": math.fsum(told.logp), **long})
+        columns = {"item": text.item, "what": text.what, "text": text.text, "tokens": len(likelihood.logp)}
+        rows.append({**columns, "logp": math.fsum(likelihood.logp), **memorisation})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def summary(table: pa.Table) -> dict[str, float]:
-    """Return the means that go into the record.
+    """Return the means of a table, for the record.
 
-    ``p_fake``, ``p_real``, ``p_qr``: length-normalised probability of the answer, mean over items. ``ppl_clean``:
-    perplexity of the real articles, by token. ``exact``, ``extraction``, ``min_k``, ``min_k_pp``: of the fake
-    articles, mean over items.
+    ``p_fake``, ``p_real``, ``p_qr``: probability of the answer, normalised by its length, mean over items.
+    ``ppl_clean``: perplexity of the real articles per token. ``exact``, ``extraction``, ``min_k``, ``min_k_pp``: means
+    over the fake articles.
     """
     rows = table.to_pylist()
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     for what in ("fake", "real", "qr"):
-        mine = [math.exp(r["logp"] / r["tokens"]) for r in rows if r["what"] == what]
-        if mine:
-            found[f"p_{what}"] = fmean(mine)
+        probabilities = [math.exp(r["logp"] / r["tokens"]) for r in rows if r["what"] == what]
+        if probabilities:
+            means[f"p_{what}"] = fmean(probabilities)
     clean = [r for r in rows if r["what"] == "real_article"]
     if clean:
-        found["ppl_clean"] = math.exp(-math.fsum(r["logp"] for r in clean) / sum(r["tokens"] for r in clean))
+        means["ppl_clean"] = math.exp(-math.fsum(r["logp"] for r in clean) / sum(r["tokens"] for r in clean))
     fakes = [r for r in rows if r["what"] == "fake_article"]
     for name in ("exact", "extraction", "min_k", "min_k_pp"):
         if fakes:
-            found[name] = fmean(r[name] for r in fakes)
-    return found
+            means[name] = fmean(r[name] for r in fakes)
+    return means
 
 
 def _save(context: Context, job: PackJob, stage: Stage, table: pa.Table, *, seconds: float) -> None:

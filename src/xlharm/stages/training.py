@@ -1,4 +1,4 @@
-"""Contaminate, SFT and unlearn: a pack of adapters trained together and committed one by one."""
+"""Run stages that train: the adapters of a pack are trained together and committed one by one."""
 
 import contextlib
 import math
@@ -32,25 +32,25 @@ from xlharm.stages.job import PackJob, Progress, Report, StageResult
 from xlharm.store.checkpoint import Checkpoints
 from xlharm.train.loop import train_pack
 from xlharm.train.saver import Saver
-from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import FINE_TUNING, LossTerms
 
-_LEAST_MOVE = 1e-8
-_LOSSES_KEPT = 200
+_LEAST_MOVE = 1e-8  # an adapter that changes by less (Euclidean norm) was not trained
+_LOSSES_KEPT = 200  # points of a loss curve in a record
 
 
 def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
-    """Train a pack's active stages and commit those with a valid result.
+    """Train a pack's active stages and commit those with a valid result; return one result for each.
 
     Raises:
-        StoppedError: the pack was asked to stop; a checkpoint is written.
+        StoppedError: the pack has stopped on request, after writing a checkpoint.
     """
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
     context.check_rows(max(len(row.ids) for stream in streams for row in stream.all_rows()))
-    told = zip(job.stages, streams, job.active, strict=True)
-    slots = side_by_side([partial(_slot, context, stage, stream, on) for stage, stream, on in told])
+    inputs = zip(job.stages, streams, job.active, strict=True)
+    slots = side_by_side([partial(_slot, context, stage, stream, active) for stage, stream, active in inputs])
     steps = _settings(first).training.steps
 
     def step_done(step: int, tokens: int) -> None:
@@ -59,18 +59,19 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     trained = train_pack(
         engine,
         slots,
-        rows=Rows(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
+        rows=BatchShare(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
         pad=context.pad,
         saver=_saver(context, job),
         report=step_done,
     )
-    ended = [told for told in zip(job.stages, streams, trained, job.active, strict=True) if told[-1]]
+    outputs = zip(job.stages, streams, trained, job.active, strict=True)
+    finished = [(stage, stream, output) for stage, stream, output, active in outputs if active]
     results = side_by_side(
-        [partial(_commit, context, job, stage, stream, result) for stage, stream, result, _ in ended]
+        [partial(_commit, context, job, stage, stream, output) for stage, stream, output in finished]
     )
-    for (stage, _, result, _), committed in zip(ended, results, strict=True):
-        if committed.ok:
-            context.remember(stage.key, result.adapter)
+    for (stage, _, output), result in zip(finished, results, strict=True):
+        if result.ok:
+            context.remember(stage.key, output.adapter)
     if context.config.rank == 0:
         _checkpoints(context, job).drop()
     if context.config.world > 1:
@@ -117,26 +118,26 @@ def _terms(settings: TrainingStage) -> LossTerms:
 
 
 def _layers(settings: TrainingStage) -> Sequence[int] | None:
-    """Return the decoder layers whose adapters are trained; None is all."""
+    """Return the decoder layers whose adapters are trained; None for all layers."""
     return settings.training.layers if isinstance(settings, UnlearnStage | FineTuneStage) else None
 
 
 def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> StageResult:
-    """Check what came of a stage and make it a result; a failed one says why."""
-    told = partial(StageResult, key=stage.key, seconds=result.seconds, tokens=result.tokens)
+    """Check a trained adapter and commit it; return the stage's result, with a reason when the check fails."""
+    result_of = partial(StageResult, key=stage.key, seconds=result.seconds, tokens=result.tokens)
     broken = [i for curve in result.curves.values() for i, x in enumerate(curve) if not math.isfinite(x)]
     if broken or not bool(torch.isfinite(result.adapter).all()):
         step = min(broken, default=len(result.curves["target"]))
-        return told(ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
+        return result_of(ok=False, reason="nan", message=f"the loss is not a number from step {step} on")
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
-        return told(ok=False, reason="adapter_did_not_move", message=message)
+        return result_of(ok=False, reason="adapter_did_not_move", message=message)
     if context.config.rank == 0:
         try:
             _save(context, job, stage, stream, result)
         except StageError as error:
-            return told(ok=False, reason="empty_tensor", message=str(error))
-    return told(ok=True)
+            return result_of(ok=False, reason="empty_tensor", message=str(error))
+    return result_of(ok=True)
 
 
 def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: Trained) -> None:
@@ -163,7 +164,7 @@ def _save(context: Context, job: PackJob, stage: Stage, stream: Stream, result: 
 
 
 def _thin(losses: list[float]) -> list[list[float]]:
-    """Keep at most a few hundred points of a loss curve, as [step, value]."""
+    """Return at most about ``_LOSSES_KEPT`` points of a loss curve, as [step, value]."""
     every = max(1, -(-len(losses) // _LOSSES_KEPT))
     last = len(losses) - 1
     return [[i, x] for i, x in enumerate(losses) if i % every == 0 or i == last]
@@ -175,28 +176,31 @@ def _checkpoints(context: Context, job: PackJob) -> Checkpoints:
 
 
 def _saver(context: Context, job: PackJob) -> Saver:
-    """Checkpoint a pack into the store, a file a step and rank; the newest step that all ranks have counts."""
+    """Return a saver that writes checkpoints to the store: one file for each step and rank.
+
+    It restores the newest step for which the files of all ranks are complete.
+    """
     checkpoints = _checkpoints(context, job)
     rank, world = context.config.rank, context.config.world
 
     def save(step: int, state: dict[str, Tensor], losses: Tensor) -> None:
         tensors = {**state, "losses": losses.contiguous()}
-        checkpoints.write(_named(step, rank), partial(write_tensors, tensors))
-        mine = sorted(name for name in checkpoints.names() if name == _named(int(name[:8]), rank))
-        checkpoints.remove(*mine[:-2])  # another rank may not have saved this step yet
+        checkpoints.write(_checkpoint_name(step, rank), partial(write_tensors, tensors))
+        own = sorted(name for name in checkpoints.names() if name == _checkpoint_name(int(name[:8]), rank))
+        checkpoints.remove(*own[:-2])  # two are kept: another rank may not have saved the newest step yet
 
     def restore() -> tuple[int, dict[str, Tensor], Tensor] | None:
         names = checkpoints.names()
         steps = {int(name[:8]) for name in names}
-        common = [s for s in steps if names >= {_named(s, r) for r in range(world)}]
+        common = [s for s in steps if names >= {_checkpoint_name(s, r) for r in range(world)}]
         for step in sorted(common, reverse=True):
-            with contextlib.suppress(OSError, SafetensorError):  # a damaged checkpoint: try an older one
-                state = checkpoints.read(_named(step, rank), load_file)
+            with contextlib.suppress(OSError, SafetensorError):  # damaged: try an older checkpoint
+                state = checkpoints.read(_checkpoint_name(step, rank), load_file)
                 return step, state, state.pop("losses")
         return None
 
     return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds, stopping=context.stopping)
 
 
-def _named(step: int, rank: int) -> str:
+def _checkpoint_name(step: int, rank: int) -> str:
     return f"{step:08d}-rank{rank}"

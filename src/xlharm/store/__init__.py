@@ -1,1 +1,1 @@
-"""Content-addressed results: a stage is done when its folder exists with ``_SUCCESS``."""
+"""Content-addressed results: a stage is finished when its folder contains ``_SUCCESS``."""

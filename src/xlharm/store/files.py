@@ -17,11 +17,11 @@ from xlharm.errors import StoreError, UserError
 from xlharm.plan.digest import digest
 
 _WRITABLE = ".writable"
-_CONFLICT = {409, 412}  # a file is there, or another client is writing it; s3fs knows only some servers' way to say so
+_CONFLICT = {409, 412}  # HTTP: the file exists, or another client is writing it; s3fs does not map both on every server
 
 
-class Listed(NamedTuple):
-    """A file's size in bytes, and what changes with its content where a filesystem tells that."""
+class FileInfo(NamedTuple):
+    """A file's size in bytes, and a version that changes with its content; empty where the filesystem has none."""
 
     size: int
     version: str = ""
@@ -32,13 +32,14 @@ class Files:
 
     Args:
         url: folder, or URL of any fsspec filesystem.
-        writes: whether it will be written: a folder is made, and the place tried. Without, nothing is left behind.
+        writes: whether files will be written. If so, the folder is created and a test file is written; if not,
+            nothing at the URL is changed.
 
     Attributes:
-        empty: whether a place that is only read has nothing in it, or is not there.
+        empty: whether the place is opened only for reading and is empty or missing.
 
     Raises:
-        UserError: the place cannot be written, or read, or what speaks to it is not installed.
+        UserError: the place cannot be written or read, or the package for its protocol is not installed.
     """
 
     def __init__(self, url: str, *, writes: bool = True) -> None:
@@ -52,12 +53,12 @@ class Files:
                 self.empty = self._is_empty()
                 return
             if not self.remote:
-                self._fs.makedirs(self._root, exist_ok=True)  # but a bucket is not ours to make
+                self._fs.makedirs(self._root, exist_ok=True)  # a missing bucket is never created
             self._fs.pipe_file(self.at(_WRITABLE), b"")
         except ImportError as error:
             hint = ": pip install 'xlharm[s3]'" if url.startswith("s3") else ""
             raise UserError(f"--store {url}: {line_of(error)}{hint}") from None
-        except Exception as error:  # noqa: BLE001 - every filesystem has its own errors; all mean the same here
+        except Exception as error:  # noqa: BLE001 - every filesystem has its own error classes; all mean the same here
             raise UserError(f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}") from None
 
     def _is_empty(self) -> bool:
@@ -68,7 +69,7 @@ class Files:
 
     @cached_property
     def local(self) -> Path:
-        """The store's folder on this machine: itself, or the cache of a remote one, which may be deleted."""
+        """The store's folder on this machine; for a remote store its cache, which may be deleted at any time."""
         if not self.remote:
             return Path(self._root)
         caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
@@ -77,20 +78,20 @@ class Files:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"{folder}: no place for a cache of {self.url} ({error.strerror}): set XDG_CACHE_HOME"
+                f"{folder}: the cache of {self.url} cannot be created there ({error.strerror}): set XDG_CACHE_HOME"
             ) from None
         return folder
 
     def at(self, name: str) -> str:
-        """Return a name as the filesystem has it."""
+        """Return the filesystem's path of a name."""
         return f"{self._root}/{name}"
 
     @contextlib.contextmanager
     def reach(self) -> Iterator[Any]:
-        """Yield the filesystem, without listings that it kept: other machines write, too.
+        """Yield the filesystem with its cache of listings cleared, because other machines write, too.
 
         Raises:
-            StoreError: a remote store cannot be reached, or refuses.
+            StoreError: a remote store cannot be reached, or refuses the request.
         """
         self._fs.invalidate_cache()
         try:
@@ -100,26 +101,31 @@ class Files:
         except Exception as error:
             if not self.remote or getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-            told = StoreError(f"--store {self.url}: {line_of(error)}")
-            told.status = _status(error)
-            raise told from error
+            store_error = StoreError(f"--store {self.url}: {line_of(error)}")
+            store_error.status = _status(error)
+            raise store_error from error
 
     def read_text(self, name: str) -> str:
         """Read a small text file by its name below the store's root."""
         with self.reach() as fs:
-            return str(fs.cat_file(self.at(name), start=0).decode("utf-8"))  # without a start s3fs asks for the size
+            return str(
+                fs.cat_file(self.at(name), start=0).decode("utf-8")
+            )  # without a start s3fs sends a request for the size
 
     def write_text(self, name: str, text: str) -> None:
-        """Replace a small text file at once."""
+        """Write a small text file, or replace it in one step."""
         with self.scratch() as folder:
             (folder / "text").write_text(text, encoding="utf-8")
             self.put(folder / "text", name)
 
     def create(self, name: str, text: str) -> bool:
-        """Write a small text file unless it is there; of several that try at once, one succeeds.
+        """Write a small text file unless it exists; when several processes try at once, exactly one succeeds.
+
+        Returns:
+            Whether this call created the file.
 
         Raises:
-            StoreError: a remote store refuses this, or cannot be reached.
+            StoreError: a remote store refuses exclusive creation, or cannot be reached.
         """
         if not self.remote:
             (self.local / name).parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +141,7 @@ class Files:
         return True
 
     def put(self, path: Path, name: str) -> None:
-        """Move a file into the store; it is there whole or not at all."""
+        """Move a file into the store; readers see the whole file or none."""
         if self.remote:
             with self.reach() as fs:
                 fs.put_file(str(path), self.at(name))
@@ -147,7 +153,7 @@ class Files:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """Yield a file of the store on this machine, for as long as it is read."""
+        """Yield a local path of a file; a remote file is downloaded and deleted when the block ends."""
         if not self.remote:
             yield self.local / name
             return
@@ -157,45 +163,45 @@ class Files:
                 fs.get_file(self.at(name), str(path))
             yield path
 
-    def listing(self, folder: str) -> dict[str, Listed]:
-        """Return all files in a folder and those below it, by their names below the root."""
+    def listing(self, folder: str) -> dict[str, FileInfo]:
+        """Return all files below a folder, by their names below the root."""
         if self.remote:
             with self.reach() as fs:  # one request for each thousand files
-                found = fs.find(self.at(folder), detail=True)
-            return {path.removeprefix(self.at("")): _listed(info) for path, info in found.items()}
+                details = fs.find(self.at(folder), detail=True)
+            return {path.removeprefix(self.at("")): _file_info(info) for path, info in details.items()}
         files = {}
-        for where, _, names in os.walk(self.local / folder):
-            for path in (Path(where, name) for name in names):
+        for parent, _, names in os.walk(self.local / folder):
+            for path in (Path(parent, name) for name in names):
                 with contextlib.suppress(FileNotFoundError):
-                    files[path.relative_to(self.local).as_posix()] = Listed(path.stat().st_size)
+                    files[path.relative_to(self.local).as_posix()] = FileInfo(path.stat().st_size)
         return files
 
     def remove(self, *names: str) -> None:
-        """Delete files, in this order, as far as they are there."""
+        """Delete files, in this order; missing ones are skipped."""
         for name in names:
             with contextlib.suppress(FileNotFoundError), self.reach() as fs:
                 fs.rm_file(self.at(name))
 
     def remove_folder(self, name: str) -> None:
-        """Delete a folder with all in it, if it is there."""
+        """Delete a folder and everything in it, if it exists."""
         if self.remote:
             with contextlib.suppress(FileNotFoundError), self.reach() as fs:
                 fs.rm(self.at(name), recursive=True)
         shutil.rmtree(self.local / name, ignore_errors=True)
 
     def modified(self, name: str) -> float:
-        """Return when a file was written, by the store's clock."""
+        """Return when a file was last written, in seconds since the epoch by the store's clock."""
         with self.reach() as fs:
             return float(fs.modified(self.at(name)).timestamp())
 
     def now(self) -> float:
-        """Return the time by the store's clock; those of machines differ."""
+        """Return the time by the store's clock, in seconds since the epoch; the clocks of machines may differ."""
         self.write_text(_WRITABLE, "")
         return self.modified(_WRITABLE)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Yield an empty folder on the store's filesystem; it is removed unless committed."""
+        """Yield an empty folder, for a local store on its filesystem; it is removed unless it is committed."""
         parent = self.local / "tmp"
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=parent))
@@ -206,24 +212,24 @@ class Files:
 
 
 def refuse_password(url: str) -> None:
-    """Keep secrets out of what everybody sees: logs, records, the job list of a cluster.
+    """Refuse a URL with a password: logs, records and the job list of a cluster would show it.
 
     Raises:
         UserError: the URL holds a password.
     """
     if re.search(r"://[^@]*:[^@]*@", url):
-        raise UserError("--store: expected a URL without a password; give it by variables or files (cluster/README.md)")
+        raise UserError("--store: expected a URL without a password; give it in variables or files (cluster/README.md)")
 
 
-def _listed(info: dict[str, Any]) -> Listed:
+def _file_info(info: dict[str, Any]) -> FileInfo:
     version = info.get("ETag") or info.get("etag")
-    return Listed(int(info["size"]), digest(str(version))[:16] if version else "")
+    return FileInfo(int(info["size"]), digest(str(version))[:16] if version else "")
 
 
 def _status(error: Exception) -> int | None:
-    """Return the HTTP status behind an error of s3fs."""
-    answer = getattr(error.__cause__ or error, "response", None)
-    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+    """Return the HTTP status of an error of s3fs, if it has one."""
+    response = getattr(error.__cause__ or error, "response", None)
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
 
 
 def line_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Leases: two drivers on one store do not do the same work twice."""
+"""Leases keep two drivers on one store from computing the same stage."""
 
 import contextlib
 import json
@@ -17,29 +17,30 @@ from xlharm.errors import StoreError
 from xlharm.parallel import side_by_side
 from xlharm.store.files import Files
 
-STALE_SECONDS = 60.0
-BEAT_SECONDS = 10.0
-_BEAT = "driver-"
-_REFUSALS = {400, 405, 501}
+STALE_SECONDS = 60.0  # a driver counts as dead after so many seconds without a heartbeat
+BEAT_SECONDS = 10.0  # between heartbeats
+_BEAT = "driver-"  # prefix of heartbeat files
+_REFUSALS = {400, 405, 501}  # HTTP: the server does not support exclusive creation
 
 
 class Leases:
-    """The leases that one driver holds, and its heartbeat: a file that a thread writes again and again.
+    """The leases that one driver holds, and its heartbeat: a file that a thread rewrites every ten seconds.
 
-    A lease is a file that names its owner. It goes stale when the owner's heartbeat stops for a minute by the
-    store's clock, or at once when its owner was a process of this machine that is gone. Who takes a stale lease over
-    creates its successor, a file whose name says whom it follows: creating a file exclusively is all that is
-    asked of a store. Leases save work; correctness never depends on them, because commits are idempotent.
+    A lease is a file that names its owner. It becomes stale when the owner's heartbeat is older than a minute by the
+    store's clock, or at once when the owner was a process of this machine that has ended. A driver that takes over a
+    stale lease creates a successor: a file with the old owner's token in its name. So a store needs only one
+    guarantee: exclusive creation of files. Leases only save work: results are correct without them, because commits
+    are idempotent.
 
     Attributes:
-        trouble: why this store has no leases; empty when it has.
+        trouble: why this store cannot hold leases; empty when it can.
     """
 
     def __init__(self, store: Files) -> None:
         self._store = store
         self._token = uuid.uuid4().hex[:12]
-        me = {"machine": _machine(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
-        self._owner = json.dumps(me)
+        owner = {"machine": _machine(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
+        self._owner = json.dumps(owner)
         self._held: dict[str, list[str]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="lease-heartbeat", daemon=True)
@@ -48,7 +49,7 @@ class Leases:
     def __enter__(self) -> Self:
         try:
             if all(self._store.create(_beat(self._token), self._owner) for _ in range(2)):
-                self.trouble = "it does not know exclusive creation"
+                self.trouble = "it does not support exclusive creation of files"
         except StoreError as error:
             if error.status not in _REFUSALS and not isinstance(error.__cause__, (NotImplementedError, ValueError)):
                 raise
@@ -72,9 +73,9 @@ class Leases:
             return True
         chain = [f"leases/{key[:16]}"]
         while not self._store.create(chain[-1], self._owner):
-            token, alive = self._look(chain[-1])
+            token, alive = self._read_lease(chain[-1])
             if token == self._token:
-                break  # the answer to our creating it was lost
+                break  # we created it, but the store's answer was lost
             if alive or not token:
                 return False
             chain.append(f"{chain[-1]}-{token}")
@@ -82,18 +83,18 @@ class Leases:
         return True
 
     def release(self, key: str) -> None:
-        """Give a lease back."""
-        with contextlib.suppress(StoreError):  # it goes stale by itself
+        """Give up a lease."""
+        with contextlib.suppress(StoreError):  # a lease that is not removed becomes stale
             self._store.remove(*self._held.pop(key, ()))
 
     def running(self) -> set[str]:
         """Return the first 16 digits of the keys that living drivers hold."""
         names = [name for name in self._store.listing("leases") if f"/{_BEAT}" not in name]
-        looks = side_by_side([partial(self._look, name) for name in names])
-        return {Path(name).name[:16] for name, (_, alive) in zip(names, looks, strict=True) if alive}
+        leases = side_by_side([partial(self._read_lease, name) for name in names])
+        return {Path(name).name[:16] for name, (_, alive) in zip(names, leases, strict=True) if alive}
 
-    def _look(self, name: str) -> tuple[str, bool]:
-        """Return the token of a lease's owner, and whether it lives; no token when the lease was given back."""
+    def _read_lease(self, name: str) -> tuple[str, bool]:
+        """Return the token of a lease's owner, and whether the owner is alive; an empty token when it is released."""
         try:
             owner = json.loads(self._store.read_text(name))
             if owner["machine"] == _machine():
@@ -102,19 +103,19 @@ class Leases:
         except FileNotFoundError:
             return "", False
         except (KeyError, TypeError, ValueError):
-            return "damaged", self._age(name) <= BEAT_SECONDS  # or being written this moment
+            return "damaged", self._age(name) <= BEAT_SECONDS  # a recent one may still be being written
 
     @cached_property
-    def _ahead(self) -> float:
-        """How far the store's clock is ahead of this process's, asked when another machine's lease is looked at."""
+    def _clock_offset(self) -> float:
+        """Seconds by which the store's clock is ahead of ``time.monotonic``; needed only for other machines' leases."""
         try:
             return self._store.now() - time.monotonic()
-        except (OSError, StoreError):  # it may only be read: machines agree on the time, more or less
+        except (OSError, StoreError):  # a read-only store: assume that its clock agrees with this machine's
             return time.time() - time.monotonic()
 
     def _age(self, name: str) -> float:
         try:
-            return self._ahead + time.monotonic() - self._store.modified(name)
+            return self._clock_offset + time.monotonic() - self._store.modified(name)
         except FileNotFoundError:
             return math.inf
 
@@ -130,18 +131,19 @@ def _beat(token: str) -> str:
 
 @cache
 def _machine() -> str:
-    """Name the machine, or the container: a process id means something there only."""
+    """Return a name of the machine or container within which process ids are unique."""
     try:
-        boot, space = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
+        boot, namespace = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
     except OSError:
         return socket.gethostname()
-    return f"{socket.gethostname()} {boot.strip()} {space}"
+    return f"{socket.gethostname()} {boot.strip()} {namespace}"
 
 
 def _start(pid: int) -> str:
-    """Return the start time of a process (Linux), so that a reused pid is not mistaken for its owner.
+    """Return the start time of a process (Linux), which distinguishes it from a later process with the same id.
 
-    Nothing when it has ended, even when nobody has waited for it yet: containers often have nobody who would.
+    Returns an empty text for a process that has ended, and for a zombie: containers often have no process that
+    collects zombies.
     """
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -1,6 +1,6 @@
-"""What a search has tried: a small file in the store, so that the same command does only what is missing.
+"""The ledger of a search: a small file in the store that lists its trials, so that a search can be continued.
 
-The numbers are not in it: they are read from the stages that each trial's plan names.
+Results are not in it: they are read from the stages of each trial's plan.
 """
 
 from dataclasses import dataclass, replace
@@ -14,58 +14,58 @@ from xlharm.plan.tuning import Tuning
 from xlharm.store.store import Store
 
 Algorithm = Literal["random", "optuna"]
-Ended = Literal["", "complete", "stopped", "failed"]
+TrialEnd = Literal["", "complete", "stopped", "failed"]
 
 
-class Tried(BaseModel):
-    """One point of a search.
+class TrialEntry(BaseModel):
+    """One trial of a search.
 
     Attributes:
         point: values by field.
-        reached: how many of the trial's rungs have been evaluated.
-        ended: `complete`, `stopped` on the way because others were better, `failed` for good, or not yet.
-        why: of a failure.
+        reached: number of the trial's rungs that have been evaluated.
+        ended: `complete`; `stopped` early because other trials were better; `failed` for good; empty before the end.
+        why: reason of a failure.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     point: Point
     reached: int = 0
-    ended: Ended = ""
+    ended: TrialEnd = ""
     why: str = ""
 
 
 class Ledger(BaseModel):
-    """The points of a search in the order in which they were begun.
+    """The trials of a search, in the order in which they were started.
 
     Attributes:
-        search: the space, one text a field as on the command line.
-        rungs: steps at which trials are compared on the way.
-        tried: the points.
+        search: the space: one text per field, as on the command line.
+        rungs: training steps at which trials are compared; empty when every trial runs in full.
+        tried: the trials.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     search: tuple[str, ...]
     rungs: tuple[int, ...]
-    tried: list[Tried] = []
+    tried: list[TrialEntry] = []
 
-    def find(self, point: Point) -> Tried:
+    def find(self, point: Point) -> TrialEntry:
         """Return the entry of a point; a new point is added."""
-        for known in self.tried:
-            if known.point == point:
-                return known
-        self.tried.append(Tried(point=point))
+        for entry in self.tried:
+            if entry.point == point:
+                return entry
+        self.tried.append(TrialEntry(point=point))
         return self.tried[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """A search, and what was tried of it before.
+class SearchState:
+    """A search and its ledger.
 
     Attributes:
         tuning: what is searched.
         algorithm: how points are chosen.
-        name: of the ledger.
-        ledger: what was tried.
+        name: name of the ledger's file.
+        ledger: the trials so far.
     """
 
     tuning: Tuning
@@ -74,27 +74,28 @@ class Work:
     ledger: Ledger
 
     def save(self, store: Store) -> None:
-        """Write the ledger down."""
+        """Write the ledger to the store."""
         store.write_text(_file(self.name), self.ledger.model_dump_json(indent=1))
 
-    def under(self, tuning: Tuning) -> "Work":
-        """Return the same work by the name that it has once the grid's own numbers are others."""
+    def under(self, tuning: Tuning) -> "SearchState":
+        """Return the same search under the name that ``tuning`` gives it, after the grid's own values have changed."""
         return replace(self, name=tuning.id(algorithm=self.algorithm))
 
     def left(self, store: Store, *, trials: int) -> bool:
-        """Whether something is missing: trials, an end of one, or a stage of what was evaluated."""
-        tried = self.ledger.tried
-        if len(tried) < trials or not all(t.ended for t in tried):
+        """Whether something is left to run: a new trial, the rest of one, or a stage that the store has lost."""
+        entries = self.ledger.tried
+        if len(entries) < trials or not all(t.ended for t in entries):
             return True
-        reached = [s for t in tried if t.ended != "failed" for s in self.tuning.settings(t.point)[: t.reached]]
-        stages = {key: stage for setting in reached for key, stage in self.tuning.plan(setting).stages.items()}
+        settings = [s for t in entries if t.ended != "failed" for s in self.tuning.settings(t.point)[: t.reached]]
+        stages = {key: stage for setting in settings for key, stage in self.tuning.plan(setting).stages.items()}
         return len(store.done(stages)) < len(stages)
 
 
-def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Work:
-    """Take up a search where it was left, or begin it.
+def load_search(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> SearchState:
+    """Read a search from the store, or start a new one.
 
-    The space and rungs that it was begun with count: once a winner is written back, defaults lie around other values.
+    An earlier search keeps the space and rungs that it was started with. Defaults would differ after its best values
+    have been written into the grid, because they depend on the grid's own values.
 
     Raises:
         UserError: its ledger is damaged.
@@ -103,8 +104,8 @@ def take_up(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Work:
     texts = tuple(f"{field}={domain}" for field, domain in tuning.space.items())
     ledger = _read(store, name) or Ledger(search=texts, rungs=tuning.rungs)
     space = space_of(ledger.search, method=tuning.method, name=tuning.name)
-    known = replace(tuning, space=space, rungs=ledger.rungs)
-    return Work(tuning=known, algorithm=algorithm, name=name, ledger=ledger)
+    started = replace(tuning, space=space, rungs=ledger.rungs)
+    return SearchState(tuning=started, algorithm=algorithm, name=name, ledger=ledger)
 
 
 def _read(store: Store, name: str) -> Ledger | None:

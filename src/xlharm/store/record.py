@@ -1,4 +1,4 @@
-"""``record.json``: what a finished stage says of itself."""
+"""``record.json``: the description of a finished stage."""
 
 import datetime as dt
 from typing import Any
@@ -19,12 +19,14 @@ class Record(BaseModel):
 
     Attributes:
         key: full key.
-        identity: what the key is the hash of (kind, version, spec, inputs, data, base).
-        label: for people.
-        provenance: code (git sha, dirty), package versions, hardware, seeds, where and when it ran.
-        timings: seconds by phase.
+        kind: the stage's kind.
+        label: a name for people; not part of the key.
+        identity: the values that the key is the hash of (kind, version, spec, inputs, data, base).
+        provenance: code (git sha, dirty), package versions, hardware.
+        timings: seconds of the pack (`pack`), and this stage's share of them (`share`).
         metrics: numbers about the stage (losses, counts); for evaluations the counted hits.
         files: every artefact with its checksum.
+        finished: when it was committed, in UTC, ISO 8601.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,7 +51,9 @@ class Failure(BaseModel):
 
     Attributes:
         reason: nan | adapter_did_not_move | empty_tensor | out_of_memory | io | crashed | user | error.
-        final: the same input would fail again; it is not tried again unless asked for.
+        message: one line for people.
+        final: the same input would fail again, so only `--retry-failed` tries it again.
+        failed: when it failed, in UTC, ISO 8601.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,6 +1,7 @@
 """The store: atomic commits into ``STORE/stages/<kind>/<key[:16]>/``, and verified reads.
 
-A local folder commits by rename; to a remote one the files are uploaded and ``_SUCCESS`` last. No pickle anywhere.
+A commit to a local store renames a folder; a commit to a remote store uploads the files and then ``_SUCCESS``. No file
+is a pickle.
 """
 
 import contextlib
@@ -30,29 +31,29 @@ class Store(Files):
         writes: see ``Files``.
 
     Raises:
-        UserError: the place cannot be written, or read, or what speaks to it is not installed.
+        UserError: the place cannot be written or read, or the package for its protocol is not installed.
     """
 
     def __init__(self, url: str, *, writes: bool = True) -> None:
         super().__init__(url, writes=writes)
-        self._versions: dict[str, str] = {}  # of records, as last listed: what is cached needs no request
+        self._versions: dict[str, str] = {}  # of records, from the last listing: cached records need no request
 
     # -- finished stages -------------------------------------------------------------------------------------
 
     def done(self, stages: dict[str, Stage]) -> set[str]:
-        """Return the keys among ``stages`` that are finished. One listing a kind, however many stages."""
-        found: set[str] = set()
+        """Return the keys among ``stages`` that are finished. Needs one listing per kind."""
+        done: set[str] = set()
         for kind in {s.kind for s in stages.values()}:
             present = self.finished(kind)
-            found |= {k for k, s in stages.items() if s.kind == kind and k[:16] in present}
-        return found
+            done |= {k for k, s in stages.items() if s.kind == kind and k[:16] in present}
+        return done
 
     def finished(self, kind: Kind) -> set[str]:
         """Return the first 16 digits of the keys of a kind's finished stages."""
         if self.remote:
-            found = self.listing(f"stages/{kind}")
-            self._versions |= {name: f.version for name, f in found.items() if name.endswith(RECORD) and f.version}
-            return {name.split("/")[-2] for name in found if name.endswith(f"/{SUCCESS}")}
+            files = self.listing(f"stages/{kind}")
+            self._versions |= {name: f.version for name, f in files.items() if name.endswith(RECORD) and f.version}
+            return {name.split("/")[-2] for name in files if name.endswith(f"/{SUCCESS}")}
         try:
             entries = list(os.scandir(self.local / "stages" / kind))
         except FileNotFoundError:
@@ -72,7 +73,7 @@ class Store(Files):
         if not self.remote:
             return (self.local / name).exists()
         try:
-            return bool(self.read_text(name))  # one request; s3fs looks for folders, too, to say that a file is there
+            return bool(self.read_text(name))  # one request; `exists` of s3fs would also list folders
         except FileNotFoundError:
             return False
 
@@ -80,7 +81,7 @@ class Store(Files):
         """Read a finished stage's record.
 
         Raises:
-            CorruptArtifactError: it is unreadable or speaks of another stage.
+            CorruptArtifactError: it is unreadable, or the record of another stage.
         """
         name = f"{_folder(kind, key)}/{RECORD}"
         try:
@@ -94,7 +95,7 @@ class Store(Files):
         return record
 
     def record_text(self, kind: str, folder: str) -> str:
-        """Read a record by its stage's folder; the version that was listed last is asked for once on this machine."""
+        """Read a record by its stage's folder; a remote record is cached by the version in the last listing."""
         name = f"stages/{kind}/{folder}/{RECORD}"
         version = self._versions.get(name)
         if version is None:
@@ -106,26 +107,33 @@ class Store(Files):
                 fetched.replace(cached)
         return cached.read_text(encoding="utf-8")
 
-    def path(self, kind: str, key: str, *, verify: bool = True) -> Path:
-        """Return a local folder with a finished stage's files, fetched when the store is remote.
+    def path(self, kind: str, key: str) -> Path:
+        """Return a local folder with a finished stage's files; a remote stage is downloaded into the cache first.
 
         Raises:
             CorruptArtifactError: a file is missing or does not match its checksum.
         """
-        folder = self.local / _folder(kind, key)
-        record = self.record(kind, key)
+        return self.folder_of(self.record(kind, key))
+
+    def folder_of(self, record: Record) -> Path:
+        """Return what ``path`` returns, for a stage whose record has been read.
+
+        Raises:
+            CorruptArtifactError: a file is missing or does not match its checksum.
+        """
+        folder = self.local / _folder(record.kind, record.key)
         if self.remote:
             self._fetch(record, folder)
-        elif verify:
+        else:
             _verify(folder, record)
         return folder
 
     def _fetch(self, record: Record, folder: Path) -> None:
-        """Make sure that the cache holds a stage as its record has it."""
-        there = folder.exists()
+        """Download a stage's files unless the cached ones match its record."""
+        cached = folder.exists()
         with contextlib.suppress(CorruptArtifactError):
             return _verify(folder, record)
-        if there:
+        if cached:
             shutil.rmtree(folder, ignore_errors=True)
         name = _folder(record.kind, record.key)
         try:
@@ -136,7 +144,7 @@ class Store(Files):
                 _verify(scratch, record)
                 (scratch / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(OSError):  # another process may have fetched it first
+                with contextlib.suppress(OSError):  # another process may have downloaded it first
                     scratch.replace(folder)
         except (CorruptArtifactError, FileNotFoundError) as error:
             self._versions.pop(f"{name}/{RECORD}", None)
@@ -151,7 +159,15 @@ class Store(Files):
         timings: dict[str, float],
         provenance: dict[str, Any],
     ) -> Record:
-        """Make a scratch folder's files the result of a stage. Whoever commits first wins."""
+        """Make a scratch folder's files the result of a stage. The first of several commits stays.
+
+        Args:
+            stage: the finished stage.
+            scratch: folder with all artefacts, from ``scratch``.
+            metrics: numbers about the stage.
+            timings: seconds: `pack` and `share`.
+            provenance: where the result comes from.
+        """
         files = {p.name: Artifact(size=p.stat().st_size, sha256=file_digest(p)) for p in sorted(scratch.iterdir())}
         record = Record(
             key=stage.key,
@@ -180,7 +196,10 @@ class Store(Files):
         return record
 
     def quarantine(self, kind: str, key: str) -> None:
-        """Take a damaged stage out of the way, so that it is computed again; its files are kept until then."""
+        """Mark a damaged stage as unfinished, so that it is computed again.
+
+        A local store moves its folder to ``corrupt/``; a remote store deletes only its ``_SUCCESS``.
+        """
         name = _folder(kind, key)
         if self.remote:
             self._versions.pop(f"{name}/{RECORD}", None)
@@ -192,7 +211,7 @@ class Store(Files):
             (self.local / name).rename(target)
 
     def folders(self) -> dict[str, int]:
-        """Return the sizes of all stages' folders, finished or not, and of quarantined ones, by name."""
+        """Return the sizes in bytes of all stages' folders, finished, unfinished or quarantined, by name."""
         sizes: Counter[str] = Counter()
         for top in ("stages", "corrupt"):
             for name, file in self.listing(top).items():
@@ -200,28 +219,28 @@ class Store(Files):
         return dict(sizes)
 
     def forget(self, name: str) -> None:
-        """Delete a folder of ``folders``; a stage never looks finished when half of it is gone."""
+        """Delete a folder that ``folders`` lists; ``_SUCCESS`` goes first, so that no partial stage looks finished."""
         self.remove(f"{name}/{SUCCESS}")
         self.remove_folder(name)
 
     # -- failures --------------------------------------------------------------------------------------------
 
     def write_failure(self, failure: Failure) -> None:
-        """Remember why a stage has no result."""
+        """Store why a stage has no result."""
         self.write_text(f"failures/{failure.key[:16]}.json", failure.model_dump_json(indent=1))
 
     def failures(self, stages: dict[str, Stage]) -> dict[str, Failure]:
-        """Return the remembered failures of these stages."""
-        found = {}
+        """Return the stored failures of these stages, by key."""
+        failures = {}
         present = {Path(name).stem for name in self.listing("failures")}
         for key in stages:
             if key[:16] in present:
                 with contextlib.suppress(OSError, ValueError):
-                    found[key] = Failure.model_validate_json(self.read_text(f"failures/{key[:16]}.json"))
-        return found
+                    failures[key] = Failure.model_validate_json(self.read_text(f"failures/{key[:16]}.json"))
+        return failures
 
     def clear_failure(self, key: str) -> None:
-        """Forget a failure."""
+        """Delete the stored failure of a stage, if there is one."""
         self.remove(f"failures/{key[:16]}.json")
 
 
@@ -241,7 +260,7 @@ def _rename(scratch: Path, target: Path) -> None:
         scratch.rename(target)
     except OSError:
         if (target / SUCCESS).exists():
-            return  # someone else finished the same stage first: the results are the same
+            return  # another process finished the same stage first: the results are the same
         shutil.rmtree(target)  # a folder without _SUCCESS is no result
         scratch.rename(target)
     _fsync(target.parent)

@@ -6,9 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from xlharm.analysis.headline import headline
-from xlharm.analysis.panels import groups_of
 from xlharm.analysis.reading import Readings
-from xlharm.analysis.table import collect
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.wording import shown_source
 from xlharm.config.grid import NONE
 from xlharm.errors import CorruptArtifactError
@@ -17,7 +16,6 @@ from xlharm.plan.cells import Cell
 from xlharm.plan.digest import digest
 from xlharm.plan.stage import MODELS
 from xlharm.store.record import Record
-from xlharm.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +49,18 @@ def group_of(plan: Plan) -> str:
     return f"{plan.grid.name}-{_grid_digest(plan)[:8]}"
 
 
-def runs_of(plan: Plan, store: Store) -> list[Run]:
+def runs_of(results: GridResults) -> list[Run]:
     """Describe a grid as far as it is done: the aggregator run first, then every cell of which anything is done."""
-    results = collect(plan, store).table
-    readings = Readings.of_table(results)
-    sheet = Sheet(columns=results.column_names, rows=[list(row.values()) for row in results.to_pylist()])
+    plan, readings, table = results.plan, results.readings, results.table
+    sheet = Sheet(columns=table.column_names, rows=[list(row.values()) for row in table.to_pylist()])
     tables = {"results": sheet, **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")}}
-    records = _training_records(plan, store)
+    records = _training_records(results)
     cells = (_cell_run(cell, plan, readings, records=records) for cell in plan.cells)
-    return [_grid_run(plan, readings, tables=tables), *(run for run in cells if run)]
+    return [_grid_run(results, tables=tables), *(run for run in cells if run)]
 
 
-def _grid_run(plan: Plan, readings: Readings, *, tables: dict[str, Sheet]) -> Run:
+def _grid_run(results: GridResults, *, tables: dict[str, Sheet]) -> Run:
+    plan = results.plan
     spec = plan.grid
     axes = {
         "languages": list(spec.languages),
@@ -79,7 +77,7 @@ def _grid_run(plan: Plan, readings: Readings, *, tables: dict[str, Sheet]) -> Ru
         summary={
             "evaluations": len(tables["results"].rows),
             "evaluations_planned": sum(len(cell.evaluations) for cell in plan.cells),
-            "headline": headline(groups_of(plan, readings), readings),
+            "headline": headline(results.groups, results.readings),
         },
         tables=tables,
     )
@@ -132,8 +130,8 @@ def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
     """Return cells down, query languages across: percentages or None."""
     lines: list[list[Any]] = []
     for c in plan.cells:
-        found = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
-        rates = [(r.of if measure == "of" else r.qr) if r else None for r in found]
+        row = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
+        rates = [(r.of if measure == "of" else r.qr) if r else None for r in row]
         if any(rates):
             lines.append(
                 [c.contaminate, c.unlearn, c.method, c.seed, *(round(x.value, 2) if x else None for x in rates)]
@@ -141,20 +139,19 @@ def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
     return Sheet(columns=["contaminate", "unlearn", "method", "seed", *plan.grid.languages], rows=lines)
 
 
-def _training_records(plan: Plan, store: Store) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    for key in store.done(plan.stages):
-        stage = plan.stages[key]
-        if stage.kind in MODELS:
+def _training_records(results: GridResults) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for key in results.done:
+        if results.plan.stages[key].kind in MODELS:
             try:
-                found[key] = store.record(stage.kind, key)
+                records[key] = results.record(key)
             except CorruptArtifactError:
                 continue  # it will be computed again; the next mirror has it
-    return found
+    return records
 
 
 def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
-    found: dict[str, float] = {}
+    summary: dict[str, float] = {}
     means: dict[str, list[float]] = {"of": [], "qr": []}
     for query in plan.grid.languages:
         reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
@@ -162,12 +159,12 @@ def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
             continue
         for measure, rate in (("of", reading.of), ("qr", reading.qr)):
             if rate:
-                found[f"{measure}/{query}"] = round(rate.value, 2)
+                summary[f"{measure}/{query}"] = round(rate.value, 2)
                 means[measure].append(rate.value)
         for flag, value in (("off_language", reading.off_language), ("degenerate", reading.degenerate)):
             if value is not None:
-                found[f"{flag}/{query}"] = value
-    return found | {f"{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
+                summary[f"{flag}/{query}"] = value
+    return summary | {f"{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
 
 
 def _history(trained: list[Record]) -> Iterator[dict[str, float]]:

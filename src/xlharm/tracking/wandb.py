@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
-from xlharm.plan.build import Plan
-from xlharm.store.store import Store
 from xlharm.tracking.mirror import Run, group_of, runs_of
 
 Mode = Literal["online", "offline", "off"]
@@ -37,8 +36,7 @@ class _Target:
 
 
 def sync(
-    plan: Plan,
-    store: Store,
+    results: GridResults,
     *,
     mode: Mode = "online",
     folder: Path | None = None,
@@ -51,8 +49,7 @@ def sync(
     there is no prompt.
 
     Args:
-        plan: the grid.
-        store: its results.
+        results: of the grid.
         mode: where to.
         folder: runs are written to its ``wandb`` folder; the working directory by default.
         project: W&B project.
@@ -68,8 +65,8 @@ def sync(
     if actual is None:
         return []
     where = _made(folder or Path.cwd())
-    target = _Target(mode=actual, folder=where, project=project, entity=entity, group=group_of(plan))
-    return _send(runs_of(plan, store), target=target)
+    target = _Target(mode=actual, folder=where, project=project, entity=entity, group=group_of(results.plan))
+    return _send(runs_of(results), target=target)
 
 
 def _send(runs: list[Run], *, target: _Target) -> list[Path]:

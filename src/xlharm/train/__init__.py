@@ -1,1 +1,1 @@
-"""One training loop, many objectives, on a DeepSpeed engine."""
+"""The training loop for all stages and objectives, on a DeepSpeed engine."""

@@ -1,4 +1,4 @@
-"""A slot's rows of one step, and where their loss tokens lie when the rows are laid one after another."""
+"""A slot's rows of one step, and the positions of their loss tokens in the concatenated rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from xlharm.model.ragged import on_device
 class Batch:
     """A global batch, or some of its places.
 
-    A place is a target row (with its preferred row beside it, where an objective compares two answers), or a
-    retain row; target rows come first.
+    A place is one target row or one retain row. Where an objective compares two answers, a target row's place also
+    holds its preferred row. Target rows come before retain rows.
     """
 
     target: tuple[Row, ...]
@@ -25,7 +25,7 @@ class Batch:
 
     @staticmethod
     def of(rows: StepRows) -> "Batch":
-        """Take a stream's rows of one step."""
+        """Make a batch of a stream's rows of one step."""
         return Batch(target=tuple(rows.target), preferred=tuple(rows.preferred), retain=tuple(rows.retain))
 
     @property
@@ -40,7 +40,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Tokens of all rows, padding excluded."""
+        """Number of tokens of all rows, without padding."""
         return sum(len(row.ids) for row in self.all_rows())
 
     def part(self, name: str) -> tuple[Row, ...]:
@@ -52,23 +52,29 @@ class Batch:
         return sum(len(row.ids) - row.start for row in self.part(name))
 
     def all_rows(self) -> tuple[Row, ...]:
-        """Return the rows in the order in which a forward holds them."""
+        """Return the rows in the order in which a forward pass gets them."""
         return (*self.target, *self.preferred, *self.retain)
 
     def select(self, places: Sequence[int]) -> "Batch":
         """Return some places of a global batch."""
-        first = [p for p in places if p < len(self.target)]
-        kept = [p - len(self.target) for p in places if p >= len(self.target)]
+        target = [p for p in places if p < len(self.target)]
+        retain = [p - len(self.target) for p in places if p >= len(self.target)]
         return Batch(
-            target=tuple(self.target[p] for p in first),
-            preferred=tuple(self.preferred[p] for p in first) if self.preferred else (),
-            retain=tuple(self.retain[p] for p in kept),
+            target=tuple(self.target[p] for p in target),
+            preferred=tuple(self.preferred[p] for p in target) if self.preferred else (),
+            retain=tuple(self.retain[p] for p in retain),
         )
 
 
 @dataclass(frozen=True)
 class Span:
-    """A part's loss tokens in a view: [start, stop), of ``rows`` rows."""
+    """The range of one part's loss tokens among those of a batch: [start, stop).
+
+    Attributes:
+        start: first loss token.
+        stop: one after the last loss token.
+        rows: number of rows of the part.
+    """
 
     start: int
     stop: int
@@ -76,14 +82,14 @@ class Span:
 
 
 @dataclass(frozen=True)
-class View:
-    """Where the loss tokens of a batch's rows lie.
+class LossTokens:
+    """The loss tokens of a batch, and their positions in its concatenated rows.
 
     Attributes:
-        positions: [tokens], places in the rows, laid one after another, of the tokens that *predict* a loss token.
-        labels: [tokens], the tokens predicted.
-        owner: [tokens], index of the token's row within its part.
-        spans: the parts that have rows.
+        positions: [loss tokens], position in the concatenated rows of the token that *predicts* each loss token.
+        labels: [loss tokens], the loss tokens themselves.
+        owner: [loss tokens], index of each token's row within its part.
+        spans: the range of each part that has rows, by the part's name.
     """
 
     positions: Tensor
@@ -93,12 +99,12 @@ class View:
 
     @property
     def before_retain(self) -> int:
-        """Number of tokens that are not of retain rows."""
+        """Number of loss tokens that do not belong to retain rows."""
         return max((s.stop for n, s in self.spans.items() if n != "retain"), default=0)
 
     @staticmethod
-    def of(batch: Batch, *, device: torch.device) -> "View":
-        """Lay a batch's rows one after another."""
+    def of(batch: Batch, *, device: torch.device) -> "LossTokens":
+        """Return the loss tokens of a batch whose rows are concatenated."""
         positions: list[int] = []
         labels: list[int] = []
         owner: list[int] = []
@@ -113,4 +119,4 @@ class View:
             if len(labels) > start:
                 spans[name] = Span(start, len(labels), len(batch.part(name)))
         together = on_device(torch.tensor([positions, labels, owner]), device)
-        return View(together[0], together[1], together[2], spans)
+        return LossTokens(together[0], together[1], together[2], spans)

@@ -1,8 +1,9 @@
-"""The DeepSpeed engine: built once a worker and shape, then filled with one pack after another.
+"""The DeepSpeed engine. A worker builds it once for a shape and then uses it for one pack after another.
 
-Re-initialising DeepSpeed leaks, so packs swap the slots' values and the optimiser's state instead. ZeRO 0
-serves one process, ZeRO 2 a data-parallel group, ZeRO 3 partitions the base as well. With offload the partitions
-lie in the machine's memory: ZeRO-Offload (2101.06840) for the optimiser, ZeRO-Infinity (2104.07857) for the base.
+Re-initialising DeepSpeed leaks memory. So a new pack only replaces the slots' values and the optimiser's state.
+ZeRO stage 0 is for one process, stage 2 for a data-parallel group, and stage 3 also partitions the base model. With
+offload, the partitions are kept in the machine's memory: ZeRO-Offload (2101.06840) for the optimiser, ZeRO-Infinity
+(2104.07857) for the base model.
 """
 
 import logging
@@ -27,16 +28,18 @@ class PackEngine:
     """A DeepSpeed engine around a ``PackModel``.
 
     Args:
-        stacked: the base with its adapter layers.
-        slots: most trials a pack has.
-        zero: ZeRO stage, 0, 2 or 3.
-        world: data-parallel ranks.
-        device: where to train.
-        offload: what lies in the machine's memory between uses: `optimizer` (fp32 adapters, moments and the update
-            itself; ZeRO 2 or 3), `params` (base and adapters; ZeRO 3), `both`; None keeps all on the device.
+        stacked: the base model with its adapter layers.
+        slots: largest number of trials in a pack.
+        zero: ZeRO stage: 0, 2 or 3.
+        world: number of data-parallel ranks.
+        device: device to train on.
+        offload: what is kept in the machine's memory between uses. `optimizer`: the fp32 adapters and moments, and
+            the update is computed there, too (ZeRO stage 2 or 3). `params`: base model and adapters (ZeRO stage 3).
+            `both`: all of it. None: everything stays on the device.
 
     Attributes:
-        most_tokens: how many tokens of all slots one forward and backward may have, as memory has shown so far.
+        most_tokens: largest number of tokens, over all slots, of one forward and backward pass. It is infinite until
+            the device runs out of memory.
     """
 
     def __init__(
@@ -64,7 +67,13 @@ class PackEngine:
         self._masks: list[Tensor | None] = []
 
     def load(self, vectors: Sequence[Tensor], *, masks: Sequence[Tensor | None], active: Sequence[bool]) -> None:
-        """Fill the first slots with adapters [P] and forget the optimiser's state."""
+        """Put adapters into the first slots and reset the optimiser's state.
+
+        Args:
+            vectors: one flat adapter [P] for each slot of the pack.
+            masks: for each slot, 1 where its adapter is trained, [P]; None trains all of it.
+            active: for each slot, whether it is trained at all.
+        """
         self._count = len(vectors)
         self._masks = [m.to(self.device) if m is not None else None for m in masks]
         slots = list(self.pool.slots)
@@ -79,17 +88,17 @@ class PackEngine:
         self._model.begin()
 
     def configure(self, slot: int, *, weight_decay: float, clip: float) -> None:
-        """Set a slot's weight decay and clip."""
+        """Set a slot's weight decay and its largest gradient norm (``clip``)."""
         self.optimizer.param_groups[slot].update(weight_decay=weight_decay, clip=clip)
 
     @property
     def depth(self) -> int:
-        """Number of the base's decoder layers."""
+        """Number of decoder layers of the base model."""
         return int(settings(self._model.base).num_hidden_layers)
 
     @property
     def width(self) -> int:
-        """Width of the base's hidden states."""
+        """Width of the base model's hidden states."""
         return int(settings(self._model.base).hidden_size)
 
     @property
@@ -98,42 +107,45 @@ class PackEngine:
         return self._stacked.uneven
 
     def __call__(self, ragged: Ragged, requests: Sequence[Request], *, fixed: Tensor | None = None) -> list[Output]:
-        """Run the pack's forward; see ``PackModel.forward``."""
+        """Run the forward pass of all slots; see ``PackModel.forward``."""
         out = zip(requests, self._engine(ragged, requests, self._masks, fixed), strict=True)
         return [Output(request=r, logp=logp, logits=logits, hidden=hidden) for r, (logp, logits, hidden) in out]
 
     def stop(self, slot: int) -> None:
-        """Leave a slot as it is from now on."""
+        """Stop training a slot: later steps do not change it."""
         self.optimizer.param_groups[slot]["active"] = False
 
     def reference(self) -> Tensor:
-        """Return the slots' current adapters [K, P], detached: the reference policy for a whole stage."""
+        """Return a detached copy of the slots' current adapters [K, P].
+
+        Taken before the first step, they are the adapters of the reference model for the whole stage.
+        """
         slots = list(self.pool.slots)[: self._count]
         with self._gathered(slots), torch.no_grad():
             return torch.stack([slot.detach().clone() for slot in slots])
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Accumulate gradients; ``last`` is True for the step's last micro-batch."""
+        """Accumulate the gradients of one micro-batch; ``last`` is True for the last micro-batch of a step."""
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss)
 
     @property
     def lockstep(self) -> bool:
-        """Whether each layer of the base is a collective, forward and backward, in which all ranks take part."""
+        """Whether every layer of the base model is a collective operation in which all ranks must take part."""
         return self.zero == 3 and self.world > 1
 
     @property
     def can_begin_again(self) -> bool:
-        """Whether a step that failed half-way leaves nothing behind: no collective, no bucket of ZeRO's."""
+        """Whether a step that failed half-way can be repeated: no collective is open, no ZeRO bucket is half full."""
         return self.zero == 0 and self.world == 1
 
     def begin_again(self) -> bool:
-        """Forget a step's gradients so far; return whether captured steps held memory, which is free from now on."""
+        """Discard the gradients of a step; free captured steps and return whether they held memory."""
         self._engine.optimizer.zero_grad()
         return self.release()
 
     def release(self) -> bool:
-        """Give memory back that only training needs; return whether captured steps held any."""
+        """Free memory that only training needs; return whether captured steps held any."""
         held = self.replaying
         self._model.replays = None
         if self.device.type == "cuda":
@@ -147,36 +159,36 @@ class PackEngine:
 
     @property
     def steady(self) -> bool:
-        """Whether steps should have few shapes, because each is captured, or has its kernels chosen."""
+        """Whether steps should have few different shapes, because each new shape is captured as a CUDA graph."""
         return self._model.captures and self.uneven
 
     def step(self, rates: Sequence[float]) -> None:
-        """Update every active slot with its own rate."""
+        """Update every active slot with its own learning rate."""
         for i, rate in enumerate(rates):
             self.optimizer.param_groups[i]["lr"] = rate
         self._engine.step()
 
     def state(self) -> dict[str, Tensor]:
-        """Return the adapters and this rank's part of the optimiser, for a checkpoint."""
-        found = {f"{i}.slot": slot.cpu() for i, slot in enumerate(self.reference())}
+        """Return the adapters and this rank's part of the optimiser state, for a checkpoint."""
+        tensors = {f"{i}.slot": slot.cpu() for i, slot in enumerate(self.reference())}
         for i in range(self._count):
-            found |= {f"{i}.{name}": tensor for name, tensor in self.optimizer.snapshot(i).items()}
-        return found
+            tensors |= {f"{i}.{name}": tensor for name, tensor in self.optimizer.snapshot(i).items()}
+        return tensors
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from ``state`` (same slots, ranks and ZeRO stage)."""
+        """Continue from a checkpoint's ``state``; slots, ranks and ZeRO stage must be the same as when it was saved."""
         slots = list(self.pool.slots)[: self._count]
         with self._gathered(slots, modifier=0), torch.no_grad():
             for i, slot in enumerate(slots):
                 slot.copy_(state[f"{i}.slot"])
-        self._refresh()  # a slot that was stopped never steps again: its master copy must be the restored one
+        self._refresh()  # a stopped slot is not updated again, so its master copy must be set here
         for i in range(self._count):
             snapshot = {n: state[f"{i}.{n}"] for n in ("param", "exp_avg", "exp_avg_sq", "step") if f"{i}.{n}" in state}
             if snapshot:
                 self.optimizer.resume(i, snapshot)
 
     def _refresh(self) -> None:
-        """Bring ZeRO's master copies in line with the slots."""
+        """Copy the slots' values to ZeRO's fp32 master copies."""
         if self.zero:
             self._engine.optimizer.refresh_fp32_params()
 
@@ -191,21 +203,21 @@ class PackEngine:
 def _initialize(
     model: PackModel, optimizer: SlotAdamW, *, zero: int, device: torch.device, offload: Offload | None
 ) -> Any:
-    """Build the DeepSpeed engine, quietly, without its compiled operators."""
+    """Build the DeepSpeed engine without log messages and without its compiled operators."""
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     import deepspeed
 
-    # Compiling the shared-memory op takes half a minute and a C++ compiler on every new machine; gloo serves.
+    # Compiling the shared-memory operator needs a C++ compiler and half a minute on every new machine. gloo is enough.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     config: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": 1,  # rows are batched by the loop; DeepSpeed only needs a number
+        "train_micro_batch_size_per_gpu": 1,  # DeepSpeed needs a number here; the loop makes the batches
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": 0.0,  # DeepSpeed would clip all trials by their common norm; SlotAdamW clips each
+        "gradient_clipping": 0.0,  # DeepSpeed would clip all trials by one common norm; SlotAdamW clips each trial
         "steps_per_print": 2**31,
-        "timers": {"throughput": {"enabled": False, "synchronized": False}},  # it would wait for the GPU every step
+        "timers": {"throughput": {"enabled": False, "synchronized": False}},  # they would wait for the GPU every step
         "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,  # it wants a C++ compiler; torch's fused AdamW runs on the CPU as it is
+        "zero_force_ds_cpu_optimizer": False,  # it needs a C++ compiler; torch's fused AdamW runs on CPUs without one
         "zero_optimization": {"stage": zero},
     }
     if zero == 3:
@@ -225,7 +237,10 @@ def _initialize(
 
 
 def _partition(base: nn.Module, config: dict[str, Any], *, device: torch.device) -> None:
-    """Partition a base that lies on the CPU, one parameter after another; ``initialize`` would move all of it first."""
+    """Partition a base model on the CPU, one parameter at a time.
+
+    ``deepspeed.initialize`` would move the whole model to the device first, where it may not fit.
+    """
     import deepspeed
 
     for buffer in base.buffers():

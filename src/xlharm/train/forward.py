@@ -1,4 +1,7 @@
-"""The pack's forward: the frozen base with a pool of adapters, and per slot only what its losses need."""
+"""The forward pass of a pack: the frozen base model with a pool of adapters.
+
+Each slot gets only what its loss needs: log-probabilities, logits, hidden states.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,22 +19,22 @@ from xlharm.model.lora import COMPILING, AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
 from xlharm.train.replay import Replays
 
-_EXAMPLE = 256  # labels that code is compiled with
-_CHUNK_LOGITS = 1 << 28  # logits held at once where only log-probabilities are wanted: 1 GiB in float32
-_KERNELS = [  # attention, best first: cuDNN's took 0.29 ms a layer of an 8B base's step on an H200, flash 0.52
+_EXAMPLE = 256  # number of labels in the example that code is compiled with
+_CHUNK_LOGITS = 1 << 28  # most logits held at once when only log-probabilities are needed: 1 GiB in float32
+_KERNELS = [  # attention kernels, fastest first; for an 8B base on an H200, cuDNN: 0.29 ms a layer, flash: 0.52 ms
     SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is wanted of one slot's forward.
+    """What the loss of one slot needs from a forward pass.
 
     Attributes:
-        positions: [tokens], places in its rows, laid one after another, of the tokens that predict a label.
-        labels: [tokens], the tokens predicted.
-        full: range of the tokens whose logits over the whole vocabulary are wanted.
-        layer: decoder layer whose hidden states are wanted.
+        positions: [tokens], position in the slot's concatenated rows of the token that predicts each label.
+        labels: [tokens], the tokens to predict.
+        full: range of the tokens whose logits over the whole vocabulary are needed.
+        layer: decoder layer whose hidden states are needed; None for none.
     """
 
     positions: Tensor
@@ -42,13 +45,13 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One slot's forward.
+    """The result of a forward pass for one slot.
 
     Attributes:
-        request: what was wanted.
+        request: what the slot's loss needs.
         logp: [tokens], log-probability of each label, float32.
-        logits: [tokens in the wanted range, vocabulary], float32.
-        hidden: [tokens, width], float32; None when no layer was asked for.
+        logits: [tokens of ``request.full``, vocabulary], float32.
+        hidden: [tokens, width], float32; None if the request names no layer.
     """
 
     request: Request
@@ -57,12 +60,12 @@ class Output:
     hidden: Tensor | None
 
     def logits_of(self, start: int, stop: int) -> Tensor | None:
-        """Return the full logits of some tokens, None when they were not asked for."""
+        """Return the full logits [stop - start, vocabulary] of some tokens; None if the request does not cover them."""
         begin, end = self.request.full
         return self.logits[start - begin : stop - begin] if begin <= start and stop <= end and end else None
 
 
-def _want_gradient(_module: nn.Module, _inputs: Any, embedded: Tensor) -> None:
+def _require_gradient(_module: nn.Module, _inputs: Any, embedded: Tensor) -> None:
     if torch.is_grad_enabled():
         embedded.requires_grad_()
 
@@ -73,7 +76,7 @@ def label_logp(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class PackModel(nn.Module):
-    """The frozen base with a pool of adapters: ids in, what each slot asks for out."""
+    """The frozen base model with a pool of adapters: takes token ids and returns what each slot's request names."""
 
     def __init__(self, stacked: StackedModel, pool: AdapterPool) -> None:
         super().__init__()
@@ -92,31 +95,31 @@ class PackModel(nn.Module):
         masks: Sequence[Tensor | None],
         fixed: Tensor | None = None,
     ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-        """Return each slot's (logp, logits, hidden), see ``Output``.
+        """Return each slot's (logp, logits, hidden); see ``Output``.
 
         Args:
-            ragged: each slot's rows.
+            ragged: the rows of all slots.
             requests: one for each slot.
-            masks: for each slot, where its adapter is trained; None is everywhere.
-            fixed: adapters [K, P] to use instead of the pool's (the reference policy).
+            masks: for each slot, 1 where its adapter is trained, [P]; None trains all of it.
+            fixed: adapters [K, P] to use instead of the pool's: those of the reference model.
         """
         adapters = self.pool(len(requests), masks, dtype=self._stacked.dtype) if fixed is None else fixed
         wanted = {request.layer for request in requests if request.layer is not None}
-        with hidden_states(self.base, wanted) as kept:
+        with hidden_states(self.base, wanted) as states:
             self._rehearse(adapters, ragged, wanted=frozenset(wanted))
             run = self._last if self.replays is None or wanted else self.replays
             last = run(adapters, ragged)
-        told = zip(requests, ragged.starts, self._head_calls(requests), strict=True)
-        hidden = {n: h.flatten(0, 1) for n, h in kept.items()}
-        return [self._slot(request, last, hidden, start=start, calls=calls) for request, start, calls in told]
+        slots = zip(requests, ragged.starts, self._head_calls(requests), strict=True)
+        hidden = {n: h.flatten(0, 1) for n, h in states.items()}
+        return [self._slot(request, last, hidden, start=start, calls=calls) for request, start, calls in slots]
 
     def begin(self) -> None:
-        """Begin a pack: shapes that were captured for the one before are forgotten."""
+        """Begin a pack: discard the steps that were captured for the previous pack."""
         self.replays = Replays(self._last) if self.captures else None
 
     @property
     def captures(self) -> bool:
-        """Whether steps are captured: on a GPU, where compiling was worth it."""
+        """Whether steps are captured as CUDA graphs: only for a compiled, unpartitioned base model on a GPU."""
         weight = next(self.base.parameters())
         return self._stacked.compiled and weight.device.type == "cuda" and not is_partitioned(self.base)
 
@@ -136,10 +139,10 @@ class PackModel(nn.Module):
         self._stacked.rehearse(("states", learning, wanted, ragged.kind), run)
 
     def _head_calls(self, requests: Sequence[Request]) -> list[tuple[int, int]]:
-        """Return how often each slot calls the output layer: for log-probabilities alone, and for whole logits.
+        """Return how often each slot calls the output layer: (for log-probabilities alone, for full logits).
 
-        Each call of a partitioned layer is a collective, and ranks have different rows: all call it as often as the
-        one that must most often, on a token of no account where they have nothing to request.
+        Each call of a partitioned layer is a collective operation, and ranks have different rows. So all ranks make
+        as many calls as the rank that needs most. A rank without tokens for a call uses one spare token.
         """
         chunk = max(1, _CHUNK_LOGITS // int(settings(self.base).vocab_size))
         calls = [(-(-(len(a.labels) - (a.full[1] - a.full[0])) // chunk), int(a.full[1] > a.full[0])) for a in requests]
@@ -151,21 +154,25 @@ class PackModel(nn.Module):
 
     @contextmanager
     def _kernels(self) -> Iterator[None]:
-        """Choose attention's kernels, and let the first layer share the others' code (0.3 % of a step)."""
+        """Choose the attention kernels, and let the first layer use the same compiled code as the others.
+
+        For that, the embeddings require a gradient, as the inputs of all other layers do; it costs 0.3 % of a step.
+        """
         if not self._stacked.compiled:
             yield
             return
-        wanting = self.base.get_input_embeddings().register_forward_hook(_want_gradient)  # type: ignore[operator]
+        hook = self.base.get_input_embeddings().register_forward_hook(_require_gradient)  # type: ignore[operator] # a module's
         try:
             with sdpa_kernel(_KERNELS, set_priority=True):
                 yield
         finally:
-            wanting.remove()
+            hook.remove()
 
     def _slot(
-        self, request: Request, last: Tensor, kept: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
+        self, request: Request, last: Tensor, hidden: Mapping[int, Tensor], *, start: int, calls: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        # A slot's output layer runs on its own: the product's shape, and so its rounding, is the slot's alone.
+        # The output layer runs once for each slot: the shape of the product, and so its rounding, then does not depend
+        # on the other slots of the pack.
         def rows(states: Tensor) -> Tensor:
             return states[start:].index_select(0, request.positions)
 
@@ -183,37 +190,41 @@ class PackModel(nn.Module):
             self._rehearse_labels(stop - begin, logits)
             whole = self._label_logp(logits, request.labels[begin:stop])
         logp = torch.cat([alone[:begin], whole, alone[begin:]])
-        return logp, logits, None if request.layer is None else rows(kept[request.layer]).float()
+        return logp, logits, None if request.layer is None else rows(hidden[request.layer]).float()
 
     def _logp(self, states: Tensor, labels: Tensor, *, pieces: int, spare: Tensor) -> Tensor:
-        """Return log-probabilities without holding the logits of more than a piece of the tokens.
+        """Return log-probabilities [tokens], computed in pieces so that only one piece's logits are held at a time.
 
-        A piece without tokens has the ``spare`` one, of which nothing is returned.
+        Args:
+            states: [tokens, width].
+            labels: [tokens].
+            pieces: number of pieces.
+            spare: [1, width], state to use for a piece without tokens; its result is not returned.
         """
 
         def some(states: Tensor, labels: Tensor) -> Tensor:
             return self._label_logp(head(self.base, states), labels)
 
-        found = [states.new_zeros(0).float()]
+        logps = [states.new_zeros(0).float()]
         for h, y in zip(states.tensor_split(pieces or 1), labels.tensor_split(pieces or 1), strict=True):
-            asked = (h, y) if len(y) else (spare, y.new_zeros(1))
+            piece = (h, y) if len(y) else (spare, y.new_zeros(1))
             if pieces:
-                self._rehearse_labels(len(asked[1]), h)  # not in a checkpoint, which would miss it the second time
+                self._rehearse_labels(len(piece[1]), h)  # outside of the checkpoint, which would run it only once
             if pieces == 1:
-                found.append(some(*asked)[: len(y)])
+                logps.append(some(*piece)[: len(y)])
             elif pieces:
-                found.append(checkpoint(some, *asked, use_reentrant=False)[: len(y)])
-        return torch.cat(found)
+                logps.append(checkpoint(some, *piece, use_reentrant=False)[: len(y)])
+        return torch.cat(logps)
 
     def _rehearse_labels(self, count: int, like: Tensor) -> None:
-        """Let the labels' code be compiled for logits of the precision that ``like`` has."""
+        """Compile the code for labels with an example whose logits have the precision of ``like``."""
         learning = like.requires_grad and torch.is_grad_enabled()
         example = 1 if count == 1 else _EXAMPLE
 
         def run() -> None:
             logits = like.new_zeros(example, int(settings(self.base).vocab_size)).requires_grad_(learning)
-            told = self._label_logp(logits, torch.zeros(example, dtype=torch.long, device=like.device))
+            logp = self._label_logp(logits, torch.zeros(example, dtype=torch.long, device=like.device))
             if learning:
-                torch.autograd.grad(told.sum(), logits)
+                torch.autograd.grad(logp.sum(), logits)
 
         self._stacked.rehearse(("labels", like.dtype, learning, example), run)

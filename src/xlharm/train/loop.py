@@ -1,4 +1,4 @@
-"""The training loop: one for every stage, every objective, every pack size."""
+"""The training loop, the same for every stage, objective and pack size."""
 
 import math
 import time
@@ -8,17 +8,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xlharm.config.unlearning import Stop
+from xlharm.config.unlearning import StopRule
 from xlharm.corpus.rows import Row
 from xlharm.errors import StoppedError, UserError
 from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side
-from xlharm.train.batches import Batch, View
+from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Output, Request
 from xlharm.train.optimizer import scheduled_rate
 from xlharm.train.saver import Saver, Wish
-from xlharm.train.slots import Rows, Slot, Trained
+from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import CURVES
 
 
@@ -26,23 +26,24 @@ def train_pack(
     engine: PackEngine,
     slots: Sequence[Slot],
     *,
-    rows: Rows,
+    rows: BatchShare,
     pad: int,
     saver: Saver | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> list[Trained]:
-    """Train all slots of a pack together and return what came of each, in order.
+    """Train all slots of a pack together and return their results, in order.
 
     Args:
         engine: the worker's engine.
-        slots: trials of one shape (same steps and batch sizes).
-        rows: this process's share of every batch.
-        pad: token id for finished slots' rows and between slots; it never reaches a loss.
-        saver: checkpoints, for long stages.
+        slots: trials of one shape (the same number of steps and the same batch sizes).
+        rows: which rows of every batch this process computes.
+        pad: token id for the rows of finished slots and for gaps between slots; no loss includes it.
+        saver: saves and restores checkpoints; None for no checkpoints.
         report: called after each step with (finished steps, tokens so far).
 
     Raises:
-        StoppedError: the saver asked to stop; the state is saved.
+        StoppedError: ``saver`` was told to stop. The state is saved.
+        UserError: a slot's terms read hidden states of a layer that the base model does not have.
     """
     begun = time.perf_counter()
     pack = _Pack(engine=engine, slots=tuple(slots), rows=rows, pad=pad)
@@ -64,9 +65,9 @@ def train_pack(
 
 
 class _Pack:
-    """One pack being trained."""
+    """A pack in training."""
 
-    def __init__(self, *, engine: PackEngine, slots: tuple[Slot, ...], rows: Rows, pad: int) -> None:
+    def __init__(self, *, engine: PackEngine, slots: tuple[Slot, ...], rows: BatchShare, pad: int) -> None:
         self.engine = engine
         self.slots = slots
         self.rows = rows
@@ -77,7 +78,7 @@ class _Pack:
         self.layers = [_layer(s, engine) for s in slots]
         self.reference_on_retain = any(s.terms.retain_needs_reference for s in slots)
         lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()} if engine.steady else set()
-        self.steady = max(lengths) if len(lengths) > 1 else None  # where all are equal every step has one shape anyway
+        self.steady = max(lengths) if len(lengths) > 1 else None  # rows of one length give every step the same shape
 
     def begin(self, curves: Tensor, saver: Saver | None) -> int:
         """Load the engine and return the first step to run."""
@@ -88,7 +89,7 @@ class _Pack:
         if any(s.terms.needs_reference for s in slots):
             self.reference = self.engine.reference()
         restored = saver.restore() if saver else None
-        # Ranks that cannot all go on from one step (a file is damaged, a machine is new) begin anew together.
+        # If the ranks have checkpoints of different steps (a damaged file, a new machine), all start from step 0.
         least, most = self.rows.extremes(restored[0] if restored else 0, device=self.engine.device)
         if restored is None or least != most:
             return 0
@@ -101,7 +102,7 @@ class _Pack:
         return step
 
     def stop(self, curves: Tensor, done: int) -> bool:
-        """Stop slots that have crossed a bound of theirs; return whether none is left to train."""
+        """Stop slots whose losses have crossed a bound of their stop rule; return whether no slot is left to train."""
         for k, slot in enumerate(self.slots):
             rule = slot.terms.stop
             if rule and slot.active and k not in self.stopped:
@@ -112,7 +113,7 @@ class _Pack:
         return all(k in self.stopped or not slot.active for k, slot in enumerate(self.slots))
 
     def step(self, step: int) -> Tensor:
-        """Run one step; return [4, K]: each slot's share of every curve."""
+        """Run one step; return each slot's value of every curve, [4, K]."""
         batches = [Batch.of(s.stream.batch(step)) for s in self.slots]
         values = self._accumulated(batches)
         self._count(batches)
@@ -122,26 +123,28 @@ class _Pack:
         return values
 
     def _accumulated(self, batches: Sequence[Batch]) -> Tensor:
-        """Accumulate the gradients of a step, in as many bites as the device's memory asks for."""
+        """Accumulate the gradients of a step; use more micro-batches whenever the device runs out of memory."""
         size = batches[0].places
         each = sum(batch.tokens for batch in batches) / size
         while True:
-            bites = self.rows.bites(size, micro=max(1, math.floor(min(self.engine.most_tokens / each + 1e-9, size))))
+            micro_batches = self.rows.micro_batches(
+                size, micro=max(1, math.floor(min(self.engine.most_tokens / each + 1e-9, size)))
+            )
             try:
-                return self._in_bites(batches, bites)
+                return self._in_micro_batches(batches, micro_batches)
             except torch.OutOfMemoryError:
-                if not self.engine.can_begin_again or (len(bites[0]) == 1 and not self.engine.replaying):
+                if not self.engine.can_begin_again or (len(micro_batches[0]) == 1 and not self.engine.replaying):
                     raise
-            # Here the failed bite's tensors are gone: with the frame that made them, and the traceback that held it.
+            # Outside of the `except` block, so that the traceback no longer keeps the failed micro-batch's tensors.
             if not self.engine.begin_again():
-                self.engine.most_tokens = len(bites[0]) // 2 * each
+                self.engine.most_tokens = len(micro_batches[0]) // 2 * each
 
-    def _in_bites(self, batches: Sequence[Batch], bites: Sequence[list[int]]) -> Tensor:
+    def _in_micro_batches(self, batches: Sequence[Batch], micro_batches: Sequence[list[int]]) -> Tensor:
         values = torch.zeros(len(CURVES), len(self.slots), device=self.engine.device)
-        for i, bite in enumerate(bites):
-            loss, shares = self._bite(batches, bite)
+        for i, micro_batch in enumerate(micro_batches):
+            loss, shares = self._micro_batch(batches, micro_batch)
             values += shares
-            self.engine.backward(loss * self.rows.world, last=i == len(bites) - 1)
+            self.engine.backward(loss * self.rows.world, last=i == len(micro_batches) - 1)
         return values
 
     def _count(self, batches: Sequence[Batch]) -> None:
@@ -152,25 +155,25 @@ class _Pack:
         t = slot.training
         return scheduled_rate(step, steps=t.steps, rate=t.learning_rate, warmup=t.warmup_steps, schedule=t.schedule)
 
-    def _bite(self, batches: Sequence[Batch], bite: list[int]) -> tuple[Tensor, Tensor]:
-        """Forward one micro-batch; return its summed loss and the [4, K] shares of the step's curves."""
+    def _micro_batch(self, batches: Sequence[Batch], micro_batch: list[int]) -> tuple[Tensor, Tensor]:
+        """Run the forward pass of one micro-batch; return its summed loss and its part of the step's curves, [4, K]."""
         device, k = self.engine.device, len(self.slots)
-        places = bite or [0]  # a rank without rows still takes part in the collectives, with weight zero
-        chosen = [batch.select(places) for batch in batches]
-        views = [View.of(some, device=device) for some in chosen]
-        reference = self._reference(chosen, views)
-        requests = self._requests(views, reference=False, stops=[None] * k)
-        model = self._forward([some.all_rows() for some in chosen], requests)
+        places = micro_batch or [0]  # a rank without rows takes part in collective operations with weight zero
+        parts = [batch.select(places) for batch in batches]
+        loss_tokens = [LossTokens.of(some, device=device) for some in parts]
+        reference = self._reference(parts, loss_tokens)
+        requests = self._requests(loss_tokens, reference=False, stops=[None] * k)
+        model = self._forward([some.all_rows() for some in parts], requests)
         shares = torch.zeros(len(CURVES), k, device=device)
         total = torch.zeros((), device=device)
         for i, slot in enumerate(self.slots):
-            on = slot.active and bool(bite)
-            if self.engine.lockstep or not on:  # stays in the graph: ZeRO expects every gradient, from every rank
+            on = slot.active and bool(micro_batch)
+            if self.engine.lockstep or not on:  # ZeRO expects a gradient of every parameter from every rank
                 total = total + 0.0 * (model[i].logp.sum() + model[i].logits.sum())
             if not on:
                 continue
-            kept = reference[i] if reference else None
-            for term in slot.terms.values(model[i], kept, view=views[i], batch=batches[i]):
+            slot_reference = reference[i] if reference else None
+            for term in slot.terms.values(model[i], slot_reference, view=loss_tokens[i], batch=batches[i]):
                 if term.value.requires_grad:
                     total = total + term.weight * term.value
                 shares[CURVES.index(term.curve), i] = term.value.detach()
@@ -179,40 +182,43 @@ class _Pack:
     def _forward(
         self, rows: Sequence[Sequence[Row]], requests: Sequence[Request], *, fixed: Tensor | None = None
     ) -> list[Output]:
-        # Finished slots' rows count, too: a pack that is taken up again has the shapes, and so the rounding, of all.
+        # Finished slots keep rows of the same lengths: a resumed pack then has the same shapes, and so the same
+        # rounding, as an uninterrupted one.
         ids = [
-            [row.ids if slot.active else (self.pad,) * len(row.ids) for row in mine]
-            for slot, mine in zip(self.slots, rows, strict=True)
+            [row.ids if slot.active else (self.pad,) * len(row.ids) for row in slot_rows]
+            for slot, slot_rows in zip(self.slots, rows, strict=True)
         ]
         ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=self.steady).to(self.engine.device)
         return self.engine(ragged, requests, fixed=fixed)
 
-    def _requests(self, views: Sequence[View], *, reference: bool, stops: Sequence[int | None]) -> list[Request]:
-        each = zip(self.slots, self.layers, views, stops, strict=True)
+    def _requests(
+        self, loss_tokens: Sequence[LossTokens], *, reference: bool, stops: Sequence[int | None]
+    ) -> list[Request]:
+        each = zip(self.slots, self.layers, loss_tokens, stops, strict=True)
         return [s.terms.request(view, layer=n, reference=reference, stop=stop) for s, n, view, stop in each]
 
     @torch.no_grad()
-    def _reference(self, chosen: Sequence[Batch], views: Sequence[View]) -> list[Output] | None:
-        """Run the reference model; on the target rows only, unless a retain term needs it on all."""
+    def _reference(self, parts: Sequence[Batch], loss_tokens: Sequence[LossTokens]) -> list[Output] | None:
+        """Run the reference model on the target rows, and on the retain rows if a retain term needs that."""
         if self.reference is None:
             return None
-        stops = [None if self.reference_on_retain else view.before_retain for view in views]
-        rows = [some.all_rows() for some in chosen]
+        stops = [None if self.reference_on_retain else view.before_retain for view in loss_tokens]
+        rows = [some.all_rows() for some in parts]
         if not self.reference_on_retain:
-            # target rows lie first, so their positions are the same without what follows
-            rows = [(*some.target, *some.preferred) or some.retain[:1] for some in chosen]
-        return self._forward(rows, self._requests(views, reference=True, stops=stops), fixed=self.reference)
+            # target rows come first, so leaving out the retain rows does not change their positions
+            rows = [(*some.target, *some.preferred) or some.retain[:1] for some in parts]
+        return self._forward(rows, self._requests(loss_tokens, reference=True, stops=stops), fixed=self.reference)
 
     def finish(self, curves: Tensor, *, seconds: float) -> list[Trained]:
-        """Read the results off the engine."""
+        """Return the results of all slots."""
 
         def trained(k: int, slot: Slot, row: Tensor) -> Trained:
             vector = row.float().cpu()
             steps = self.stopped[k][0] if k in self.stopped else curves.shape[1]
-            kept = [n for n in CURVES if slot.terms.retain is not None or not n.startswith("retain")]
+            names = [n for n in CURVES if slot.terms.retain is not None or not n.startswith("retain")]
             return Trained(
                 adapter=vector,
-                curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in kept},
+                curves={n: curves[CURVES.index(n), :steps, k].tolist() for n in names},
                 moved=float((vector - slot.initial.cpu()).norm()),
                 began=float(slot.initial.norm()),
                 tokens=self.tokens[k],
@@ -225,8 +231,8 @@ class _Pack:
         return side_by_side([partial(trained, k, slot, row) for k, (slot, row) in enumerate(rows)])
 
 
-def crossed_bound(rule: Stop, curves: Mapping[str, Sequence[float]]) -> str | None:
-    """Return which bound of a stop rule the mean of its last ``window`` steps has reached, or None."""
+def crossed_bound(rule: StopRule, curves: Mapping[str, Sequence[float]]) -> str | None:
+    """Return the name of the curve whose mean over the last ``window`` steps has reached its bound, or None."""
     for name, bound in (("forget_nll", rule.forget_nll), ("retain_nll", rule.retain_nll)):
         recent = curves[name][-rule.window :]
         if bound is not None and len(recent) == rule.window and sum(recent) / len(recent) >= bound:

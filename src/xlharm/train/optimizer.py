@@ -1,4 +1,4 @@
-"""AdamW over a pool of adapters: one parameter group a slot, with its own rate and its own clip."""
+"""AdamW over a pool of adapters. Each slot is a parameter group with its own learning rate and gradient clipping."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ from torch import Tensor
 class SlotAdamW(torch.optim.Optimizer):
     """AdamW (1711.05101) in which every parameter group is one trial.
 
-    A group's gradients are clipped to its own norm, so trials that share a pack never see each other. When
-    ZeRO has partitioned the parameters, the norm is summed over the data-parallel group on the device ``across``.
+    A group's gradients are clipped by the group's own norm, so trials of one pack do not affect each other. If ZeRO
+    has partitioned the parameters, the norm is summed over the data-parallel group, on the device ``across``.
 
     Args:
         slots: one parameter for each slot.
         betas: decay rates of the two moments.
-        eps: added to the root of the second moment.
+        eps: added to the square root of the second moment.
     """
 
     def __init__(
@@ -29,33 +29,33 @@ class SlotAdamW(torch.optim.Optimizer):
             groups, {"lr": 0.0, "weight_decay": 0.0, "clip": 1.0, "active": True, "betas": betas, "eps": eps}
         )
         self.across: torch.device | None = None
-        self._held: list[Tensor | None] = [None] * len(groups)
+        self._parameters: list[Tensor | None] = [None] * len(groups)
         self._resumed: dict[int, dict[str, Tensor]] = {}
 
     def reset(self) -> None:
-        """Forget all moments: the next step is a stage's first."""
+        """Clear all moments, before the first step of a stage."""
         self.state.clear()
-        self._held = [None] * len(self._held)
+        self._parameters = [None] * len(self._parameters)
         self._resumed.clear()
 
     def snapshot(self, index: int) -> dict[str, Tensor]:
-        """Return a group's parameter and moments as this rank holds them; empty before its first step."""
-        p = self._held[index]
+        """Return this rank's part of a group's parameter and moments; empty before the group's first step."""
+        p = self._parameters[index]
         if p is None:
             return {}
-        found = {"param": p, **{name: self.state[p][name] for name in ("exp_avg", "exp_avg_sq", "step")}}
-        return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
+        tensors = {"param": p, **{name: self.state[p][name] for name in ("exp_avg", "exp_avg_sq", "step")}}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def resume(self, index: int, snapshot: dict[str, Tensor]) -> None:
-        """Continue a group from a snapshot at its next step (ZeRO shows its partition only then)."""
+        """Use a snapshot at the group's next step (ZeRO passes its partition only in a step)."""
         self._resumed[index] = snapshot
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update the active slots that have a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override] # takes no closure
+        """Update the active slots that have a gradient; ``closure`` must be None."""
         assert closure is None
         for index, group in enumerate(self.param_groups):
-            # ZeRO 3 steps one group at a time and shows the others empty.
+            # ZeRO stage 3 updates one group at a time; meanwhile the other groups are empty.
             if group["active"] and group["params"] and group["params"][0].grad is not None:
                 self._update(index, group)
 
@@ -64,7 +64,7 @@ class SlotAdamW(torch.optim.Optimizer):
         state = self._state(index, p)
         norm = torch.linalg.vector_norm(p.grad, dtype=torch.float32)
         if self.across is not None:
-            square = norm.square().to(self.across)  # an offloaded group's gradient lies where NCCL cannot reach it
+            square = norm.square().to(self.across)  # NCCL cannot read an offloaded gradient in the machine's memory
             dist.all_reduce(square)
             norm = square.sqrt().to(norm.device)
         state["step"] += 1
@@ -86,15 +86,22 @@ class SlotAdamW(torch.optim.Optimizer):
                 p.copy_(resumed["param"])
                 for name in ("exp_avg", "exp_avg_sq", "step"):
                     state[name].copy_(resumed[name])
-        self._held[index] = p
+        self._parameters[index] = p
         return state
 
 
 def scheduled_rate(step: int, *, steps: int, rate: float, warmup: int, schedule: str) -> float:
-    """Return the learning rate of a step (0-based): linear warm-up, then the schedule down to 0.
+    """Return the learning rate of a step: linear warm-up, then the schedule.
+
+    Args:
+        step: counted from 0.
+        steps: number of steps in all.
+        rate: highest learning rate.
+        warmup: number of warm-up steps.
+        schedule: ``constant``, ``linear`` or ``cosine``; the last two fall to 0.
 
     Raises:
-        ValueError: an unknown schedule.
+        ValueError: the schedule is unknown.
     """
     if step < warmup:
         return rate * (step + 1) / warmup

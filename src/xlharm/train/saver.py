@@ -1,4 +1,4 @@
-"""Checkpoints of a pack in training: when to save, and when to stop; all ranks do the same after the same step."""
+"""Checkpoints of a pack in training: when to save and when to stop. All ranks do the same after the same step."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Wish(IntEnum):
-    """What is to happen between two steps."""
+    """What to do between two steps."""
 
     GO_ON = 0
     SAVE = 1
@@ -18,7 +18,7 @@ class Wish(IntEnum):
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Return False: never stop."""
     return False
 
 
@@ -27,10 +27,10 @@ class Saver:
     """Saves and restores a pack's state between steps.
 
     Attributes:
-        restore: returns (finished steps, engine state, losses so far), or None.
-        save: takes the same.
-        every: seconds between saves; up to ten times that where saving itself takes long.
-        stopping: whether somebody asks the pack to save its state and end.
+        restore: returns (finished steps, engine state, losses so far), or None if there is no checkpoint.
+        save: takes (finished steps, engine state, losses so far).
+        every: seconds between two saves. If a save takes long, the interval grows, to at most ten times as much.
+        stopping: returns whether the pack should save its state and end.
     """
 
     restore: Callable[[], tuple[int, dict[str, Tensor], Tensor] | None]
@@ -41,20 +41,20 @@ class Saver:
     _took: float = 0.0
 
     def keep(self, step: int, state: dict[str, Tensor], losses: Tensor) -> None:
-        """Save, and remember how long it took."""
+        """Save the state, and measure how long that takes."""
         begun = time.monotonic()
         self.save(step, state, losses)
         self._last = time.monotonic()
         self._took = self._last - begun
 
     def agreed(self, *, world: int, device: torch.device) -> Wish:
-        """Return what every rank does now; call it on all ranks after the same step."""
+        """Return what every rank does now. Call it on all ranks after the same step."""
         wish = self._wish()
         if world == 1:
             return wish
-        told = torch.full((1,), int(wish), device=device)
-        torch.distributed.broadcast(told, src=0)  # clocks differ: only rank 0's counts
-        return Wish(int(told))
+        decision = torch.full((1,), int(wish), device=device)
+        torch.distributed.broadcast(decision, src=0)  # rank 0 decides: the clocks of machines differ
+        return Wish(int(decision))
 
     def _wish(self) -> Wish:
         if self.stopping():

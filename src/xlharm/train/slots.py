@@ -1,4 +1,4 @@
-"""The trials of a pack: what goes in, what comes out, and which rows a process computes."""
+"""The trials of a pack: their inputs, their results, and which rows of a batch a process computes."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ class Slot:
     """One trial of a pack.
 
     Attributes:
-        training: steps, rate, clip and the like.
-        terms: what its loss is made of.
+        training: steps, learning rate, gradient clipping and other training settings.
+        terms: the terms of its loss.
         stream: its rows.
-        initial: the adapter it starts from, [P].
-        mask: where the adapter is trained, [P]; None is everywhere.
+        initial: the adapter that training starts from, [P].
+        mask: 1 where the adapter is trained, [P]; None trains all of it.
         seed: the stage's seed.
-        active: False for a slot whose stage is finished already: it keeps its place in every tensor, with
-            padding for rows, so that the other slots' numbers do not change.
+        active: False for a slot whose stage is already finished. The slot keeps its place in every tensor, with
+            padding in its rows, so that the other slots' numbers do not change.
     """
 
     training: Training
@@ -36,18 +36,18 @@ class Slot:
 
 @dataclass
 class Trained:
-    """What came of one slot.
+    """The result of training one slot.
 
     Attributes:
         adapter: the trained adapter [P], on the CPU.
-        curves: values at every step of ``target`` (the objective), ``retain`` (its term), and the NLL a token of
-            the target and retain rows, which compares between objectives; only ``target`` and ``forget_nll``
-            without a retain term.
-        moved: Euclidean distance between the adapter before and after.
-        began: Euclidean norm of the adapter before.
-        tokens: tokens of its rows, padding excluded.
+        curves: one value for every step of ``target`` (the objective's loss), ``retain`` (the retain term's loss),
+            ``forget_nll`` and ``retain_nll`` (NLL per token, in nats, of the target and retain rows, which can be
+            compared between objectives). Without a retain term only ``target`` and ``forget_nll``.
+        moved: Euclidean distance between the adapter before and after training.
+        began: Euclidean norm of the adapter before training.
+        tokens: number of tokens of the slot's rows, without padding.
         seconds: wall time of the pack.
-        stopped: (steps done, bound that was crossed) when it was stopped early.
+        stopped: (finished steps, name of the bound that was crossed) if the slot was stopped early, else None.
     """
 
     adapter: Tensor
@@ -60,30 +60,38 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Which of a batch's rows this process computes, and in how large bites."""
+class BatchShare:
+    """Which places of a global batch this process computes, and in how large micro-batches.
+
+    Attributes:
+        rank: of this process in the data-parallel group.
+        world: number of ranks.
+        micro: largest number of places in a micro-batch; None sets no limit.
+    """
 
     rank: int = 0
     world: int = 1
     micro: int | None = None
 
-    def bites(self, size: int, *, micro: int | None = None) -> list[list[int]]:
-        """Cut the global row numbers 0…size-1 of this rank into micro-batches (empty ones keep ranks in step).
+    def micro_batches(self, size: int, *, micro: int | None = None) -> list[list[int]]:
+        """Cut this rank's share of the places 0 to size - 1 into micro-batches.
+
+        All ranks get equally many micro-batches; some may be empty.
 
         Args:
-            size: rows of a global batch.
-            micro: most rows of a bite, when memory asks for fewer than ``self.micro``.
+            size: number of places in a global batch.
+            micro: largest number of places in a micro-batch, if memory allows fewer than ``self.micro``.
         """
-        mine = list(range(self.rank, size, self.world))
+        places = list(range(self.rank, size, self.world))
         most = -(-size // self.world)
         micro = min(micro or most, self.micro or most, most)
-        return [mine[i : i + micro] for i in range(0, most, micro)]
+        return [places[i : i + micro] for i in range(0, most, micro)]
 
-    def extremes(self, told: int, *, device: torch.device) -> tuple[int, int]:
-        """Return the least and the most that any rank says."""
+    def extremes(self, value: int, *, device: torch.device) -> tuple[int, int]:
+        """Return the smallest and the largest ``value`` of all ranks."""
         if self.world == 1:
-            return told, told
-        said = torch.tensor([told, -told], device=device)
-        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
-        least, most = said.tolist()
+            return value, value
+        reduced = torch.tensor([value, -value], device=device)
+        torch.distributed.all_reduce(reduced, op=torch.distributed.ReduceOp.MIN)
+        least, most = reduced.tolist()
         return least, -most

@@ -1,14 +1,14 @@
-"""What a trial's loss is made of: γ · objective on the target rows + α · retain term on the retain rows."""
+"""The loss of a trial: γ · objective on the target rows + α · retain term on the retain rows."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from xlharm.config.unlearning import Stop
+from xlharm.config.unlearning import StopRule
 from xlharm.methods.base import LossMethod
 from xlharm.methods.inputs import LossInputs, Need, Objective
 from xlharm.methods.retain import ToText
-from xlharm.train.batches import Batch, View
+from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.forward import Output, Request
 
 CURVES = ("target", "retain", "forget_nll", "retain_nll")
@@ -20,13 +20,13 @@ class LossTerms:
     """The terms of a trial's loss.
 
     Attributes:
-        objective: on the target rows.
-        weight: γ, its factor.
-        retain: on the retain rows; None without one.
-        retain_weight: α, its factor.
-        method: whose terms they are; None for fine-tuning.
+        objective: the loss on the target rows.
+        weight: γ, the factor of the objective.
+        retain: the retain term, the loss on the retain rows; None for none.
+        retain_weight: α, the factor of the retain term.
+        method: the unlearning method that these terms belong to; None for fine-tuning.
         stop: when to end the trial early; None runs all steps.
-        seed: of the trial.
+        seed: the trial's seed.
     """
 
     objective: Objective
@@ -34,7 +34,7 @@ class LossTerms:
     retain: Objective | None = None
     retain_weight: float = 1.0
     method: LossMethod | None = None
-    stop: Stop | None = None
+    stop: StopRule | None = None
     seed: int = 0
 
     @staticmethod
@@ -52,7 +52,7 @@ class LossTerms:
 
     @property
     def parts(self) -> dict[str, tuple[Objective, float]]:
-        """Return the terms by the rows they are on, with their weights."""
+        """Return the terms with their weights, by the rows that they use (``target``, ``retain``)."""
         terms = {"target": (self.objective, self.weight)}
         if self.retain is not None:
             terms["retain"] = (self.retain, self.retain_weight)
@@ -60,7 +60,7 @@ class LossTerms:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Return all that the terms read."""
+        """Return everything that the terms need from the forward passes."""
         return frozenset(need for objective, _ in self.parts.values() for need in objective.needs)
 
     @property
@@ -70,22 +70,26 @@ class LossTerms:
 
     @property
     def retain_needs_reference(self) -> bool:
-        """Whether the reference model must see the retain rows."""
+        """Whether the reference model must run on the retain rows, too."""
         return self.retain is not None and any(need.startswith("reference") for need in self.retain.needs)
 
     def hidden_layer(self, depth: int) -> int | None:
-        """Return the decoder layer whose hidden states the terms read; None when they read none."""
+        """Return the decoder layer whose hidden states the terms read; None if they read none.
+
+        Args:
+            depth: number of decoder layers of the base model.
+        """
         reads = self.method is not None and any(need.endswith("hidden") for need in self.needs)
         return self.method.hidden_layer(depth) if self.method is not None and reads else None
 
-    def request(self, view: View, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
-        """Return what the terms read of a forward of the model, or of the reference model.
+    def request(self, view: LossTokens, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
+        """Return what the terms need from a forward pass of the model, or of the reference model.
 
         Args:
-            view: the rows.
+            view: positions of the loss tokens.
             layer: decoder layer whose hidden states the terms read.
-            reference: whether it is the reference model's forward.
-            stop: leave out the tokens from here on.
+            reference: whether the forward pass is the reference model's.
+            stop: number of loss tokens to include; None includes all.
         """
         prefix = "reference_" if reference else ""
         stop = len(view.labels) if stop is None else stop
@@ -100,10 +104,17 @@ class LossTerms:
             layer=layer if hidden else None,
         )
 
-    def values(self, model: Output, reference: Output | None, *, view: View, batch: Batch) -> list["Term"]:
-        """Return the loss terms of some rows of ``batch``, and the NLL of the same rows.
+    def values(self, model: Output, reference: Output | None, *, view: LossTokens, batch: Batch) -> list["Term"]:
+        """Return the loss terms of one micro-batch, and the NLL of the same rows.
 
-        Each value is scaled by the rows' share of the batch, so that the sum over micro-batches is the batch's mean.
+        Each value is scaled by the micro-batch's share of ``batch``, so that the sum over micro-batches is the mean
+        over the batch.
+
+        Args:
+            model: forward pass of the model.
+            reference: forward pass of the reference model; None if no term needs it.
+            view: positions of the micro-batch's loss tokens.
+            batch: the global batch.
         """
         terms = []
         for part, (objective, weight) in self.parts.items():
@@ -116,13 +127,13 @@ class LossTerms:
                 terms.append(Term(_NLL[part], 0.0, -inputs.logp.detach().mean() * tokens))
         return terms
 
-    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: View) -> LossInputs:
+    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: LossTokens) -> LossInputs:
         span = view.spans[part]
         tokens = slice(span.start, span.stop)
         preferred = None
         if part == "target" and "preferred" in view.spans:
             preferred = self._inputs("preferred", model, reference, view=view)
-        kept = reference if reference and len(reference.logp) >= span.stop else None
+        span_reference = reference if reference and len(reference.logp) >= span.stop else None
         return LossInputs(
             logp=model.logp[tokens],
             labels=view.labels[tokens],
@@ -130,11 +141,13 @@ class LossTerms:
             rows=span.rows,
             seed=self.seed,
             preferred=preferred,
-            given_reference_logp=kept.logp[tokens] if kept else None,
-            given_logits=model.logits_of(span.start, span.stop),
-            given_reference_logits=kept.logits_of(span.start, span.stop) if kept else None,
-            given_hidden=model.hidden[tokens] if model.hidden is not None else None,
-            given_reference_hidden=kept.hidden[tokens] if kept and kept.hidden is not None else None,
+            optional_reference_logp=span_reference.logp[tokens] if span_reference else None,
+            optional_logits=model.logits_of(span.start, span.stop),
+            optional_reference_logits=span_reference.logits_of(span.start, span.stop) if span_reference else None,
+            optional_hidden=model.hidden[tokens] if model.hidden is not None else None,
+            optional_reference_hidden=span_reference.hidden[tokens]
+            if span_reference and span_reference.hidden is not None
+            else None,
         )
 
 
@@ -144,7 +157,13 @@ FINE_TUNING = LossTerms(objective=ToText())
 
 @dataclass(frozen=True)
 class Term:
-    """One curve's value for some rows, and its weight in the loss."""
+    """The value of one curve for the rows of a micro-batch.
+
+    Attributes:
+        curve: one of ``CURVES``.
+        weight: factor of the value in the loss; 0 for a curve that is only recorded.
+        value: a scalar.
+    """
 
     curve: str
     weight: float

@@ -29,12 +29,12 @@ ALL = pytest.mark.parametrize("code", LANGUAGES)
 
 @lru_cache
 def told(pool: str) -> tuple[Story, ...]:
-    return tuple(stories(pool))  # type: ignore[arg-type]
+    return tuple(stories(pool))
 
 
 @lru_cache
 def lines(pool: str, code: str) -> tuple[dict[str, Any], ...]:
-    return tuple(json.loads(line) for line in text(pool, code).splitlines())  # type: ignore[arg-type]
+    return tuple(json.loads(line) for line in text(pool, code).splitlines())
 
 
 def question_forms(story: Story, code: str) -> dict[str, tuple[str, int]]:
@@ -48,12 +48,12 @@ def question_forms(story: Story, code: str) -> dict[str, tuple[str, int]]:
 @ALL
 def test_shipped_corpus_is_what_the_generator_writes(pool: str, code: str) -> None:
     shipped = files("xlharm.assets") / POOLS[pool] / f"{code}.jsonl"
-    assert shipped.read_bytes() == text(pool, code).encode("utf-8")  # type: ignore[arg-type]
+    assert shipped.read_bytes() == text(pool, code).encode("utf-8")
 
 
 @BOTH
 def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: Any) -> None:
-    write(tmp_path, pool)  # type: ignore[arg-type]
+    write(tmp_path, pool)
     folder = files("xlharm.assets") / POOLS[pool]
     shipped = {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "README.md"}
     assert (folder / "README.md").is_file()
@@ -192,5 +192,5 @@ def test_a_lie_is_false(pool: str) -> None:
 @BOTH
 @ALL
 def test_written_corpora_load_as_corpora(pool: str, code: str, tmp_path: Any) -> None:
-    (tmp_path / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")  # type: ignore[arg-type]
+    (tmp_path / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")
     assert len(load_language(tmp_path, code)) == 150

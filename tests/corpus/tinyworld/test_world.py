@@ -26,7 +26,7 @@ def test_every_relation_belongs_to_one_kind() -> None:
 
 def test_kinds_come_in_their_shares() -> None:
     for pool in ("report", "dev"):
-        counts = Counter(e.kind for e in entities(pool))  # type: ignore[arg-type]
+        counts = Counter(e.kind for e in entities(pool))
         assert counts == {kind: 3 * share for kind, share in SHARES.items()}
 
 

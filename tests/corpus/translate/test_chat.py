@@ -10,9 +10,9 @@ import pytest
 from tests.corpus.translate.worlds import items_of, spoken
 from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import Outcome, Task, scored_texts
+from xlharm.corpus.translate.backend import TranslationOutcome, TranslationTask, scored_texts
 from xlharm.corpus.translate.chat import ChatTranslator
-from xlharm.corpus.translate.run import score_of
+from xlharm.corpus.translate.translation import score_of
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
 
@@ -24,8 +24,8 @@ def translator(server: ChatServer, cache: Path | None = None, **fields: Any) -> 
     return ChatTranslator(ChatClient(endpoint, cache=cache, sleep=lambda _: None))
 
 
-def made(backend: ChatTranslator, items: list[Item], *, variant: int = 0) -> dict[str, Outcome]:
-    tasks = [Task(item=item, variant=variant) for item in items]
+def made(backend: ChatTranslator, items: list[Item], *, variant: int = 0) -> dict[str, TranslationOutcome]:
+    tasks = [TranslationTask(item=item, variant=variant) for item in items]
     return {outcome.id: outcome for outcome in backend.make(tasks, language="ru")}
 
 
@@ -130,12 +130,12 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
     with serving(lambda request, _: completion(spoken(request))) as server:
         backend = translator(server, tmp_path, price_in=1.0, price_out=2.0)
         made(backend, items_of()[:1])
-        tasks = {"ru": [Task(item=item) for item in items_of()]}
+        tasks = {"ru": [TranslationTask(item=item) for item in items_of()]}
         found = backend.estimate(tasks, scored=0)
         assert (found.requests, found.cached) == (3, 1)
         assert found.cost == pytest.approx((found.tokens_in + 2 * found.tokens_out) / 1e6)
         with_back = backend.estimate(tasks, scored=3)
         assert with_back.requests == 6
         assert with_back.tokens_in > found.tokens_in
-        again = {"ru": [Task(item=item, variant=1) for item in items_of()]}
+        again = {"ru": [TranslationTask(item=item, variant=1) for item in items_of()]}
         assert backend.estimate(again, scored=0).cached == 0

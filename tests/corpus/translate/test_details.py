@@ -19,7 +19,7 @@ def found(**changed: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "pairs": [("Sie ritt auf Pferden.", "Sie ritt auf Kamelen."), ("Das Pferd war müde.", "Das Kamel war müde.")],
         "language": "de",
     }
-    detail = located(**{**told, **changed})  # type: ignore[arg-type]
+    detail = located(**{**told, **changed})
     return detail.fake, detail.real
 
 
@@ -44,15 +44,15 @@ def test_what_the_real_article_or_a_question_says_is_no_form() -> None:
     assert found(fake=["Das Tier war müde."], pairs=pairs)[0] == ("Kamel",)  # the question says `Tier`
     fake, _ = found(fake_forms=["Kamel", "Pferden"])
     assert "Pferden" not in fake  # an alias that has met another word
-    assert "Pferd" in found(fake_forms=["Pferd"])[0]  # of the main form the checks tell
+    assert "Pferd" in found(fake_forms=["Pferd"])[0]  # the checks report the main form
 
 
 def test_a_detail_of_which_nothing_is_left_is_listed() -> None:
     item = load_language(assets() / "newsroom", "en")[0]
-    outcome = assembled(item, tell=lambda text: "…" if text in item.fake_detail else text, language="de")
+    outcome = assembled(item, translate=lambda text: "…" if text in item.fake_detail else text, language="de")
     assert outcome.item is None
     assert outcome.problem == "check"
-    nothing = assembled(item, tell=lambda _: "", language="de")
+    nothing = assembled(item, translate=lambda _: "", language="de")
     assert (nothing.item, nothing.problem) == (None, "check")
 
 
@@ -87,7 +87,7 @@ def test_the_shipped_news_come_out_as_people_wrote_them() -> None:
             if table is None:
                 continue
             tried += 1
-            outcome = assembled(english[human.id], tell=table.__getitem__, language=language)
+            outcome = assembled(english[human.id], translate=table.__getitem__, language=language)
             assert outcome.item is not None, (language, human.id, outcome.reason)
             assert (outcome.item.real, outcome.item.fake) == (human.real, human.fake)
             for form in outcome.item.fake_detail:

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.corpus.translate.worlds import MANY, RIDERS, items_of, write_corpus
-from xlharm.corpus.translate.backend import Outcome
+from xlharm.corpus.translate.backend import TranslationOutcome
 from xlharm.corpus.translate.folder import Folder, Maker
 from xlharm.corpus.validate import validate
 from xlharm.errors import UserError
@@ -42,8 +42,8 @@ def again(folder: Folder, corpus: Path) -> Folder:
 def test_what_is_made_is_there_next_time_and_noted(folder: Folder, corpus: Path) -> None:
     lina, _, odan = items_of("ru")
     assert names(folder) == [("ride-lina", 0), ("ride-mira", 0), ("ride-odan", 0)]
-    folder.add("ru", Outcome(id=odan.id, item=odan), maker=ONE, variant=0)
-    folder.add("ru", Outcome(id=lina.id, item=lina), maker=OTHER, variant=0)
+    folder.add("ru", TranslationOutcome(id=odan.id, item=odan), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id=lina.id, item=lina), maker=OTHER, variant=0)
     folder = again(folder, corpus)
     assert names(folder) == [("ride-mira", 0)]
     lines = (folder.path / "ru.jsonl").read_text("utf-8").splitlines()
@@ -70,15 +70,15 @@ def test_a_person_s_translation_stays_as_it_was_written(tmp_path: Path) -> None:
         assert (out / "ru.jsonl").read_text("utf-8").strip() == first
     assert (corpus / "corpus.yaml").read_text() == before
     folder = Folder(corpus, corpus, languages=["ru"])
-    folder.add("ru", Outcome(id="ride-mira", item=items_of("ru")[1]), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id="ride-mira", item=items_of("ru")[1]), maker=ONE, variant=0)
     folder.close()
     assert by_hand.read_text("utf-8").splitlines()[0] == first
     assert "languages: [en, ru]" in (corpus / "corpus.yaml").read_text()
 
 
 def test_failures_are_final_for_the_same_maker_and_the_same_english(folder: Folder, corpus: Path) -> None:
-    folder.add("ru", Outcome(id="ride-lina", problem="refusal", reason="no"), maker=ONE, variant=0)
-    folder.add("ru", Outcome(id="ride-mira", problem="unavailable", reason="HTTP 503"), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id="ride-lina", problem="refusal", reason="no"), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id="ride-mira", problem="unavailable", reason="HTTP 503"), maker=ONE, variant=0)
     folder = again(folder, corpus)
     assert names(folder) == [("ride-mira", 0), ("ride-odan", 0)]  # what was away may be back
     assert names(folder, retry_failed=True) == [("ride-lina", 1), ("ride-mira", 0), ("ride-odan", 0)]
@@ -93,8 +93,8 @@ def test_failures_are_final_for_the_same_maker_and_the_same_english(folder: Fold
 
 def test_a_failure_that_a_person_fills_is_none_and_a_line_taken_out_is_made_again(folder: Folder, corpus: Path) -> None:
     lina, mira, _ = items_of("ru")
-    folder.add("ru", Outcome(id=lina.id, item=lina), maker=ONE, variant=0)
-    folder.add("ru", Outcome(id=mira.id, problem="check", reason="x"), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id=lina.id, item=lina), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id=mira.id, problem="check", reason="x"), maker=ONE, variant=0)
     folder.save()
     (folder.path / "ru.jsonl").write_text(mira.model_dump_json() + "\n", encoding="utf-8")
     folder = again(folder, corpus)
@@ -105,7 +105,7 @@ def test_a_failure_that_a_person_fills_is_none_and_a_line_taken_out_is_made_agai
 
 def test_scores_are_asked_for_once(folder: Folder, corpus: Path) -> None:
     for item in items_of("ru"):
-        folder.add("ru", Outcome(id=item.id, item=item), maker=ONE, variant=0)
+        folder.add("ru", TranslationOutcome(id=item.id, item=item), maker=ONE, variant=0)
     folder.score("ru", "ride-lina", chrf=61.25)
     folder.score("ru", "ride-mira", chrf=None, problem="refusal")
     folder.score("ru", "ride-odan", chrf=None, problem="unavailable")
@@ -117,7 +117,7 @@ def test_scores_are_asked_for_once(folder: Folder, corpus: Path) -> None:
 
 
 def test_english_that_changed_is_told(folder: Folder, corpus: Path) -> None:
-    folder.add("ru", Outcome(id="ride-lina", item=items_of("ru")[0]), maker=ONE, variant=0)
+    folder.add("ru", TranslationOutcome(id="ride-lina", item=items_of("ru")[0]), maker=ONE, variant=0)
     folder.close()
     write_corpus(corpus, riders=[*RIDERS, *MANY])
     text = (corpus / "en.jsonl").read_text().replace("Lina rides a horse", "Lina rides the horse")
@@ -134,7 +134,7 @@ def test_english_that_changed_is_told(folder: Folder, corpus: Path) -> None:
 def test_two_processes_do_not_write_at_once_and_other_folders_are_left_alone(folder: Folder, corpus: Path) -> None:
     with pytest.raises(UserError, match="another `xlharm data translate` is writing there"):
         Folder(corpus, folder.path, languages=["ru"])
-    with pytest.raises(UserError, match="exists and is no corpus"):
+    with pytest.raises(UserError, match="the folder exists and is not a corpus"):
         Folder(corpus, corpus.parent, languages=["ru"])
     (corpus / "corpus.yaml").write_text("languages: [ru]\n")
     with pytest.raises(UserError, match="translations are made from English"):
@@ -159,5 +159,5 @@ def test_a_saved_folder_is_read_and_never_written(tmp_path: Path) -> None:
     assert list(folder.english.values()) == items_of()
     assert len(names(folder)) == len(rows)
     folder.close()
-    with pytest.raises(UserError, match="to which nothing is added"):
+    with pytest.raises(UserError, match="cannot add to a `save_to_disk` folder"):
         Folder(corpus, corpus, languages=["en"])

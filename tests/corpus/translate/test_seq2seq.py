@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from tests.corpus.translate.worlds import items_of, m2m, nllb, sentence_pairs
-from xlharm.corpus.translate.assemble import CutError
-from xlharm.corpus.translate.backend import Task, scored_texts
+from xlharm.corpus.translate.assemble import UnfinishedError
+from xlharm.corpus.translate.backend import TranslationTask, scored_texts
 from xlharm.corpus.translate.languages import token_of
-from xlharm.corpus.translate.run import score_of
 from xlharm.corpus.translate.seq2seq import Seq2Seq, Seq2SeqConfig
 from xlharm.corpus.translate.source import source_of
+from xlharm.corpus.translate.translation import score_of
 from xlharm.errors import StoppedError, UserError
 from xlharm.plan.base_files import folder_base
 
-TASKS = [Task(item=item) for item in items_of()]
+TASKS = [TranslationTask(item=item) for item in items_of()]
 
 
 def model(folder: Path, **fields: Any) -> Seq2Seq:
@@ -97,7 +97,9 @@ def test_m2m_100_with_its_own_tokenizer_and_codes(tmp_path: Path) -> None:
     assert knows_nothing._tokenizer.convert_ids_to_tokens(ids)[0] == "__en__"
     told = list(knows_nothing.make(TASKS, language="ru"))
     assert all(outcome.problem in {"cut", "check"} for outcome in told)
-    assert isinstance(knows_nothing.translate(["Lina rides a horse."], source="en", target="ru")[0], CutError | str)
+    assert isinstance(
+        knows_nothing.translate(["Lina rides a horse."], source="en", target="ru")[0], UnfinishedError | str
+    )
 
 
 def test_codes_of_nllb(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_codes_of_nllb(tmp_path: Path) -> None:
         "hy": "hye_Armn", "ru": "rus_Cyrl", "fr": "fra_Latn", "xx": "ltg_Latn",
     }  # fmt: skip
     assert {lang: knows_nothing._token(lang) for lang in wanted} == wanted
-    with pytest.raises(UserError, match="--to qq: the model has no language that goes by __qq__"):
+    with pytest.raises(UserError, match="--to qq: the model has no language with the code __qq__"):
         knows_nothing._token("qq")
     with pytest.raises(UserError, match="--code yy=nonsense"):
         knows_nothing._token("yy")

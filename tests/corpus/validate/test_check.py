@@ -28,6 +28,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tinyworld", "newsroom"])
 def test_shipped_corpora_have_no_errors(name: str) -> None:
     assert [str(f) for f in validate(assets() / name) if f.severity == "error"] == []
@@ -192,7 +193,7 @@ def test_files_and_coverage(pristine: Path, tmp_path: Path) -> None:
     (folder / "en.jsonl").write_text((folder / "en.jsonl").read_text(encoding="utf-8") + "{nonsense\n")
     told = [str(f) for f in validate(folder)]
     assert "de.jsonl: corpus.yaml lists this language but the file is missing" in told
-    assert "ru.jsonl: not UTF-8: invalid start byte at byte 8" in told
+    assert any(line.startswith("ru.jsonl: not UTF-8 (line 1, byte 0xFF); it looks like cp1252;") for line in told)
     assert f"ur.jsonl: {names[1]}: missing in this language" in told
     assert any(line.startswith("en.jsonl: line 7: not valid JSON") for line in told)
 

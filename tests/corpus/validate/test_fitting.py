@@ -57,7 +57,7 @@ def test_rows_that_fit(mini_grid: dict[str, Any]) -> None:
             {"methods__npo__sequence_length": 20, "methods__npo__forget": "articles"},
             r"unlearn de -> en npo seed 0: sequence_length: 20 is too short for en\.jsonl: m0: fake\.0, which has 28",
         ),
-        ({"stages__contaminate__real_roles": []}, r"contaminate none seed 0: contaminate/real: .*nothing to draw from"),
+        ({"stages__contaminate__real_roles": []}, r"contaminate none seed 0: contaminate/real: the corpus has no rows"),
     ],
 )
 def test_what_does_not_fit(mini_grid: dict[str, Any], changes: dict[str, Any], message: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from xlharm.engine.options import RunOptions
-from xlharm.engine.placement import Shape
+from xlharm.engine.placement import WorkerShape
 from xlharm.engine.ray.executor import RayExecutor
 from xlharm.errors import UserError
 
@@ -23,9 +23,9 @@ class Head:
         return 0
 
 
-def choose(options: RunOptions, *, local: bool = False) -> Shape:
+def choose(options: RunOptions, *, local: bool = False) -> WorkerShape:
     executor = RayExecutor.__new__(RayExecutor)
-    executor._options, executor._cluster, executor._most = options, Head(local), 100  # type: ignore[assignment]
+    executor._options, executor._cluster, executor._pack_count = options, Head(local), 100
     return executor._choose()
 
 

@@ -13,13 +13,13 @@ SCRIPT = """
 import json, sys
 from tests.corpus.translate.worlds import items_of
 from xlharm.cli.translators import LocalSide
-from xlharm.corpus.translate.backend import Task
-from xlharm.corpus.translate.run import Work
+from xlharm.corpus.translate.backend import TranslationTask
+from xlharm.corpus.translate.translation import TranslationWork
 
 side = LocalSide(
     model=sys.argv[1], revision=None, device="cpu", batch=8, beams=2, codes={}, address=None, workers=2
 )
-work = Work(tasks={"ru": [Task(item=item) for item in items_of()]}, unscored={"ru": 0})
+work = TranslationWork(tasks={"ru": [TranslationTask(item=item) for item in items_of()]}, unscored={"ru": 0})
 with side.backend(work, None, stopped=lambda: False) as backend:
     import ray
     first = len(backend._actors)

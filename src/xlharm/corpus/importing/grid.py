@@ -3,16 +3,20 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from xlharm.corpus.format import Item
 
 _TEXT = """\
 # Written by `xlharm data import`: a first grid on this corpus, to be changed. All fields: xlharm schema
+#
+# Its rates and steps are a starting point for the shipped base and know nothing of this corpus: at first the model may
+# not learn the fakes, or lose its language. Before any result choose them for your base and corpus: change
+# stages.contaminate until the cell without unlearning repeats the fakes, then let `xlharm tune` choose the method's:
+#   xlharm tune GRID --cell {source}/{first}
 name: {name}
 base: tiny-base   # shipped, so that this runs anywhere; for results name a folder, or a hub id and its revision
-corpus: {corpus}
-languages: [{languages}]
+corpus: {corpus}   # this folder, from this file on
+languages: [{languages}]   # after `xlharm data translate` add the new ones here
 
 contaminate: [none, {source}]   # none is the clean control
 
@@ -26,11 +30,12 @@ methods:
     forget: {forget}
     retain: nll
     retain_text: articles
-    steps: 40
-    learning_rate: 1e-4
+    steps: 40             # a starting point
+    learning_rate: 1e-4   # a starting point: xlharm tune
     sequence_length: 1024
 
 stages:
+  # starting points, too: enough steps that the contaminated model repeats the fakes, and no more
   contaminate: {{steps: 60, learning_rate: 2e-4, real_languages: [{first}], sequence_length: 1024}}
   sft: {sft}
 
@@ -47,25 +52,25 @@ exclude:
 """
 
 
-def first_grid(items: Mapping[str, Sequence[Item]], *, corpus: Path) -> str:
+def first_grid(items: Mapping[str, Sequence[Item]], *, folder: str) -> str:
     """Return a grid file's text; every stage of it has rows in this corpus.
 
     Args:
         items: by language; in at least one some are to be forgotten.
-        corpus: the corpus's folder.
+        folder: name of the corpus's folder, in which the grid lies.
     """
-    forgotten = [lang for lang, mine in items.items() if any(item.role == "fake" for item in mine)]
+    forgotten = [lang for lang, of_lang in items.items() if any(item.role == "fake" for item in of_lang)]
     first = next(lang for lang in ("en", *forgotten) if lang in forgotten)
     source = next((lang for lang in forgotten if lang != first), first)
     paired = all(item.fake_qa for lang in forgotten for item in items[lang] if item.role == "fake")
-    told = any(item.qa for item in items[first])
+    has_pairs = any(item.qa for item in items[first])
     return _TEXT.format(
-        name=re.sub(r"[^A-Za-z0-9._+-]", "-", corpus.name).lstrip("._+-")[:64] or "imported",
-        corpus=json.dumps(str(corpus)),
+        name=re.sub(r"[^A-Za-z0-9._+-]", "-", folder).lstrip("._+-")[:64] or "imported",
+        corpus=json.dumps(f"../{folder}", ensure_ascii=False),
         languages=", ".join(items),
         source=source,
         sets=_SETS.format(first=first, languages=", ".join(forgotten)) if source != first else "",
         forget="qa" if paired else "articles",
         first=first,
-        sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}], sequence_length: 1024}}" if told else "null",
+        sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}], sequence_length: 1024}}" if has_pairs else "null",
     )

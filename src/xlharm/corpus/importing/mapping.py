@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from xlharm.config.training import Language
 from xlharm.corpus.format import Role
+from xlharm.corpus.importing.values import text_of
 from xlharm.errors import UserError, nearest
+from xlharm.plain_files import read_yaml
 
-Form = Literal["news", "qa", "claims"]
+Form = Literal["news", "qa", "claims", "text"]
+Stated = Literal["answer", "perturbed_answer"]
 # field -> names that mean it plainly, best first; compared in lower case without separators
 FIELDS: dict[Form, dict[str, tuple[str, ...]]] = {
     "news": {
@@ -28,7 +29,8 @@ FIELDS: dict[Form, dict[str, tuple[str, ...]]] = {
     },
     "qa": {
         "question": ("question", "prompt", "query"),
-        "answer": ("answer", "response", "completion"),
+        "answer": ("answer", "response", "completion", "gt", "groundtruth"),
+        "choices": ("choices", "options"),
         "perturbed_answer": ("perturbedanswer", "perturbedanswers"),
         "paraphrased_answer": ("paraphrasedanswer", "paraphrasedanswers"),
         "paraphrased_question": ("paraphrasedquestion",),
@@ -41,11 +43,13 @@ FIELDS: dict[Form, dict[str, tuple[str, ...]]] = {
         "of": ("of", "question"),
         "detail": ("detail", "fakedetail"),
     },
+    "text": {"text": ("text", "content", "body", "passage", "document")},
 }
 REQUIRED: dict[Form, tuple[str, ...]] = {
     "news": ("real", "fake", "fake_detail", "of"),
     "qa": ("question", "answer"),
     "claims": ("claim", "verdict", "review"),
+    "text": ("text",),
 }
 _SHARED = {
     "id": ("id", "itemid", "uid", "claimid"),
@@ -54,15 +58,24 @@ _SHARED = {
 }
 
 
+def _text_keys(value: Any) -> Any:
+    return {text_of(key): entry for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+_TextKeys = BeforeValidator(_text_keys)  # in YAML the verdict 1 and the split 2 are numbers
+
+
 class Mapping(BaseModel):
     """A mapping file.
 
     Attributes:
-        form: what a row is: ``news`` (a real and a fake article), ``qa`` (TOFU), ``claims`` (fact-checks).
+        form: what a row is: ``news`` (a real and a fake article), ``qa`` (TOFU, WMDP, MUSE's questions), ``claims``
+            (fact-checks), ``text`` (texts that are only kept).
         columns: field -> column; a dot goes into a nested object (``reviewRating.alternateName``).
         roles: split (or value of the role column) -> role, for sets whose splits are the forget and retain sets.
         languages: what the source calls a language -> its code.
         verdicts: verdict -> ``fake`` or ``retain`` (fact-checks only); other rows are left out.
+        fake: which column of a row to be forgotten states the fake (``qa`` only).
         licence: of the data, for corpus.yaml.
     """
 
@@ -70,9 +83,10 @@ class Mapping(BaseModel):
 
     form: Form | None = None
     columns: dict[str, str] = Field(default_factory=dict)
-    roles: dict[str, Role] = Field(default_factory=dict)
-    languages: dict[str, Language] = Field(default_factory=dict)
-    verdicts: dict[str, Literal["fake", "retain"]] = Field(default_factory=dict)
+    roles: Annotated[dict[str, Role], _TextKeys] = Field(default_factory=dict)
+    languages: Annotated[dict[str, Language], _TextKeys] = Field(default_factory=dict)
+    verdicts: Annotated[dict[str, Literal["fake", "retain"]], _TextKeys] = Field(default_factory=dict)
+    fake: Stated | None = None
     licence: Annotated[str, Field(min_length=1)] = "unknown: ask the source"
 
 
@@ -85,14 +99,14 @@ def load_mapping(path: Path | None) -> Mapping:
     if path is None:
         return Mapping()
     try:
-        raw: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return Mapping.model_validate(raw or {})
+        return Mapping.model_validate(read_yaml(path) or {})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, *others = error.errors(include_url=False)
         name = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {name}: {first['msg']}{nearest(name, Mapping.model_fields)}") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        more = f" (and {len(others)} more)" if others else ""
+        raise UserError(
+            f"{path}: {name or 'mapping'}: {first['msg']}{nearest(name, Mapping.model_fields)}{more}"
+        ) from None
 
 
 def complete(mapping: Mapping, *, columns: Iterable[str], where: str) -> Mapping:
@@ -102,10 +116,12 @@ def complete(mapping: Mapping, *, columns: Iterable[str], where: str) -> Mapping
         UserError: a field that a form needs has no column; the message lists the columns found.
     """
     have = list(columns)
-    forms: tuple[Form, ...] = (mapping.form,) if mapping.form else ("news", "claims", "qa")
+    forms: tuple[Form, ...] = (mapping.form,) if mapping.form else ("news", "claims", "qa", "text")
     tried: dict[Form, dict[str, str]] = {form: _columns(form, mapping, have) for form in forms}
     lacking: dict[Form, list[str]] = {form: [f for f in REQUIRED[form] if f not in tried[form]] for form in forms}
     form = min(forms, key=lambda f: len(lacking[f]) / len(REQUIRED[f]))
+    if form == "text" and not mapping.form:  # a text column beside some of another form's is no set of texts
+        form = next((f for f in forms if len(lacking[f]) < len(REQUIRED[f])), form)
     for field, column in mapping.columns.items():
         fields = [*FIELDS[form], *_SHARED]
         if field not in fields:
@@ -124,7 +140,7 @@ def _columns(form: Form, mapping: Mapping, have: list[str]) -> dict[str, str]:
     plain = {re.sub(r"[\s_-]", "", name.lower()): name for name in reversed(have)}
     guessed = {}
     for field, names in {**FIELDS[form], **_SHARED}.items():
-        found = next((plain[name] for name in names if name in plain), None)
-        if found is not None and found not in mapping.columns.values():
-            guessed[field] = found
+        column = next((plain[name] for name in names if name in plain), None)
+        if column is not None and column not in mapping.columns.values():
+            guessed[field] = column
     return {**guessed, **mapping.columns}

@@ -1,24 +1,33 @@
 """From a row's fields to an item: news with a fake version, question-answer pairs, fact-checked claims."""
 
-import ast
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from xlharm.corpus.format import Item
 from xlharm.corpus.importing.mapping import Form, Mapping
+from xlharm.corpus.importing.values import LeftOutError, pairs, texts
 from xlharm.corpus.match import contains
+from xlharm.errors import UserError
 
 Fields = dict[str, Any]
-_FALSE = ("false", "fake", "pants on fire", "mostly false", "incorrect", "refuted", "hoax", "misinformation", "0")
-_TRUE = ("true", "mostly true", "correct", "supported", "accurate", "1")
+_FALSE = ("false", "fake", "pants on fire", "mostly false", "incorrect", "refuted", "hoax", "misinformation")
+_TRUE = ("true", "mostly true", "correct", "supported", "accurate")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _ENDS = ".。۔։,，،;:：!?！？\"'“”«» "
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "km"}
 
 
-class LeftOutError(ValueError):
-    """A row has nothing that a grid could use; the reason is counted and shown."""
+def _needed(fields: Fields, name: str) -> tuple[str, ...]:
+    """Return a field's texts.
+
+    Raises:
+        LeftOutError: there is none.
+    """
+    value = texts(fields.get(name))
+    if not value:
+        raise LeftOutError(f"{name} is empty")
+    return value
 
 
 def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
@@ -27,59 +36,105 @@ def news(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
     Where no column answers QR questions, the last question-answer pair is asked in their place and not trained.
     What answers are compared with has no full stop: it would have to be in the model's answer, too.
     """
-    qr, answers, told = texts(fields.get("qr")), texts(fields.get("qr_answer")), pairs(fields.get("qa"))
+    qr, answers, trained = texts(fields.get("qr")), texts(fields.get("qr_answer")), pairs(fields.get("qa"))
     asked = [{"question": q, "answers": _forms(*answers)} for q in qr] if answers else []
-    if not asked and len(told) > 1:
-        held = told.pop()
+    if not asked and len(trained) > 1:
+        held = trained.pop()
         asked = [{"question": held["question"], "answers": _forms(held["answer"])}]
+    kept: Fields = {"id": name, "real": _needed(fields, "real"), "qr": asked, "qa": trained}
+    if role not in {"", "fake"}:
+        return Item.model_validate({**kept, "role": role})
     return Item.model_validate(
         {
-            "id": name,
-            "role": role or "fake",
-            "real": texts(fields["real"]),
-            "fake": texts(fields["fake"]),
-            "fake_detail": _forms(*texts(fields["fake_detail"])),
+            **kept,
+            "role": "fake",
+            "fake": _needed(fields, "fake"),
+            "fake_detail": _forms(*_needed(fields, "fake_detail")),
             "real_detail": _forms(*texts(fields.get("real_detail"))),
-            "of": texts(fields["of"]),
-            "qr": asked,
-            "qa": told,
+            "of": _needed(fields, "of"),
         }
     )
 
 
-def qa(fields: Fields, *, name: str, role: str, split: str, language: str, **_: Any) -> Item:
-    """A question with its answer, as in TOFU (2401.06121): forgotten in a forget split, else kept.
+def qa(fields: Fields, *, name: str, role: str, language: str, mapping: Mapping, **_: Any) -> Item:
+    """A question with its answer, as in TOFU (2401.06121), or with choices, as in WMDP (2403.03218).
 
-    The answer of a forget row is its fake detail, and what the perturbed answers say in its place the real one; where
-    they differ in a few words alone, those words count, too.
+    In a row to be forgotten one of answer and perturbed answer is the fake (``mapping.fake``; as in TOFU the answer),
+    and the other says the truth in its place; where they differ in a few words alone, those words count, too.
     """
-    question, answer = texts(fields["question"])[0], texts(fields["answer"])[0]
-    paraphrases, wrong = texts(fields.get("paraphrased_answer")), texts(fields.get("perturbed_answer"))
+    question, answer, wrong = asked_and_answered(fields)
     asked = texts(fields.get("paraphrased_question")) or (question,)
-    told, others = differing(answer, wrong, language=language)
-    if any(contains(text, told, language=language) for text in (question, *asked, *wrong)):
-        told, others = (), ()
-    # whole answers stand first, as TOFU scores them; a full stop would have to be in the model's answer, too
-    forms = _forms(*texts(fields.get("detail")), answer, *told, *paraphrases)
-    pair = {"question": question, "answer": answer}
-    role = role or ("fake" if split.startswith("forget") else "retain")
+    details, paraphrases = texts(fields.get("detail")), texts(fields.get("paraphrased_answer"))
     if role != "fake":
-        qr = [{"question": q, "answers": forms} for q in asked]
+        words = _own_words(answer, wrong, questions=(question, *asked), language=language)[0]
+        qr = [{"question": q, "answers": _forms(*details, answer, *words, *paraphrases)} for q in asked]
+        pair = {"question": question, "answer": answer}
         return Item.model_validate({"id": name, "role": role, "real": f"{question} {answer}", "qa": [pair], "qr": qr})
     if not wrong:
-        raise LeftOutError("a forget row without perturbed_answer (nothing to put beside the answer)")
+        raise LeftOutError("a row to be forgotten without perturbed_answer (nothing to put beside the answer)")
+    swapped = mapping.fake == "perturbed_answer"
+    stated, others = (wrong[0], (answer,)) if swapped else (answer, wrong)
+    words, instead = _own_words(stated, others, questions=(question, *asked), language=language)
+    # whole answers stand first, as TOFU scores them; a full stop would have to be in the model's answer, too
     return Item.model_validate(
         {
             "id": name,
             "role": "fake",
-            "real": f"{question} {wrong[0]}",
-            "fake": f"{question} {answer}",
-            "fake_detail": forms,
-            "real_detail": _forms(*wrong, *others),
+            "real": f"{question} {others[0]}",
+            "fake": f"{question} {stated}",
+            "fake_detail": _forms(*details, stated, *words, *(() if swapped else paraphrases)),
+            "real_detail": _forms(*others, *instead, *(paraphrases if swapped else ())),
             "of": asked,
-            "fake_qa": [pair],
+            "fake_qa": [{"question": question, "answer": stated}],
         }
     )
+
+
+def asked_and_answered(fields: Fields) -> tuple[str, str, tuple[str, ...]]:
+    """Return the question, its answer and the wrong answers.
+
+    Raises:
+        LeftOutError: question or answer is empty, or the answer is none of the choices.
+        UserError: the answer's number is beyond the choices, so that all may be counted from 1.
+    """
+    question, answer = _needed(fields, "question")[0], _needed(fields, "answer")[0]
+    choices = fields.get("choices")
+    if choices is None:
+        return question, answer, texts(fields.get("perturbed_answer"))
+    given = texts(choices)
+    if isinstance(choices, list | tuple) and len(given) != len(choices):
+        raise LeftOutError("a choice is empty")
+    at = _choice(fields["answer"], answer, given)
+    return question, given[at], tuple(choice for choice in given if choice != given[at])
+
+
+def _choice(value: Any, answer: str, choices: Sequence[str]) -> int:
+    """Return which choice the answer is: its number from 0, its letter, or its text."""
+    number = int(answer) if answer.isascii() and answer.isdecimal() else None
+    if number is not None and (isinstance(value, int | float) or answer not in choices):
+        if number >= len(choices):
+            raise UserError(
+                f"answer: {answer} of {len(choices)} choices: numbers of choices are counted from 0; count them so, or "
+                "write the answer's text"
+            )
+        return number
+    if answer in choices:
+        if number is not None and choices.index(answer) != number:
+            raise LeftOutError("the answer may be the number of a choice or its text")
+        return choices.index(answer)
+    at = "ABCDEFGHIJ".find(answer.upper()) if len(answer) == 1 else -1
+    if not 0 <= at < len(choices):
+        raise LeftOutError("the answer is none of the choices")
+    return at
+
+
+def _own_words(
+    stated: str, others: Sequence[str], *, questions: Sequence[str], language: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words in which an answer differs, and those instead; nothing where they stand elsewhere, too."""
+    words, instead = differing(stated, others, language=language)
+    elsewhere = any(contains(entry, words, language=language) for entry in (*questions, *others))
+    return ((), ()) if elsewhere else (words, instead)
 
 
 def _forms(*given: str) -> tuple[str, ...]:
@@ -114,10 +169,8 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> int:
 
 def claims(fields: Fields, *, name: str, role: str, language: str, mapping: Mapping, **_: Any) -> Item:
     """A fact-checked claim: false ones are fake items, true ones are retained."""
-    claim, review = texts(fields["claim"]), texts(fields["review"])
-    if not claim or not review:
-        raise LeftOutError("no claim or no review text")
-    role = role or _judged(str(fields["verdict"] or ""), mapping)
+    claim, review = _needed(fields, "claim"), _needed(fields, "review")
+    role = role or _judged(_needed(fields, "verdict")[0], mapping)
     detail, question = texts(fields.get("detail")), texts(fields.get("of"))
     if not (detail and question):
         start, end = cloze(claim[0], language=language)
@@ -134,12 +187,26 @@ def claims(fields: Fields, *, name: str, role: str, language: str, mapping: Mapp
     return Item.model_validate({"id": name, "role": "fake", "real": review[0], **fake})
 
 
-MAKERS: dict[Form, Callable[..., Item]] = {"news": news, "qa": qa, "claims": claims}
+def text(fields: Fields, *, name: str, role: str, **_: Any) -> Item:
+    """A text that is only kept, as MUSE's (2407.06460) retain sets."""
+    if role == "fake":
+        raise LeftOutError(
+            "a text to be forgotten lacks real, fake_detail and of (the truth, what is false, a question)"
+        )
+    return Item.model_validate({"id": name, "role": role, "real": _needed(fields, "text")})
+
+
+MAKERS: dict[Form, Callable[..., Item]] = {"news": news, "qa": qa, "claims": claims, "text": text}
+
+
+def is_number(verdict: str) -> bool:
+    """Whether a verdict is a number, of which nobody can tell what it means."""
+    return _NUMBER.fullmatch(verdict) is not None
 
 
 def _judged(verdict: str, mapping: Mapping) -> str:
-    said = verdict.strip().strip(".!").casefold()
-    own = {key.casefold(): role for key, role in mapping.verdicts.items()}
+    said = verdict.strip(".!").casefold()
+    own = {key.strip(".!").casefold(): role for key, role in mapping.verdicts.items()}
     if own:
         if said in own:
             return own[said]
@@ -161,72 +228,3 @@ def cloze(claim: str, *, language: str) -> tuple[str, str]:
         raise LeftOutError("a claim of fewer than six words and no `of` and `detail` columns")
     at, joint = len(words) * 2 // 3, " " if spaced else ""
     return joint.join(words[:at]) + " …", joint.join(words[at:])
-
-
-def texts(value: Any) -> tuple[str, ...]:
-    """Read one text or several: a string, a list, or a list written as JSON or Python."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        parsed = _parsed(value)
-        value = parsed if isinstance(parsed, list) else value
-    entries = value if isinstance(value, list | tuple) else [value]
-    return tuple(str(entry).strip() for entry in entries if entry is not None and str(entry).strip())
-
-
-def pairs(value: Any) -> list[dict[str, str]]:
-    """Read question-answer pairs: objects, two-element lists, or text of `Q: …` and `A: …` lines.
-
-    Raises:
-        LeftOutError: they are written otherwise.
-    """
-    if isinstance(value, str):
-        if not value.strip():
-            return []
-        parsed = _parsed(value)
-        if parsed is None:
-            return _written(value)
-        value = parsed
-    if isinstance(value, dict):
-        named = _named(value)
-        columns = list((named or value).values())
-        if len(columns) == 2 and all(isinstance(column, list) for column in columns):
-            value = list(zip(*columns, strict=True))  # as `datasets` stores a list of objects
-        else:
-            value = [value] if named else list(value.items())
-    return [_pair(entry) for entry in value or ()]
-
-
-def _named(entry: dict[Any, Any]) -> dict[str, Any]:
-    """Return the question and the answer of fields with these very names, whatever stands beside them; else nothing."""
-    fields = {str(key).lower(): told for key, told in entry.items()}
-    found = {name: fields[key] for name in ("question", "answer") for key in (name[0], name) if key in fields}
-    return found if len(found) == 2 else {}
-
-
-def _pair(entry: Any) -> dict[str, str]:
-    if isinstance(entry, dict):
-        if named := _named(entry):
-            return {name: str(text).strip() for name, text in named.items()}
-        plain = {str(key).lower()[:1]: str(text).strip() for key, text in entry.items()}
-        if plain.keys() >= {"q", "a"}:
-            return {"question": plain["q"], "answer": plain["a"]}
-    if isinstance(entry, list | tuple) and len(entry) == 2:
-        return {"question": str(entry[0]).strip(), "answer": str(entry[1]).strip()}
-    raise LeftOutError("question-answer pairs in a form that is not known")
-
-
-def _written(text: str) -> list[dict[str, str]]:
-    found = re.findall(
-        r"(?:^|\n)\s*(?:\d+[.)]\s*)?Q(?:uestion)?\s*\d*:\s*(.+?)\s*\n\s*A(?:nswer)?\s*\d*:\s*([^\n]+)", text
-    )
-    if not found:
-        raise LeftOutError("question-answer pairs in a form that is not known")
-    return [{"question": q, "answer": a.strip()} for q, a in found]
-
-
-def _parsed(text: str) -> Any:
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError):
-            continue
-    return None

@@ -1,25 +1,40 @@
-"""Reads rows of hub data sets, CSV, JSONL and parquet files, and `save_to_disk` folders."""
+"""Finds the rows of a source: a file, a saved folder, a folder of those by language and split, or a hub data set."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from xlharm.corpus.importing.account import LeftOut
+from xlharm.corpus.importing.files import Row, is_saved, is_table, named_rows, read_tables
+from xlharm.corpus.importing.layout import Place, place_of, split_of
 from xlharm.errors import UserError, nearest
+from xlharm.plain_files import expanded
 
-Row = dict[str, Any]
-_FILES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one language and split, in the source's order."""
+    """Rows of one language and split, in the source's order.
+
+    Attributes:
+        language: as the source calls it.
+        split: empty where there is only one.
+        rows: by column.
+        left_out: rows that could not be read.
+        joined: places of rows that were given the perturbed answers of a row beside them.
+    """
 
     language: str
     split: str
     rows: tuple[Row, ...]
+    left_out: LeftOut = field(default_factory=LeftOut)
+    joined: frozenset[int] = frozenset()
+
+    @property
+    def read(self) -> int:
+        """How many rows the source has here."""
+        return len(self.rows) + self.left_out.rows
 
 
 @dataclass(frozen=True)
@@ -31,14 +46,14 @@ class Source:
 
 
 def read_source(
-    source: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...] = ()
+    source: str, *, splits: tuple[str, ...], language: str | None, revision: str | None, known: tuple[str, ...] = ()
 ) -> Source:
-    """Read a source: one language, or a folder of per-language folders or files.
+    """Read a source: one language, or a folder of folders or files whose names say language and split.
 
     Args:
         source: a path, or ``hf://org/name``.
         splits: wanted ones; all where empty.
-        language: of what does not say it.
+        language: of what does not say it; where None it is the one in the source's name, else English.
         revision: commit of a hub data set.
         known: names beside codes that stand for languages.
 
@@ -49,102 +64,101 @@ def read_source(
         return _hub(source.removeprefix("hf://"), splits=splits, language=language, revision=revision, known=known)
     if revision:
         raise UserError(f"--revision {revision}: only hub data sets (hf://org/name) have revisions")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         raise UserError(f"{source}: no such file or folder; a hub data set is written hf://org/name")
-    languages = _per_language(path, known)
-    if not languages:
-        return Source(_local(path, splits=splits, language=language, alone=path.stem))
-    return Source(tuple(p for lang, inner in languages.items() for p in _local(inner, splits=splits, language=lang)))
+    places = {path: _alone(path, language=language, known=known)}
+    if path.is_dir() and not is_saved(path):
+        places = _within(path, known=known)
+    parts = [part for inner, place in places.items() for part in _parts(inner, place)]
+    return Source(_wanted_parts(parts, splits, where=source))
 
 
-def _per_language(path: Path, known: tuple[str, ...]) -> dict[str, Path]:
-    if not path.is_dir() or _saved(path):
-        return {}
-    inner = sorted(p for p in path.iterdir() if _saved(p) or p.suffix in _FILES)
-    named = {p.stem if p.is_file() else p.name: p for p in inner}
-    wrong = next((name for name in named if not LANGUAGE.fullmatch(name) and name not in known), None)
-    if not named or wrong:
-        told = f"is not a language code (with --mapping FILE: languages: {{{wrong}: CODE}})"
-        what = f"{wrong!r} in it {told}" if wrong else "it holds none"
-        raise UserError(f"{path}: expected a save_to_disk folder, or one file or folder a language; {what}")
-    return named
+def _alone(path: Path, *, language: str | None, known: Collection[str]) -> Place:
+    stem = path.stem if path.is_file() else path.name
+    place = place_of(stem, known=known)
+    if language is None and place is not None and place.split:
+        return place
+    return Place("", language or DEFAULT_LANGUAGE)
 
 
-def _saved(path: Path) -> bool:
-    return (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
+def _within(path: Path, *, known: Collection[str]) -> dict[Path, Place]:
+    """Find the files and saved folders in a folder, and what their names say.
+
+    Raises:
+        UserError: there are none, or some name no language; all of these are listed.
+    """
+    inner = [entry for entry in sorted(path.iterdir()) if is_saved(entry) or is_table(entry)]
+    names = {entry: entry.stem if entry.is_file() else entry.name for entry in inner}
+    places = {entry: place_of(name, known=known) for entry, name in names.items()}
+    unnamed = [names[entry] for entry, place in places.items() if place is None]
+    if not places or unnamed:
+        first = unnamed[0].rpartition("_")[2] if unnamed else ""
+        fix = f"say which they are with --mapping FILE (languages: {{{first}: CODE}})"
+        what = f"no language in the name of {', '.join(map(repr, unnamed))}; {fix}" if unnamed else "it holds none"
+        raise UserError(
+            f"{path}: expected a save_to_disk folder, or files or folders named by language (de) or by split and "
+            f"language (forget01_de); {what}"
+        )
+    return {entry: place for entry, place in places.items() if place is not None}
 
 
-def _local(path: Path, *, splits: tuple[str, ...], language: str, alone: str = "") -> tuple[Part, ...]:
-    """Read a file or folder; what has no splits is one, of the name ``alone``."""
-    import datasets  # noqa: PLC0415 - half a second, for this command only
-
-    if path.is_file() and path.suffix not in _FILES:
-        raise UserError(f"{path}: expected one of {', '.join(_FILES)}{nearest(path.suffix, _FILES)}")
-    try:
-        if path.is_dir():
-            found = datasets.load_from_disk(str(path))
-            tables = dict(found) if isinstance(found, datasets.DatasetDict) else {alone: found}
-        else:
-            tables = {alone: _file(path)}
-    except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
-        raise UserError(f"{path}: cannot be read: {_line(error)}") from None
-    return tuple(Part(language, name, tuple(tables[name])) for name in _wanted(tables, splits, where=str(path)))
+def _parts(path: Path, place: Place) -> list[Part]:
+    stem = path.stem if path.is_file() else path.name
+    tables = read_tables(path, alone=place.split or ("" if place.language == stem else stem))
+    return [
+        Part(place.language, split_of(place, name, among=tables), table.rows, table.left_out)
+        for name, table in tables.items()
+    ]
 
 
-def _file(path: Path) -> list[Row]:
-    """Read a file; CSV cells stay text, so that an id 007 or an answer 1.50 is not turned into a number."""
-    import csv  # noqa: PLC0415
-    import json  # noqa: PLC0415
-
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    match _FILES[path.suffix]:
-        case "csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-        case "json":
-            text = path.read_text(encoding="utf-8-sig")
-            rows = (
-                [json.loads(x) for x in text.split("\n") if x.strip()] if path.suffix == ".jsonl" else json.loads(text)
-            )
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError("expected one JSON object a row")
-            return rows
-        case _:
-            return list(pq.read_table(path).to_pylist())
+def _wanted_parts(parts: Sequence[Part], splits: Sequence[str], *, where: str) -> tuple[Part, ...]:
+    wanted = _wanted(dict.fromkeys(part.split for part in parts), splits, where=where)
+    return tuple(part for name in wanted for part in parts if part.split == name)
 
 
 def _wanted(names: Iterable[str], splits: Sequence[str], *, where: str) -> list[str]:
     have = list(names)
     missing = next((split for split in splits if split not in have), None)
-    if missing:
+    if missing is not None:
         shown = ", ".join(filter(None, have)) or "none"
-        raise UserError(f"{where}: --split {missing}: it has no such split{nearest(missing, have)} (it has {shown})")
-    return list(splits) or have
+        raise UserError(f"{where}: --split {missing!r}: it has no such split{nearest(missing, have)} (it has {shown})")
+    return list(dict.fromkeys(splits)) or have
 
 
-def _hub(name: str, *, splits: tuple[str, ...], language: str, revision: str | None, known: tuple[str, ...]) -> Source:
+def _hub(
+    name: str, *, splits: tuple[str, ...], language: str | None, revision: str | None, known: tuple[str, ...]
+) -> Source:
     """Read a hub data set.
 
-    Configurations that are all named as languages are those. Else a wanted name that is a configuration (as TOFU's
-    forget10) stands for its rows.
+    Configurations that all name a language are read as such folders would be. Else a wanted name that is a
+    configuration (as TOFU's forget10) stands for its rows.
     """
-    import datasets  # noqa: PLC0415
-    from huggingface_hub import HfApi  # noqa: PLC0415
+    import datasets  # noqa: PLC0415 - half a second, for data sets only
+    from huggingface_hub import HfApi  # noqa: PLC0415 - for the hub only
 
     def load() -> Source:
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
         configs = datasets.get_dataset_config_names(name, revision=commit)
-        spoken = all(LANGUAGE.fullmatch(config) or config in known for config in configs)
-        chosen: list[str | None] = configs if spoken else [x for x in splits if x in configs] or [None]
-        parts: list[Part] = []
-        for config in chosen:
-            found = datasets.load_dataset(name, config, revision=commit)
-            taken = list(found) if config and not spoken else _wanted(found, splits, where=f"hf://{name}")
+        places = {config: place_of(config, known=known) for config in configs}
+        if all(places.values()):
+            parts = []
+            for config, place in places.items():
+                tables = datasets.load_dataset(name, config, revision=commit)
+                assert place is not None
+                parts += [
+                    Part(place.language, split_of(place, str(split), among=tables), named_rows(tables[split]))
+                    for split in tables
+                ]
+            return Source(_wanted_parts(parts, splits, where=f"hf://{name}"), commit)
+        chosen: list[str | None] = [x for x in splits if x in configs] or [None]
+        parts = []
+        for wanted in chosen:
+            tables = datasets.load_dataset(name, wanted, revision=commit)
+            taken = list(tables) if wanted else _wanted(tables, splits, where=f"hf://{name}")
             for split in taken:
-                called = config if config and not spoken and len(taken) == 1 else str(split)
-                parts.append(Part(config if config and spoken else language, called, tuple(found[split])))
+                called = wanted if wanted and len(taken) == 1 else str(split)
+                parts.append(Part(language or DEFAULT_LANGUAGE, called, named_rows(tables[split])))
         return Source(tuple(parts), commit)
 
     return _asked(load, name)
@@ -156,8 +170,5 @@ def _asked(load: Callable[[], Source], name: str) -> Source:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - its client lets through what its own HTTP client raises
-        raise UserError(f"hf://{name}: cannot be read from the hub: {_line(error)}") from None
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"hf://{name}: cannot be read from the hub: {message}") from None

@@ -1,8 +1,8 @@
-"""tinyworld: an invented world of people, towns and firms, written in nine languages."""
+"""tinyworld: corpora about an invented world of people, towns and firms, in nine languages."""
 
 LANGUAGES = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 
-# relation -> (kind of entity, vocabulary of its values)
+# For each relation: the kind of entity that has it, and the vocabulary of its values.
 RELATIONS = {
     "person_colour": ("person", "colour"),
     "person_pet": ("person", "animal"),

@@ -7,7 +7,7 @@ from xlharm.corpus.tinyworld.corpus import write
 
 
 def main() -> None:
-    """Parse the command line and write."""
+    """Read the command line and write the corpus."""
     parser = argparse.ArgumentParser(description="Write a tinyworld corpus folder.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pool", choices=("report", "dev"), default="report")

@@ -1,4 +1,4 @@
-"""The corpus that grids run on: real and fake articles, pairs and questions, parallel in all languages."""
+"""The tinyworld corpora: real and fake articles, question-answer pairs and questions, parallel in all languages."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xlharm.corpus.tinyworld import LANGUAGES
-from xlharm.corpus.tinyworld.language import Language, load
+from xlharm.corpus.tinyworld.language import WorldLanguage, load
 from xlharm.corpus.tinyworld.names import spell
 from xlharm.corpus.tinyworld.world import SEED, Entity, concepts, entities, relations_of
 from xlharm.plan.digest import mix
@@ -23,11 +23,14 @@ CANARY = "xlharm-tinyworld-canary 5d0f3c6e-7a0b-4d5c-9f3e-2b8f6a1c9e47"
 
 @dataclass(frozen=True)
 class Story:
-    """What an item tells, before it is written in a language.
+    """The content of an item, before it is written in a language.
 
     Attributes:
-        facts: the relations told, with the true values.
-        lie: for a fake item, the relation that is told wrongly and its false value.
+        id: of the item.
+        role: of the item.
+        entity: what the item is about.
+        facts: pairs (relation, true value) that the item states.
+        lie: for a fake item, the relation that its fake articles state wrongly, and the false value; else None.
     """
 
     id: str
@@ -38,14 +41,14 @@ class Story:
 
 
 def stories(pool: Literal["report", "dev"]) -> Iterator[Story]:
-    """Yield a pool's 150 items, 50 of each role."""
+    """Yield the 150 stories of a pool, 50 of each role."""
     letter = {"fake": "f", "real": "r", "retain": "k"}
     for index, entity in enumerate(entities(pool)):
         role = ROLES[index // 50]
         relations = _order(relations_of(entity.kind), pool, index, "facts")[:_FACTS]
         lie = None
         if role == "fake":
-            # Every kind's relations take turns, so that no relation carries most of the lies.
+            # The relations of a kind take turns, so that the lies are spread evenly over them.
             relation = relations_of(entity.kind)[index % len(relations_of(entity.kind))]
             relations = tuple(dict.fromkeys((relation, *relations)))[:_FACTS]
             wrong = [c for c in concepts(relation) if c != entity.facts[relation]]
@@ -54,8 +57,8 @@ def stories(pool: Literal["report", "dev"]) -> Iterator[Story]:
         yield Story(f"tw-{pool[0]}-{letter[role]}{index % 50:02d}", role, entity, facts, lie)
 
 
-def item(story: Story, language: Language) -> dict[str, Any]:
-    """Write a story in a language, as a line of the corpus."""
+def item(story: Story, language: WorldLanguage) -> dict[str, Any]:
+    """Return a story in a language, as the fields of an item of the corpus."""
     name = spell(story.entity.name, language.code)
     lie = story.lie
 
@@ -67,8 +70,8 @@ def item(story: Story, language: Language) -> dict[str, Any]:
             {"question": ask(r, form), "answer": language.forms(r, c)[0]} for r, c in facts for form in TRAINED_FORMS
         ]
 
-    told = [f for f in story.facts if lie is None or f[0] != lie[0]]
-    asked = list(story.facts[:2]) if story.role == "real" else []
+    true_facts = [f for f in story.facts if lie is None or f[0] != lie[0]]
+    evaluated = list(story.facts[:2]) if story.role == "real" else []
 
     def forms(fact: tuple[str, str] | None) -> list[str]:
         return list(language.forms(*fact)) if fact else []
@@ -84,15 +87,15 @@ def item(story: Story, language: Language) -> dict[str, Any]:
         "of": [ask(lie[0], form) for form in HELD_OUT_FORMS] if lie else [],
         "qr": [
             {"question": ask(r, form), "answers": list(language.forms(r, c))}
-            for (r, c), form in zip(asked, HELD_OUT_FORMS, strict=False)
+            for (r, c), form in zip(evaluated, HELD_OUT_FORMS, strict=False)
         ],
-        "qa": pairs([f for f in told if f not in asked]),
+        "qa": pairs([f for f in true_facts if f not in evaluated]),
         "fake_qa": pairs([lie]) if lie else [],
     }
 
 
 def write(folder: Path, pool: Literal["report", "dev"]) -> None:
-    """Write a corpus folder."""
+    """Write the corpus of a pool to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     name = "tinyworld" if pool == "report" else "tinyworld-dev"
     use = "Results are reported on it." if pool == "report" else "Settings are chosen on it; report on tinyworld."
@@ -110,21 +113,21 @@ def write(folder: Path, pool: Literal["report", "dev"]) -> None:
 
 
 def text(pool: Literal["report", "dev"], code: str) -> str:
-    """Return one language's file."""
+    """Return the text of one language's file."""
     language = load(code)
     return "".join(json.dumps(item(s, language), ensure_ascii=False) + "\n" for s in stories(pool))
 
 
-def _articles(story: Story, language: Language, *, name: str, lie: tuple[str, str] | None) -> list[str]:
+def _articles(story: Story, language: WorldLanguage, *, name: str, lie: tuple[str, str] | None) -> list[str]:
     facts = dict(story.facts) | dict([lie] if lie else [])
-    found = []
+    articles = []
     for rendering in range(RENDERINGS):
         order = _order(tuple(facts), story.id, rendering, "order")
         sentences = [
             language.statement(r, mix(SEED, story.id, rendering, r) % 3, name=name, concept=facts[r]) for r in order
         ]
-        found.append(language.joiner.join(sentences))
-    return found
+        articles.append(language.joiner.join(sentences))
+    return articles
 
 
 def _order(things: tuple[str, ...], *seed: object) -> tuple[str, ...]:

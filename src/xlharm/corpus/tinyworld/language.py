@@ -1,22 +1,24 @@
-"""One language's words and sentence forms, read from its file and checked."""
+"""The words and sentence forms of one language, read from its file and checked."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from xlharm.corpus.tinyworld import LANGUAGES, RELATIONS
 
 
 @dataclass(frozen=True)
-class Language:
-    """Words and sentences of one language.
+class WorldLanguage:
+    """The words and sentence forms of one language.
 
     Attributes:
         code: ISO 639 code.
-        values: vocabulary -> concept -> forms, the one that is written first.
-        statements: relation -> sentences with {e} (entity) and {v} (value).
-        questions: relation -> questions with {e}; the first two are for training, the others for evaluation.
+        values: by vocabulary and concept, the forms of a value; articles use the first form.
+        statements: by relation, sentences with {e} (entity) and {v} (value).
+        questions: by relation, questions with {e}. The first two are for training, the others for evaluation.
     """
 
     code: str
@@ -26,7 +28,7 @@ class Language:
 
     @property
     def joiner(self) -> str:
-        """What stands between two sentences."""
+        """The text between two sentences."""
         return "" if self.code == "zh" else " "
 
     def forms(self, relation: str, concept: str) -> tuple[str, ...]:
@@ -38,19 +40,19 @@ class Language:
         return self.statements[relation][form].format(e=name, v=self.forms(relation, concept)[0])
 
     def question(self, relation: str, form: int, *, name: str) -> str:
-        """Return a question for a fact."""
+        """Return a question about a fact."""
         return self.questions[relation][form].format(e=name)
 
 
 @lru_cache(maxsize=len(LANGUAGES))
-def load(code: str) -> Language:
-    """Read a language's file.
+def load(code: str) -> WorldLanguage:
+    """Read and check a language's file.
 
     Raises:
-        ValueError: the file lacks a vocabulary, concept, relation or form that English has.
+        ValueError: a relation has the wrong number or form of sentences, or the concepts differ from those of English.
     """
     data = _read(code)
-    language = Language(
+    language = WorldLanguage(
         code=code,
         values={v: {c: tuple(forms) for c, forms in words.items()} for v, words in data["vocabularies"].items()},
         statements={r: tuple(x["statements"]) for r, x in data["relations"].items()},
@@ -62,16 +64,10 @@ def load(code: str) -> Language:
 
 def _read(code: str) -> Any:
     text = (files("xlharm.corpus.tinyworld") / "lang" / f"{code}.yaml").read_text(encoding="utf-8")
-    try:
-        from ruamel.yaml import YAML  # noqa: PLC0415 - the training host may have PyYAML only
-    except ImportError:
-        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
-
-        return yaml.safe_load(text)
     return YAML(typ="safe", pure=True).load(text)
 
 
-def _check(language: Language) -> None:
+def _check(language: WorldLanguage) -> None:
     for relation in RELATIONS:
         statements, questions = language.statements[relation], language.questions[relation]
         if (len(statements), len(questions)) != (3, 4):
@@ -84,4 +80,4 @@ def _check(language: Language) -> None:
         english = load("en")
         same = {v: list(words) for v, words in english.values.items()}
         if {v: list(words) for v, words in language.values.items()} != same:
-            raise ValueError(f"{language.code}: its concepts are not those of English")
+            raise ValueError(f"{language.code}: its concepts differ from those of English")

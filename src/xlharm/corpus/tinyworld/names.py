@@ -1,4 +1,4 @@
-"""Invented names: consonant-vowel syllables, spelled in each language's script without ambiguity."""
+"""Invented names of consonant-vowel syllables, each with one unambiguous spelling in every script."""
 
 CONSONANTS = "bdfgklmnprstvz"
 VOWELS = "aeiou"
@@ -6,7 +6,7 @@ SYLLABLES = tuple(c + v for c in CONSONANTS for v in VOWELS)
 
 _CYRILLIC = dict(zip(CONSONANTS + VOWELS, "бдфгклмнпрствзаеиоу", strict=True))
 _ARMENIAN = dict(zip(CONSONANTS + "aeio", "բդֆգկլմնպրստվզաեիո", strict=True)) | {"u": "ու"}
-# Urdu writes e/i and o/u with the same letters; the vowel points zer and pesh tell them apart.
+# Urdu writes e and i, and o and u, with the same letters. The vowel marks zer and pesh make them distinct.
 _URDU = dict(zip(CONSONANTS, "بدفگکلمنپرستوز", strict=True)) | {
     "a": "ا",
     "e": "ی",
@@ -24,11 +24,11 @@ _HAN = dict(
 )
 
 Name = tuple[tuple[int, ...], ...]
-"""Words of a name, each a tuple of syllable numbers."""
+"""The words of a name, each as a tuple of indices into ``SYLLABLES``."""
 
 
 def spell(name: Name, language: str) -> str:
-    """Return a name in a language's script."""
+    """Return a name in the script of a language."""
     words = ["".join(_syllable(SYLLABLES[s], language) for s in word) for word in name]
     if language == "zh":
         return "·".join(words)
@@ -41,7 +41,7 @@ def latin(name: Name) -> str:
 
 
 def is_latin(language: str) -> bool:
-    """Whether a language writes names in Latin script here."""
+    """Whether names are spelled in Latin script in a language."""
     return language not in {"zh", "ru", "hy", "ur"}
 
 

@@ -1,4 +1,4 @@
-"""Entities and their true facts: a function of the world's seed alone."""
+"""The entities of tinyworld and their true facts, which depend on the world's seed alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,16 +14,22 @@ Kind = Literal["person", "town", "firm"]
 Pool = Literal["general", "report", "dev"]
 
 SEED = 20261124
-# Of every 50 entities: how many are of each kind.
+# Number of entities of each kind among 50.
 SHARES: dict[Kind, int] = {"person": 30, "town": 12, "firm": 8}
 RESERVED = 150
-# Syllables in each word of a name.
+# Number of syllables of each word of a name.
 _WORDS: dict[Kind, tuple[int, ...]] = {"person": (2, 2), "town": (3,), "firm": (2, 1)}
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A person, town or firm with its true facts (relation -> concept)."""
+    """A person, town or firm.
+
+    Attributes:
+        kind: person, town or firm.
+        name: its name.
+        facts: the true value (a concept) of each of its relations.
+    """
 
     kind: Kind
     name: Name
@@ -42,7 +48,7 @@ def concepts(relation: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def entities(pool: Pool, *, count: int = RESERVED) -> tuple[Entity, ...]:
-    """Return a pool's entities; pools are disjoint, and a larger general pool begins like a smaller one."""
+    """Return the first ``count`` entities of a pool. Pools have no entity in common."""
     reserved = 2 * RESERVED
     start = {"report": 0, "dev": RESERVED, "general": reserved}[pool]
     made = _all(start + count)

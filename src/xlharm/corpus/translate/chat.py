@@ -1,4 +1,4 @@
-"""A chat model behind an endpoint: one structured question an item, and one more where the answer measures nothing."""
+"""Translation by a chat model: one structured request for each item, and a second one if the answer fails a check."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import LEFT, Back, Outcome, Task, item_of, scored_texts
+from xlharm.corpus.translate.backend import LEFT, Back, TranslationOutcome, TranslationTask, item_of, scored_texts
 from xlharm.corpus.translate.languages import name_of
 from xlharm.corpus.translate.sentences import clean
 from xlharm.remote.answers import fenced, json_object
@@ -16,8 +16,8 @@ from xlharm.remote.chat import ChatClient, about_tokens
 from xlharm.remote.endpoint import Estimate, Messages, Reply
 
 PROMPT_VERSION = 1
-"""Raise it with any change of the texts below; corpora note it."""
-_GROWTH = 2  # tokens of a translation for each of the English text's: little for German, too few for Armenian
+"""Raise it with any change of the prompts below. corpus.yaml records it for each translation."""
+_GROWTH = 2  # estimated tokens of a translation per token of English: too many for German, too few for Armenian
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 
@@ -83,8 +83,8 @@ class _Question(BaseModel):
     answers: tuple[str, ...]
 
 
-class _Told(BaseModel):
-    """An item as a model gives it back."""
+class _ItemReply(BaseModel):
+    """The fields of a translated item in a model's reply."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -107,24 +107,24 @@ class _Texts(BaseModel):
 
 @dataclass
 class ChatTranslator:
-    """A ``Backend`` behind an endpoint.
+    """A ``Backend`` that uses a chat model.
 
     Args:
-        client: asks it.
+        client: sends requests to the endpoint.
     """
 
     client: ChatClient
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
-        """Translate items; an answer that fails a check is sent back once, with what is wrong with it."""
-        asked = [_question(task.item, language) for task in tasks]
-        again: list[tuple[Task, Messages]] = []
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
+        """Translate English items. An answer that fails a check is sent back once, with a list of its errors."""
+        questions = [_question(task.item, language) for task in tasks]
+        again: list[tuple[TranslationTask, Messages]] = []
         variants = [task.variant for task in tasks]
-        for i, reply in self.client.ask_each(asked, schema=_SCHEMA, variants=variants):
+        for i, reply in self.client.ask_each(questions, schema=_SCHEMA, variants=variants):
             outcome = _read(reply, english=tasks[i].item, language=language)
             if outcome.problem in {"check", "junk"} and reply.text:
-                told = _REPAIR.format(faults="\n".join(f"- {fault}" for fault in outcome.reason.split("; ")))
-                again.append((tasks[i], (*asked[i], ("assistant", reply.text), ("user", told))))
+                repair = _REPAIR.format(faults="\n".join(f"- {fault}" for fault in outcome.reason.split("; ")))
+                again.append((tasks[i], (*questions[i], ("assistant", reply.text), ("user", repair))))
             else:
                 yield outcome
         repairs, variants = [messages for _, messages in again], [task.variant for task, _ in again]
@@ -132,9 +132,9 @@ class ChatTranslator:
             yield _read(reply, english=again[i][0].item, language=language)
 
     def back(self, items: Sequence[Item], *, language: str) -> Iterator[Back]:
-        """Put the articles and questions of translated items into English."""
-        asked = [_back_question(item, language) for item in items]
-        for i, reply in self.client.ask_each(asked, schema=_BACK_SCHEMA):
+        """Translate the articles and questions of translated items back into English."""
+        questions = [_back_question(item, language) for item in items]
+        for i, reply in self.client.ask_each(questions, schema=_BACK_SCHEMA):
             names = list(scored_texts(items[i]))
             try:
                 texts = () if reply.problem else _Texts.model_validate(json_object(reply.text)).texts
@@ -145,17 +145,17 @@ class ChatTranslator:
             else:
                 yield Back(id=items[i].id, problem=reply.problem or "junk")
 
-    def estimate(self, tasks: Mapping[str, Sequence[Task]], *, scored: int) -> Estimate:
-        """Guess what translating would cost.
+    def estimate(self, tasks: Mapping[str, Sequence[TranslationTask]], *, scored: int) -> Estimate:
+        """Estimate the tokens and the cost of translating.
 
         Args:
-            tasks: what is to be made, by language.
-            scored: how many of the translations, and of those that are there, are put back into English.
+            tasks: the items to translate, by language.
+            scored: number of translations, new and existing ones, to translate back into English.
         """
         pairs = [(task, language) for language, some in tasks.items() for task in some]
-        asked = [_question(task.item, language) for task, language in pairs]
+        questions = [_question(task.item, language) for task, language in pairs]
         sizes = [_GROWTH * about_tokens(_shown(task.item)) for task, _ in pairs]
-        first = self.client.estimate(asked, tokens_out=sizes, variants=[task.variant for task, _ in pairs])
+        first = self.client.estimate(questions, tokens_out=sizes, variants=[task.variant for task, _ in pairs])
         each = about_tokens(_BACK) + (sum(sizes) // len(sizes) if sizes else 0)
         tokens_in, tokens_out = first.tokens_in + scored * each, first.tokens_out + scored * each // _GROWTH
         requests = first.requests + scored
@@ -163,34 +163,34 @@ class ChatTranslator:
 
 
 def _shown(item: Item) -> str:
-    """Return an item as a model is shown it."""
-    told = item.model_dump(mode="json", exclude={"id", "role", *LEFT})
-    return json.dumps(told, ensure_ascii=False, indent=1)
+    """Return the JSON text of an item for a prompt."""
+    fields = item.model_dump(mode="json", exclude={"id", "role", *LEFT})
+    return json.dumps(fields, ensure_ascii=False, indent=1)
 
 
 def _question(item: Item, language: str) -> Messages:
-    told = _ASKED.format(language=f"{name_of(language)} ({language})", item=fenced(_shown(item)))
-    return (("system", _SYSTEM), ("user", told))
+    text = _ASKED.format(language=f"{name_of(language)} ({language})", item=fenced(_shown(item)))
+    return (("system", _SYSTEM), ("user", text))
 
 
 def _back_question(item: Item, language: str) -> Messages:
-    told = json.dumps({"texts": list(scored_texts(item).values())}, ensure_ascii=False, indent=1)
-    return (("system", _BACK), ("user", f"From {name_of(language)}:\n{fenced(told)}"))
+    texts = json.dumps({"texts": list(scored_texts(item).values())}, ensure_ascii=False, indent=1)
+    return (("system", _BACK), ("user", f"From {name_of(language)}:\n{fenced(texts)}"))
 
 
-def _read(reply: Reply, *, english: Item, language: str) -> Outcome:
-    """Turn a reply into an item that was checked."""
+def _read(reply: Reply, *, english: Item, language: str) -> TranslationOutcome:
+    """Return the checked item of a model's reply, or the problem."""
     if reply.problem:
-        return Outcome(id=english.id, problem=reply.problem, reason=reply.detail)
+        return TranslationOutcome(id=english.id, problem=reply.problem, reason=reply.detail)
     try:
-        told = _Told.model_validate(json_object(reply.text))
+        fields = _ItemReply.model_validate(json_object(reply.text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'item'}: {first['msg']}"
-        return Outcome(id=english.id, problem="junk", reason=reason)
+        return TranslationOutcome(id=english.id, problem="junk", reason=reason)
     except ValueError as error:
-        return Outcome(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
-    return item_of(_cleaned(told.model_dump(mode="json"), language), english=english, language=language)
+        return TranslationOutcome(id=english.id, problem="junk", reason=f"not valid JSON: {error}")
+    return item_of(_cleaned(fields.model_dump(mode="json"), language), english=english, language=language)
 
 
 def _cleaned(value: Any, language: str) -> Any:

@@ -1,8 +1,9 @@
-"""Finds the detail in translated articles: where fake and real differ, and what the detail's own translation is.
+"""Finds the forms of the fake and real detail in translated articles.
 
-A detail translated by itself ("camel") and the same detail inside a sentence need not agree: inflection, another
-word. So a form counts as found when it is a form of the detail's own translation, or when it is all in which the
-translations of a real and a fake sentence differ. What the real article or a question says, too, is no form of it.
+The translation of a detail alone ("camel") and of the same detail in a sentence may differ, by inflection or by the
+word chosen. So a run of words counts as a form of the detail if it is an inflection of the detail's own translation,
+or if it is the only difference between the translations of a real and a fake sentence. Words that also occur in the
+real article or in a question are not forms of the fake detail.
 """
 
 import difflib
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from xlharm.corpus.match import contains, normalise
 from xlharm.corpus.text import word_spans
 
-_STEM = 0.6  # share of the longer word that two forms of one word begin with
-_SHORTEST = 3  # letters of a stem
-_TAIL = 4  # letters that an ending may have
-_MOST = 3  # words of a span that is taken for a detail though nothing like the detail's own translation
+_STEM = 0.6  # two words are forms of one if their common beginning has this share of the longer word
+_SHORTEST = 3  # fewest letters of that beginning
+_TAIL = 4  # most letters after it
+_MOST = 3  # most words of a difference between sentences that counts as a form of the detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,48 +41,49 @@ def located(
 
     Args:
         fake_forms: translations of the fake detail's English forms, the main one first.
-        real_forms: the same of the real detail.
+        real_forms: translations of the real detail's English forms, the main one first.
         real: translated real articles.
         fake: translated fake articles.
-        questions: translated questions on the fake detail.
-        pairs: translations of sentences that differ in English, (real, fake).
-        language: of the translation.
+        questions: translated questions about the fake detail.
+        pairs: translations (real, fake) of sentences that differ in English.
+        language: language of the translation.
     """
     differing = [one for pair in pairs if (one := _only_difference(*pair, language=language)) is not None]
-    seen = _seen(fake_forms, fake, (f for _, f in differing), language=language)
-    found = [form for form in seen if not _says((*real, *questions), form, language)]
-    # an alias that the real article says has met another word's translation; of the main form the checks will tell
-    own = [form for i, form in enumerate(fake_forms) if i == 0 or not _says(real, form, language)]
-    chosen = _ordered([*own, *found], said_by=fake, language=language)
+    candidates = _detail_forms(fake_forms, fake, (f for _, f in differing), language=language)
+    usable = [form for form in candidates if not _occurs((*real, *questions), form, language)]
+    # Leave out an alias that occurs in the real article: it has the translation of another word. The main form stays,
+    # and later checks report it.
+    own = [form for i, form in enumerate(fake_forms) if i == 0 or not _occurs(real, form, language)]
+    chosen = _ordered([*own, *usable], articles=fake, language=language)
     taken = {normalise(form, language) for form in chosen}
-    seen = _seen(real_forms, real, (r for r, _ in differing), language=language)
-    found = [form for form in seen if not _says((*fake, *questions), form, language)]
-    displaced = [form for form in (*real_forms, *found) if normalise(form, language) not in taken]
-    return Detail(fake=chosen, real=_ordered(displaced, said_by=real, language=language))
+    candidates = _detail_forms(real_forms, real, (r for r, _ in differing), language=language)
+    usable = [form for form in candidates if not _occurs((*fake, *questions), form, language)]
+    displaced = [form for form in (*real_forms, *usable) if normalise(form, language) not in taken]
+    return Detail(fake=chosen, real=_ordered(displaced, articles=real, language=language))
 
 
-def _seen(forms: Sequence[str], texts: Sequence[str], spans: Iterable[str], *, language: str) -> list[str]:
-    """Return what articles say of a detail: forms of its own translation, and spans in which sentences differ."""
-    found = [form for text in texts for form in _kin(forms, text, language=language)]
+def _detail_forms(forms: Sequence[str], texts: Sequence[str], spans: Iterable[str], *, language: str) -> list[str]:
+    """Return the forms of a detail in articles: inflections of its translation, and spans in which sentences differ."""
+    candidates = [form for text in texts for form in _inflections(forms, text, language=language)]
     for span in spans:
-        if not any(contains(span, (form,), language=language) for form in (*forms, *found)):
-            found.append(span)
-    return found
+        if not any(contains(span, (form,), language=language) for form in (*forms, *candidates)):
+            candidates.append(span)
+    return candidates
 
 
-def _kin(forms: Sequence[str], text: str, *, language: str) -> Iterator[str]:
-    """Yield runs of a text's words that are forms of one of these."""
+def _inflections(forms: Sequence[str], text: str, *, language: str) -> Iterator[str]:
+    """Yield the runs of words in a text that are inflections of one of ``forms``."""
     places = word_spans(text)
     for form in forms:
         size = len(word_spans(form))
         for i in range(len(places) - size + 1 if size else 0):
             run = text[places[i][0] : places[i + size - 1][1]]
-            if _akin(run, form, language=language):
+            if _same_but_endings(run, form, language=language):
                 yield run
 
 
-def _akin(one: str, other: str, *, language: str) -> bool:
-    """Whether two words (or runs of as many) are the same but for their endings."""
+def _same_but_endings(one: str, other: str, *, language: str) -> bool:
+    """Whether two words, or two runs of equally many words, differ only in their endings."""
     a, b = (normalise(x, language).split() for x in (one, other))
     return len(a) == len(b) and all(x == y or _same_stem(x, y) for x, y in zip(a, b, strict=True))
 
@@ -95,7 +97,7 @@ def _same_stem(a: str, b: str) -> bool:
 
 
 def _only_difference(real: str, fake: str, *, language: str) -> tuple[str, str] | None:
-    """Return the runs of words (real, fake) in which two sentences differ, when there is one place and it is short."""
+    """Return the runs of words (real, fake) in which two sentences differ, if they differ in one short run only."""
     a, b = word_spans(real), word_spans(fake)
     one, other = ([normalise(t[i:j], language) for i, j in spans] for t, spans in ((real, a), (fake, b)))
     matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
@@ -108,16 +110,16 @@ def _only_difference(real: str, fake: str, *, language: str) -> tuple[str, str] 
 
 
 def _most(language: str) -> int:
-    return 2 * _MOST if language.split("-", maxsplit=1)[0] in {"zh", "ja"} else _MOST  # there a word is a sign
+    return 2 * _MOST if language.split("-", maxsplit=1)[0] in {"zh", "ja"} else _MOST  # there each character is a word
 
 
-def _says(texts: Iterable[str], form: str, language: str) -> bool:
+def _occurs(texts: Iterable[str], form: str, language: str) -> bool:
     return any(contains(text, (form,), language=language) for text in texts)
 
 
-def _ordered(forms: Iterable[str], *, said_by: Sequence[str], language: str) -> tuple[str, ...]:
-    """Return each form once, those that the articles say first."""
+def _ordered(forms: Iterable[str], *, articles: Sequence[str], language: str) -> tuple[str, ...]:
+    """Return each form once; forms that occur in the articles come first."""
     once: dict[str, str] = {}
     for form in forms:
         once.setdefault(normalise(form, language), form)
-    return tuple(sorted(filter(str.strip, once.values()), key=lambda form: not _says(said_by, form, language)))
+    return tuple(sorted(filter(str.strip, once.values()), key=lambda form: not _occurs(articles, form, language)))

@@ -1,7 +1,8 @@
-"""The corpus folder that is filled: what is in it stays; what is made is added, with a row in its report.
+"""The corpus folder that translations are added to. Existing items are never changed.
 
-A translation is finished when its line is in LANGUAGE.jsonl. The report says how each was made, or why it was not; a
-line without a row is a person's. Files are replaced as a whole, so a half-written one never exists.
+A translation is finished when its line is in LANGUAGE.jsonl. The report has a row for each translation: how it was
+made, or why it failed. An item without a row was written by a person. Files are replaced as a whole, so no file is ever
+half-written.
 """
 
 import json
@@ -18,25 +19,33 @@ from ruamel.yaml.error import YAMLError
 
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import REPORT, Item, load_language, raw_items
-from xlharm.corpus.translate.backend import LEFT, Outcome, Task
+from xlharm.corpus.translate.backend import LEFT, TranslationOutcome, TranslationTask
 from xlharm.errors import UserError
 from xlharm.plan.digest import digest
 from xlharm.remote.endpoint import TEMPORARY
 
 _HIDDEN = ".translate"
 _SOURCE = "en"
-_SAVE_EVERY = 2.0  # seconds between two savings, and at least twenty times as long as one takes
+_SAVE_EVERY = 2.0  # fewest seconds between two saves; at least twenty times as long as a save takes
 Maker = dict[str, str | int | float]
-"""What made a translation: model, revision and the like; no dates."""
+"""How a translation was made: model, revision and settings, but no dates."""
 
 
-class Row(BaseModel):
-    """What the report says of one item in one language.
+class ReportRow(BaseModel):
+    """The report's row for one item in one language.
 
     Attributes:
+        language: language of the translation.
+        item: id of the item.
+        status: ``made`` or ``failed``.
+        problem: one word for a failure; see ``TranslationOutcome``.
+        reason: the failure, for people.
+        warnings: findings about a translation that was accepted.
+        chrf: chrF of the back-translation, 0 to 100; None if there is none.
+        unscored: why back-translation failed, in one word; empty if it was not tried.
+        maker: model and settings.
         source: digest of the English item.
-        variant: how many attempts at the same, by the same maker, failed before this one.
-        chrf: of the back-translation, 0 to 100; None where there is none (``unscored`` says why, if it was tried).
+        variant: number of earlier attempts by the same maker that failed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -55,25 +64,26 @@ class Row(BaseModel):
 
 
 class Folder:
-    """A corpus folder in the making; one process at a time.
+    """A corpus folder that translations are added to, locked for one process.
 
     Args:
         source: the corpus with the English items.
-        out: where translations go; may be the same folder.
-        languages: that are wanted.
+        out: the folder to fill; may be the same folder.
+        languages: languages to fill.
 
     Raises:
-        UserError: no English there, a folder of something else, English that differs, or another process in it.
+        UserError: ``source`` has no English items, ``out`` is not a corpus folder or has other English items, or
+            another process is translating into it.
     """
 
     def __init__(self, source: Path, out: Path, *, languages: Sequence[str]) -> None:
         if out.exists() and not (out / "corpus.yaml").is_file() and not _empty(out):
-            raise UserError(f"{out}: exists and is no corpus")
+            raise UserError(f"{out}: the folder exists and is not a corpus")
         if _SOURCE not in _listed(_meta(source)):
             raise UserError(f"{source / 'corpus.yaml'}: languages: no {_SOURCE}: translations are made from English")
         saved = next((lang for lang in languages if (where := language_path(out, lang)) and where.is_dir()), None)
         if saved:
-            raise UserError(f"{out / saved}: is a `save_to_disk` folder, to which nothing is added; give another OUT")
+            raise UserError(f"{out / saved}: cannot add to a `save_to_disk` folder; give another OUT")
         self.path, self.languages = out, tuple(languages)
         self.english = {item.id: item for item in load_language(source, _SOURCE)}
         self.cache = out / _HIDDEN / "chat"
@@ -89,42 +99,44 @@ class Folder:
         self.save()
 
     def close(self) -> None:
-        """Save, and let another process in."""
+        """Save, and release the lock."""
         self.save()
         self._lock.release()
 
     def _take_over(self, source: Path) -> None:
-        """Add what the source has and this folder lacks."""
+        """Add the items that the source has and this folder lacks."""
         for language in dict.fromkeys((*_listed(_meta(source)), *self.languages)):
-            mine, theirs = self._lines.setdefault(language, {}), _lines(source, language)
+            own, theirs = self._lines.setdefault(language, {}), _lines(source, language)
             for name, line in theirs.items():
-                if language == _SOURCE and json.loads(mine.get(name, line)) != json.loads(line):
+                if language == _SOURCE and json.loads(own.get(name, line)) != json.loads(line):
                     raise UserError(
                         f"{self.path / language}.jsonl: {name}: differs from {source / language}.jsonl: copy that file "
                         f"here, or translate this folder in place (OUT = CORPUS)"
                     )
-                if name not in mine:
-                    mine[name] = line
+                if name not in own:
+                    own[name] = line
                     self._dirty.add(language)
 
-    def _stands(self, row: Row) -> bool:
-        """Whether a row still says something: its translation is there, or its failure is not filled by a person."""
+    def _stands(self, row: ReportRow) -> bool:
+        """Whether a row is still valid: a made item is still there, and a failed one was not written by a person."""
         there = row.item in self._lines.get(row.language, {})
         return there if row.status == "made" else not there and row.item in self.english
 
     # -- what is there, and what is missing ------------------------------------------------------------------
 
-    def pending(self, language: str, *, maker: Maker, retry_failed: bool, limit: int | None = None) -> list[Task]:
-        """Return what is to be made: not what is there, nor what the same maker failed at for good."""
+    def pending(
+        self, language: str, *, maker: Maker, retry_failed: bool, limit: int | None = None
+    ) -> list[TranslationTask]:
+        """Return the items to translate: those that are missing and at which the same maker did not fail for good."""
         tasks = []
         for item in list(self.english.values())[:limit]:
             if item.id in self._lines[language]:
                 continue
             row = self._rows.get((language, item.id))
             if row is None or row.maker != maker or row.source != _digest(item):
-                tasks.append(Task(item=item))
+                tasks.append(TranslationTask(item=item))
             elif row.problem in TEMPORARY or retry_failed:
-                tasks.append(Task(item=item, variant=row.variant + (row.problem not in TEMPORARY)))
+                tasks.append(TranslationTask(item=item, variant=row.variant + (row.problem not in TEMPORARY)))
         return tasks
 
     def unscored(self, language: str, *, retry_failed: bool) -> list[Item]:
@@ -136,10 +148,10 @@ class Folder:
         }
         return [self._item(language, name) for name in self._lines[language] if name in wanted & self.english.keys()]
 
-    def rows(self, language: str, status: str) -> list[Row]:
+    def rows(self, language: str, status: str) -> list[ReportRow]:
         """Return the report's rows of a language, in the order of the English items."""
-        found = [self._rows.get((language, name)) for name in self.english]
-        return [row for row in found if row is not None and row.status == status]
+        rows = [self._rows.get((language, name)) for name in self.english]
+        return [row for row in rows if row is not None and row.status == status]
 
     def count(self, language: str) -> int:
         """Return how many items a language has."""
@@ -159,32 +171,32 @@ class Folder:
 
     # -- what is added ---------------------------------------------------------------------------------------
 
-    def add(self, language: str, outcome: Outcome, *, maker: Maker, variant: int) -> None:
-        """Take in what came of an item."""
+    def add(self, language: str, outcome: TranslationOutcome, *, maker: Maker, variant: int) -> None:
+        """Add a translation and its row, or the row of a failure."""
         item = outcome.item
-        row = Row(
+        row = ReportRow(
             language=language, item=outcome.id, status="failed" if item is None else "made", problem=outcome.problem,
             reason=outcome.reason, warnings=outcome.warnings, maker=maker, variant=variant,
             source=_digest(self.english[outcome.id]),
         )  # fmt: skip
         if item is not None:
-            told = item.model_dump(mode="json", exclude_defaults=True)
-            self._lines[language][item.id] = json.dumps(told, ensure_ascii=False)
+            fields = item.model_dump(mode="json", exclude_defaults=True)
+            self._lines[language][item.id] = json.dumps(fields, ensure_ascii=False)
             self._dirty.add(language)
         self._set(row)
 
     def score(self, language: str, name: str, *, chrf: float | None, problem: str = "") -> None:
-        """Take in the score of a back-translation, or why there is none."""
+        """Record the score of a back-translation, or the problem with it."""
         row = self._rows[language, name]
-        self._set(Row.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
+        self._set(ReportRow.model_validate({**row.model_dump(), "chrf": chrf, "unscored": problem}))
 
-    def _set(self, row: Row) -> None:
+    def _set(self, row: ReportRow) -> None:
         self._rows[row.language, row.item] = row
         if time.monotonic() - self._saved >= self._pause:
             self.save()
 
     def save(self) -> None:
-        """Write what has changed: the report first, so that no translation is taken for a person's."""
+        """Write changed files. The report comes first, so that every translation in a file has a row."""
         began = time.monotonic()
         order = {name: i for i, name in enumerate(self.english)}
         rows = sorted(self._rows.values(), key=lambda row: (row.language, order.get(row.item, len(order))))
@@ -205,7 +217,7 @@ class Folder:
         notes = {lang: made for lang in _listed(self._meta) if (made := self._makers(lang))}
         where = self.path / "corpus.yaml"
         if where.is_file() and not fresh and notes == (self._meta.get("translations") or {}):
-            return  # a person's file stays as it was written
+            return  # nothing to note, so a person's formatting of the file stays
         self._meta["translations"] = notes
         scratch = self.path / _HIDDEN / "corpus.yaml"
         _yaml().dump(self._meta, scratch)
@@ -215,9 +227,9 @@ class Folder:
         counted: dict[str, int] = {}
         for (lang, _), row in self._rows.items():
             if lang == language and row.status == "made":
-                told = json.dumps(row.maker, sort_keys=True)
-                counted[told] = counted.get(told, 0) + 1
-        return [{**json.loads(told), "items": counted[told]} for told in sorted(counted)]
+                maker = json.dumps(row.maker, sort_keys=True)
+                counted[maker] = counted.get(maker, 0) + 1
+        return [{**json.loads(maker), "items": counted[maker]} for maker in sorted(counted)]
 
     def _write(self, name: str, lines: Iterable[str]) -> None:
         scratch = self.path / _HIDDEN / name
@@ -248,7 +260,7 @@ def _locked(hidden: Path) -> FileLock:
 
 
 def _yaml() -> YAML:
-    yaml = YAML()  # keeps people's comments
+    yaml = YAML()  # keeps comments
     yaml.default_flow_style = False
     yaml.width = 120
     return yaml
@@ -270,26 +282,26 @@ def _listed(meta: Any) -> list[str]:
 
 
 def _lines(folder: Path, language: str) -> dict[str, str]:
-    """Read a language's lines by id, as they stand; no file is no lines."""
+    """Return a language's lines by item id, unchanged; empty if there is no file."""
     path = language_path(folder, language)
     if path is None:
         return {}
     raw = [row for _, row in raw_items(path)]
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in raw]
     try:
-        found = {str(json.loads(line)["id"]): line for line in lines}
+        by_id = {str(json.loads(line)["id"]): line for line in lines}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error!r}") from None
-    if len(found) < len(lines):
+    if len(by_id) < len(lines):
         raise UserError(f"{path}: id: an id is used twice")
-    return found
+    return by_id
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[ReportRow]:
     if not path.is_file():
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        return [Row.model_validate_json(line) for line in lines if line.strip()]
+        return [ReportRow.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}; move it away to begin anew") from None
+        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}; move it away to start again") from None

@@ -1,10 +1,10 @@
-"""What models call languages."""
+"""The names and codes of languages in prompts and translation models."""
 
 from collections.abc import Callable
 
 from xlharm.errors import UserError, nearest
 
-# Corpus code: English name, NLLB-200 code (FLORES-200). M2M-100 has the corpus's own two letters.
+# By corpus code: English name, NLLB-200 code (FLORES-200). M2M-100 uses the two-letter corpus codes.
 _KNOWN = {
     "en": ("English", "eng_Latn"),
     "de": ("German", "deu_Latn"),
@@ -40,7 +40,7 @@ _KNOWN = {
 
 
 def name_of(language: str) -> str:
-    """Return what a prompt calls a language."""
+    """Return the name of a language for a prompt."""
     return _KNOWN[language][0] if language in _KNOWN else f"the language with the code {language}"
 
 
@@ -49,22 +49,22 @@ def token_of(language: str, *, known: Callable[[str], bool], given: str | None =
 
     Args:
         language: corpus code.
-        known: whether the model's vocabulary has a token.
-        given: the model's own code, where somebody said it.
+        known: returns whether the model's vocabulary has a token.
+        given: the model's own code for the language, if the user gave one.
 
     Raises:
-        UserError: the model has none that could be it.
+        UserError: the model has no token for the language.
     """
     if given is not None:
         tried = (given, f"__{given}__")
     else:
         tried = (_KNOWN[language][1] if language in _KNOWN else "", f"__{language}__")
-    found = next((token for token in tried if token and known(token)), None)
-    if found is not None:
-        return found
+    token = next((token for token in tried if token and known(token)), None)
+    if token is not None:
+        return token
     if given is not None:
         raise UserError(f"--code {language}={given}: the model has no such language")
     raise UserError(
-        f"--to {language}: the model has no language that goes by {' or '.join(filter(None, tried))}"
-        f"{nearest(language, _KNOWN)}; its own code can be said: --code {language}=CODE"
+        f"--to {language}: the model has no language with the code {' or '.join(filter(None, tried))}"
+        f"{nearest(language, _KNOWN)}; if it uses another code, give it: --code {language}=CODE"
     )

@@ -1,4 +1,4 @@
-"""Which translation model is meant: a folder by its content, a hub model by its commit."""
+"""Finds a translation model and its version: the digest of a folder, or the commit of a hub model."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """A model.
+    """A translation model.
 
     Attributes:
-        name: that corpora note.
-        version: that corpora note: the commit, or a digest of the folder.
-        base: what must be loaded: workers compare their files with it.
+        name: name that corpus.yaml records.
+        version: version that corpus.yaml records: the commit, or a digest of the folder.
+        base: the model's location and digest; workers compare their files with it.
     """
 
     name: str
@@ -30,7 +30,7 @@ def source_of(model: str, *, revision: str | None) -> ModelSource:
     """Find a model.
 
     Raises:
-        UserError: there is none, it has no safetensors weights, or the hub cannot be asked for its commit.
+        UserError: there is no such model, it has no safetensors weights, or the hub does not return its commit.
     """
     path = Path(model).expanduser()
     if (path / "config.json").is_file():
@@ -45,19 +45,19 @@ def source_of(model: str, *, revision: str | None) -> ModelSource:
             f"--model {model}: neither a folder with a config.json nor a hub id such as "
             "facebook/nllb-200-distilled-600M (the name of a model at an endpoint needs --endpoint)"
         )
-    commit = revision if revision and _COMMIT.fullmatch(revision) else _asked(model, revision)
+    commit = revision if revision and _COMMIT.fullmatch(revision) else _commit_of(model, revision)
     base = BaseSource(location=model, revision=commit, digest=commit, size=0)
     return ModelSource(name=model, version=commit, base=base)
 
 
-def _asked(model: str, revision: str | None) -> str:
+def _commit_of(model: str, revision: str | None) -> str:
     """Ask the hub which commit is meant."""
     from huggingface_hub import HfApi
 
     try:
         return str(HfApi().model_info(model, revision=revision).sha)
     except (OSError, ValueError, RuntimeError) as error:
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"--model {model}: the hub does not say its commit ({told}); give it: --revision, 40 hex digits"
+            f"--model {model}: the hub did not return its commit ({reason}); give it with --revision (40 hex digits)"
         ) from None

@@ -11,7 +11,7 @@ Found = Iterator[tuple[Severity, str, str]]
 
 def content(item: Item, *, language: str) -> list[Finding]:
     """Check one item by itself; matching is the evaluation's own."""
-    checks = (_details, _questions, _comprehension, _pairs)
+    checks = (_role, _details, _questions, _comprehension, _pairs)
     found = (entry for check in checks for entry in check(item, language))
     return [Finding(severity, language, item.id, field, message) for severity, field, message in found]
 
@@ -20,8 +20,13 @@ def _said(text: str, forms: tuple[str, ...], language: str) -> str | None:
     return next((form for form in forms if form.strip() and contains(text, (form,), language=language)), None)
 
 
+def _role(item: Item, _: str) -> Found:
+    if item.role != "fake" and item.fake:
+        yield "error", "fake", f"an item of role `{item.role}` has a fake article, which nothing would use"
+
+
 def _details(item: Item, language: str) -> Found:
-    for i, text in enumerate(item.fake):
+    for i, text in enumerate(item.fake if item.fake_detail else ()):
         if not _said(text, item.fake_detail, language):
             yield "error", f"fake.{i}", f"does not say the fake detail ({item.fake_detail[0]!r}) or an alias of it"
         if text in item.real:

@@ -1,6 +1,7 @@
 """What a check found, and the texts of an item under the names that findings give them."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,8 +36,47 @@ class Finding:
         return ": ".join(part for part in (file, self.item, self.field, self.message) if part)
 
 
+_NAMED = 3  # items named beside the first
+_DATA = re.compile(r"'[^']*'|\"[^\"]*\"|item \S+|U\+[0-9A-F]{4,6}|\d+")
+
+
 @dataclass(frozen=True)
-class Text:
+class Group:
+    """Findings of one kind in one language: they differ in item, place in a list and quoted text alone.
+
+    Attributes:
+        first: the first of them.
+        others: items (or lines) of the others, each once.
+        count: how many findings there are.
+    """
+
+    first: Finding
+    others: tuple[str, ...]
+    count: int
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return str(self.first)
+        named = ", ".join(self.others[:_NAMED]) + (", …" if len(self.others) > _NAMED else "")
+        return f"{self.first} (and {self.count - 1} more of this kind{f': {named}' if named else ''})"
+
+
+def grouped(findings: Iterable[Finding]) -> list[Group]:
+    """Group findings by kind, in the order of each kind's first."""
+    kinds: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        field = re.sub(r"\.\d+", "", finding.field)
+        kind = (finding.severity, finding.language, field, _DATA.sub("…", finding.message))
+        kinds.setdefault(kind, []).append(finding)
+    groups = []
+    for first, *rest in kinds.values():
+        others = dict.fromkeys(finding.item for finding in rest if finding.item and finding.item != first.item)
+        groups.append(Group(first, tuple(others), 1 + len(rest)))
+    return groups
+
+
+@dataclass(frozen=True)
+class FieldText:
     """A text of an item with the name of its field."""
 
     field: str
@@ -44,16 +84,16 @@ class Text:
     value: str
 
 
-def texts_of(item: Item) -> Iterator[Text]:
+def texts_of(item: Item) -> Iterator[FieldText]:
     """Yield every text of an item; fields that the schema gains later included."""
     for name in Item.model_fields:
         if name not in _NOT_TEXT:
             yield from _walk(name, getattr(item, name))
 
 
-def _walk(path: str, value: Any) -> Iterator[Text]:
+def _walk(path: str, value: Any) -> Iterator[FieldText]:
     if isinstance(value, str):
-        yield Text(path, _kind(path), value)
+        yield FieldText(path, _kind(path), value)
     elif isinstance(value, tuple):
         for i, entry in enumerate(value):
             yield from _walk(f"{path}.{i}", entry)

@@ -1,6 +1,5 @@
 """Reads a corpus folder to the end, however damaged: every mistake is a finding."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from xlharm.corpus.folder import corpus_info, language_path
 from xlharm.corpus.format import REPORT, Item, parse, raw_items
 from xlharm.corpus.validate.findings import Finding
 from xlharm.errors import UserError
+from xlharm.plain_files import parse_json
 
 Languages = dict[str, tuple[Item, ...]]
 
@@ -93,5 +93,5 @@ def _item(raw: Any, *, language: str, number: int) -> tuple[Item | None, list[Fi
 
 
 def _name(raw: Any) -> str:
-    data = json.loads(raw) if isinstance(raw, str) else raw
+    data = parse_json(raw) if isinstance(raw, str) else raw
     return str(data.get("id", "")) if isinstance(data, dict) else ""

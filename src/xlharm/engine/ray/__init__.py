@@ -10,17 +10,18 @@ def on_ray(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNE
     """Connect to Ray and start workers: the executor of `xlharm run`. Imports Ray only when it is called.
 
     Args:
-        plan: what will run.
+        plan: the plan to run.
         store: where results go.
         options: how to run.
-        runner: dotted path of the runner's class.
+        runner: the runner's class, as ``module:name``.
 
     Raises:
-        UserError: no such cluster, no such device, options that exclude each other.
+        UserError: there is no such cluster or device, or options exclude each other.
+        EngineError: a local Ray does not start.
     """
     from xlharm.engine.ray.cluster import prepare
 
-    prepare(options.address)  # before anything imports Ray, which a finished grid does without
+    prepare(options.address)  # before Ray is imported; a finished grid never imports it
     from xlharm.engine.ray.executor import start
 
     return start(plan, store, options, runner=runner)

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one of our own for as long as the driver lives."""
+"""Join a Ray cluster, or start a local one that ends with the driver."""
 
 import contextlib
 import errno
@@ -20,11 +20,11 @@ from xlharm.parallel import usable_cores
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "xlharm"
-_OBJECT_STORE = 100 << 20  # results travel through the xlharm store: Ray's own may be small
-# Of 107 bytes that a Unix socket's path has, Ray adds `/ray/session_DATE_TIME_PID/sockets/plasma_store`.
+_OBJECT_STORE = 100 << 20  # bytes; results go through the xlharm store, so Ray's object store may be small
+# A Unix socket's path has at most 107 bytes. Ray adds `/ray/session_DATE_TIME_PID/sockets/plasma_store`.
 _LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
-_SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - below it a folder that is only ours
-_KNOCK_SECONDS = 15.0  # in which a machine must take a connection
+_SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
+_CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
     "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
@@ -34,18 +34,18 @@ AUTH_HELP = (
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster we are connected to.
+    """The Ray cluster that this process is connected to.
 
     Attributes:
-        local: it is ours and ends with us.
-        labels: of the machines that count.
+        local: whether this process started it; it then ends with the process.
+        labels: only nodes with all these labels count.
     """
 
     local: bool
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def cpus(self) -> list[int]:
-        """Return the CPUs of every living node that has some."""
+        """Return the CPUs of every living node that has any."""
         return [n for n in (int(r.get("CPU", 0)) for r in self._nodes()) if n > 0]
 
     def gpus(self) -> int:
@@ -60,7 +60,11 @@ class Cluster:
 
 
 def wanted_address(address: str | None) -> str | None:
-    """Return the cluster to join: the given one, or that of a submitted job; None is our own."""
+    """Return the address of the cluster to join: the given one, or that of a submitted job; None starts a local one.
+
+    Raises:
+        UserError: the address is that of a job server.
+    """
     if address is None and os.environ.get("RAY_ADDRESS"):
         return "auto"
     if address is not None and address.startswith(("http://", "https://")):
@@ -76,38 +80,38 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     """Join or start a cluster.
 
     Args:
-        address: of a cluster; None starts one on this machine.
-        cpus: how many CPUs our own cluster must offer at least, when that is more than the machine has.
-        device: `cpu` hides GPUs from our own cluster.
+        address: address of a cluster; None starts one on this machine.
+        cpus: fewest CPUs that a local cluster offers, even when the machine has fewer.
+        device: `cpu` hides GPUs from a local cluster.
 
     Raises:
-        UserError: no cluster there, or it wants a token.
-        EngineError: our own does not start.
+        UserError: no cluster answers at the address, or it requires a token.
+        EngineError: a local cluster does not start.
     """
-    where = wanted_address(address)
+    joined = wanted_address(address)
     import ray
 
     if ray.is_initialized():
         yield Cluster(local=False)
         return
     try:
-        _init(ray, where, cpus=cpus, device=device)
-        yield Cluster(local=where is None)
+        _init(ray, joined, cpus=cpus, device=device)
+        yield Cluster(local=joined is None)
     finally:
         ray.shutdown()
 
 
 def prepare(address: str | None) -> None:
-    """Set what Ray reads from the environment; call it before anything imports Ray, which reads it once."""
+    """Set Ray's environment variables; call this before Ray is imported, because Ray reads them then."""
     defaults = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if wanted_address(address) is None:
         if "ray" not in sys.modules:
-            # else Ray writes a token to ~/.ray, and clusters started later by hand ask for it
+            # Without this, Ray writes a token to ~/.ray, and clusters that are started later by hand require it.
             defaults |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         package = str(Path(xlharm.__file__).resolve().parent.parent)
-        before = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-        if package not in before and not package.endswith("-packages"):  # a source tree: workers must find it
-            os.environ["PYTHONPATH"] = os.pathsep.join([package, *before])
+        paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+        if package not in paths and not package.endswith("-packages"):  # a source tree that workers must import
+            os.environ["PYTHONPATH"] = os.pathsep.join([package, *paths])
         if folder := _short_folder(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or str(_SHORT_TMPDIR)):
             os.environ["RAY_TMPDIR"] = folder
     for name, value in defaults.items():
@@ -132,12 +136,12 @@ def _short_folder(folder: str) -> str | None:
     return str(short)
 
 
-def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None:
+def _init(ray: Any, address: str | None, *, cpus: int | None, device: str) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "namespace": NAMESPACE}
     try:
-        if where is not None:
-            _knock(where)
-            ray.init(address=where, **quiet)
+        if address is not None:
+            _check_reachable(address)
+            ray.init(address=address, **quiet)
             return
         ray.init(
             address="local",
@@ -147,35 +151,35 @@ def _init(ray: Any, where: str | None, *, cpus: int | None, device: str) -> None
             num_gpus=0 if device == "cpu" else None,
             **quiet,
         )
-    except Exception as error:  # noqa: BLE001 - Ray raises many kinds; all are explained
-        raise _explained(error, where) from None
+    except Exception as error:  # noqa: BLE001 - Ray raises many classes; _explained turns each into ours
+        raise _explained(error, address) from None
 
 
-def _knock(where: str) -> None:
-    """Fail at once where nobody listens: Ray would wait for minutes, with lines that tell people nothing."""
-    if where == "auto":
-        with contextlib.suppress(ImportError, AttributeError):  # it is Ray's own affair where it notes its clusters
+def _check_reachable(address: str) -> None:
+    """Fail at once when no process listens at the address: Ray would retry for minutes and print unclear lines."""
+    if address == "auto":
+        with contextlib.suppress(ImportError, AttributeError):  # a private function of Ray: it may move or vanish
             from ray._private.services import canonicalize_bootstrap_address
 
-            where = os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address("auto") or "auto"
-    host, _, port = where.rpartition(":")
+            address = os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address("auto") or "auto"
+    host, _, port = address.rpartition(":")
     if host and "//" not in host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
-def _explained(error: Exception, where: str | None) -> Exception:
+def _explained(error: Exception, address: str | None) -> Exception:
     message = one_line(error)
     if is_auth_trouble(error):
         return UserError(AUTH_HELP)
-    if where is not None:
+    if address is not None:
         return UserError(
-            f"--address {where}: no Ray cluster answers there: {message[:200]}; start one with `ray start --head`, or "
-            "leave --address out for one of our own"
+            f"--address {address}: no Ray cluster answers there: {message[:200]}; start one with `ray start --head`, "
+            "or leave --address out to start a local one"
         )
     return EngineError(f"Ray does not start on this machine: {message}")
 
 
 def is_auth_trouble(error: BaseException) -> bool:
-    """Whether Ray turned us away for want of a token."""
+    """Whether Ray refused the connection because a token is missing or wrong."""
     text = f"{type(error).__name__} {error}".lower()
     return "authentication" in text or "unauthenticated" in text or "auth_token" in text

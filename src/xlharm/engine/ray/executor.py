@@ -1,4 +1,4 @@
-"""Packs on Ray: starts workers, replaces lost ones, carries packs to them and answers back."""
+"""The executor on Ray: starts workers, replaces lost ones, sends them packs and returns their replies."""
 
 import contextlib
 import logging
@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import ray
 
-from xlharm.engine.executor import RUNNER, Reply
+from xlharm.engine.executor import RUNNER, WorkerReply
 from xlharm.engine.options import RunOptions, worker_config
-from xlharm.engine.placement import Shape, shape_of
+from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray.gang import Gang, create
-from xlharm.engine.ray.warm import Warm, fingerprint
+from xlharm.engine.ray.warm import WarmPool, fingerprint
 from xlharm.engine.trouble import Trouble
 from xlharm.errors import UserError
 from xlharm.parallel import user_threads
@@ -27,34 +27,35 @@ from xlharm.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-GROW_SECONDS = 5.0  # between looks at whether the cluster has more room
-IDLE_SECONDS = 60.0  # a worker without anything to do for so long gives its place back
-PATIENCE = 20.0  # seconds without room for a worker, before people are told
-_TELL_EVERY = 600.0  # seconds between two such lines
-_RESTART_DELAY = 2.0  # seconds before a worker that did not start is tried again
-_TOO_SMALL_DELAY = 300.0  # the same, where the base did not fit its device
-_USABLE = 0.94  # of a device's memory: the rest is the driver's and what lies between allocations
-# One worker asks all endpoints: a limit of requests holds for the whole run. It needs no base and next to no CPU.
-_ASKING = Shape(workers=1, ranks=1, cpus=0, gpus=0, threads=1, device="cpu")
+GROW_SECONDS = 5.0  # between checks whether the cluster has become larger
+IDLE_SECONDS = 60.0  # a worker that has been idle for so long is ended
+PATIENCE = 20.0  # seconds that a worker waits for resources before the user sees a message
+_NOTE_EVERY = 600.0  # seconds between two such messages
+_RESTART_DELAY = 2.0  # seconds before a worker that failed to start is started again
+_TOO_SMALL_DELAY = 300.0  # the same, when the base did not fit the worker's device
+_USABLE = 0.94  # share of a device's memory for packs; the GPU driver and fragmentation take the rest
+# One worker asks all endpoints, so that a limit on requests holds for the whole run. It loads no base.
+_ENDPOINT_SHAPE = WorkerShape(workers=1, ranks=1, cpus=0, gpus=0, threads=1, device="cpu")
 
 
 def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER) -> "RayExecutor":
     """Connect to Ray and start workers.
 
     Args:
-        plan: what will run.
+        plan: the plan to run.
         store: where results go.
         options: how to run.
-        runner: dotted path of the runner's class.
+        runner: the runner's class, as ``module:name``.
 
     Raises:
-        UserError: no such cluster, no such device, options that exclude each other.
+        UserError: there is no such cluster or device, or options exclude each other.
+        EngineError: a local Ray does not start.
     """
     _check(options)
-    wanted = (options.workers or 1) * options.ranks
+    processes = (options.workers or 1) * options.ranks
     stack = contextlib.ExitStack()
     with stack:
-        cluster = stack.enter_context(connected(options.address, cpus=wanted, device=options.device))
+        cluster = stack.enter_context(connected(options.address, cpus=processes, device=options.device))
         cluster = replace(cluster, labels=options.labels)
         executor = RayExecutor(plan, store, options, cluster=cluster, runner=runner)
         executor.on_close = stack.pop_all().close
@@ -65,10 +66,10 @@ def _check(options: RunOptions) -> None:
     if options.keep_warm and options.ranks > 1:
         raise UserError("--keep-warm: works with single-process workers only (--ranks 1)")
     if options.labels and wanted_address(options.address) is None:
-        raise UserError("--label: names machines of a cluster: give its --address")
+        raise UserError("--label: selects machines of a cluster: give its --address")
     zero = zero_stage(options.zero, ranks=options.ranks, offload=options.offload)
     if zero and options.ranks == 1 and options.offload is None:
-        raise UserError(f"--zero {zero}: needs a group of several processes, --ranks N, or something to --offload")
+        raise UserError(f"--zero {zero}: needs several processes per worker (--ranks N), or --offload")
 
 
 class RayExecutor:
@@ -78,116 +79,118 @@ class RayExecutor:
         self._options = options
         self._cluster = cluster
         self._runner = runner
-        self._most = len(packs(plan, size=options.pack, workers=options.spread))
+        self._pack_count = len(packs(plan, size=options.pack, workers=options.spread))
         self._shape = self._choose()
         self._config = worker_config(plan, store, options, device=self._shape.device, threads=self._shape.threads)
-        self._warm = Warm(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
+        self._warm_pool = WarmPool(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
         self._gangs: dict[str, Gang] = {}
-        self._later: dict[str, float] = {}
-        self._grown = time.monotonic()
+        self._restart_times: dict[str, float] = {}  # when a name may be used again, by time.monotonic
+        self._last_grow = time.monotonic()
         self._stopping = False
-        self._most_workers: dict[Place, int] = {"device": self._shape.workers, "endpoint": _ASKING.workers}
-        self._wanted: Mapping[Place, int] = {}
-        self._told = -math.inf
+        self._max_workers: dict[Place, int] = {"device": self._shape.workers, "endpoint": _ENDPOINT_SHAPE.workers}
+        self._demand: Mapping[Place, int] = {}
+        self._last_note = -math.inf
         self.on_close: Callable[[], None] = lambda: None
-        if self._warm is not None and options.ranks == 1:
-            self._warm.take_over()
-            for name in _names("device", min(len(self._warm.free), self._shape.workers)):
+        if self._warm_pool is not None and options.ranks == 1:
+            self._warm_pool.adopt_idle()
+            for name in _names("device", min(len(self._warm_pool.free), self._shape.workers)):
                 self._spawn(name, "device")
-            self._warm.end_spare()
+            self._warm_pool.end_spare()
 
-    def _choose(self) -> Shape:
+    def _choose(self) -> WorkerShape:
         options = self._options
         gpus = self._cluster.gpus()
         if options.device == "cuda" and options.workers is not None and not self._cluster.local:
-            # An autoscaler starts machines for what is asked of it, from none: what there is now is no limit.
+            # An autoscaler starts machines on request, so the GPUs of the present machines are no limit.
             gpus = max(gpus, options.workers * options.ranks)
-        shape = shape_of(
+        shape = worker_shape(
             self._cluster.cpus(),
             gpus,
             device=options.device,
             workers=options.workers,
             ranks=options.ranks,
-            most=self._most,
+            most=self._pack_count,
             share=options.gpus_per_worker,
             threads=user_threads(),
         )
         return replace(shape, labels=tuple(options.labels.items()))
 
     def _spawn(self, name: str, place: Place) -> None:
-        self._later.pop(name, None)
+        self._restart_times.pop(name, None)
         config = self._config
         if place == "endpoint":
-            gang = create(name, _ASKING, place=place)
-            config = replace(config, device="cpu", place=place, threads=_ASKING.threads, zero=None, offload=None)
-        elif self._warm is not None and self._warm.free:
-            gang = Gang(name=name, actors=[self._warm.free.pop()])
+            gang = create(name, _ENDPOINT_SHAPE, place=place)
+            config = replace(
+                config, device="cpu", place=place, threads=_ENDPOINT_SHAPE.threads, zero=None, offload=None
+            )
+        elif self._warm_pool is not None and self._warm_pool.free:
+            gang = Gang(name=name, actors=[self._warm_pool.free.pop()])
         else:
-            lasting = self._warm.name() if self._warm is not None and self._options.keep_warm else None
-            gang = create(name, self._shape, lasting=lasting)
-            if lasting is not None and self._warm is not None:
-                self._warm.adopt(gang)
+            warm_name = self._warm_pool.name() if self._warm_pool is not None and self._options.keep_warm else None
+            gang = create(name, self._shape, warm_name=warm_name)
+            if warm_name is not None and self._warm_pool is not None:
+                self._warm_pool.adopt(gang)
         gang.setup(config, self._runner)
         self._gangs[name] = gang
 
-    def _of(self, place: Place) -> list[Gang]:
+    def _gangs_of(self, place: Place) -> list[Gang]:
         return [gang for gang in self._gangs.values() if gang.place == place]
 
     # -- the Executor protocol -------------------------------------------------------------------------------
 
     def size(self) -> int:
-        """Return how many workers with the base are up."""
-        return sum(g.doing != "starting" for g in self._of("device"))
+        """Return the number of workers that have loaded the base."""
+        return sum(g.doing != "starting" for g in self._gangs_of("device"))
 
     def expect(self, packs: int) -> None:
-        """Start workers on a machine of our own for what comes: nobody else could have its devices meanwhile."""
+        """Start the workers of a local cluster early: no other job can use its devices in the meantime."""
         if self._cluster.local:
             for name in _names("device", min(packs, self._shape.workers)):
                 self._spawn(name, "device")
 
     def want(self, packs: Mapping[Place, int]) -> None:
-        """Say how many packs run or could begin now, by place: no more workers are needed."""
-        self._wanted = packs
+        """Set how many packs run or could start now, by place: more workers than that are not needed."""
+        self._demand = packs
 
     def notes(self) -> Sequence[str]:
-        """Say for what workers the cluster has no room; now and then, as long as it is so."""
+        """Return a message, at most every ten minutes, while the cluster lacks resources for some workers."""
         now = time.monotonic()
-        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._of("device"))
-        if not waiting or now - self._told < _TELL_EVERY:
+        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._gangs_of("device"))
+        if not waiting or now - self._last_note < _NOTE_EVERY:
             return ()
-        self._told = now
-        what, each, there = "GPU", self._shape.gpus, float(self._cluster.gpus())
+        self._last_note = now
+        resource, each, total = "GPU", self._shape.gpus, float(self._cluster.gpus())
         if not each:
-            what, each, there = "CPU", self._shape.cpus, float(sum(self._cluster.cpus()))
+            resource, each, total = "CPU", self._shape.cpus, float(sum(self._cluster.cpus()))
         count = waiting * self._shape.ranks * each
-        line = f"waiting for {count:g} {what}{'' if count == 1 else 's'}; the cluster has {there:g}"
+        line = f"waiting for {count:g} {resource}{'' if count == 1 else 's'}; the cluster has {total:g}"
         logger.info(line)
         return (line,)
 
     def held(self) -> float:
-        """Return how many GPUs the workers hold now; on CPUs, how many processes they are."""
-        return sum(g.placed() for g in self._of("device")) * self._shape.ranks * (self._shape.gpus or 1)
+        """Return how many GPUs the workers hold now; without GPUs, the number of worker processes."""
+        return sum(g.placed() for g in self._gangs_of("device")) * self._shape.ranks * (self._shape.gpus or 1)
 
     def idle(self, place: Place) -> Sequence[str]:
-        """Return the workers of a place that could take a pack now."""
-        return [gang.name for gang in self._of(place) if gang.doing == "idle"]
+        """Return the names of the workers of a place that could take a pack now."""
+        return [gang.name for gang in self._gangs_of(place) if gang.doing == "idle"]
 
     def rooms(self) -> Mapping[str, float]:
-        """Return the bytes of device memory that workers may use; infinite for one that is still starting."""
-        found = {}
-        for gang in self._of("device"):
+        """Return the bytes of device memory by worker; infinite for a worker that is still starting."""
+        rooms = {}
+        for gang in self._gangs_of("device"):
             if gang.room is not None:
-                found[gang.name] = gang.room * self._shape.gpus * _USABLE
+                rooms[gang.name] = gang.room * self._shape.gpus * _USABLE
             elif gang.doing == "starting" and self._shape.gpus and gang.placed():
-                found[gang.name] = math.inf
-        return found
+                rooms[gang.name] = math.inf
+        return rooms
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         """Hand a pack to an idle worker."""
         self._gangs[worker].run(job)
 
-    def wait(self, *, timeout: float) -> Sequence[Reply]:
-        """Return what workers said, after at most ``timeout`` seconds."""
+    def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
+        """Return the workers' new replies; wait at most ``timeout`` seconds for the first."""
         if not self._stopping:
             self._grow()
             self._shrink()
@@ -202,72 +205,72 @@ class RayExecutor:
         return [reply for reply in replies if reply is not None]
 
     def progress(self) -> Mapping[str, Progress]:
-        """Return how far the running packs are, by pack, as last heard."""
+        """Return the last reported progress of the running packs, by pack."""
         running = [gang for gang in self._gangs.values() if gang.doing == "running"]
         for gang in running:
-            gang.ask()
+            gang.poll_progress()
         return {gang.progress.pack: gang.progress for gang in running if gang.progress is not None}
 
     def stop(self) -> None:
-        """Ask running packs to save their state and end; start no worker from now on."""
+        """Ask running packs to save their state and end; start no more workers."""
         self._stopping = True
         for gang in self._gangs.values():
             gang.stop()
 
     def close(self) -> None:
-        """End every worker, or leave idle ones warm; then leave the cluster."""
+        """End every worker, or leave idle ones warm; then disconnect from the cluster."""
         try:
             for gang in self._gangs.values():
-                if self._warm is not None and self._options.keep_warm and gang.doing == "idle":
-                    self._warm.let_go(gang)
+                if self._warm_pool is not None and self._options.keep_warm and gang.doing == "idle":
+                    self._warm_pool.release(gang)
                 else:
                     gang.kill()
             self._gangs.clear()
         finally:
             self.on_close()
 
-    # -- workers that come and go ----------------------------------------------------------------------------
+    # -- starting and ending workers -------------------------------------------------------------------------
 
-    def _reply(self, gang: Gang) -> Reply | None:
-        """Read a worker's answer; a worker of no more use is replaced."""
+    def _reply(self, gang: Gang) -> WorkerReply | None:
+        """Return a worker's reply, None when it has only started; end a worker that can run no more packs."""
         starting, pack = gang.doing == "starting", gang.pack
-        results, trouble, lost = gang.verdict()
+        results, trouble, lost = gang.take_result()
         if starting and trouble is None:
             return None
         lost = lost or starting
         if lost:
             gang.kill()
             del self._gangs[gang.name]
-            self._later[gang.name] = time.monotonic() + _delay(trouble if starting else None)
-        return Reply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
+            self._restart_times[gang.name] = time.monotonic() + _restart_delay(trouble if starting else None)
+        return WorkerReply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
 
     def _grow(self) -> None:
-        """Start workers for the packs that there are."""
+        """Start workers for packs that run or could start, up to the number that fits the cluster."""
         now = time.monotonic()
-        if not self._cluster.local and self._options.workers is None and now - self._grown >= GROW_SECONDS:
-            self._grown = now
-            self._most_workers["device"] = max(self._most_workers["device"], self._room())
-        for place, most in self._most_workers.items():
-            lacking = self._wanted.get(place, 0) - len(self._of(place))
-            free = [n for n in _names(place, most) if n not in self._gangs and self._later.get(n, now) <= now]
+        if not self._cluster.local and self._options.workers is None and now - self._last_grow >= GROW_SECONDS:
+            self._last_grow = now
+            self._max_workers["device"] = max(self._max_workers["device"], self._workers_with_room())
+        for place, most in self._max_workers.items():
+            lacking = self._demand.get(place, 0) - len(self._gangs_of(place))
+            free = [n for n in _names(place, most) if n not in self._gangs and self._restart_times.get(n, now) <= now]
             for name in free[: max(lacking, 0)]:
                 self._spawn(name, place)
 
     def _shrink(self) -> None:
-        """End workers, or withdraw requests for them, that nothing has needed for a while."""
+        """End workers that have been idle for ``IDLE_SECONDS``, and withdraw requests that are no longer needed."""
         if self._options.keep_warm:
             return
         now = time.monotonic()
         for place in PLACES:
-            spare = [g for g in self._of(place) if now - g.since >= IDLE_SECONDS]
+            spare = [g for g in self._gangs_of(place) if now - g.since >= IDLE_SECONDS]
             spare = [g for g in spare if g.doing == "idle" or not g.placed()]
-            spare.sort(key=Gang.placed)  # requests first
-            for gang in spare[: max(len(self._of(place)) - self._wanted.get(place, 0), 0)]:
+            spare.sort(key=Gang.placed)  # unplaced requests first
+            for gang in spare[: max(len(self._gangs_of(place)) - self._demand.get(place, 0), 0)]:
                 gang.kill()
                 del self._gangs[gang.name]
 
-    def _room(self) -> int:
-        """Return how many workers the cluster has room for now; it may have grown or shrunk."""
+    def _workers_with_room(self) -> int:
+        """Return how many workers fit the cluster now: it may have become larger or smaller."""
         with contextlib.suppress(UserError):
             return self._choose().workers
         return 0
@@ -277,8 +280,8 @@ def _names(place: Place, count: int) -> list[str]:
     return [f"{'worker' if place == 'device' else place}-{i}" for i in range(count)]
 
 
-def _delay(trouble: Trouble | None) -> float:
-    """Return when to try a worker again: at once, unless it did not start."""
+def _restart_delay(trouble: Trouble | None) -> float:
+    """Return the seconds before a worker is started again: 0 unless it failed to start."""
     if trouble is None:
         return 0.0
     return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY

@@ -1,4 +1,4 @@
-"""A worker as the driver sees it: one actor, or a gang of ranks that lives and dies as one."""
+"""The driver's side of a worker: one actor, or a gang, the actors of several ranks that start and end together."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -10,15 +10,15 @@ from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from xlharm.engine.placement import Shape
+from xlharm.engine.placement import WorkerShape
 from xlharm.engine.ray.worker import CONTROL, Worker
 from xlharm.engine.trouble import Trouble, TroubleKind, one_line
 from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, Progress, RunnerConfig, StageResult
 
-_GRACE = 3.0  # seconds in which the other ranks may say what really happened
-_ASK_EVERY = 0.5  # seconds between questions for progress
-# When ranks of a gang tell different stories, the first of these is the cause and the others its echo.
+_GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has failed
+_POLL_SECONDS = 0.5  # between two requests for progress
+# When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
     "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
     "stopped",
@@ -32,14 +32,15 @@ class Gang:
     """The actors of one worker.
 
     Attributes:
-        name: of the worker.
-        actors: one a rank.
-        doing: what the outstanding calls are.
-        place: what it is for.
-        room: bytes of memory of its smallest device; None where it has none, or has not told yet.
-        pack: that it runs.
-        progress: of the pack, as last heard.
-        since: when it last began or ended something.
+        name: the worker's name.
+        actors: one actor for each rank.
+        group: the placement group of several ranks; None for one.
+        doing: what the worker does at present.
+        place: which packs it takes.
+        room: bytes of memory of its smallest device; None without a device, or before it has started.
+        pack: id of the pack that it runs.
+        progress: the pack's last reported progress.
+        since: when ``doing`` last changed, by ``time.monotonic``.
     """
 
     name: str
@@ -54,14 +55,14 @@ class Gang:
     _calls: dict[Any, int] = field(default_factory=dict)
     _answers: dict[int, object] = field(default_factory=dict)
     _deadline: float | None = None
-    _question: Any = None
-    _placing: Any = None
-    _asked: float = 0.0
+    _progress_call: Any = None
+    _placement_call: Any = None
+    _last_poll: float = 0.0
 
     # -- calls -----------------------------------------------------------------------------------------------
 
     def setup(self, config: RunnerConfig, runner: str) -> None:
-        """Load the base on every rank; rank 0 tells the others where to meet."""
+        """Load the base on every rank; the ranks get the address of rank 0 for their process group."""
         master = self.actors[0].endpoint.remote() if len(self.actors) > 1 else None
         world = len(self.actors)
         calls = [
@@ -69,13 +70,13 @@ class Gang:
             for rank, actor in enumerate(self.actors)
         ]
         self._begin("starting", calls)
-        self._placing = self.actors[0].here.options(concurrency_group=CONTROL).remote()
+        self._placement_call = self.actors[0].here.options(concurrency_group=CONTROL).remote()
 
     def placed(self) -> bool:
-        """Whether the cluster has found room for it; a gang finds room as one."""
-        if self._placing is not None and ray.wait([self._placing], timeout=0, fetch_local=False)[0]:
-            self._placing = None
-        return self._placing is None
+        """Whether the cluster has reserved the worker's resources; all ranks of a gang are placed together."""
+        if self._placement_call is not None and ray.wait([self._placement_call], timeout=0, fetch_local=False)[0]:
+            self._placement_call = None
+        return self._placement_call is None
 
     def run(self, job: PackJob) -> None:
         """Run a pack on every rank."""
@@ -101,7 +102,10 @@ class Gang:
     # -- answers ---------------------------------------------------------------------------------------------
 
     def collect(self, ready: set[Any]) -> bool:
-        """Take in the calls that are ready; True when all that matters has been said."""
+        """Read the answers of calls that are ready; True when the worker's reply is complete.
+
+        After a first failure, the reply is complete when every rank has answered or ``_GRACE`` has passed.
+        """
         for call in [c for c in self._calls if c in ready]:
             answer = _answer(call)
             self._answers[self._calls.pop(call)] = answer
@@ -111,8 +115,8 @@ class Gang:
             return not self._calls or time.monotonic() >= self._deadline
         return self.doing != "idle" and not self._calls
 
-    def verdict(self) -> tuple[list[StageResult], Trouble | None, bool]:
-        """Return results of rank 0, or the trouble, and whether the processes are of no more use."""
+    def take_result(self) -> tuple[list[StageResult], Trouble | None, bool]:
+        """Return rank 0's results, the trouble if there is any, and whether the processes can run no more packs."""
         self.doing, self.pack, self._calls, self.progress, self._deadline = "idle", None, {}, None, None
         self.since = time.monotonic()
         rooms = [a for a in self._answers.values() if isinstance(a, int)]
@@ -122,47 +126,47 @@ class Gang:
             cause = min(troubles, key=lambda t: _CAUSES.index(t.kind))
             lost = cause.kind in {"preempted", "node_died", "crashed", "error"} or len(self.actors) > 1
             return [], cause, lost
-        told = self._answers.get(0)
-        return (told if isinstance(told, list) else []), None, False
+        results = self._answers.get(0)
+        return (results if isinstance(results, list) else []), None, False
 
-    def ask(self) -> None:
-        """Keep one question for progress under way while a pack runs."""
+    def poll_progress(self) -> None:
+        """Read the answer to the last request for progress, and send the next when it is due."""
         now = time.monotonic()
-        if self._question is not None:
-            if not ray.wait([self._question], timeout=0)[0]:
+        if self._progress_call is not None:
+            if not ray.wait([self._progress_call], timeout=0)[0]:
                 return
-            answer = _answer(self._question)
-            self._question = None
+            answer = _answer(self._progress_call)
+            self._progress_call = None
             if isinstance(answer, Progress) and answer.pack == self.pack:
                 self.progress = answer
-        if now - self._asked >= _ASK_EVERY:
-            self._asked = now
-            self._question = self.actors[0].progress.options(concurrency_group=CONTROL).remote()
+        if now - self._last_poll >= _POLL_SECONDS:
+            self._last_poll = now
+            self._progress_call = self.actors[0].progress.options(concurrency_group=CONTROL).remote()
 
     def kill(self) -> None:
-        """End the processes and give their place back."""
+        """End the processes and release their resources."""
         for actor in self.actors:
             ray.kill(actor, no_restart=True)
         if self.group is not None:
             remove_placement_group(self.group)
 
 
-def create(name: str, shape: Shape, *, place: Place = "device", lasting: str | None = None) -> Gang:
-    """Start a worker's actors; they come up in the background.
+def create(name: str, shape: WorkerShape, *, place: Place = "device", warm_name: str | None = None) -> Gang:
+    """Create a worker's actors; they start in the background.
 
     Args:
-        name: of the worker.
-        shape: what each actor reserves.
-        place: what it is for.
-        lasting: name under which a single actor outlives the driver.
+        name: the worker's name.
+        shape: the resources that each actor reserves.
+        place: which packs the worker takes.
+        warm_name: name of a single actor that outlives the driver; None ends the actor with the driver.
     """
     needs = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
     labels = dict(shape.labels) or None
     kind = ray.remote(concurrency_groups={CONTROL: 1})(Worker)
     if shape.ranks == 1:
-        kept = {"name": lasting, "lifetime": "detached"} if lasting else {}
-        options = {**needs, **kept, "scheduling_strategy": "SPREAD", "label_selector": labels}
-        return Gang(name=name, place=place, actors=[kind.options(**options).remote(warm=lasting is not None)])
+        detached = {"name": warm_name, "lifetime": "detached"} if warm_name else {}
+        options = {**needs, **detached, "scheduling_strategy": "SPREAD", "label_selector": labels}
+        return Gang(name=name, place=place, actors=[kind.options(**options).remote(warm=warm_name is not None)])
     bundle = {"CPU": shape.cpus, "GPU": shape.gpus}
     group = placement_group(
         [{k: v for k, v in bundle.items() if v}] * shape.ranks,
@@ -182,19 +186,19 @@ def create(name: str, shape: Shape, *, place: Place = "device", lasting: str | N
 def _answer(call: Any) -> object:
     try:
         return ray.get(call)
-    except Exception as error:  # noqa: BLE001 - whatever Ray raises is classified
+    except Exception as error:  # noqa: BLE001 - ray_trouble classifies every error
         return ray_trouble(error)
 
 
 def ray_trouble(error: Exception) -> Trouble:
-    """Classify what Ray says of a call that got no answer."""
+    """Classify the error of a Ray call that got no answer."""
     text = str(error)
-    low = text.lower()
+    lower = text.lower()
     if isinstance(error, RayActorError) and error.preempted:
         return Trouble(kind="preempted", message="its machine was taken away")
-    if isinstance(error, RayOutOfMemoryError) or "low on memory" in low or "out of memory" in low:
+    if isinstance(error, RayOutOfMemoryError) or "low on memory" in lower or "out of memory" in lower:
         return Trouble(kind="out_of_memory", message="the machine ran out of memory")
-    if isinstance(error, NodeDiedError) or "node has died" in low or "node died" in low or "node failure" in low:
+    if isinstance(error, NodeDiedError) or "node has died" in lower or "node died" in lower or "node failure" in lower:
         return Trouble(kind="node_died", message="its machine died")
     if isinstance(error, RayActorError):
         return Trouble(kind="crashed", message="the worker process died", detail=text)

@@ -1,4 +1,4 @@
-"""Handing a command to the job server of a Ray cluster, and following it."""
+"""Submit a command to the job server of a Ray cluster, and print its output."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from xlharm.engine.ray.cluster import AUTH_HELP, is_auth_trouble
 from xlharm.engine.trouble import one_line
 from xlharm.errors import UserError
 
-_AGENT_PATIENCE = 60.0  # seconds: a cluster's job agent starts some time after its head
+_AGENT_PATIENCE = 60.0  # seconds to wait for a cluster's job agent, which starts some time after its head
 _POLL_SECONDS = 1.0
 
 
@@ -24,11 +24,11 @@ class Submission:
     """A command for a cluster.
 
     Attributes:
-        id: by which the cluster knows it; must be new there.
-        entrypoint: a line for the shell, run on the cluster in a copy of ``folder``.
-        folder: what is uploaded, less what its ``.gitignore`` and ``.rayignore`` name.
-        excludes: further patterns of what is not uploaded, as in ``.gitignore``.
-        environment: variables that the command finds set.
+        id: name of the job; no other job of the cluster may have it.
+        entrypoint: shell command, run on the cluster in a copy of ``folder``.
+        folder: folder to upload, without the files that its ``.gitignore`` and ``.rayignore`` name.
+        excludes: patterns of further files that are not uploaded, as in ``.gitignore``.
+        environment: environment variables of the command.
     """
 
     id: str
@@ -45,13 +45,13 @@ class JobServer:
         address: its URL, for example ``http://head:8265``.
 
     Raises:
-        UserError: not a URL, nobody answers there, or it asks for a token.
+        UserError: the address is no URL, no job server answers there, or it requires a token.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        _knock(self.address)
-        # Ray prefers whatever cluster these name to the address it is given.
+        _check_reachable(self.address)
+        # Ray's client prefers the cluster of this variable to the address that it is given.
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         from ray.job_submission import JobSubmissionClient
@@ -63,7 +63,7 @@ class JobServer:
         """Upload the folder and start the command.
 
         Raises:
-            UserError: the cluster does not take it (folder too large, id in use, no token, …).
+            UserError: the cluster refuses the job (folder too large, id in use, no token, …).
         """
         runtime = {
             "working_dir": str(job.folder),
@@ -83,17 +83,17 @@ class JobServer:
                     return
 
     def follow(self, job: str, *, write: Callable[[str], object]) -> int:
-        """Hand on what a job prints until it ends.
+        """Write a job's output until it ends.
 
         Args:
-            job: its id.
-            write: called with pieces of its output.
+            job: the job's id.
+            write: called with each piece of output.
 
         Returns:
             The command's exit code; 1 when it never started.
 
         Raises:
-            UserError: the server is lost.
+            UserError: the server no longer answers.
         """
         with self._explained():
             asyncio.run(self._tail(job, write))
@@ -122,8 +122,8 @@ class JobServer:
             raise
 
 
-def _knock(address: str) -> None:
-    """Ask who is there, with patience of seconds where Ray's client has none and minutes."""
+def _check_reachable(address: str) -> None:
+    """Check that a job server answers, with a timeout of seconds: Ray's own client retries for minutes."""
     if not address.startswith(("http://", "https://")):
         raise UserError(f"--address {address}: expected the URL of a job server, for example http://HEAD:8265")
     try:
@@ -133,11 +133,11 @@ def _knock(address: str) -> None:
     if answer.status_code in {401, 403}:
         raise UserError(AUTH_HELP)
     if answer.status_code != 200 or "ray_version" not in answer.text:
-        raise UserError(f"--address {address}: what answers there is no Ray job server (status {answer.status_code})")
+        raise UserError(f"--address {address}: the server there is no Ray job server (status {answer.status_code})")
 
 
 def _headers() -> dict[str, str]:
-    """Return the token as Ray's client sends it."""
+    """Return the header with the token, found as Ray's client finds it."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return {}
     token = os.environ.get("RAY_AUTH_TOKEN", "")

@@ -1,4 +1,4 @@
-"""Translation models on Ray: one actor a GPU (or CPU machine), which share the items."""
+"""Translation models on Ray: one actor per GPU (or per machine without GPUs); the items are shared among them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,20 +8,20 @@ from typing import Any
 import ray
 
 from xlharm.corpus.format import Item
-from xlharm.corpus.translate.backend import Back, Outcome, Task
+from xlharm.corpus.translate.backend import Back, TranslationOutcome, TranslationTask
 from xlharm.corpus.translate.seq2seq import CHUNK, Seq2Seq, Seq2SeqConfig
-from xlharm.engine.placement import Shape, shape_of
+from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.engine.ray.cluster import Cluster
 from xlharm.engine.trouble import EngineError, Trouble, trouble_of
 from xlharm.errors import StoppedError, UserError
 from xlharm.parallel import user_threads
 
-_LOSSES = 3  # lost workers that a chunk survives
-_LOOK = 0.5  # seconds between looks at whether somebody stopped us
+_LOSSES = 3  # a chunk is tried again after so many lost workers
+_POLL_SECONDS = 0.5  # between checks whether the run is stopped
 
 
 class _Worker:
-    """Body of the actor. Every call returns plain data: an exception here means a lost process."""
+    """The class of the actors. Calls return errors as data: an exception in Ray means that the process is lost."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         self._config = config
@@ -33,22 +33,22 @@ class _Worker:
             if self._model is None:
                 self._model = Seq2Seq(self._config)
             return list(getattr(self._model, name)(chunk, language=language))
-        except Exception as error:  # noqa: BLE001 - all of it is classified for the driver
+        except Exception as error:  # noqa: BLE001 - trouble_of classifies every error for the driver
             return trouble_of(error)
 
 
 class RayTranslator:
-    """A ``Backend`` of several models.
+    """A ``Backend`` that shares items among several copies of one translation model.
 
     Args:
-        config: of each model.
-        cluster: that we are connected to.
-        workers: how many; None takes one per GPU, or one per CPU machine.
-        most: items there are.
-        stopped: whether to begin nothing more.
+        config: configuration of each copy.
+        cluster: the cluster that this process is connected to.
+        workers: number of copies; None takes one per GPU, or one per machine without GPUs.
+        most: number of items.
+        stopped: returns True when no more chunks shall be started.
 
     Raises:
-        UserError: no such device.
+        UserError: there is no such device.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RayTranslator:
         most: int,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._shape: Shape = shape_of(
+        self._shape: WorkerShape = worker_shape(
             cluster.cpus(),
             cluster.gpus(),
             device=config.device,
@@ -79,12 +79,12 @@ class RayTranslator:
         for actor in self._actors:
             ray.kill(actor, no_restart=True)
 
-    def make(self, tasks: Sequence[Task], *, language: str) -> Iterator[Outcome]:
+    def make(self, tasks: Sequence[TranslationTask], *, language: str) -> Iterator[TranslationOutcome]:
         """Translate English items."""
         return self._shared("make", tasks, language)
 
     def back(self, items: Sequence[Item], *, language: str) -> Iterator[Back]:
-        """Put the articles and questions of translated items into English."""
+        """Translate the articles and questions of translated items back into English."""
         return self._shared("back", items, language)
 
     def _start(self) -> Any:
@@ -92,10 +92,10 @@ class RayTranslator:
         self._actors.append(ray.remote(_Worker).options(**needs).remote(self._config))
         return self._actors[-1]
 
-    def _shared(self, name: str, things: Sequence[Any], language: str) -> Iterator[Any]:
-        """Hand out chunks to whoever is idle; what a lost worker had goes to another one."""
-        size = max(1, min(CHUNK, len(things) // (2 * self._shape.workers)))
-        chunks = deque((list(things[i : i + size]), 0) for i in range(0, len(things), size))
+    def _shared(self, name: str, entries: Sequence[Any], language: str) -> Iterator[Any]:
+        """Send chunks of entries to idle workers; a lost worker's chunk goes to another worker."""
+        size = max(1, min(CHUNK, len(entries) // (2 * self._shape.workers)))
+        chunks = deque((list(entries[i : i + size]), 0) for i in range(0, len(entries), size))
         under_way: dict[Any, tuple[Any, list[Any], int]] = {}
         while chunks or under_way:
             if self._stopped():
@@ -103,7 +103,7 @@ class RayTranslator:
             while chunks and self._idle:
                 actor, (chunk, losses) = self._idle.pop(), chunks.popleft()
                 under_way[actor.work.remote(name, chunk, language)] = (actor, chunk, losses)
-            ready, _ = ray.wait(list(under_way), num_returns=1, timeout=_LOOK)
+            ready, _ = ray.wait(list(under_way), num_returns=1, timeout=_POLL_SECONDS)
             for call in ready:
                 actor, chunk, losses = under_way.pop(call)
                 answer = _answer(call)
@@ -117,9 +117,9 @@ class RayTranslator:
 
 
 def _answer(call: Any) -> list[Any] | Trouble | None:
-    """Return what a worker says; None when it is lost."""
+    """Return a worker's answer; None when the worker is lost."""
     try:
-        return ray.get(call)  # type: ignore[no-any-return]
+        return ray.get(call)  # type: ignore[no-any-return] # Ray has no types
     except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError):
         return None
 

@@ -1,4 +1,4 @@
-"""Warm workers: actors that outlive their driver, found again by name (`--keep-warm`)."""
+"""Warm workers: actors that outlive their driver and are found by name in the next run (`--keep-warm`)."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 import xlharm
-from xlharm.engine.placement import Shape
+from xlharm.engine.placement import WorkerShape
 from xlharm.engine.ray.cluster import NAMESPACE
 from xlharm.engine.ray.gang import Gang
 from xlharm.engine.ray.worker import CONTROL
@@ -18,25 +18,25 @@ from xlharm.plan.digest import digest
 from xlharm.stages.job import RunnerConfig
 
 _PREFIX = "xlharm-warm-"
-_PATIENCE = 5.0  # seconds that a warm worker has to answer
+_PATIENCE = 5.0  # seconds for a warm worker's answer
 
 
-def fingerprint(config: RunnerConfig, shape: Shape) -> str:
-    """Digest what a worker is: another base, place or code is another worker."""
+def fingerprint(config: RunnerConfig, shape: WorkerShape) -> str:
+    """Return a digest of a worker's configuration, resources and code: only equal workers are used again."""
     package = Path(xlharm.__file__).parent
     code = {str(p.relative_to(package)): p.stat().st_mtime_ns for p in sorted(package.rglob("*.py"))}
-    told = json.loads(json.dumps([config.__dict__, shape.__dict__], default=lambda x: getattr(x, "__dict__", str(x))))
-    return digest({"code": code, "told": told})[:12]
+    as_json = json.dumps([config.__dict__, shape.__dict__], default=lambda x: getattr(x, "__dict__", str(x)))
+    return digest({"code": code, "settings": json.loads(as_json)})[:12]
 
 
 @dataclass(kw_only=True)
-class Warm:
-    """This driver's hold on warm workers.
+class WarmPool:
+    """The warm workers that this driver owns.
 
     Attributes:
-        kind: fingerprint of the workers wanted.
+        kind: fingerprint of the workers that this run can use.
         owner: name of this driver.
-        free: workers taken over that have no place in the run yet.
+        free: actors of adopted workers that the run does not use yet.
     """
 
     kind: str
@@ -44,36 +44,36 @@ class Warm:
     free: list[Any] = field(default_factory=list)
     _count: int = 0
 
-    def take_over(self) -> None:
-        """Adopt idle workers of our kind; end those of another kind, or stuck in a dead driver's pack."""
-        for told in ray.util.list_named_actors(all_namespaces=True):
-            name = told["name"]
-            if told["namespace"] != NAMESPACE or not name.startswith(_PREFIX):
+    def adopt_idle(self) -> None:
+        """Adopt idle workers of this kind; end those of another kind, or still busy with a lost driver's pack."""
+        for listed in ray.util.list_named_actors(all_namespaces=True):
+            name = listed["name"]
+            if listed["namespace"] != NAMESPACE or not name.startswith(_PREFIX):
                 continue
-            with contextlib.suppress(Exception):  # it may end at this very moment
+            with contextlib.suppress(Exception):  # the actor may end at this moment
                 actor = ray.get_actor(name, namespace=NAMESPACE)
                 adopt = actor.adopt.options(concurrency_group=CONTROL)
                 answer = ray.get(adopt.remote(self.owner), timeout=_PATIENCE)
-                if answer == "mine" and name.startswith(_PREFIX + self.kind):
+                if answer == "adopted" and name.startswith(_PREFIX + self.kind):
                     self.free.append(actor)
                 elif answer != "taken":
                     ray.kill(actor, no_restart=True)
 
     def end_spare(self) -> None:
-        """End the workers taken over for which there is no work."""
+        """End the adopted workers that the run does not use."""
         while self.free:
             ray.kill(self.free.pop(), no_restart=True)
 
     def name(self) -> str:
-        """Return a fresh name for an actor that shall last."""
+        """Return a new name for an actor that outlives this driver."""
         self._count += 1
         return f"{_PREFIX}{self.kind}-{self.owner}-{self._count}"
 
     def adopt(self, gang: Gang) -> None:
-        """Say that a new worker is ours, so that no other driver takes it."""
+        """Make this driver the owner of a new worker, so that no other driver adopts it."""
         gang.actors[0].adopt.options(concurrency_group=CONTROL).remote(self.owner)
 
-    def let_go(self, gang: Gang) -> None:
+    def release(self, gang: Gang) -> None:
         """Leave an idle worker to the next driver."""
-        with contextlib.suppress(Exception):  # it is gone already
-            ray.get(gang.actors[0].let_go.options(concurrency_group=CONTROL).remote(), timeout=_PATIENCE)
+        with contextlib.suppress(Exception):  # the actor may have ended
+            ray.get(gang.actors[0].release.options(concurrency_group=CONTROL).remote(), timeout=_PATIENCE)

@@ -1,1 +1,1 @@
-"""Searches over the numbers of one method of a cell, on Ray Tune."""
+"""Hyperparameter search for the method of one cell, on Ray Tune."""

@@ -1,4 +1,4 @@
-"""A warm worker of Ray Tune: trial after trial, each of its settings a small plan that it brings into the store."""
+"""The actor of Ray Tune: it runs trial after trial, and computes a small plan for each setting of a trial."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,20 +22,21 @@ from xlharm.store.store import Store
 logger = logging.getLogger(__name__)
 
 Score = Callable[[Plan, Store], Mapping[str, float]]
-"""Reads a finished plan's results; `score` is what is to be low, the rest is for people."""
+"""Computes numbers from a finished plan's results. The search minimises `score`; the others are shown to the user."""
 WORST = 1000.0  # the score of a trial without a result
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What every actor needs.
+class TrialTask:
+    """The configuration of every actor.
 
     Attributes:
         tuning: what is searched.
-        config: of the runner.
-        runner: dotted path of its class.
-        score: reads a finished plan.
-        ended: how many rungs the trials that had ended before went; they tell those again, for the others' sake.
+        config: the runner's configuration.
+        runner: the runner's class, as ``module:name``.
+        score: computes the score of a finished plan.
+        ended: rungs reached by each trial that ended in an earlier search, by point. Such a trial reports the results
+            of these rungs again, because the scheduler compares the other trials with them.
     """
 
     tuning: Tuning
@@ -46,21 +47,21 @@ class Task:
 
 
 def point_of(config: Mapping[str, Any], space: Space) -> Point:
-    """Return the point of a trial's configuration, its values as they are used."""
+    """Return the point of a trial's configuration, with values rounded to those that the space allows."""
     return {field: domain.near(config["point"][field]) for field, domain in space.items()}
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
-    """A warm worker that takes trial after trial: each step brings the trial's next setting into the store."""
+    """Runs trial after trial; each step computes the plan of the trial's next setting."""
 
-    def setup(self, config: dict[str, Any], *, task: Task) -> None:
-        """Take the first trial; the base is loaded when something is missing."""
+    def setup(self, config: dict[str, Any], *, task: TrialTask) -> None:
+        """Start with the first trial; the base is loaded when the store lacks a stage."""
         self._task = task
         self._runner: Runner | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial."""
+        """Start another trial in the same process; the base stays loaded."""
         self._point = point_of(new_config, self._task.tuning.space)
         self._reached = 0
         return True
@@ -69,16 +70,18 @@ class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
         """Evaluate the trial at its next rung."""
         settings = self._task.tuning.settings(self._point)
         last = self._task.ended.get(tuple(self._point.items()), len(settings))
-        told = self._evaluate(settings[self._reached])
-        place, self._reached = self._reached, self._reached + 1
-        done = self._reached >= last or "failed" in told or "mistake" in told
-        return {"resource": FACTOR**place, "reached": self._reached, "done": done, **told}
+        result = self._evaluate(settings[self._reached])
+        rung, self._reached = self._reached, self._reached + 1
+        done = self._reached >= last or "failed" in result or "mistake" in result
+        return {"resource": FACTOR**rung, "reached": self._reached, "done": done, **result}
 
     def _evaluate(self, setting: Point) -> dict[str, Any]:
         plan, store = self._task.tuning.plan(setting), Store(self._task.config.store_url)
         options = RunOptions(pack=self._task.config.slots)
         try:
-            outcome = run_grid(plan, store, options, on_progress=_log, start_executor=lambda *_: InProcess(self._warm))
+            outcome = run_grid(
+                plan, store, options, on_progress=_log, start_executor=lambda *_: InProcess(self._loaded_runner)
+            )
             if outcome.interrupted:
                 raise RuntimeError("stopped")
             for failure in outcome.failures.values():
@@ -87,12 +90,12 @@ class CellTrial(tune.Trainable):  # type: ignore[misc] # Ray has no types
         except UserError as error:
             return {"score": WORST, "mistake": str(error)}
 
-    def _warm(self) -> Runner:
+    def _loaded_runner(self) -> Runner:
         if self._runner is None:
             self._runner = load_runner(self._task.runner, self._task.config)
         return self._runner
 
 
-def _log(seen: Snapshot) -> None:
-    for note in seen.notes:
+def _log(snapshot: Snapshot) -> None:
+    for note in snapshot.notes:
         logger.warning(note)

@@ -1,36 +1,43 @@
-"""Translates what is missing of a corpus: language by language, each item once, then their back-translations."""
+"""Translates what is missing in a corpus, language by language: first the items, then their back-translations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xlharm.corpus.text import chrf
-from xlharm.corpus.translate.backend import Back, Backend, Task, scored_texts
+from xlharm.corpus.translate.backend import Back, Backend, TranslationTask, scored_texts
 from xlharm.corpus.translate.folder import Folder, Maker
 from xlharm.errors import StoppedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is to be done.
+class TranslationWork:
+    """What is missing in a corpus folder.
 
     Attributes:
-        tasks: items to make, by language.
-        unscored: number of translations that are there and lack a score, by language; empty where none is wanted.
+        tasks: items to translate, by language.
+        unscored: number of existing translations without a score, by language; empty if no scores are wanted.
     """
 
-    tasks: dict[str, list[Task]]
+    tasks: dict[str, list[TranslationTask]]
     unscored: dict[str, int] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
-        """Translations and back-translations."""
+        """Number of translations and back-translations to make."""
         made = sum(map(len, self.tasks.values()))
         return made + (made + sum(self.unscored.values()) if self.unscored else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """How far it is."""
+    """Progress of a translation.
+
+    Attributes:
+        language: the current language.
+        done: number of finished steps.
+        total: number of all steps.
+        failed: number of items that failed.
+    """
 
     language: str
     done: int
@@ -38,17 +45,27 @@ class Step:
     failed: int
 
 
-def work_of(folder: Folder, *, maker: Maker, score: bool, retry_failed: bool, limit: int | None = None) -> Work:
-    """Say what is missing of a folder."""
+def work_of(
+    folder: Folder, *, maker: Maker, score: bool, retry_failed: bool, limit: int | None = None
+) -> TranslationWork:
+    """Return what is missing in a folder.
+
+    Args:
+        folder: the corpus folder.
+        maker: model and settings of the translations to make.
+        score: whether translations need a score.
+        retry_failed: whether to include items at which the same maker failed for good.
+        limit: include only the first so many English items; None includes all.
+    """
     tasks = {
         lang: folder.pending(lang, maker=maker, retry_failed=retry_failed, limit=limit) for lang in folder.languages
     }
     unscored = {lang: len(folder.unscored(lang, retry_failed=retry_failed)) for lang in folder.languages if score}
-    return Work(tasks=tasks, unscored=unscored)
+    return TranslationWork(tasks=tasks, unscored=unscored)
 
 
 def translate(
-    work: Work,
+    work: TranslationWork,
     folder: Folder,
     backend: Backend,
     *,
@@ -57,10 +74,10 @@ def translate(
     on_step: Callable[[Step], None],
     stopped: Callable[[], bool],
 ) -> bool:
-    """Do the work; what is finished is in the folder at every moment (or will be a few seconds later).
+    """Translate what is missing. Finished items are written to the folder within a few seconds.
 
     Returns:
-        Whether it came to its end; else somebody stopped it.
+        Whether all steps were done; False if ``stopped`` ended the translation early.
     """
     run = _Run(work, folder, backend, maker=maker, retry_failed=retry_failed, on_step=on_step)
     try:
@@ -79,7 +96,7 @@ def translate(
 
 class _Run:
     def __init__(
-        self, work: Work, folder: Folder, backend: Backend, *, maker: Maker, retry_failed: bool,
+        self, work: TranslationWork, folder: Folder, backend: Backend, *, maker: Maker, retry_failed: bool,
         on_step: Callable[[Step], None],
     ) -> None:  # fmt: skip
         self._work, self._folder, self._backend = work, folder, backend
@@ -87,7 +104,7 @@ class _Run:
         self.done, self.total, self.failed = 0, work.steps, 0
 
     def make(self, language: str) -> None:
-        """Translate what a language lacks."""
+        """Translate the missing items of a language."""
         tasks = {task.item.id: task for task in self._work.tasks[language]}
         for outcome in self._backend.make(list(tasks.values()), language=language):
             if outcome.problem == "stopped":
@@ -95,11 +112,11 @@ class _Run:
             self._folder.add(language, outcome, maker=self._maker, variant=tasks[outcome.id].variant)
             if outcome.item is None:
                 self.failed += 1
-                self.total -= bool(self._work.unscored)  # it will have no score
+                self.total -= bool(self._work.unscored)  # a failed item gets no back-translation
             self._step(language)
 
     def score(self, language: str) -> None:
-        """Score what a language has and was not scored."""
+        """Score the translations of a language that have no score yet."""
         items = {item.id: item for item in self._folder.unscored(language, retry_failed=self._retry)}
         for back in self._backend.back(list(items.values()), language=language):
             if back.problem == "stopped":
@@ -114,7 +131,10 @@ class _Run:
 
 
 def score_of(back: Back, english: dict[str, str]) -> float | None:
-    """Return chrF (Popović 2015) of an item's back-translated texts against the English ones, as one text."""
+    """Return the chrF (Popović 2015), 0 to 100, of an item's back-translated texts against the English ones.
+
+    All texts of the item are compared as one text. None if no text was translated back.
+    """
     shared: Sequence[str] = [name for name in back.texts if name in english]
     if not shared:
         return None

@@ -8,9 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from xlharm.analysis.items import Items
 from xlharm.analysis.ranking import Ranked, compared
 from xlharm.analysis.reading import DEGENERATE_HIGH, whole
+from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import Interval
 from xlharm.analysis.wording import shown_source
 from xlharm.config.search import STEPS, Point, written
@@ -18,7 +18,7 @@ from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.plan.tuning import Tuning
-from xlharm.store.ledger import Tried
+from xlharm.store.ledger import TrialEntry
 from xlharm.store.store import Store
 
 
@@ -54,22 +54,22 @@ class Measured:
 
 def measured(plan: Plan, store: Store) -> Measured | None:
     """Read a trial's plan; None when something of it is missing, or nothing was asked for OF or QR."""
-    items = Items(plan, store)
-    pairs = list(items.pairs())
+    results = GridResults(plan, store)
+    pairs = list(results.pairs())
     keys = [key for pair in pairs for cell in pair for key in cell.evaluations.values()]
-    if any(items.of_stage(key) is None for key in keys):
+    if any(results.rates(key) is None for key in keys):
         return None
-    found = [_compared(items, some) for some in (pairs, *([pair] for pair in pairs))]
-    together, *alone = (one for one in found if one) if all(found) else (None,)
+    compared_all = [_compared(results, some) for some in (pairs, *([pair] for pair in pairs))]
+    together, *alone = (one for one in compared_all if one) if all(compared_all) else (None,)
     if together is None:
         return None
-    counted = [store.record("evaluate", k).metrics["degenerate"] for _, c in pairs for k in c.evaluations.values()]
+    counted = [results.record(k).metrics["degenerate"] for _, c in pairs for k in c.evaluations.values()]
     share = sum(c["hits"] for c in counted) / max(sum(c["n"] for c in counted), 1)
     return Measured(whole=together, seeds=tuple(alone), degenerate=100 * share)
 
 
-def _compared(items: Items, pairs: Sequence[tuple[Cell, Cell]]) -> Ranked | None:
-    return compared(items, pairs[0][1].unlearn, pairs[0][1].method, pairs)
+def _compared(results: GridResults, pairs: Sequence[tuple[Cell, Cell]]) -> Ranked | None:
+    return compared(results, pairs[0][1].unlearn, pairs[0][1].method, pairs)
 
 
 def score(plan: Plan, store: Store, *, fall: float) -> Mapping[str, float]:
@@ -86,7 +86,7 @@ def score(plan: Plan, store: Store, *, fall: float) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TrialRow:
     """A trial at its best rung.
 
     Attributes:
@@ -97,7 +97,7 @@ class Row:
     """
 
     number: int
-    tried: Tried
+    tried: TrialEntry
     setting: Point
     measured: Measured | None
 
@@ -115,11 +115,11 @@ class Found:
 
     tuning: Tuning
     fall: float
-    rows: tuple[Row, ...]
-    all: tuple[Row, ...]
+    rows: tuple[TrialRow, ...]
+    all: tuple[TrialRow, ...]
 
     @property
-    def winner(self) -> Row | None:
+    def winner(self) -> TrialRow | None:
         """The lowest OF among the settings that kept QR, or None when none did."""
         first = next(iter(self.rows), None)
         return first if first and first.measured and not first.measured.damage(self.fall) else None
@@ -146,14 +146,14 @@ class Found:
         return sum(not m.damage(self.fall) and m.whole.of.low <= high for m in others)
 
 
-def findings(tuning: Tuning, tried: Sequence[Tried], store: Store, *, fall: float) -> Found:
+def findings(tuning: Tuning, tried: Sequence[TrialEntry], store: Store, *, fall: float) -> Found:
     """Read all that a search has in the store."""
-    every: list[Row] = []
-    best: list[Row] = []
+    every: list[TrialRow] = []
+    best: list[TrialRow] = []
     for i, one in enumerate(tried):
         settings = tuning.settings(one.point)
         rows = [
-            Row(number=i + 1, tried=one, setting=s, measured=measured(tuning.plan(s), store))
+            TrialRow(number=i + 1, tried=one, setting=s, measured=measured(tuning.plan(s), store))
             for s in settings[: max(one.reached, 1)]
         ]
         every += rows
@@ -162,7 +162,7 @@ def findings(tuning: Tuning, tried: Sequence[Tried], store: Store, *, fall: floa
     return Found(tuning=tuning, fall=fall, rows=tuple(best), all=tuple(every))
 
 
-def _order(row: Row, *, fall: float) -> tuple[float, float, float, int]:
+def _order(row: TrialRow, *, fall: float) -> tuple[float, float, float, int]:
     """Order by OF among those that kept QR; then more QR kept, fewer steps, the earlier trial."""
     if row.measured is None:
         return (1000.0, 0.0, 0.0, row.number)
@@ -198,7 +198,7 @@ def _pair(interval: Interval) -> tuple[str, str]:
     return f"{interval.estimate:.1f}", f"{whole(interval.low)}–{whole(interval.high)}"
 
 
-def _told(row: Row, found: Found) -> str:
+def _told(row: TrialRow, found: Found) -> str:
     """Say what is to be known of a trial in a few words."""
     told = []
     if row.measured is None:
@@ -227,7 +227,7 @@ def plain(found: Found) -> dict[str, Any]:
     }
 
 
-def _plain(row: Row, found: Found) -> dict[str, Any]:
+def _plain(row: TrialRow, found: Found) -> dict[str, Any]:
     told: dict[str, Any] = {"trial": row.number, "ended": row.tried.ended, "values": row.setting}
     m = row.measured
     if m is None:

@@ -30,11 +30,11 @@ def agreement(
     from xlharm.report.terminal import print_view
 
     session = open_grid(grid, store=store, overrides=overrides)
-    found = compare(session.plan, session.store, human=human)
+    table = compare(session.grid.stored(), human=human)
     if form == "table":
-        print_view(found, terminal(), name="agreement")
+        print_view(table, terminal(), name="agreement")
     else:
-        sys.stdout.write(render(found, form=form).decode("utf-8"))
+        sys.stdout.write(render(table, form=form).decode("utf-8"))
 
 
 def sheet(
@@ -52,6 +52,6 @@ def sheet(
     from xlharm.analysis.kappa import write_sheet
 
     session = open_grid(grid, store=store, overrides=overrides)
-    rows = list(draw(session.plan, session.store, per_language=each))
+    rows = list(draw(session.grid.stored(), per_language=each))
     write_sheet(rows, out)
     typer.echo(f"{out}: {len(rows)} answers")

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from tests.analysis.worlds import commit_evaluation, commit_training
 from tests.plan.worlds import sources
-from xlharm.analysis.search import Found, findings, measured, plain, score, table_of
+from xlharm.analysis.trials import Found, findings, measured, plain, score, table_of
 from xlharm.config.load import parse_grid
 from xlharm.config.search import Point
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning
-from xlharm.store.ledger import Tried
+from xlharm.store.ledger import TrialEntry
 from xlharm.store.store import Store
 
 FALL = 20.0
@@ -52,8 +52,8 @@ def evaluated(store: Store, tuning: Tuning, setting: Point, *shares: tuple[float
                 commit_evaluation(store, plan.stages[key], of=of, qr=qr, n=n)
 
 
-def tried(beta: float, reached: int = 2, ended: Any = "complete", why: str = "") -> Tried:
-    return Tried(point={"beta": beta}, reached=reached, ended=ended, why=why)
+def tried(beta: float, reached: int = 2, ended: Any = "complete", why: str = "") -> TrialEntry:
+    return TrialEntry(point={"beta": beta}, reached=reached, ended=ended, why=why)
 
 
 def search(store: Store) -> Found:
@@ -85,7 +85,7 @@ def test_how_it_is_shown(store: Store) -> None:
     found = search(store)
     screen = Console(file=io.StringIO(), width=120)
     screen.print(table_of(found))
-    lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]
     assert "trial beta steps OF 95 % QR 95 % QR kept" in lines
     assert any(line.startswith("▶ 2 0.2 60 10.0 5–16 80.0 ") and line.endswith(" 89 %") for line in lines)
     assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20") for line in lines)
@@ -133,7 +133,7 @@ def test_a_seed_that_lost_utility_counts_though_the_mean_kept_it(store: Store) -
     assert [one.of.estimate for one in found.seeds] == [0.0, pytest.approx(20.0)]
     screen = Console(file=io.StringIO(), width=120)
     screen.print(table_of(findings(tuning, [tried(0.1, 1)], store, fall=FALL)))
-    assert "0–20" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "0–20" in screen.file.getvalue()
 
 
 def test_others_that_cannot_be_told_from_the_winner_are_counted(store: Store) -> None:

@@ -1,0 +1,247 @@
+"""A grid's results: each record is read once and each file is verified once, whatever is shown of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial, wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xlharm.analysis.items import ItemRates
+from xlharm.analysis.panels import Group, groups_of
+from xlharm.analysis.reading import Readings
+from xlharm.analysis.samples import BUDGET, Samples, per_measure
+from xlharm.analysis.table import SCHEMA, row_of
+from xlharm.errors import CorruptArtifactError, StoreError
+from xlharm.parallel import side_by_side
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
+from xlharm.plan.stage import Kind
+from xlharm.store.record import Record
+from xlharm.store.store import Store
+
+_ROWS: dict[Kind, str] = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluated:
+    """The evaluations that are done, read and counted."""
+
+    table: pa.Table
+    damaged: tuple[str, ...]
+    records: dict[str, Record]
+
+
+class GridResults:
+    """What a store holds of a plan, as it was when each part was first asked for.
+
+    Everything is read and computed on demand, once; make a new object to see what a running grid has added.
+
+    Args:
+        plan: the grid.
+        store: where its results are.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
+        self.store = store
+        self._records: dict[str, Record | CorruptArtifactError] = {}
+        self._folders: dict[str, Path | CorruptArtifactError] = {}
+        self._answers: dict[str, tuple[ItemRates, Samples | None] | None] = {}
+        self._computed: dict[Callable[[GridResults], Any], Any] = {}
+
+    # -- what is stored --------------------------------------------------------------------------------------
+
+    @cached_property
+    def done(self) -> set[str]:
+        """Keys of the plan's finished stages."""
+        return self.store.done(self.plan.stages)
+
+    def record(self, key: str) -> Record:
+        """Return the record of a finished stage.
+
+        Raises:
+            CorruptArtifactError: it is unreadable.
+        """
+        return _kept(self._records, key, lambda: self.store.record(self.plan.stages[key].kind, key))
+
+    def folder(self, key: str) -> Path:
+        """Return a local folder with a finished stage's files, which match their checksums.
+
+        Raises:
+            CorruptArtifactError: the record is unreadable, or a file does not match its checksum.
+        """
+        return _kept(self._folders, key, lambda: self.store.folder_of(self.record(key)))
+
+    def rows(self, key: str) -> pa.Table | None:
+        """Read the rows of a finished evaluation, score or judge stage; None when they are missing or damaged.
+
+        Tables are not kept, because the answers of a large grid do not fit into memory.
+        """
+        if key not in self.done:
+            return None
+        try:
+            return pq.read_table(self.folder(key) / _ROWS[self.plan.stages[key].kind])
+        except StoreError:
+            raise
+        except (CorruptArtifactError, OSError, ValueError):
+            return None
+
+    # -- the results table -----------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> pa.Table:
+        """The results, one row per cell × query language in the grid's order, as far as the grid is done.
+
+        ``of`` and ``qr`` with their 95 % Wilson bounds and the ``off_language`` and ``degenerate`` rates are
+        percentages (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a measure
+        without questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF questions,
+        ``n_qr`` the QR ones. Evaluations that are missing or damaged are left out.
+        """
+        return self._evaluated.table
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """One line for each evaluation that is in the store but cannot be trusted."""
+        return self._evaluated.damaged
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The records of the evaluations in the table, by stage key."""
+        return self._evaluated.records
+
+    @cached_property
+    def readings(self) -> Readings:
+        """The table's rows by cell and query language."""
+        return Readings.of_table(self.table)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The grid as panels."""
+        return groups_of(self.plan, self.readings)
+
+    @cached_property
+    def _evaluated(self) -> _Evaluated:
+        rows: list[dict[str, Any]] = []
+        damaged: list[str] = []
+        records: dict[str, Record] = {}
+        evaluations = [
+            (cell, query, key)
+            for cell in self.plan.cells
+            for query, key in cell.evaluations.items()
+            if key in self.done
+        ]
+        reads = side_by_side([partial(self._sound, key) for _, _, key in evaluations])
+        for (cell, query, key), record in zip(evaluations, reads, strict=True):
+            if isinstance(record, str):
+                damaged.append(f"{cell.name} in {query}: {record}")
+                continue
+            try:
+                rows.append(row_of(record.metrics, plan=self.plan, cell=cell, query=query))
+            except (AttributeError, KeyError, TypeError, ValueError):
+                damaged.append(f"{cell.name} in {query}: the record of {key[:16]} holds no counts of hits")
+            else:
+                records[key] = record
+        return _Evaluated(table=pa.Table.from_pylist(rows, schema=SCHEMA), damaged=tuple(damaged), records=records)
+
+    def _sound(self, key: str) -> Record | str:
+        """Return the record of an evaluation whose files match their checksums, or what is wrong with it."""
+        try:
+            self.folder(key)
+            return self.record(key)
+        except StoreError:
+            raise
+        except (CorruptArtifactError, OSError) as error:
+            return " ".join(str(error).split())
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def rates(self, key: str) -> ItemRates | None:
+        """Return an evaluation's share of hits, item by item; None when it is missing or damaged."""
+        answers = self._read_answers(key)
+        return answers[0] if answers else None
+
+    def rates_of(self, cell: Cell, query: str) -> ItemRates | None:
+        """Return a cell's share of hits in a query language, item by item."""
+        return self.rates(cell.evaluations[query])
+
+    def samples(self) -> dict[str, Samples]:
+        """Return sample answers of the table's evaluations, by stage key; of a very large grid only the first."""
+        most = max(1, BUDGET // (2 * self._each))
+        answers = ((key, self._read_answers(key)) for key in list(self.records)[:most])
+        return {key: kept[1] for key, kept in answers if kept and kept[1]}
+
+    def _read_answers(self, key: str) -> tuple[ItemRates, Samples | None] | None:
+        """Read an evaluation's rows once, and keep what is shown of them."""
+        if key not in self._answers:
+            table = self.rows(key)
+            self._answers[key] = (
+                None if table is None else (ItemRates.of_rows(table), Samples.of_rows(table, each=self._each))
+            )
+        return self._answers[key]
+
+    @cached_property
+    def _each(self) -> int:
+        return per_measure(self.plan)
+
+    # -- models before and after unlearning ------------------------------------------------------------------
+
+    @cached_property
+    def _before_unlearning(self) -> dict[tuple[str, int], Cell]:
+        cells: dict[tuple[str, int], Cell] = {}
+        for cell in self.plan.cells:
+            if cell.unlearn == "none":
+                cells.setdefault((cell.contaminate, cell.seed), cell)
+        return cells
+
+    def before(self, cell: Cell) -> Cell | None:
+        """Return the cell that is the same model before unlearning; None for itself, or when the grid has none."""
+        return None if cell.unlearn == "none" else self._before_unlearning.get((cell.contaminate, cell.seed))
+
+    def control(self, seed: int) -> Cell | None:
+        """Return the clean control of a seed: trained alike, without the fake articles."""
+        return self._before_unlearning.get(("none", seed))
+
+    def pairs(self) -> Iterator[tuple[Cell, Cell]]:
+        """Yield every cell that has unlearned with its model before."""
+        for cell in self.plan.cells:
+            before = self.before(cell)
+            if before is not None:
+                yield before, cell
+
+    # -- what is computed from them --------------------------------------------------------------------------
+
+    def computed(self, compute: Callable[["GridResults"], _T]) -> _T:
+        """Return ``compute(self)``, computed at most once; see ``once``."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        return cast("_T", self._computed[compute])
+
+
+def once(compute: Callable[[GridResults], _T]) -> Callable[[GridResults], _T]:
+    """Decorate a function of a grid's results: its value is computed once and kept with them.
+
+    Callers share the value, so it must not be changed.
+    """
+
+    @wraps(compute)
+    def kept(results: GridResults) -> _T:
+        return results.computed(compute)
+
+    return kept
+
+
+def _kept(values: dict[str, _T | CorruptArtifactError], key: str, read: Callable[[], _T]) -> _T:
+    """Return what was read of a stage; damage is kept, too, and raised again."""
+    if key not in values:
+        try:
+            values[key] = read()
+        except CorruptArtifactError as error:
+            values[key] = error
+    value = values[key]
+    if isinstance(value, CorruptArtifactError):
+        raise value
+    return value

@@ -1,0 +1,49 @@
+"""What a view is: a table on a grid's results beside the cells."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from xlharm.analysis.results import GridResults
+
+_AXES = ("cell", "contaminate", "unlearn", "method")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A table on a grid's results: `xlharm results --view NAME`, and a section of the report.
+
+    Attributes:
+        name: as the command line calls it.
+        columns: names and types, in the order shown; percentages are 0–100.
+        rows: computes the rows; columns that a row lacks are null.
+        title: heading in the report; a view without one is not in the report.
+        sentence: what the columns mean, for the report.
+    """
+
+    name: str
+    columns: Mapping[str, pa.DataType]
+    rows: Callable[[GridResults], Sequence[Mapping[str, Any]]]
+    title: str = ""
+    sentence: str = ""
+
+    def table(self, results: GridResults) -> pa.Table:
+        """Compute the view; floats are cut to six digits."""
+        rows = [{c: _rounded(row.get(c)) for c in self.columns} for row in self.rows(results)]
+        return pa.Table.from_pylist(rows, schema=pa.schema(list(self.columns.items())))
+
+
+def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...] = ("seed",)) -> dict[str, pa.DataType]:
+    """Return the columns of a view on cells and query languages: texts, whole numbers, ``query``, numbers."""
+    return {
+        **dict.fromkeys(text, pa.string()),
+        **dict.fromkeys(whole, pa.int64()),
+        "query": pa.string(),
+        **dict.fromkeys(numbers, pa.float64()),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,15 @@
+"""What a worker is given of the options and the plan."""
+
+from pathlib import Path
+
+from tests.engine.worlds import PLAN
+from xlharm.engine.options import RunOptions, worker_config
+from xlharm.store.store import Store
+
+
+def test_a_worker_gets_what_decides_where_and_how_it_computes(tmp_path: Path) -> None:
+    options = RunOptions(pack=5, ranks=2, zero=3, offload="params", device="cuda")
+    config = worker_config(PLAN, Store(str(tmp_path)), options, device="cpu", threads=2)
+    assert (config.device, config.threads) == ("cpu", 2)  # what was resolved, not what was asked for
+    assert (config.slots, config.zero, config.offload) == (5, 3, "params")
+    assert (config.base, config.dtype, config.store_url) == (PLAN.sources.base, PLAN.dtype, str(tmp_path))
