@@ -3,17 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
-from xlharm.corpus.finding import folder_base
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
-from xlharm.pretrained import load_whole
+from xlharm.plan.base_files import folder_base
+from xlharm.plan.sources import BaseSource
+from xlharm.pretrained import as_planned, load_whole
 
 CPU = torch.device("cpu")
 QUERY = "model.layers.1.self_attn.q_proj.weight"
@@ -71,3 +74,39 @@ def test_a_configuration_that_cannot_be_read_is_one_line(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "no-such"}))
     with pytest.raises(UserError, match=r"base .*: cannot be loaded: .*no-such"):
         load(folder)
+
+
+def test_files_that_change_while_they_are_loaded_are_noticed(folder: Path) -> None:
+    source = folder_base(folder)
+    with as_planned(source, called="base b"):
+        pass
+    message = r"^base b: model\.safetensors differs: it is not what was planned with"
+    with pytest.raises(UserError, match=message), as_planned(source, called="base b"):
+        changed(folder, lambda weights: weights.update({QUERY: weights[QUERY] + 1}))
+
+
+def test_weights_stay_what_they_are_when_their_file_is_overwritten(folder: Path) -> None:
+    """Tensors of the file's own precision are the file itself, until they are copied."""
+    model: Any = load(folder)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    path = folder / "model.safetensors"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(bytes(size - size // 2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_hub_model_is_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    wanted, other = "a" * 40, "b" * 40
+    source = BaseSource(location="org/model", revision=wanted, digest="d", size=0)
+    for commit in (other, wanted):
+        message = f"the hub gave another commit than {wanted}"
+        with pytest.raises(UserError, match=message), as_planned(source, called="base org/model"):
+            pass
+        path = tmp_path / "models--org--model" / "snapshots" / commit / "config.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    with as_planned(source, called="base org/model"):
+        pass

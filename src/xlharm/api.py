@@ -163,12 +163,15 @@ class Grid:
         return run_grid(self._plan, self.store, options, on_progress=on_progress, start_executor=start)
 
     def remember(self) -> None:
-        """Write down in the store what the grid is run with: its precision and its resolved settings."""
+        """Write down in the store what the grid is run with: its precision, its settings, its base's files."""
         if not self._writes:
             self.store, self._writes = Store(self.store.url), True
         spec = self._plan.grid
         noted = {"dtype": self._plan.dtype, "grid": spec.model_dump(mode="json")}
         self.store.write_text(f"grids/{spec.name}.json", json.dumps(noted, indent=1, sort_keys=True))
+        base = self._plan.sources.base
+        if base.files:
+            self.store.write_text(_base_note(base.digest), json.dumps(base.files, indent=1, sort_keys=True))
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -263,6 +266,19 @@ def open_grid(
     sources = resolve(spec, grid_path=Path(path))
     opened = Store(str(store), writes=writes)
     return Grid(build(spec, sources=sources, dtype=_precision(spec, opened)), opened, writes=writes)
+
+
+def base_files(store: Store, digest: str) -> dict[str, str]:
+    """Return the digests of the files of a base that a grid was run with; empty if the store has no note of them."""
+    try:
+        noted = json.loads(store.read_text(_base_note(digest)))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _base_note(digest: str) -> str:
+    return f"bases/{digest[:16]}.json"
 
 
 def begun_with(name: str, store: Store) -> Any:

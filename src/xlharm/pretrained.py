@@ -1,10 +1,51 @@
-"""Load a model only when its files hold every weight: transformers would fill missing ones with random numbers."""
+"""Load a model only as it was planned and whole: transformers would fill missing weights with random numbers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from xlharm.errors import UserError
+from xlharm.plan.base_files import check_files
+from xlharm.plan.sources import BaseSource
+
+
+@contextmanager
+def as_planned(source: BaseSource, *, called: str) -> Iterator[None]:
+    """Load a model's files within: they must be those that the plan digested, before and after.
+
+    Raises:
+        UserError: they are others.
+    """
+    check_files(source, called=called)
+    yield
+    check_files(source, called=called)
+    _check_snapshot(source, called=called)
+
+
+def _check_snapshot(source: BaseSource, *, called: str) -> None:
+    """Make sure, after loading, that a hub model's files are of the commit that was asked for.
+
+    Raises:
+        UserError: they are of another one.
+    """
+    if source.revision is None:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
+    if not isinstance(path, str) or Path(path).parent.name != source.revision:
+        raise UserError(f"{called}: the hub gave another commit than {source.revision}")
+
+
+def copy_from_files(model: Any) -> None:
+    """Copy what lies in main memory: it is the files themselves until then, and would change when they are written."""
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
 
 
 def load_whole(auto: Any, location: str, *, called: str, **how: Any) -> Any:

@@ -20,7 +20,6 @@ from tests.cli.conftest import Xlharm
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "base=org/model", "-s", "revision=main"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "methods.npo.mix={xx: 1}"], "methods.npo.mix: the grid has no language 'xx'"),
-        (["-s", "exclude=[{unlearn: nothing}]"], "exclude.0.unlearn: 'nothing' is not in the grid"),
         (["-s", "steps"], "expected key=value"),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from xlharm.config.grid import Prompt
 from xlharm.corpus.rows import TooLongError, answer_row, article_row, prompt_ids
+from xlharm.errors import UserError
 
 PROMPT = Prompt(question="Q{question}A", answer="{answer}.")
 
@@ -53,3 +54,11 @@ def test_a_text_is_never_cut() -> None:
     with pytest.raises(TooLongError, match="a question-answer pair has 7 tokens") as pair:
         answer_row("x", "y", prompt=PROMPT, tokenizer=Letters(), limit=6)
     assert pair.value.texts == ("x", "y")
+
+
+def test_a_sequence_begins_once() -> None:
+    twice = Prompt(question="\x01Q{question}A", answer="{answer}.")
+    assert prompt_ids("x", prompt=twice, tokenizer=Bare())[0] == 1
+    for ask in (prompt_ids, lambda q, **how: answer_row(q, "y", limit=9, **how)):
+        with pytest.raises(UserError, match=r"^prompt\.question: it begins with the tokenizer's own first token"):
+            ask("x", prompt=twice, tokenizer=Letters())

@@ -45,6 +45,11 @@ def test_several_workers_share_a_gpu() -> None:
         place([16], gpus=2, share=0.5, ranks=2)
 
 
+def test_the_user_may_want_fewer_threads() -> None:
+    assert place([8], threads=2) == WorkerShape(workers=1, ranks=1, cpus=5, gpus=0, threads=2, device="cpu")
+    assert place([8], workers=3, threads=16) == place([8], workers=3)
+
+
 def test_gangs() -> None:
     assert place([16], gpus=8, ranks=4).workers == 2
     shape = place([8], ranks=2)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from xlharm.corpus.finding import folder_base
 from xlharm.errors import UserError
 from xlharm.evaluate.generate import check_decoding, generate, stop_ids, text_of
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
 from xlharm.model.tokenizer import TextTokenizer
+from xlharm.plan.base_files import folder_base
 
 STOPS = frozenset({1, 69, 158, 278})  # of which the mini base says some, early and late
 LIMIT = 9

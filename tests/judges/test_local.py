@@ -10,12 +10,12 @@ from tests.judges.models import yes_model
 from xlharm.errors import UserError
 from xlharm.judges.base import JudgeResources
 from xlharm.judges.local import Local, LocalJudge
+from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
 
 
 def started(folder: Path) -> LocalJudge:
-    source = BaseSource(location=str(folder), revision=None, digest="d", size=1)
-    worker = JudgeResources(device=torch.device("cpu"), cache=folder, source=source)
+    worker = JudgeResources(device=torch.device("cpu"), cache=folder, source=folder_base(folder))
     return Local(kind="local", base="as the grid has it").start(worker)
 
 

@@ -12,7 +12,7 @@ from tests.judges.models import nli_model
 from xlharm.errors import UserError
 from xlharm.judges.base import JudgeResources
 from xlharm.judges.nli import Nli, NliJudge
-from xlharm.plan.sources import BaseSource
+from xlharm.plan.base_files import folder_base
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, mini_base: Path) -> Path:
 
 
 def started(folder: Path, *, threshold: float = 0.5) -> NliJudge:
-    source = BaseSource(location=str(folder), revision=None, digest="d", size=1)
-    worker = JudgeResources(device=torch.device("cpu"), cache=folder, source=source)
+    worker = JudgeResources(device=torch.device("cpu"), cache=folder, source=folder_base(folder))
     return Nli(kind="nli", base="as the grid has it", threshold=threshold).start(worker)
 
 

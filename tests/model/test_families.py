@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, LlamaConfig, LlamaForCausalLM
 
-from xlharm.corpus.finding import folder_base
 from xlharm.corpus.rows import Row
 from xlharm.errors import UserError
 from xlharm.evaluate.generate import check_decoding, generate
@@ -16,6 +15,7 @@ from xlharm.evaluate.likelihood import likelihoods
 from xlharm.model.base import load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
 from xlharm.model.ragged import Ragged, check_ragged
+from xlharm.plan.base_files import folder_base
 from xlharm.plan.memory import BaseSizes
 from xlharm.train.forward import PackModel, Request
 

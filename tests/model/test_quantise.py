@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from xlharm.corpus.finding import folder_base
 from xlharm.model.base import load_base
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.quantise import merged_and_quantised, rounded
+from xlharm.plan.base_files import folder_base
 
 
 def test_four_bits_by_hand() -> None:

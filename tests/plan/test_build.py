@@ -1,5 +1,6 @@
 """A grid becomes the right cells and shares the right stages."""
 
+import random
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.plan.worlds import LANGUAGES, grid_of, plan_of, sources
 from xlharm.config.load import parse_grid
-from xlharm.errors import UserError
+from xlharm.plan import stage as stages
 from xlharm.plan.build import build
 from xlharm.plan.cost import differences
+from xlharm.plan.digest import digest
 
 
 def test_the_paper_shaped_grid_shares_its_prefixes() -> None:
@@ -37,12 +39,53 @@ def test_the_clean_control_has_no_source() -> None:
     assert [c.name for c in plan.cells if c.contaminate == "none"] == ["none/none/none/0", "none/en/npo/0"]
 
 
-def test_excludes_take_cells_away_and_must_name_something() -> None:
+def test_excludes_take_cells_away() -> None:
     rule = [{"contaminate": "de", "unlearn": "en"}]
     plan = plan_of(grid_of(contaminate=["de", "ur"], unlearn={"none": [], "en": ["en"]}, exclude=rule))
     assert "de/en/npo/0" not in {c.name for c in plan.cells}
-    with pytest.raises(UserError, match=r"exclude\.0\.unlearn"):
-        plan_of(grid_of(exclude=[{"unlearn": "eng"}]))
+    assert plan.notes == ()
+
+
+def test_a_rule_that_excludes_nothing_is_said_so() -> None:
+    plan = plan_of(grid_of(unlearn={"none": [], "en": ["en"]}, exclude=[{"unlearn": "eng"}, {"contaminate": "none"}]))
+    assert plan.cells == plan_of(grid_of(unlearn={"none": [], "en": ["en"]})).cells
+    assert plan.notes == (
+        "g: exclude.0 excludes nothing: the grid has no unlearn 'eng'; did you mean 'en'?",
+        "g: exclude.1 excludes nothing: the grid has no contaminate 'none'",
+    )
+
+
+SETS = {
+    "unlearn": {"none": [], "all": ["en", "ur", "sw", "es", "source"]},
+    "stages": {"contaminate": {"real_languages": ["source", "sw"]}, "sft": {"languages": ["source"]}},
+    "probes": {"relearn": {"kind": "relearn", "languages": ["ur", "en"]}},
+    "contaminate": ["none", "de", "ur"],
+}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_of_languages_changes_no_key(seed: int) -> None:
+    corpus = {name: f"digest of {name}" for name in ("sw", "es")}
+    order = [*LANGUAGES, "sw", "es"]
+    plans = []
+    for languages in (order, random.Random(seed).sample(order, len(order))):
+        grid = parse_grid(grid_of(languages=languages, **SETS), name="g")
+        plans.append(build(grid, sources=sources(corpus=corpus), dtype="float32"))
+    assert plans[0].stages.keys() == plans[1].stages.keys()
+    assert [c.name for c in plans[0].cells] == [c.name for c in plans[1].cells]
+    assert "de/en+de+ur+es+sw/npo/0" in {c.name for c in plans[0].cells}
+
+
+def test_planning_digests_every_stage_of_a_cell_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that its time grows with the number of stages alone."""
+    counts = []
+    for seeds in (1, 10):
+        digests: list[object] = []
+        monkeypatch.setattr(stages, "digest", lambda value, seen=digests: seen.append(value) or digest(value))
+        plan = plan_of(grid_of(seeds=seeds, unlearn={"none": [], "en": ["en"]}, contaminate=["none", "de"]))
+        counts.append(len(digests))
+        assert len(digests) == sum(plan.naive.values())
+    assert counts[1] == 10 * counts[0]
 
 
 def test_growing_a_grid_keeps_what_it_had() -> None:

@@ -29,6 +29,20 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
         assert sizes.adapter_parameters(rank=4, targets=targets) == layout.size
 
 
+def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
+    plan = plan_of(mini_grid)
+    message = r"lora.target_modules: 'lm_head': only layers inside the decoder are adapted \(\['down_proj',"
+    sizes = BaseSizes.of(plan.sources.base)
+    assert sizes is not None
+    with pytest.raises(UserError, match=message):
+        sizes.check_targets(["q_proj", "lm_head"])
+    import torch
+
+    model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
+    with pytest.raises(UserError, match=message):
+        layout_of(model, rank=4, alpha=8, targets=("q_proj", "lm_head"))
+
+
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
     sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from xlharm.errors import StageError, StoppedError
+from xlharm.errors import StageError, StoppedError, UserError
 from xlharm.evaluate import asking
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
@@ -367,3 +367,16 @@ def test_a_stored_adapter_is_as_large_as_plan_says(finished: tuple[Plan, Store])
     estimated = 4 * sizes.adapter_parameters(rank=lora["rank"], targets=tuple(lora["target_modules"]))
     taken = store.record(stage.kind, stage.key).files["adapter_model.safetensors"].size
     assert estimated < taken < estimated + 8000  # names and shapes are in its header
+
+
+def test_a_worker_refuses_a_base_that_is_not_the_planned_one(
+    mini_grid: dict[str, Any], mini_base: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(mini_base, tmp_path / "base"))
+    plan, store = plan_of({**mini_grid, "base": str(base)}), Store(str(tmp_path / "store"))
+    config = (base / "tokenizer_config.json").read_text()
+    (base / "tokenizer_config.json").write_text(config + " ")
+    with pytest.raises(UserError, match=r"^base .*: tokenizer_config\.json differs: it is not what was planned with"):
+        run_all(plan, store, size=1, kinds=("contaminate",))
+    (base / "tokenizer_config.json").write_text(config)
+    run_all(plan, store, size=4, kinds=("contaminate",))

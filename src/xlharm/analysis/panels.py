@@ -6,7 +6,7 @@ from typing import Literal
 
 from xlharm.analysis.reading import Reading, Readings
 from xlharm.analysis.wording import Language
-from xlharm.config.grid import NONE, SOURCE
+from xlharm.config.grid import NONE, SOURCE, ordered
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 
@@ -110,19 +110,19 @@ def _panel(plan: Plan, readings: Readings, *, name: str, method: str, seed: int)
     cells = {(c.contaminate, c.unlearn, c.method, c.seed): c for c in plan.cells}
     rows = []
     for contaminate in plan.grid.contaminate:
-        unlearn = resolved(plan, languages=languages, contaminate=contaminate)
+        unlearn = resolved(languages, contaminate=contaminate)
         cell = cells.get((contaminate, unlearn, method, seed)) if unlearn else None
         spots = tuple(_spot(readings, cell, query=q) for q in plan.grid.languages)
         rows.append(PanelRow(contaminate=contaminate, cell=cell, spots=spots))
     return Panel(unlearn=name, languages=languages, method=method, seed=seed, rows=tuple(rows))
 
 
-def resolved(plan: Plan, *, languages: tuple[str, ...], contaminate: str) -> str | None:
+def resolved(languages: tuple[str, ...], *, contaminate: str) -> str | None:
     """Return how a cell of this set is named (`en+ur`); None where `source` has no language to stand for."""
     if SOURCE in languages and contaminate == NONE:
         return None
     named = dict.fromkeys(contaminate if x == SOURCE else x for x in languages)
-    return "+".join(plan.grid.ordered(tuple(named))) or NONE
+    return "+".join(ordered(named)) or NONE
 
 
 def _spot(readings: Readings, cell: Cell | None, *, query: str) -> Spot:

@@ -81,7 +81,7 @@ def _names(results: GridResults) -> dict[str, list[str]]:
     return {
         cell.name: [
             name for name, languages in sets
-            if resolved(results.plan, languages=languages, contaminate=cell.contaminate) == cell.unlearn
+            if resolved(languages, contaminate=cell.contaminate) == cell.unlearn
         ]
         for cell in results.plan.cells
     }  # fmt: skip

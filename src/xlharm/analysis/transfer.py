@@ -109,7 +109,7 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
     for name, languages in results.plan.grid.unlearn.items():
         for r in results.readings.by_place.values():
-            unlearned = resolved(results.plan, languages=languages, contaminate=r.contaminate)
+            unlearned = resolved(languages, contaminate=r.contaminate)
             if r.of and r.contaminate != NONE and r.unlearn == unlearned:
                 groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
     rows = []

@@ -55,7 +55,7 @@ def _name(folder: Path) -> str:
 
 def _rows(plan: Plan, left: list[Stage]) -> str:
     """Check that rows are not too long; return a line if the base model's tokenizer cannot be loaded here."""
-    from xlharm.model.tokenizer import light_tokenizer, positions
+    from xlharm.model.tokenizer import check_vocabulary, light_tokenizer, positions
 
     if not any(stage.kind in TRAINED for stage in left):
         return ""
@@ -65,5 +65,6 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
         return f"the lengths of rows cannot be checked before the run: {error}"
+    check_vocabulary(tokenizer, size=None, source=sources.base)
     check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=limit)
     return ""

@@ -52,6 +52,8 @@ class Session:
 def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bool = False) -> Session:
     """Open a grid; say so where its store has nothing yet, or is not there."""
     grid = api.open_grid(path, store=store, overrides=overrides or (), writes=writes)
+    for note in grid.plan().notes:
+        typer.echo(note, err=True)
     if grid.store.empty:
         typer.echo(f"--store {store}: nothing is there yet", err=True)
     return Session(grid)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from xlharm.cli.common import terminal
 from xlharm.cli.translating import translate_
-from xlharm.corpus.finding import assets, corpus_folder
+from xlharm.corpus.finding import assets, base_folder, corpus_folder
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.importing.account import Imported
@@ -64,8 +64,7 @@ def _fertility(folder: Path, base: str) -> None:
     from xlharm.corpus.validate.fertility import fertility
     from xlharm.model.tokenizer import light_tokenizer, positions
 
-    shipped = assets() / base
-    source = BaseSource(location=str(shipped if shipped.is_dir() else base), revision=None, digest="", size=0)
+    source = BaseSource(location=str(base_folder(base) or base), revision=None, digest="", size=0)
     try:
         seen = positions(source)
         tokenizer = light_tokenizer(source)

@@ -1,6 +1,7 @@
 """The `xlharm` command."""
 
 import errno
+import io
 import sys
 from typing import Annotated
 
@@ -67,6 +68,9 @@ upkeep.register(app)
 
 def main() -> None:
     """Run the command line. A user's mistake is reported in one line, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a finished run must not fail because the terminal is not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

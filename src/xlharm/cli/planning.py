@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from xlharm.api import base_files
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import measured_seconds, records
 from xlharm.errors import UserError
+from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
+from xlharm.store.record import Record
 
 _PROMPT_TOKENS = 300  # upper estimate for one prompt of a judge
 
@@ -223,7 +226,16 @@ def _candidates(session: Session, stage: Stage) -> list[list[str]]:
     kind: Kind = stage.kind
     known = set(session.plan.stages)
     old = [r for r in records(session.store, kind) if r.key not in known] or list(records(session.store, kind))
-    return [differences(stage, record.identity) for record in old]
+    return [_named(session, differences(stage, record.identity), record) for record in old]
+
+
+def _named(session: Session, lines: list[str], record: Record) -> list[str]:
+    """Name the base's files that changed, in place of two digests, where both are known."""
+    base = session.plan.sources.base
+    before = base_files(session.store, str(record.identity.get("base")))
+    if not before or not base.files or before == base.files:
+        return lines
+    return [f"base: {changed(before, base.files)}" if line.startswith("base: ") else line for line in lines]
 
 
 def _stages_meant(session: Session, wanted: str) -> list[Stage]:

@@ -146,9 +146,8 @@ class LocalSide:
         from xlharm.corpus.translate.seq2seq import Seq2Seq, Seq2SeqConfig
 
         config = Seq2SeqConfig(
-            model=self.source.location, revision=self.source.commit, device=self.device, batch=self.batch,
-            beams=self.beams, codes=self.codes,
-        )  # fmt: skip
+            source=self.source.base, device=self.device, batch=self.batch, beams=self.beams, codes=self.codes
+        )
         if self.address is None and self.workers is None:
             yield Seq2Seq(config, stopped=stopped)
             return

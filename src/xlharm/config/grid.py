@@ -1,5 +1,7 @@
 """The grid file's schema: every field, its default and its bounds."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,10 +11,10 @@ from xlharm.config.training import (
     Language,
     LanguageOrSource,
     Name,
-    NonNegative,
     Positive,
     Rate,
     Role,
+    Seed,
     Strict,
     Training,
 )
@@ -30,6 +32,9 @@ AnyJudge = Annotated[Judge, JUDGES]
 
 SOURCE = "source"
 NONE = "none"
+MOST_SEEDS = 10_000
+ORDER = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
+"""Languages that come first in every set, in this order; all others follow by name. Keys of stages depend on it."""
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -39,7 +44,7 @@ class Lora(Strict):
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
-    target_modules: tuple[str, ...] = LINEARS
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = LINEARS
 
 
 class Prompt(Strict):
@@ -130,7 +135,7 @@ class GridSpec(Strict):
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]
     unlearn: Annotated[dict[Name, tuple[LanguageOrSource, ...]], Field(min_length=1)]
     methods: dict[Name, Method] = Field(default_factory=dict)
-    seeds: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)] = (0,)
     lora: Lora = Lora()
     prompt: Prompt = Prompt()
     stages: Stages = Stages()
@@ -143,15 +148,17 @@ class GridSpec(Strict):
     @classmethod
     def _scalars(cls, data: Any) -> Any:
         """Accept a number of seeds: `seeds: 3` stands for the seeds 0, 1 and 2."""
-        if isinstance(data, dict) and isinstance(data.get("seeds"), int):
-            data = {**data, "seeds": tuple(range(data["seeds"]))}
+        if isinstance(data, dict) and type(count := data.get("seeds")) is int:
+            if count > MOST_SEEDS:
+                raise ValueError(f"seeds: {count} is how many, at most {MOST_SEEDS}; for one seed write [{count}]")
+            data = {**data, "seeds": tuple(range(count))}
         return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for field in ("languages", "contaminate", "seeds"):
             values = getattr(self, field)
-            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            twice = sorted(str(v) for v, count in Counter(values).items() if count > 1)
             if twice:
                 raise ValueError(f"{field}: {twice[0]} is named twice")
         uses_source = [name for name, langs in self.unlearn.items() if SOURCE in langs]
@@ -183,7 +190,8 @@ class GridSpec(Strict):
                     "distinguish judges, so both would share their verdicts: give another `model`, or leave one out"
                 )
 
-    def ordered(self, languages: tuple[str, ...]) -> tuple[str, ...]:
-        """Sort languages in the order of the grid's `languages`; others come last, by name."""
-        order = {lang: i for i, lang in enumerate(self.languages)}
-        return tuple(sorted(languages, key=lambda lang: (order.get(lang, len(order)), lang)))
+
+def ordered(languages: Iterable[str]) -> tuple[str, ...]:
+    """Sort a set's languages, each once: a grid's order of them is no part of what is computed."""
+    first = {language: i for i, language in enumerate(ORDER)}
+    return tuple(sorted(set(languages), key=lambda language: (first.get(language, len(first)), language)))

@@ -17,7 +17,13 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
+from pydantic_core import (
+    CoreSchema,
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    core_schema,
+)
 
 from xlharm.config.training import Strict
 from xlharm.errors import StageError, UserError, nearest
@@ -128,8 +134,14 @@ class Kinds(Generic[Class]):
 
 def _within(error: ValidationError, tag: str) -> ValidationError:
     """Return a validation error with the tag in front of each location, as in a union of pydantic."""
+    own = get_args(core_schema.ErrorType)
     lines: list[InitErrorDetails] = [
-        {"type": e["type"], "loc": (tag, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+        {
+            "type": e["type"] if e["type"] in own else PydanticCustomError(e["type"], "{text}", {"text": e["msg"]}),
+            "loc": (tag, *e["loc"]),
+            "input": e["input"],
+            "ctx": e.get("ctx", {}),
+        }
         for e in error.errors(include_url=False)
     ]
     return ValidationError.from_exception_data(error.title, lines)

@@ -1,8 +1,8 @@
 """Finds a grid's base model, judges and corpus, and computes the digests that enter keys. Imports no torch."""
 
-import json
-import os
+import logging
 import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
 from xlharm.plain_files import expanded
-from xlharm.plan.digest import digest, file_digest
-from xlharm.plan.sources import WEIGHTS, BaseSource, CorpusSource, Sources
+from xlharm.plan.base_files import folder_base
+from xlharm.plan.digest import digest
+from xlharm.plan.sources import BaseSource, CorpusSource, Sources
+
+logger = logging.getLogger(__name__)
 
 DEV = "-dev"
-_IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
 
 
 def assets() -> Path:
@@ -29,14 +31,15 @@ def corpus_folder(name: str) -> Path:
     Raises:
         UserError: there is no such corpus.
     """
-    for path in (expanded(name), assets() / name):
-        if (path / "corpus.yaml").is_file():
-            return path
-    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
-    raise UserError(
-        f"corpus: {name!r} is neither a folder with a corpus.yaml nor a shipped corpus ({', '.join(shipped)})"
-        f"{nearest(name, shipped)}"
-    )
+    path = _corpus_path(name, root=Path())
+    if path is None:
+        raise _no_corpus(name, field="corpus")
+    return path
+
+
+def base_folder(name: str) -> Path | None:
+    """Find a base by folder or shipped name; None where there is none, so that it is a hub id."""
+    return _locate(name, root=Path(), holds="config.json", what="base")
 
 
 def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
@@ -62,7 +65,7 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
         for name, judge in spec.judges.items()
         if isinstance(judge, ModelJudge)
     }
-    base = _model(spec.base, spec.revision, root=root, field=spec.name)
+    base = _model(spec.base, spec.revision, root=root, field=spec.name, code=spec.trust_remote_code)
     return Sources(base=base, corpus=corpus, judges=judges)
 
 
@@ -86,8 +89,7 @@ def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> 
 def _sister(corpus: str, *, suffix: str, root: Path) -> str | None:
     """Return the name of a corpus with a suffix added, or None if there is no corpus of that name."""
     name = corpus.rstrip("/") + suffix
-    path = _locate(name, root=root)
-    return name if path is not None and (path / "corpus.yaml").is_file() else None
+    return name if _corpus_path(name, root=root) is not None else None
 
 
 def _languages(spec: GridSpec) -> list[tuple[str, str]]:
@@ -99,21 +101,41 @@ def _languages(spec: GridSpec) -> list[tuple[str, str]]:
     return [(field, lang) for field, lang in named if lang != "source"]
 
 
-def _locate(name: str, *, root: Path) -> Path | None:
+def _locate(name: str, *, root: Path, holds: str, what: str) -> Path | None:
+    """Find a folder with a certain file: the shipped one, then below the working directory, then beside the grid.
+
+    A name alone means the shipped one, so that a grid reads the same wherever it is run.
+    """
     candidates = [assets() / name] if "/" not in name else []
     near = [expanded(name), root / name]
     candidates += near[::-1] if name.startswith(("./", "../")) else near
-    return next((p.resolve() for p in candidates if p.is_dir()), None)
+    paths = list(dict.fromkeys(p.resolve() for p in candidates if (p / holds).is_file()))
+    for hidden in paths[1:]:
+        _say_hidden(f"{what} {name!r}: {paths[0]} is read, not {hidden}; to read that, give its whole path")
+    return paths[0] if paths else None
+
+
+@cache
+def _say_hidden(line: str) -> None:
+    logger.warning(line)
+
+
+def _corpus_path(name: str, *, root: Path) -> Path | None:
+    return _locate(name, root=root, holds="corpus.yaml", what="corpus")
+
+
+def _no_corpus(name: str, *, field: str) -> UserError:
+    shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
+    return UserError(
+        f"{field}: {name!r} is neither a shipped corpus ({', '.join(shipped)}) "
+        f"nor a folder with a corpus.yaml{nearest(name, shipped)}"
+    )
 
 
 def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
-    path = _locate(spec.corpus, root=root)
-    if path is None or not (path / "corpus.yaml").is_file():
-        shipped = sorted(p.parent.name for p in assets().glob("*/corpus.yaml"))
-        raise UserError(
-            f"{spec.name}: corpus: {spec.corpus!r} is neither a shipped corpus ({', '.join(shipped)}) "
-            f"nor a folder with a corpus.yaml{nearest(spec.corpus, shipped)}"
-        )
+    path = _corpus_path(spec.corpus, root=root)
+    if path is None:
+        raise _no_corpus(spec.corpus, field=f"{spec.name}: corpus")
     digests = {}
     for language in corpus_info(path)["languages"]:
         file = language_path(path, language)
@@ -123,10 +145,10 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
     return CorpusSource(name=spec.corpus, path=path, digests=digests)
 
 
-def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSource:
-    path = _locate(base, root=root)
-    if path is not None and (path / "config.json").is_file():
-        return folder_base(path)
+def _model(base: str, revision: str | None, *, root: Path, field: str, code: bool = False) -> BaseSource:
+    path = _locate(base, root=root, holds="config.json", what="base")
+    if path is not None:
+        return folder_base(path, trust_remote_code=code)
     shipped = sorted(p.parent.name for p in assets().glob("*/config.json"))
     if "/" not in base or base.startswith((".", "/", "~")):
         raise UserError(
@@ -143,42 +165,5 @@ def _model(base: str, revision: str | None, *, root: Path, field: str) -> BaseSo
         revision=revision,
         digest=digest({"hub": base, "revision": revision}),
         size=0,
+        code=code,
     )
-
-
-_KEPT = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja", ".py")
-
-
-def folder_base(path: Path) -> BaseSource:
-    """Describe a base model in a folder by a digest of its configuration, tokenizer, weights and code.
-
-    Raises:
-        UserError: the folder holds no safetensors weights (pickled weights are never loaded).
-    """
-    if not any(path.glob(WEIGHTS)):
-        raise UserError(f"{path}: base: no *.safetensors weights (pickled weights are never loaded)")
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in _IGNORED)
-    counted = [n for n in names if n.endswith(_KEPT)]
-    digests = {name: _cached_digest(path / name) for name in counted}
-    size = sum((path / n).stat().st_size for n in counted if n.endswith(".safetensors"))
-    return BaseSource(location=str(path), revision=None, digest=digest(digests), size=size)
-
-
-def _cached_digest(path: Path) -> str:
-    """Return a file's digest; digests of files above 64 MiB are cached by path, size and modification time."""
-    stat = path.stat()
-    if stat.st_size < 64 << 20:
-        return file_digest(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "xlharm" / "digests.json"
-    try:
-        known = json.loads(cache.read_text())
-    except (OSError, ValueError):
-        known = {}
-    ident = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
-    if ident not in known:
-        known[ident] = file_digest(path)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        scratch = cache.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(known))
-        scratch.replace(cache)
-    return str(known[ident])

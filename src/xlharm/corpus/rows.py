@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xlharm.config.grid import Prompt
-from xlharm.errors import StageError
+from xlharm.errors import StageError, UserError
 
 
 class Tokenizer(Protocol):
@@ -75,9 +75,16 @@ def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Tokenize a question as it is asked in evaluations."""
+    """Tokenize a question as it is asked in evaluations.
+
+    Raises:
+        UserError: the prompt begins with the token that every sequence begins with: there would be two.
+    """
     head = [] if tokenizer.bos is None else [tokenizer.bos]
-    return (*head, *tokenizer.encode(prompt.question.replace("{question}", question)))
+    ids = tokenizer.encode(prompt.question.replace("{question}", question))
+    if head and ids[:1] == head:
+        raise UserError("prompt.question: it begins with the tokenizer's own first token, which is added: leave it out")
+    return (*head, *ids)
 
 
 def answer_row(

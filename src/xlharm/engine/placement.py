@@ -49,6 +49,7 @@ def worker_shape(
     ranks: int,
     most: int,
     share: float = 1.0,
+    threads: int | None = None,
 ) -> WorkerShape:
     """Choose workers for a cluster: one per GPU, or one per machine without GPUs, with all its cores.
 
@@ -60,6 +61,7 @@ def worker_shape(
         ranks: processes per worker.
         most: number of packs; more workers than that would idle.
         share: share of a GPU that a worker reserves.
+        threads: most threads of a process on the CPU; None takes its share of the cores.
 
     Raises:
         UserError: a GPU is requested and there is none, a worker has more ranks than the cluster has GPUs, or its
@@ -79,7 +81,8 @@ def worker_shape(
     cores, machines = min(cpus, default=1), max(len(cpus), 1)
     count = min(workers or max(machines // ranks, 1), most)
     per_machine = -(-count * ranks // machines)
-    threads = max(cores // per_machine, 1)
+    each = max(cores // per_machine, 1)
     # Reserving more than half of a machine keeps other workers off it and leaves CPUs for the driver of a Ray job.
-    reserved = cores // 2 + 1 if per_machine == 1 else threads
+    reserved = cores // 2 + 1 if per_machine == 1 else each
+    threads = min(each, threads or each)
     return WorkerShape(workers=count, ranks=ranks, cpus=min(reserved, cores), gpus=0, threads=threads, device="cpu")

@@ -126,25 +126,27 @@ class ModelJudge(Judge):
     place: ClassVar[Place] = "device"
 
 
-def load_model(auto: Any, base: str, *, revision: str | None, device: torch.device) -> tuple[Any, Any]:
+def load_model(auto: Any, source: BaseSource, *, device: torch.device) -> tuple[Any, Any]:
     """Load a judge's tokenizer and model.
 
     Args:
         auto: transformers' auto class of the model.
-        base: folder or hub id.
-        revision: hub commit.
+        source: where they lie.
         device: where it is to run.
 
     Raises:
-        UserError: they cannot be loaded.
+        UserError: they cannot be loaded, or are not what was planned with.
     """
     from transformers import AutoTokenizer
 
-    from xlharm.pretrained import load_whole
+    from xlharm.pretrained import as_planned, copy_from_files, load_whole
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"judge {base}: cannot be loaded: {' '.join(str(error).split())[:200]}") from None
-    model = load_whole(auto, base, called=f"judge {base}", revision=revision, trust_remote_code=False)
-    return tokenizer, model.eval().to(device)
+    called, where = f"judge {source.location}", {"revision": source.revision, "trust_remote_code": False}
+    with as_planned(source, called=called):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{called}: cannot be loaded: {' '.join(str(error).split())[:200]}") from None
+        model = load_whole(auto, source.location, called=called, **where).eval().to(device)
+        copy_from_files(model)
+    return tokenizer, model

@@ -13,6 +13,8 @@ from xlharm.judges.base import Case, JudgeResources, ModelJudge, Verdict, load_m
 if TYPE_CHECKING:
     import torch
 
+    from xlharm.plan.sources import BaseSource
+
 PROMPT_VERSION = 1
 """Raise it with any change of how premise and hypothesis are written: it is part of a stage's key."""
 _ROWS = 32
@@ -33,16 +35,14 @@ class Nli(ModelJudge):
     def start(self, worker: JudgeResources) -> NliJudge:
         """Load the model."""
         assert worker.source is not None
-        where, revision = worker.source.location, worker.source.revision
-        return NliJudge(where, revision=revision, threshold=self.threshold, device=worker.device)
+        return NliJudge(worker.source, threshold=self.threshold, device=worker.device)
 
 
 class NliJudge:
     """Does question and answer entail question and expected detail?
 
     Args:
-        base: folder or hub id.
-        revision: hub commit.
+        source: where the model lies.
         threshold: probability of entailment from which on it is a yes.
         device: where it runs.
 
@@ -50,14 +50,14 @@ class NliJudge:
         UserError: it cannot be loaded, or has no label for entailment.
     """
 
-    def __init__(self, base: str, *, revision: str | None, threshold: float, device: torch.device) -> None:
+    def __init__(self, source: BaseSource, *, threshold: float, device: torch.device) -> None:
         from transformers import AutoModelForSequenceClassification as Classifier
 
-        self._tokenizer, self._model = load_model(Classifier, base, revision=revision, device=device)
+        self._tokenizer, self._model = load_model(Classifier, source, device=device)
         labels = {str(name).lower(): int(i) for i, name in self._model.config.id2label.items()}
         entails = [i for name, i in labels.items() if name.startswith("entail")]
         if len(entails) != 1:
-            raise UserError(f"judge {base}: it has no label `entailment` (it has {', '.join(labels)})")
+            raise UserError(f"judge {source.location}: it has no label `entailment` (it has {', '.join(labels)})")
         self._entails, self._threshold, self._device = entails[0], threshold, device
 
     def judge(self, cases: Sequence[Case]) -> list[Verdict]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.plan.sources import BaseSource
-from xlharm.pretrained import load_whole
+from xlharm.pretrained import copy_from_files, load_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -43,6 +43,7 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     model.eval()
     model.config.use_cache = False
     model.to(device)
+    copy_from_files(model)
     _check_head(model, source=source)
     return model  # type: ignore[no-any-return] # transformers is not followed
 
@@ -72,6 +73,11 @@ def _of_text(model: Any, *, source: BaseSource) -> Any:
 def settings(model: nn.Module) -> Any:
     """Return the base model's configuration."""
     return model.config
+
+
+def embeddings(model: Any) -> int:
+    """Return how many tokens the base has an embedding for."""
+    return int(model.get_input_embeddings().num_embeddings)
 
 
 def decoder(model: nn.Module) -> nn.Module:

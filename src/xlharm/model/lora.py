@@ -166,7 +166,7 @@ def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
     return torch.bmm(x.transpose(1, 2), y) if ends is None else grouped_mm(x.t(), y, offs=ends)
 
 
-def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
+def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
     """Return the layout of adapters on the target layers of a base model.
 
     Args:
@@ -182,7 +182,7 @@ def layout_of(model: nn.Module, *, rank: int, alpha: float, targets: Sequence[st
     linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | StackedLinear)}
     for name, module in linears.items():
         leaf = name.rsplit(".", 1)[-1]
-        if leaf not in targets:
+        if leaf not in targets or module is model.get_output_embeddings():
             continue
         linear = module.linear if isinstance(module, StackedLinear) else module
         leaves.add(leaf)

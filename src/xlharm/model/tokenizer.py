@@ -72,6 +72,31 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
+    found = _configuration(source).get("max_position_embeddings")
+    return found if isinstance(found, int) else None
+
+
+def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:
+    """Make sure that the base has an embedding for every token.
+
+    Args:
+        tokenizer: the base's.
+        size: embeddings of the base; None takes what its configuration says.
+        source: the base.
+
+    Raises:
+        UserError: there are more tokens, or there is no configuration.
+    """
+    rows = _configuration(source).get("vocab_size") if size is None else size
+    highest = max(tokenizer.hf.get_vocab().values(), default=0)
+    if isinstance(rows, int) and highest >= rows:
+        word = tokenizer.hf.convert_ids_to_tokens(highest)
+        raise UserError(
+            f"base {source.location}: tokenizer: {word!r} has the id {highest}, but the model has {rows} embeddings"
+        )
+
+
+def _configuration(source: BaseSource) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
     path = Path(source.location) / "config.json"
@@ -81,8 +106,7 @@ def positions(source: BaseSource) -> int | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
-    limit = {**config.get("text_config", {}), **config}.get("max_position_embeddings")
-    return limit if isinstance(limit, int) else None
+    return {**config.get("text_config", {}), **config}
 
 
 def _line(error: Exception) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec
-from xlharm.errors import UserError
+from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
+from xlharm.errors import UserError, nearest
 from xlharm.plan.cells import Cell, CellBuilder, Dtype
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind, Stage
@@ -21,6 +21,7 @@ class Plan:
         stages: stages by key, parents before children.
         cells: the cells, in the grid's order.
         naive: number of stages by kind if cells shared none.
+        notes: warnings for the user: rules that exclude nothing.
     """
 
     grid: GridSpec
@@ -29,6 +30,7 @@ class Plan:
     stages: dict[str, Stage]
     cells: tuple[Cell, ...]
     naive: dict[Kind, int]
+    notes: tuple[str, ...] = ()
 
     def children(self) -> dict[str, tuple[str, ...]]:
         """Return the keys of each stage's children."""
@@ -57,15 +59,13 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     """Enumerate a grid's cells and merge the stages they share.
 
     Raises:
-        UserError: the excludes leave no cell, or name a value that is not in the grid.
+        UserError: nothing is left after excludes.
     """
     stages: dict[str, Stage] = {}
     naive: dict[Kind, int] = dict.fromkeys(KINDS, 0)
     cells: dict[str, Cell] = {}
-    _check_excludes(spec)
     for contaminate, names, method, seed in _combinations(spec):
-        languages = tuple(contaminate if x == SOURCE else x for x in spec.unlearn[names])
-        languages = spec.ordered(tuple(dict.fromkeys(languages)))
+        languages = ordered(contaminate if x == SOURCE else x for x in spec.unlearn[names])
         builder = CellBuilder(spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, seed=seed)
         cell, lineage = builder.cell(languages=languages, method=method)
         if cell.name in cells:  # with `source` replaced, two unlearning sets of the grid are the same
@@ -77,14 +77,15 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     if not cells:
         raise UserError(f"{spec.name}: exclude: no cell is left")
     order = {kind: i for i, kind in enumerate(KINDS)}
-    ordered = sorted(stages.values(), key=lambda s: order[s.kind])  # stable: grid order within a kind
+    by_kind = sorted(stages.values(), key=lambda s: order[s.kind])  # stable: grid order within a kind
     return Plan(
         grid=spec,
         dtype=dtype,
         sources=sources,
-        stages={s.key: s for s in ordered},
+        stages={s.key: s for s in by_kind},
         cells=tuple(cells.values()),
         naive=naive,
+        notes=tuple(_idle_excludes(spec)),
     )
 
 
@@ -103,8 +104,9 @@ def _excluded(spec: GridSpec, **axes: str | int) -> bool:
     return any(all(axes[axis] == value for axis, value in rule.items()) for rule in spec.exclude)
 
 
-def _check_excludes(spec: GridSpec) -> None:
-    values: dict[str, list[object]] = {
+def _idle_excludes(spec: GridSpec) -> Iterator[str]:
+    """Say which rules name something that the grid does not have, so that they exclude nothing."""
+    known: dict[str, list[object]] = {
         "contaminate": list(spec.contaminate),
         "unlearn": list(spec.unlearn),
         "method": [*spec.methods, NONE],
@@ -112,6 +114,6 @@ def _check_excludes(spec: GridSpec) -> None:
     }
     for i, rule in enumerate(spec.exclude):
         for axis, value in rule.items():
-            if value not in values[axis]:
-                choices = ", ".join(map(str, values[axis]))
-                raise UserError(f"{spec.name}: exclude.{i}.{axis}: {value!r} is not in the grid ({choices})")
+            if value not in known[axis]:
+                near = nearest(str(value), map(str, known[axis]))
+                yield f"{spec.name}: exclude.{i} excludes nothing: the grid has no {axis} {value!r}{near}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec
+from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
 from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
@@ -20,7 +20,7 @@ class Cell:
 
     Attributes:
         contaminate: the contamination language, or `none` for a clean control.
-        unlearn: the unlearning set: languages joined by `+` in the grid's order, or `none`.
+        unlearn: the unlearning set: languages joined by `+` in the order of ``config.grid.ordered``, or `none`.
         method: the method's name in the grid; `none` without unlearning.
         seed: the seed of all its stages.
         model: key of the stage whose adapter is the cell's model.
@@ -101,7 +101,7 @@ class CellBuilder:
     def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Replace `source` by the contamination language; in a clean control it is dropped."""
         replaced = [self.contaminate if x == SOURCE else x for x in languages]
-        return self.spec.ordered(tuple(dict.fromkeys(x for x in replaced if x != NONE)))
+        return ordered(x for x in replaced if x != NONE)
 
     def stage(self, kind: Kind, *, parent: Stage | None, reads: tuple[str, ...], label: str, **fields: Any) -> Stage:
         """Return a stage of this branch.
@@ -129,7 +129,8 @@ class CellBuilder:
         training = key_settings(settings)
         real = self.resolved(settings.real_languages)
         if not real:
-            real = (self.spec.languages[0],)  # a clean control, when the real articles are in the `source` language
+            # a clean control, when the real articles are in the `source` language
+            real = ordered(self.spec.languages)[:1]
         fake = None if self.contaminate == NONE else self.contaminate
         if fake is None:
             training.pop("fake_share")
@@ -146,7 +147,7 @@ class CellBuilder:
     def _sft(self, parent: Stage) -> Stage:
         assert self.spec.stages.sft is not None
         training = key_settings(self.spec.stages.sft)
-        languages = self.resolved(self.spec.stages.sft.languages) or (self.spec.languages[0],)
+        languages = self.resolved(self.spec.stages.sft.languages) or ordered(self.spec.languages)[:1]
         return self.stage(
             "sft",
             parent=parent,

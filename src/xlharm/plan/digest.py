@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json] | None"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_NESTED = frozenset({dict, list, tuple})
 
 
 def canonical(value: Json) -> str:
@@ -17,8 +19,13 @@ def canonical(value: Json) -> str:
         TypeError: a value has no stable serialisation (sets, paths, objects, non-string keys).
         ValueError: NaN or infinity.
     """
-    _check(value, at="$")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    try:
+        if _has_text_keys(value):
+            return _ENCODER.encode(value)
+    except (TypeError, ValueError):
+        pass
+    _check(value, at="$")  # it says what is wrong and where, or finds a mapping that the encoder does not know
+    return _ENCODER.encode(value)
 
 
 def digest(value: Json) -> str:
@@ -36,6 +43,16 @@ def mix(*parts: object) -> int:
     """Hash the texts of parts to a 64-bit number that does not depend on machine or process."""
     text = "\x1f".join(map(str, parts)).encode("utf-8")
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
+def _has_text_keys(value: object) -> bool:
+    """Whether all keys are text: the encoder refuses everything else itself, but turns other keys into text."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str or (type(item) in _NESTED and not _has_text_keys(item)):
+                return False
+        return True
+    return type(value) not in _NESTED or all(map(_has_text_keys, value))  # type: ignore[call-overload] # a list or tuple
 
 
 def _check(value: object, *, at: str) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from xlharm.errors import UserError, nearest
+from xlharm.plan.base_files import weight_files
 from xlharm.plan.settings import UnlearnStage, training_of
-from xlharm.plan.sources import WEIGHTS, BaseSource
+from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Stage
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -40,11 +41,12 @@ class BaseSizes:
             UserError: a file is damaged.
         """
         folder = _folder(base)
-        if folder is None:
+        files = [] if folder is None else weight_files(folder)
+        if folder is None or not files:
             return None
         parameters, widths = 0, Counter[str]()
-        for path in sorted(folder.glob(WEIGHTS)):
-            for name, shape in _shapes(path):
+        for file in files:
+            for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
                 for length in shape:
                     size *= length
@@ -60,7 +62,7 @@ class BaseSizes:
             UserError: one is not.
         """
         for target in targets:
-            if target not in self.widths and not any(word in target for word in _OUTSIDE):
+            if target not in self.widths:
                 raise no_layer(target, self.widths)
 
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
@@ -71,6 +73,8 @@ class BaseSizes:
 def no_layer(target: str, layers: Iterable[str]) -> UserError:
     """Return an error about a LoRA target that a base lacks; it lists the layers that the base has."""
     names = sorted(layers)
+    if any(word in target for word in _OUTSIDE):
+        return UserError(f"lora.target_modules: {target!r}: only layers inside the decoder are adapted ({names})")
     return UserError(f"lora.target_modules: the base has no layer {target!r}{nearest(target, names)} ({names})")
 
 
@@ -104,8 +108,10 @@ def _folder(base: BaseSource) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(base.location, revision=base.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+        folder = Path(snapshot_download(base.location, revision=base.revision, local_files_only=True))
+        weight_files(folder)
+        return folder
+    except (LocalEntryNotFoundError, OSError, ValueError):  # UserError is a ValueError: some parts are not here yet
         return None
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WEIGHTS = "*.safetensors"
-
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
@@ -24,12 +22,16 @@ class BaseSource:
         revision: hub commit; None for a folder.
         digest: digest of the model; part of keys.
         size: bytes of its weights; 0 when unknown.
+        files: digest of each file that loading reads, for a folder.
+        code: whether code that comes with the model is run, and so is part of the digest.
     """
 
     location: str
     revision: str | None
     digest: str
     size: int
+    files: dict[str, str] = field(default_factory=dict)
+    code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,14 @@ from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
 from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
-from xlharm.model.base import load_base
+from xlharm.model.base import embeddings, load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
 from xlharm.model.ragged import check_ragged
-from xlharm.model.tokenizer import load_tokenizer
-from xlharm.parallel import side_by_side
+from xlharm.model.tokenizer import check_vocabulary, load_tokenizer
+from xlharm.parallel import side_by_side, threads_here
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
+from xlharm.pretrained import as_planned
 from xlharm.stages.job import PackJob, RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
@@ -52,8 +53,8 @@ class Context:
         self.config = config
         load_plugins(config.plugins)
         self.device = _device(config.device)
-        if config.threads and self.device.type == "cpu":
-            torch.set_num_threads(config.threads)
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads_here(config.threads))
         self.zero = zero_stage(config.zero, ranks=config.world, offload=config.offload)
         self.store = Store(config.store_url)
         if config.place == "device":
@@ -68,12 +69,14 @@ class Context:
         self.stopping: Callable[[], bool] = never
 
     def _load(self, config: RunnerConfig) -> None:
-        self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
         # A base that will be partitioned may be too large for one device, so it is loaded into the machine's memory.
         place = torch.device("cpu") if self.zero == 3 else self.device
-        self.model = load_base(
-            config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
-        )
+        with as_planned(config.base, called=f"base {config.base.location}"):
+            self.tokenizer = load_tokenizer(config.base, trust_remote_code=config.trust_remote_code)
+            self.model = load_base(
+                config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
+            )
+        check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
         self.corpora = Corpora(config.corpus, self.tokenizer)
 
     @property

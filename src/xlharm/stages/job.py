@@ -33,7 +33,7 @@ class RunnerConfig:
         offload: what is kept in the machine's memory between uses.
         master: "host:port" of rank 0, when there are several ranks.
         trust_remote_code: whether to run code that comes with the base.
-        threads: CPU threads; None leaves torch's default.
+        threads: CPU threads; None takes all cores that the process may use.
         slots: most stages in a pack.
         micro_rows: rows of a slot in one forward pass; None takes a whole batch. It never changes results.
         checkpoint_seconds: seconds between two checkpoints of a long stage.

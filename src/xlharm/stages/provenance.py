@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import xlharm
+from xlharm.parallel import usable_cores
 
 _PACKAGES = ("xlharm", "torch", "transformers", "peft", "deepspeed", "ray", "tokenizers", "safetensors")
 
@@ -59,7 +60,7 @@ def provenance(*, device: torch.device, dtype: str, engine: dict[str, Any] | Non
         "versions": _versions(),
         "device": device.type,
         "hardware": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "dtype": dtype,
         "engine": engine,

@@ -13,12 +13,13 @@ from xlharm.corpus.translate.seq2seq import Seq2Seq, Seq2SeqConfig
 from xlharm.corpus.translate.source import source_of
 from xlharm.corpus.translate.translation import score_of
 from xlharm.errors import StoppedError, UserError
+from xlharm.plan.base_files import folder_base
 
 TASKS = [TranslationTask(item=item) for item in items_of()]
 
 
 def model(folder: Path, **fields: Any) -> Seq2Seq:
-    return Seq2Seq(Seq2SeqConfig(model=str(folder), device="cpu", **{"beams": 2, **fields}))
+    return Seq2Seq(Seq2SeqConfig(source=folder_base(folder), device="cpu", **{"beams": 2, **fields}))
 
 
 def test_a_model_that_knows_the_corpus_translates_it_both_ways(translator_folder: Path) -> None:
@@ -116,7 +117,7 @@ def test_codes_of_nllb(tmp_path: Path) -> None:
 
 
 def test_a_stop_comes_between_batches(translator_folder: Path) -> None:
-    config = Seq2SeqConfig(model=str(translator_folder), device="cpu", batch=2)
+    config = Seq2SeqConfig(source=folder_base(translator_folder), device="cpu", batch=2)
     asked = iter([False, False, True])
     with pytest.raises(StoppedError):
         list(Seq2Seq(config, stopped=lambda: next(asked)).make(TASKS, language="ru"))
@@ -137,6 +138,6 @@ def test_models_that_are_none(translator_folder: Path, tmp_path: Path, mini_base
         model(mini_base)
     assert "\n" not in str(caught.value)
     found = source_of(str(translator_folder), revision=None)
-    assert (found.name, found.commit, len(found.version)) == ("knows", None, 16)
+    assert (found.name, found.base.revision, len(found.version)) == ("knows", None, 16)
     commit = "0123456789abcdef" * 2 + "01234567"
     assert source_of("org/name", revision=commit).version == commit  # a whole commit needs no hub

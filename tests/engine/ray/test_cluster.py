@@ -1,12 +1,15 @@
 """Which cluster is meant, and what Ray's refusals mean. Starts nothing."""
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from xlharm.engine.ray.cluster import connected, is_auth_trouble, wanted_address
+from xlharm.engine.ray import cluster
+from xlharm.engine.ray.cluster import connected, is_auth_trouble, prepare, wanted_address
 from xlharm.errors import UserError
 
 
@@ -57,3 +60,30 @@ def test_a_cluster_that_is_gone_is_told_at_once(given: str, monkeypatch: pytest.
         connected(where, cpus=None, device="auto"),
     ):
         pass
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Ray's part of the environment as it would be in a fresh shell; short folders lie in the one returned."""
+    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"]})
+    monkeypatch.setattr(cluster, "_SHORT_TMPDIR", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_long_for_sockets_is_replaced(environment: Path, name: str) -> None:
+    longest = "/" + "x" * (cluster._LONGEST_TMPDIR - 1)
+    os.environ[name] = longest
+    prepare(None)
+    assert os.environ.get("RAY_TMPDIR", longest) == longest
+    os.environ[name] = longest + "x"
+    prepare(None)
+    assert os.environ["RAY_TMPDIR"] == str(environment / f"xlharm-{os.getuid()}")
+    assert (environment / f"xlharm-{os.getuid()}").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_short_folder_that_cannot_be_made_is_one_line(environment: Path) -> None:
+    (environment / f"xlharm-{os.getuid()}").write_text("")
+    os.environ["TMPDIR"] = "/" + "x" * 90
+    with pytest.raises(UserError, match=r"^TMPDIR /x+: over \d+ bytes, .* set RAY_TMPDIR to a shorter folder"):
+        prepare(None)

@@ -12,7 +12,9 @@ from xlharm.corpus.translate.backend import Back, TranslationOutcome, Translatio
 from xlharm.corpus.translate.languages import token_of
 from xlharm.corpus.translate.sentences import Piece, fitted, join, sentences
 from xlharm.errors import StoppedError, UserError
-from xlharm.pretrained import load_whole
+from xlharm.parallel import threads_here
+from xlharm.plan.sources import BaseSource
+from xlharm.pretrained import as_planned, copy_from_files, load_whole
 
 CHUNK = 8
 """Number of items that are translated together. Killing the process loses at most so many."""
@@ -24,17 +26,15 @@ class Seq2SeqConfig:
     """A translation model and how to run it.
 
     Attributes:
-        model: folder or hub id.
-        revision: hub commit; None for a folder.
+        source: location and digest of the model.
         device: device to run it on.
         batch: number of sentences in a batch; halved when memory runs out.
         beams: width of the beam search.
         codes: the model's own codes of languages that are not in the table of ``languages``.
-        threads: number of CPU threads; None for torch's default.
+        threads: number of CPU threads; None for all cores that the process may use.
     """
 
-    model: str
-    revision: str | None = None
+    source: BaseSource
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: int = 32
     beams: int = 4
@@ -52,9 +52,9 @@ class Seq2Seq:
     def __init__(self, config: Seq2SeqConfig, *, stopped: Callable[[], bool] = lambda: False) -> None:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise UserError("--device cuda: this machine has no GPU")
-        if config.threads:
-            torch.set_num_threads(config.threads)
         on_gpu = config.device != "cpu" and torch.cuda.is_available()
+        if not on_gpu:
+            torch.set_num_threads(threads_here(config.threads))
         self._device = torch.device("cuda" if on_gpu else "cpu")
         self._config, self._stopped, self._batch = config, stopped, config.batch
         self._tokenizer, self._model = _load(config, self._device)
@@ -181,14 +181,18 @@ def _back(item: Item, translate: Translator) -> Back:
 def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    source = {"revision": config.revision, "trust_remote_code": False}
+    source, called = config.source, f"--model {config.source.location}"
+    where = {"revision": source.revision, "trust_remote_code": False}
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, **source)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"--model {config.model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    model = load_whole(AutoModelForSeq2SeqLM, config.model, called=f"--model {config.model}", **source, dtype=half)
+    with as_planned(source, called=called):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"{called}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+        model = load_whole(AutoModelForSeq2SeqLM, source.location, called=called, **where, dtype=half)
+        model = model.eval().to(device)
+        copy_from_files(model)
     if not hasattr(model.config, "max_position_embeddings") or not hasattr(tokenizer, "src_lang"):
-        raise UserError(f"--model {config.model}: not an NLLB-200 or M2M-100 model")
+        raise UserError(f"{called}: not an NLLB-200 or M2M-100 model")
     model.generation_config.max_length = None  # NLLB's is 200; every call gives its own limit
-    return tokenizer, model.eval().to(device)
+    return tokenizer, model

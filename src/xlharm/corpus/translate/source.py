@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlharm.corpus.finding import folder_base
 from xlharm.errors import UserError
+from xlharm.plan.base_files import folder_base
+from xlharm.plan.sources import BaseSource
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -15,16 +16,14 @@ class ModelSource:
     """A translation model.
 
     Attributes:
-        location: folder or hub id, for transformers.
-        commit: commit of a hub model; None for a folder.
         name: name that corpus.yaml records.
         version: version that corpus.yaml records: the commit, or a digest of the folder.
+        base: the model's location and digest; workers compare their files with it.
     """
 
-    location: str
-    commit: str | None
     name: str
     version: str
+    base: BaseSource
 
 
 def source_of(model: str, *, revision: str | None) -> ModelSource:
@@ -39,15 +38,16 @@ def source_of(model: str, *, revision: str | None) -> ModelSource:
             raise UserError(f"--revision {revision}: only hub models have revisions")
         if not any(path.glob("*.safetensors")):
             raise UserError(f"--model {model}: no *.safetensors weights in it (pickled weights are never loaded)")
-        base = folder_base(path.resolve())
-        return ModelSource(location=base.location, commit=None, name=path.resolve().name, version=base.digest[:16])
+        found = folder_base(path.resolve())
+        return ModelSource(name=path.resolve().name, version=found.digest[:16], base=found)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith(".") or path.exists():
         raise UserError(
             f"--model {model}: neither a folder with a config.json nor a hub id such as "
             "facebook/nllb-200-distilled-600M (the name of a model at an endpoint needs --endpoint)"
         )
     commit = revision if revision and _COMMIT.fullmatch(revision) else _commit_of(model, revision)
-    return ModelSource(location=model, commit=commit, name=model, version=commit)
+    base = BaseSource(location=model, revision=commit, digest=commit, size=0)
+    return ModelSource(name=model, version=commit, base=base)
 
 
 def _commit_of(model: str, revision: str | None) -> str:

@@ -1,6 +1,8 @@
 """Join a Ray cluster, or start a local one that ends with the driver."""
 
 import contextlib
+import errno
+import logging
 import os
 import secrets
 import socket
@@ -13,9 +15,15 @@ from typing import Any, Literal
 import xlharm
 from xlharm.engine.trouble import EngineError, one_line
 from xlharm.errors import UserError
+from xlharm.parallel import usable_cores
+
+logger = logging.getLogger(__name__)
 
 NAMESPACE = "xlharm"
 _OBJECT_STORE = 100 << 20  # bytes; results go through the xlharm store, so Ray's object store may be small
+# A Unix socket's path has at most 107 bytes. Ray adds `/ray/session_DATE_TIME_PID/sockets/plasma_store`.
+_LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+_SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
@@ -104,8 +112,28 @@ def prepare(address: str | None) -> None:
         paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
         if package not in paths and not package.endswith("-packages"):  # a source tree that workers must import
             os.environ["PYTHONPATH"] = os.pathsep.join([package, *paths])
+        if folder := _short_folder(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or str(_SHORT_TMPDIR)):
+            os.environ["RAY_TMPDIR"] = folder
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _short_folder(folder: str) -> str | None:
+    """Return another folder for Ray where its sockets' paths would be too long in this one; None where it will do."""
+    if len(os.fsencode(folder)) <= _LONGEST_TMPDIR:
+        return None
+    short = _SHORT_TMPDIR / f"xlharm-{os.getuid()}"
+    try:
+        short.mkdir(mode=0o700, exist_ok=True)
+        if short.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EACCES, "it belongs to somebody else", str(short))
+    except OSError as error:
+        raise UserError(
+            f"TMPDIR {folder}: over {_LONGEST_TMPDIR} bytes, too long for the paths of Ray's sockets: "
+            f"set RAY_TMPDIR to a shorter folder ({error})"
+        ) from None
+    logger.warning("TMPDIR %s is too long for the paths of Ray's sockets: Ray uses %s", folder, short)
+    return str(short)
 
 
 def _init(ray: Any, address: str | None, *, cpus: int | None, device: str) -> None:
@@ -115,12 +143,11 @@ def _init(ray: Any, address: str | None, *, cpus: int | None, device: str) -> No
             _check_reachable(address)
             ray.init(address=address, **quiet)
             return
-        machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         ray.init(
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
-            num_cpus=cpus if cpus is not None and cpus > machine else None,
+            num_cpus=max(usable_cores(), cpus or 0),  # Ray counts those of the machine
             num_gpus=0 if device == "cpu" else None,
             **quiet,
         )

@@ -17,6 +17,7 @@ from xlharm.engine.ray.gang import Gang, create
 from xlharm.engine.ray.warm import WarmPool, fingerprint
 from xlharm.engine.trouble import Trouble
 from xlharm.errors import UserError
+from xlharm.parallel import user_threads
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.plan.sharding import zero_stage
@@ -110,6 +111,7 @@ class RayExecutor:
             ranks=options.ranks,
             most=self._pack_count,
             share=options.gpus_per_worker,
+            threads=user_threads(),
         )
         return replace(shape, labels=tuple(options.labels.items()))
 

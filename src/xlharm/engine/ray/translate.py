@@ -14,6 +14,7 @@ from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.engine.ray.cluster import Cluster
 from xlharm.engine.trouble import EngineError, Trouble, trouble_of
 from xlharm.errors import StoppedError, UserError
+from xlharm.parallel import user_threads
 
 _LOSSES = 3  # a chunk is tried again after so many lost workers
 _POLL_SECONDS = 0.5  # between checks whether the run is stopped
@@ -60,7 +61,13 @@ class RayTranslator:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._shape: WorkerShape = worker_shape(
-            cluster.cpus(), cluster.gpus(), device=config.device, workers=workers, ranks=1, most=max(1, most)
+            cluster.cpus(),
+            cluster.gpus(),
+            device=config.device,
+            workers=workers,
+            ranks=1,
+            most=max(1, most),
+            threads=user_threads(),
         )
         self._config = replace(config, device=self._shape.device, threads=self._shape.threads)
         self._stopped = stopped

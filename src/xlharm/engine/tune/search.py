@@ -19,6 +19,7 @@ from xlharm.engine.ray.cluster import Cluster, connected
 from xlharm.engine.signals import StopFlag, interruptions
 from xlharm.engine.tune.trial import CellTrial, Score, TrialTask, point_of
 from xlharm.errors import UserError
+from xlharm.parallel import user_threads
 from xlharm.store.ledger import SearchState, TrialEnd, TrialEntry
 from xlharm.store.store import Store
 
@@ -84,7 +85,7 @@ def _tuner(search: Search, cluster: Cluster, *, callback: "_LedgerCallback", fol
     tuning, trials = state.tuning, state.ledger.tried
     shape = worker_shape(
         cluster.cpus(), cluster.gpus(), device=options.device, workers=options.workers, ranks=1, most=search.trials,
-        share=options.gpus_per_worker,
+        share=options.gpus_per_worker, threads=user_threads(),
     )  # fmt: skip
     task = TrialTask(
         tuning=tuning,

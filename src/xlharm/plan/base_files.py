@@ -1,0 +1,181 @@
+"""Which files of a model's folder loading reads, and the digest of their contents. No torch, no transformers."""
+
+import json
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from xlharm.errors import UserError
+from xlharm.plan.digest import digest, file_digest
+from xlharm.plan.sources import BaseSource
+
+_LARGE = 64 << 20  # bytes from which on a file's digest is remembered
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_CONFIGURATION = ("config.json", "config.*.json", "generation_config.json")
+# What transformers' tokenizers look for, by name; tests/plan/test_base_files.py compares it with their classes.
+_TOKENIZER = (
+    "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+    "vocab*.json", "vocab*.txt", "merges.txt", "*.model", "tokenizer.model*", "*.tiktoken", "*.spm", "bpe.codes",
+    "tekken.json", "dict.txt", "emoji.json", "normalizer.json", "byte_maps.json", "entity_vocab.json",
+    "target_vocab.json", "word_shape.json", "word_pronunciation.json", "prophetnet.tokenizer",
+)  # fmt: skip
+_TEMPLATES = "additional_chat_templates/*.jinja"
+# A base's own code may read any file of these kinds.
+_READ_BY_CODE = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja", ".py")
+_IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
+
+
+def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
+    """Digest what loading reads of a local model: configuration, tokenizer, weights, and its code if it may run.
+
+    Raises:
+        UserError: a file is missing, cannot be read, or lies outside of the folder.
+    """
+    try:
+        names = sorted(set(_names(folder, code=trust_remote_code)))
+        digests = {name: _cached_digest(folder / name) for name in names}
+        size = sum((folder / name).stat().st_size for name in names if name.endswith(".safetensors"))
+    except OSError as error:
+        raise UserError(f"{folder}: base: cannot be read: {error}") from None
+    return BaseSource(
+        location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code
+    )
+
+
+def check_files(source: BaseSource, *, called: str) -> None:
+    """Make sure that a model's files are those that its digest was made of.
+
+    Raises:
+        UserError: this machine has others, or they were changed since the command began.
+    """
+    if source.revision is not None:
+        if Path(source.location).exists():
+            raise UserError(f"{called}: a file or folder of that name in {Path.cwd()} would be loaded instead")
+        return
+    files = folder_base(Path(source.location), trust_remote_code=source.code).files
+    if digest(files) != source.digest:
+        raise UserError(
+            f"{called}: {changed(source.files, files)}: it is not what was planned with. It was changed meanwhile, or "
+            "this machine has another copy; run the command again where all machines have the same"
+        )
+
+
+def changed(old: dict[str, str], new: dict[str, str]) -> str:
+    """Name the files in which two sets of digests differ."""
+    parts = [f"{name} is missing" for name in sorted(old.keys() - new.keys())]
+    parts += [f"{name} is new" for name in sorted(new.keys() - old.keys())]
+    parts += [f"{name} differs" for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return ", ".join(parts[:3]) + more if parts else "its files differ"
+
+
+def weight_files(folder: Path) -> list[str]:
+    """List the weights that loading reads, the index before its parts; empty where there are none.
+
+    Raises:
+        UserError: the index names a file that is not there, or lies outside of the folder.
+    """
+    named = _json(folder / "config.json").get("transformers_weights")
+    first = named if isinstance(named, str) else _WEIGHTS if (folder / _WEIGHTS).is_file() else _INDEX
+    _inside(folder, first, by="config.json")
+    if not (folder / first).is_file():
+        return []
+    if not first.endswith(".index.json"):
+        return [first]
+    parts = _json(folder / first).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+        raise UserError(f"{folder}: base: {first} does not say which file holds which weight")
+    for part in sorted(set(parts.values())):
+        _inside(folder, part, by=first)
+        if not (folder / part).is_file():
+            raise UserError(f"{folder}: base: {first} names {part}, which is not there")
+    return [first, *sorted(set(parts.values()))]
+
+
+def _names(folder: Path, *, code: bool) -> Iterator[str]:
+    weights = weight_files(folder)
+    if not any(name.endswith(".safetensors") for name in weights):
+        raise UserError(f"{folder}: base: no *.safetensors weights (pickled weights are never loaded)")
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder}: base: adapter_config.json: it is an adapter on another base; merge it first")
+    yield from weights
+    files = [path.name for path in folder.iterdir() if path.is_file()]
+    patterns = (*_CONFIGURATION, *_TOKENIZER)
+    yield from (name for name in files if any(fnmatchcase(name, pattern) for pattern in patterns))
+    yield from (path.relative_to(folder).as_posix() for path in folder.glob(_TEMPLATES))
+    if code:
+        _check_code(folder)
+        yield from (name for name in files if name.endswith(_READ_BY_CODE) and name not in _IGNORED)
+        yield from (path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if path.is_file())
+
+
+def _check_code(folder: Path) -> None:
+    """Refuse code of another repository (``owner/name--module.Class``): no digest here would know of its changes."""
+    for name in ("config.json", "tokenizer_config.json"):
+        if "--" in json.dumps(_json(folder / name).get("auto_map")):
+            raise UserError(f"{folder}: base: {name}: auto_map: its code is in another repository; copy it here")
+
+
+def _inside(folder: Path, name: str, *, by: str) -> None:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{folder}: base: {by} names {name!r}, outside of the folder")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty where there is none: loading says what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+_remembered: dict[str, str] = {}
+
+
+def _cached_digest(path: Path) -> str:
+    """Digest a file; a large one's is remembered, until its inode, size or times are others."""
+    before = _stamp(path)
+    if path.stat().st_size < _LARGE:
+        return file_digest(path)
+    if before not in _remembered:
+        _remembered.update(_read_cache())
+    if before not in _remembered:
+        found = file_digest(path)
+        if _stamp(path) != before:
+            raise UserError(f"{path}: was changed while it was read")
+        _remembered[before] = found
+        _write_cache(before, found)
+    return _remembered[before]
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes when a file is written or replaced; ctime also where mtime was set back."""
+    stat = path.stat()
+    return f"{path}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xlharm" / "digests.json"
+
+
+def _read_cache() -> dict[str, str]:
+    try:
+        content = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home
+        return {}
+    return {k: v for k, v in content.items() if isinstance(v, str)} if isinstance(content, dict) else {}
+
+
+def _write_cache(stamp: str, found: str) -> None:
+    """Remember a digest; where the folder cannot be written, the file is read again the next time."""
+    try:
+        path = _cache()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({**_read_cache(), stamp: found}), encoding="utf-8")
+        scratch.replace(path)
+    except (OSError, RuntimeError):
+        return
