@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from xlharm.analysis.panels import Group, Panel
+from xlharm.analysis.panels import Panel, PanelGroup
 from xlharm.analysis.reading import Reading, Readings, highest, whole
 from xlharm.analysis.wording import Language
 from xlharm.config.grid import NONE
@@ -10,7 +10,7 @@ from xlharm.config.grid import NONE
 ENGLISH = "en"
 
 
-def headline(groups: Iterable[Group], readings: Readings) -> str:
+def headline(groups: Iterable[PanelGroup], readings: Readings) -> str:
     """Sum up a grid: before unlearning, then each set's worst case, with what speaks against reading it as success."""
     groups = tuple(groups)
     before = [p for g in groups for p in g.panels if p.before]
@@ -60,7 +60,7 @@ def _before(panels: list[Panel]) -> str:
     return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
 
 
-def _after(panel: Panel, readings: Readings, *, groups: tuple[Group, ...]) -> tuple[bool, float, str] | None:
+def _after(panel: Panel, readings: Readings, *, groups: tuple[PanelGroup, ...]) -> tuple[bool, float, str] | None:
     measured = [r for r in panel.readings() if r.contaminate != NONE and r.of]
     worst = highest(measured)
     if worst is None or worst.of is None:

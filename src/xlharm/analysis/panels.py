@@ -78,7 +78,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PanelGroup:
     """The panels of one method and seed, those before unlearning first."""
 
     method: str
@@ -86,7 +86,7 @@ class Group:
     panels: tuple[Panel, ...]
 
 
-def groups_of(plan: Plan, readings: Readings) -> tuple[Group, ...]:
+def groups_of(plan: Plan, readings: Readings) -> tuple[PanelGroup, ...]:
     """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out."""
     groups = []
     for seed in plan.grid.seeds:
@@ -94,7 +94,7 @@ def groups_of(plan: Plan, readings: Readings) -> tuple[Group, ...]:
             panels = [_panel(plan, readings, name=n, method=method, seed=seed) for n in _sets(plan)]
             kept = tuple(p for p in panels if any(row.cell for row in p.rows))
             if kept:
-                groups.append(Group(method=method, seed=seed, panels=kept))
+                groups.append(PanelGroup(method=method, seed=seed, panels=kept))
     return tuple(groups)
 
 

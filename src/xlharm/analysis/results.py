@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.analysis.items import ItemRates
-from xlharm.analysis.panels import Group, groups_of
+from xlharm.analysis.panels import PanelGroup, groups_of
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.samples import BUDGET, Samples, per_measure
 from xlharm.analysis.table import SCHEMA, row_of
@@ -119,7 +119,7 @@ class GridResults:
         return Readings.of_table(self.table)
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[PanelGroup, ...]:
         """The grid as panels."""
         return groups_of(self.plan, self.readings)
 

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from xlharm.analysis.headline import panel_line
-from xlharm.analysis.panels import Group, Panel, Spot
+from xlharm.analysis.panels import Panel, PanelGroup, Spot
 from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.table import write_file
@@ -82,7 +82,7 @@ def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
     return {mode: {m: colours.swatches(m, mode) for m in ("of", "qr")} for mode in ("light", "dark")}
 
 
-def _title(plan: Plan, groups: tuple[Group, ...]) -> str:
+def _title(plan: Plan, groups: tuple[PanelGroup, ...]) -> str:
     method = next((p.method for p in groups[0].panels if p.method != NONE), "") if groups else ""
     several = f", seed {groups[0].seed}" if len(groups) > 1 else ""
     return f"{plan.grid.name}" + (f" · {method}{several}" if method else several)

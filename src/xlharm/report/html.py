@@ -13,7 +13,7 @@ from markupsafe import Markup
 from xlharm.analysis import reading
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import origins
-from xlharm.analysis.panels import Group, Spot
+from xlharm.analysis.panels import PanelGroup, Spot
 from xlharm.analysis.reading import whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.samples import Samples, per_measure
@@ -141,7 +141,7 @@ def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
     return {mode: {measure: colours.swatches(measure, mode) for measure in ("of", "qr")} for mode in ("light", "dark")}
 
 
-def _cells(plan: Plan, groups: tuple[Group, ...], *, samples: dict[str, Samples]) -> Iterator[CellView]:
+def _cells(plan: Plan, groups: tuple[PanelGroup, ...], *, samples: dict[str, Samples]) -> Iterator[CellView]:
     spots = {row.cell.name: row.spots for g in groups for p in g.panels for row in p.rows if row.cell}
     for i, cell in enumerate(plan.cells):
         asked = tuple(
