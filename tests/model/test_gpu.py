@@ -13,7 +13,7 @@ from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import BatchPart, Stream
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
-from xlharm.model.ragged import Ragged, last_states
+from xlharm.model.ragged import Ragged, attention_scores, last_states
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import PackModel
@@ -173,3 +173,30 @@ def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
     assert given_up == [True]
     assert engine.most_tokens == float("inf")
     assert apart(found, expected, initial=initial) < 0.1
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_attention_scores_are_not_rounded_to_bfloat16(compiled: bool) -> None:
+    """One token a row against a cache, as decoding has it; the rounded products show what the bound is worth."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    query, key = (3 * torch.randn(64, 8, n, 128, device="cuda", dtype=torch.bfloat16) for n in (4, 224))
+    scores = torch.compile(attention_scores) if compiled else attention_scores
+    exact = torch.matmul(query.double(), key.double().transpose(-1, -2)) * 128**-0.5
+    found = scores(query, key, 128**-0.5, softcap=None)
+    rounded = torch.matmul(query, key.transpose(-1, -2)).float() * 128**-0.5
+    assert found.dtype == torch.float32
+    assert float((found - exact).abs().max()) < 1e-4
+    assert float((rounded - exact).abs().max()) > 0.05
+    assert float((found.softmax(-1) - exact.softmax(-1)).abs().max()) < 1e-5
+
+
+def test_gradients_through_scores_are_those_of_the_products() -> None:
+    torch.manual_seed(0)
+    query, key = (torch.randn(2, 3, n, 16, device="cuda", dtype=torch.bfloat16, requires_grad=True) for n in (5, 7))
+    weights = torch.randn(2, 3, 5, 7, device="cuda")
+    mine = torch.autograd.grad((attention_scores(query, key, 0.25, softcap=2.0) * weights).sum(), (query, key))
+    exact = 2.0 * torch.tanh(0.25 * torch.matmul(query.double(), key.double().transpose(-1, -2)) / 2.0)
+    theirs = torch.autograd.grad((exact * weights).sum(), (query, key))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a.float(), b.float(), rtol=0.03, atol=0.03)

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from xlharm.errors import UserError
 from xlharm.model.base import settings
-from xlharm.model.ragged import attend_capped, capped, refuse_unknown
+from xlharm.model.ragged import attend_capped, attention_scores, refuse_unknown
 
 NAME = "xlharm_rows"
 
@@ -116,7 +116,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     _write(keys, values, *(x.transpose(1, 2).flatten(0, 1) for x in (key, value)), cache.positions)
     slots, heads, each, width = query.shape
     grouped = query.transpose(1, 2).reshape(slots * each, key.shape[1], heads // key.shape[1], width)
-    scores = capped(torch.matmul(grouped, keys.transpose(-1, -2)), scaling or width**-0.5, softcap=softcap)
+    scores = attention_scores(grouped, keys, scaling or width**-0.5, softcap=softcap)
     weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
     return torch.matmul(weights, values).view(slots, each, heads, width), None
 
