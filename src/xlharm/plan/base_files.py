@@ -1,4 +1,4 @@
-"""Which files of a model's folder loading reads, and the digest of their contents. No torch, no transformers."""
+"""The files of a model's folder that are read to load it, and the digest of their contents. No torch."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from xlharm.errors import UserError
 from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.sources import BaseSource
 
-_LARGE = 64 << 20  # bytes from which on a file's digest is remembered
+_LARGE = 64 << 20  # digests of files with at least so many bytes are cached
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _CONFIGURATION = ("config.json", "config.*.json", "generation_config.json")
-# What transformers' tokenizers look for, by name; tests/plan/test_base_files.py compares it with their classes.
+# The files that transformers' tokenizers read; tests/plan/test_base_files.py compares it with their classes.
 _TOKENIZER = (
     "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
     "vocab*.json", "vocab*.txt", "merges.txt", "*.model", "tokenizer.model*", "*.tiktoken", "*.spm", "bpe.codes",
@@ -28,10 +28,10 @@ _IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
 
 
 def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
-    """Digest what loading reads of a local model: configuration, tokenizer, weights, and its code if it may run.
+    """Digest the files of a local model that loading reads: configuration, tokenizer, weights, and code if it may run.
 
     Raises:
-        UserError: a file is missing, cannot be read, or lies outside of the folder.
+        UserError: a file is missing, cannot be read, or is outside of the folder.
     """
     try:
         names = sorted(set(_names(folder, code=trust_remote_code)))
@@ -45,10 +45,10 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
 
 
 def check_files(source: BaseSource, *, called: str) -> None:
-    """Make sure that a model's files are those that its digest was made of.
+    """Check that a model's files still have the digest of the plan.
 
     Raises:
-        UserError: this machine has others, or they were changed since the command began.
+        UserError: this machine has other files, or they have changed since the command started.
     """
     if source.revision is not None:
         if Path(source.location).exists():
@@ -72,10 +72,10 @@ def changed(old: dict[str, str], new: dict[str, str]) -> str:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """List the weights that loading reads, the index before its parts; empty where there are none.
+    """List the weight files that loading reads, the index before its parts; empty when there are none.
 
     Raises:
-        UserError: the index names a file that is not there, or lies outside of the folder.
+        UserError: the index names a file that is missing or outside of the folder.
     """
     named = _json(folder / "config.json").get("transformers_weights")
     first = named if isinstance(named, str) else _WEIGHTS if (folder / _WEIGHTS).is_file() else _INDEX
@@ -112,7 +112,7 @@ def _names(folder: Path, *, code: bool) -> Iterator[str]:
 
 
 def _check_code(folder: Path) -> None:
-    """Refuse code of another repository (``owner/name--module.Class``): no digest here would know of its changes."""
+    """Refuse code of another repository (``owner/name--module.Class``): the digest does not cover its changes."""
     for name in ("config.json", "tokenizer_config.json"):
         if "--" in json.dumps(_json(folder / name).get("auto_map")):
             raise UserError(f"{folder}: base: {name}: auto_map: its code is in another repository; copy it here")
@@ -124,7 +124,7 @@ def _inside(folder: Path, name: str, *, by: str) -> None:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; empty where there is none: loading says what is wrong with it."""
+    """Read a JSON object; empty when the file holds none, because loading reports that error itself."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -136,23 +136,23 @@ _remembered: dict[str, str] = {}
 
 
 def _cached_digest(path: Path) -> str:
-    """Digest a file; a large one's is remembered, until its inode, size or times are others."""
+    """Digest a file; the digest of a large file is cached until its inode, size or times change."""
     before = _stamp(path)
     if path.stat().st_size < _LARGE:
         return file_digest(path)
     if before not in _remembered:
         _remembered.update(_read_cache())
     if before not in _remembered:
-        found = file_digest(path)
+        sha256 = file_digest(path)
         if _stamp(path) != before:
             raise UserError(f"{path}: was changed while it was read")
-        _remembered[before] = found
-        _write_cache(before, found)
+        _remembered[before] = sha256
+        _write_cache(before, sha256)
     return _remembered[before]
 
 
 def _stamp(path: Path) -> str:
-    """Return what changes when a file is written or replaced; ctime also where mtime was set back."""
+    """Return a text that changes when the file is written or replaced; ctime changes even when mtime is set back."""
     stat = path.stat()
     return f"{path}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
 
@@ -169,13 +169,13 @@ def _read_cache() -> dict[str, str]:
     return {k: v for k, v in content.items() if isinstance(v, str)} if isinstance(content, dict) else {}
 
 
-def _write_cache(stamp: str, found: str) -> None:
-    """Remember a digest; where the folder cannot be written, the file is read again the next time."""
+def _write_cache(stamp: str, sha256: str) -> None:
+    """Cache a digest; when the cache cannot be written, the file is read again the next time."""
     try:
         path = _cache()
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({**_read_cache(), stamp: found}), encoding="utf-8")
+        scratch.write_text(json.dumps({**_read_cache(), stamp: sha256}), encoding="utf-8")
         scratch.replace(path)
     except (OSError, RuntimeError):
         return
