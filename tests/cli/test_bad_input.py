@@ -13,7 +13,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "languages=[en, xx]"], "languages: corpus"),
         (["-s", "contaminate=[none, dee]"], "has no language 'dee'; did you mean 'de'?"),
         (["-s", "langages=[en]"], "langages: unknown key; did you mean 'languages'?"),
-        (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` is the contaminating language"),
+        (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` stands for the contamination language"),
         (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
         (["-s", "corpus=nowhere"], "neither a shipped corpus (newsroom, tinyworld, tinyworld-dev) nor a folder"),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
