@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import xlharm
+from xlharm import api
 from xlharm.api import Grid
 from xlharm.engine.progress import Snapshot
 from xlharm.errors import UserError
@@ -117,3 +118,22 @@ def test_what_is_not_there_yet_is_said(grid_file: Path, tmp_path: Path) -> None:
         grid.answers("de/en", "de")
     with pytest.raises(UserError, match="not in the store yet"):
         grid.ask("de/en", "Who?")
+
+
+@pytest.mark.parametrize(("gpu", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_follows_the_machine_until_the_grid_is_begun(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool, dtype: str
+) -> None:
+    monkeypatch.setattr(api, "has_gpu", lambda: gpu)
+    store = Store(str(tmp_path / "store"))
+
+    def opened(**overrides: Any) -> str:
+        return xlharm.open(grid_file, store=store.url, overrides=overrides).plan().dtype
+
+    assert opened(dtype="auto") == dtype
+    assert opened(dtype="bfloat16") == "bfloat16"
+    name = xlharm.open(grid_file, store=store.url).plan().grid.name
+    store.write_text(f"grids/{name}.json", '{"dtype": "bfloat16"}')
+    assert opened(dtype="auto") == "bfloat16"
+    store.write_text(f"grids/{name}.json", "damaged")
+    assert opened(dtype="auto") == dtype

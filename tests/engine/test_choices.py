@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import torch
 
-from xlharm.engine.choices import read_labels, run_options
+from xlharm.engine import choices
+from xlharm.engine.choices import has_gpu, read_labels, run_options
 from xlharm.errors import UserError
 
 
@@ -33,3 +35,16 @@ def test_labels_are_pairs() -> None:
     assert read_labels(["zone=a", "gpu=h200"]) == {"zone": "a", "gpu": "h200"}
     with pytest.raises(UserError, match="--label a"):
         read_labels(["a"])
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
+    monkeypatch.setattr(choices.Path, "exists", lambda _: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert has_gpu()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert not has_gpu()
+
+
+def test_a_gpu_that_torch_sees_is_seen_without_torch() -> None:
+    assert has_gpu() or not torch.cuda.is_available()

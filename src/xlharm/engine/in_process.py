@@ -25,7 +25,7 @@ class InProcess:
     """An ``Executor`` of one worker, a thread of the caller's process.
 
     Args:
-        runner: returns the runner, with its base loaded; the thread calls it before each pack.
+        runner: loads the runner and its base; the thread calls it once, before the first pack.
     """
 
     def __init__(self, runner: Callable[[], Runner]) -> None:
@@ -100,9 +100,10 @@ class InProcess:
         self._jobs.put(None)
 
     def _work(self) -> None:
+        runner: Runner | None = None
         while (job := self._jobs.get()) is not None:
             try:
-                runner = self._runner()
+                runner = runner or self._runner()
             except Exception as error:  # noqa: BLE001 - raised again in the caller's thread by wait
                 self._replies.put(error)
                 continue

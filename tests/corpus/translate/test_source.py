@@ -16,7 +16,7 @@ def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
         source_of(str(folder), revision=None)
     (folder / "model.safetensors").write_bytes(b"1")
     first = source_of(str(folder), revision=None)
-    assert (first.name, first.commit, first.location) == ("model", None, str(folder))
+    assert (first.name, first.base.revision, first.base.location) == ("model", None, str(folder))
     (folder / "model.safetensors").write_bytes(b"2")
     assert source_of(str(folder), revision=None).version != first.version
     with pytest.raises(UserError, match="only hub models have revisions"):
@@ -26,7 +26,7 @@ def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
 def test_a_commit_is_not_asked_for_where_it_is_given() -> None:
     commit = "0123456789abcdef" * 2 + "01234567"
     source = source_of("somebody/model", revision=commit)
-    assert (source.commit, source.version, source.name) == (commit, commit, "somebody/model")
+    assert (source.base.revision, source.version, source.name) == (commit, commit, "somebody/model")
 
 
 @pytest.mark.parametrize("model", ["gpt-9", "./somebody/model", "a/b/c"])
