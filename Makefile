@@ -34,7 +34,7 @@ demo: setup
 	$(BIN)/xlharm run grid/quickstart.yaml --store $(STORE) --report xlharm-report.html
 
 # two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 quick: setup
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)

@@ -58,17 +58,32 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         }
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Form the groups that pytest-xdist keeps on one worker, and begin with those that take longest.
-
-    All clusters are one group, so that one runs at a time; any other group is a file, whose tests share fixtures.
-    """
+    """Begin with the tests that take longest: those of clusters, then files with slow ones."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        group = "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: 0 if item.get_closest_marker("cluster") else 1 if item.path in slow else 2)
+    clusters = {item.path for item in items if item.get_closest_marker("cluster")}
+    items.sort(key=lambda item: 0 if item.path in clusters else 1 if item.path in slow else 2)
+
+
+@pytest.hookimpl(optionalhook=True)  # a run without pytest-xdist does not know it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file's tests on one worker, as they share fixtures, and all files with clusters on one: one at a time.
+
+    pytest-xdist's own groups (`--dist loadgroup`) have no effect with pytest 9.2, whose ids cannot be written.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    root = Path(__file__).parents[1]
+    clusters = {
+        p.relative_to(root).as_posix() for p in root.glob("tests/**/*.py") if "mark.cluster" in p.read_text("utf-8")
+    }
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "cluster" if path in clusters else path
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
