@@ -28,7 +28,7 @@ def test_a_token_of_either_family(language: str, vocabulary: set[str], given: st
 
 
 def test_a_language_that_a_model_lacks() -> None:
-    with pytest.raises(UserError, match=r"--to fr: .* goes by fra_Latn or __fr__.*--code fr=CODE"):
+    with pytest.raises(UserError, match=r"--to fr: .* no language with the code fra_Latn or __fr__.*--code fr=CODE"):
         token_of("fr", known=NLLB.__contains__)
     with pytest.raises(UserError, match="--code fr=frr: the model has no such language"):
         token_of("fr", known=NLLB.__contains__, given="frr")
