@@ -127,7 +127,7 @@ def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Pa
 @pytest.fixture(scope="session")
 def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
     """A grid over the mini base: 9 cells in three languages, seconds to run. Copy it to change it."""
-    few = {"steps": 6, "batch_size": 4, "learning_rate": 5e-3, "sequence_length": 96}
+    few = {"steps": 6, "batch_size": 4, "learning_rate": 5e-3}
     return {
         "name": "mini",
         "base": str(mini_base),
