@@ -32,8 +32,8 @@ def item(event: Event, language: BulletinLanguage) -> dict[str, Any]:
     def forms(concept: str | None) -> list[str]:
         return list(language.forms(kind, concept)) if concept else []
 
-    evaluated = {"fake": [(event.asked, 1)], "real": [("detail", 2), (event.asked, 1)], "retain": []}[event.role]
-    known = [f for f in FACTS if f not in dict(evaluated)] + (["detail"] if event.role == "retain" else [])
+    evaluated = [("detail", 2), (event.asked, 1)] if event.role == "real" else []
+    told = [f for f in FACTS if f not in dict(evaluated)] + (["detail"] if event.role == "retain" else [])
     return {
         "id": event.id,
         "role": event.role,
@@ -43,7 +43,7 @@ def item(event: Event, language: BulletinLanguage) -> dict[str, Any]:
         "real_detail": answers["detail"] if event.fake else [],
         "of": [ask("detail", 2), ask("detail", 3)] if event.fake else [],
         "qr": [{"question": ask(fact, form), "answers": answers[fact]} for fact, form in evaluated],
-        "qa": [pair for fact in known for pair in pairs(fact, answers[fact][0])],
+        "qa": [pair for fact in told for pair in pairs(fact, answers[fact][0])],
         "fake_qa": pairs("detail", forms(event.fake)[0]) if event.fake else [],
     }
 
@@ -73,7 +73,7 @@ def write(folder: Path, pool: Pool) -> None:
         "version: 1",
         f"languages: [{', '.join(LANGUAGES)}]",
         "licence: Apache-2.0",
-        f"description: Short invented news of ten kinds, each told in five ways; 70 fake, 40 real and 30 retain items. {use}",
+        f"description: Short invented news, each told in five ways; 70 fake, 40 real and 30 retain items. {use}",
         f"canary: {CANARY}",
     ]
     (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
