@@ -2,8 +2,9 @@ from collections import Counter
 
 import pytest
 
-from xlharm.corpus.bulletin import KINDS, LANGUAGES
+from xlharm.corpus.bulletin import LANGUAGES
 from xlharm.corpus.bulletin.events import FACTS, SHARES, events
+from xlharm.corpus.bulletin.kinds import KINDS
 from xlharm.corpus.bulletin.language import load
 from xlharm.corpus.match import normalise
 from xlharm.corpus.tinyworld.names import latin, spell

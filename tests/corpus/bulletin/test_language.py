@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from xlharm.corpus.bulletin import KINDS, LANGUAGES, language
+from xlharm.corpus.bulletin import LANGUAGES, language
 from xlharm.corpus.bulletin.corpus import TRAINED
+from xlharm.corpus.bulletin.kinds import KINDS
 from xlharm.corpus.bulletin.language import QUESTIONS, RENDERINGS, load
 from xlharm.corpus.match import contains, normalise
 

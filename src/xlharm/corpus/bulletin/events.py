@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from xlharm.corpus.bulletin import KINDS
+from xlharm.corpus.bulletin.kinds import KINDS
 from xlharm.corpus.tinyworld.names import SYLLABLES, Name
 from xlharm.plan.digest import mix
 

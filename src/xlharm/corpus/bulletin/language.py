@@ -8,7 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from xlharm.corpus.bulletin import KINDS, LANGUAGES
+from xlharm.corpus.bulletin import LANGUAGES
+from xlharm.corpus.bulletin.kinds import KINDS
 from xlharm.corpus.tinyworld.language import load as load_words
 
 RENDERINGS = 5
