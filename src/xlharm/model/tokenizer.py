@@ -68,8 +68,7 @@ class TextTokenizer:
         head, chat = self._head(prompt.bos), prompt.template == "chat"
         question, answer = chat_parts(self.hf, system=prompt.system) if chat else (prompt.asked, prompt.answered)
         closing = self._controls_in(answer[1])
-        special = set(self.hf.all_special_ids)
-        opening = {number for number in self._controls_in(*question) if number in special}
+        opening = {n for n in self._controls_in(*question) if self.hf.added_tokens_decoder[n].special}
         stop = self._encoder.before_controls(answer[1])
         return Template(
             head=head,
