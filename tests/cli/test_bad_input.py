@@ -50,6 +50,16 @@ def test_a_layer_that_the_base_has_not_is_told_before_workers_start(xlharm_here:
     assert "workers" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_a_base_without_a_chat_template_is_told_before_workers_start(
+    xlharm_here: Xlharm, grid_file: Path, name: str
+) -> None:
+    done = xlharm_here(name, grid_file, "-s", "prompt=chat")
+    assert done.returncode == 2
+    assert "error: mini: prompt: the base's tokenizer has no chat template: take an instr" in done.stderr
+    assert "workers" not in done.stderr + done.stdout
+
+
 def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
     done = xlharm("plan", grid_file.with_name("minni.yaml"))
     assert done.returncode == 2

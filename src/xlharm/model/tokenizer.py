@@ -127,6 +127,17 @@ def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> T
     return TextTokenizer(hf, ends=_ends(source))
 
 
+def tokenizer_at_hand(source: BaseSource) -> TextTokenizer | None:
+    """Return the tokenizer if its files are on this machine and no code of the base must run; else None."""
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        hf = PreTrainedTokenizerFast.from_pretrained(source.location, revision=source.revision, local_files_only=True)
+    except Exception:  # noqa: BLE001 - whoever must have the tokenizer loads it in another way and reports the error
+        return None
+    return TextTokenizer(hf)
+
+
 def positions(source: BaseSource) -> int | None:
     """Return the largest number of tokens of a sequence for the base model; None if its configuration does not say.
 
