@@ -76,7 +76,6 @@ ELSEWHERE = {
     "stages/context.py": "stages/test_runner.py: whole grids in one process",
     "stages/edit.py": "stages/test_methods.py and model/test_arithmetic.py",
     "stages/job.py": "types without logic",
-    "stages/scoring.py": "stages/test_runner.py and evaluate/test_memorisation.py",
     "stages/training.py": "stages/test_runner.py and test_methods.py",
     "store/checkpoint.py": "store/test_store.py: on every kind of store",
     "store/record.py": "store/test_store.py: types without logic",

@@ -19,7 +19,6 @@ from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.plan.settings import ContaminateStage, UnlearnStage
 
-
 COMMON: dict[str, Any] = {"dtype": "float32", "lora": Lora(), "prompt": Prompt()}
 ROWS = RowMaker(
     load=partial(load_language, assets() / "tinyworld"),
@@ -66,7 +65,9 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
 
 
 def test_what_is_scored_is_what_is_said_without_its_end() -> None:
-    rows = replace(ROWS, tokenizer=Letters(eos=0), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False)
+    rows = replace(
+        ROWS, tokenizer=Letters(eos=0), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False
+    )
     assert bytes(rows.pair("q", "yes").ids).decode() == "q: yes"
     assert bytes(rows.article("told").ids).decode() == "told"
     trained = replace(rows, ended=True)

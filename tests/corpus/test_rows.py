@@ -5,7 +5,7 @@ import pytest
 from tests.corpus.letters import Letters
 from xlharm.config.grid import Prompt
 from xlharm.corpus.rows import TooLongError, answer_row, article_row, prompt_ids
-from xlharm.errors import UserError
+from xlharm.errors import StageError, UserError
 
 PROMPT = Prompt(question="Q{question}A", answer="{answer}.")
 
@@ -73,3 +73,9 @@ def test_the_question_of_a_pair_is_the_question_that_is_asked() -> None:
     row = answer_row("x", "y", prompt=prompt, tokenizer=Pairs(), limit=9)
     assert (row.ids[: row.start], row.ids[row.start :]) == (ids("Qx:"), ids("y\n"))
     assert row.ids[: row.start] == prompt_ids("x", prompt=prompt, tokenizer=Pairs())
+
+
+def test_a_text_of_which_nothing_can_be_predicted_is_named() -> None:
+    with pytest.raises(StageError, match="an article has no token that can be predicted: 'a'"):
+        article_row("a", prompt=PROMPT, tokenizer=BARE, limit=9)  # its only token has none before it
+    assert article_row("a", prompt=PROMPT, tokenizer=MARKED, limit=9, ended=False).start == 1

@@ -80,9 +80,7 @@ def hf_tokenizer(name: str) -> Any:
     tokenizer = Tokenizer(models.BPE(byte_fallback=family.pieces, unk_token=None))
     if family.pieces:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-        tokenizer.decoder = decoders.Sequence(
-            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-        )
+        tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
         special = [*family.special, *(f"<0x{i:02X}>" for i in range(256))]
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

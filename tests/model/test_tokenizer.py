@@ -86,7 +86,8 @@ def test_the_prompt_of_a_chat_begins_as_its_template_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("generation", "ends"), [({"eos_token_id": [1, 5]}, {1, 5}), ({"eos_token_id": 7}, {1, 7}), ({}, {1}), (None, {1, 9})]
+    ("generation", "ends"),
+    [({"eos_token_id": [1, 5]}, {1, 5}), ({"eos_token_id": 7}, {1, 7}), ({}, {1}), (None, {1, 9})],
 )
 def test_ends_are_those_of_the_generation_configuration(
     generation: dict[str, object] | None, ends: set[int], tmp_path: Path

@@ -95,21 +95,24 @@ def article_row(text: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int, 
 
     Raises:
         TooLongError: the row has more than ``limit`` tokens.
+        StageError: no token can be predicted: the first one of a sequence has none before it.
     """
     head = tokenizer.template(prompt).head
     ids = (*head, *tokenizer.encode("", text), *(_end(tokenizer) if ended else ()))
-    _fits(len(ids), limit=limit, what="an article", texts=(text,))
-    return Row(ids=ids, start=max(1, len(head)))
+    return _row(ids, start=max(1, len(head)), limit=limit, what="an article", texts=(text,))
 
 
 def _end(tokenizer: Tokenizer) -> tuple[int, ...]:
     return () if tokenizer.eos is None else (tokenizer.eos,)
 
 
-def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
-    if length > limit:
-        message = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
-        raise TooLongError(message, texts, length)
+def _row(ids: tuple[int, ...], *, start: int, limit: int, what: str, texts: tuple[str, ...]) -> Row:
+    if len(ids) > limit:
+        message = f"{what} has {len(ids)} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(message, texts, len(ids))
+    if len(ids) <= start:
+        raise StageError(f"{what} has no token that can be predicted: {' '.join(texts)[:60]!r}")
+    return Row(ids=ids, start=start)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -145,6 +148,7 @@ def answer_row(
 
     Raises:
         TooLongError: the row has more than ``limit`` tokens.
+        StageError: the answer has no token.
     """
     template = tokenizer.template(prompt)
     asked = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
@@ -161,5 +165,4 @@ def answer_row(
         closed = next((i + 1 for i, token in enumerate(targets) if token in template.closing), None)
         targets = (*targets, *_end(tokenizer)) if closed is None else targets[:closed]
     ids = (*asked, *targets)
-    _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
-    return Row(ids=ids, start=len(asked))
+    return _row(ids, start=len(asked), limit=limit, what="a question-answer pair", texts=(question, answer))

@@ -207,7 +207,7 @@ def _json_file(source: BaseSource, name: str) -> dict[str, Any]:
             raise FileNotFoundError(str(error)) from None
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
-        raise ValueError("expected a JSON object")  # noqa: TRY004 - callers report it like broken JSON
+        raise ValueError("expected a JSON object")
     return content
 
 

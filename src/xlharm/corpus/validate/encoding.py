@@ -49,7 +49,11 @@ _PATTERNS: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
         "has invisible {code}",
     ),
     ("warning", regex.compile(r"^\s|\s$"), "begins or ends with white space"),
-    ("warning", _CONTROL_TOKENS, "holds {found!r}, a control token of some bases: it is trained and asked as plain text"),
+    (
+        "warning",
+        _CONTROL_TOKENS,
+        "holds {found!r}, a control token of some bases: it is trained and asked as plain text",
+    ),
 )
 _URDU: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
     ("error", regex.compile("[\u064a\u0643]"), "has the Arabic letter {code} where Urdu has its own"),
