@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from xlharm.api import base_files
+from xlharm.cli.checking import check_prompt
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import records
 from xlharm.engine.choices import FULL_PACK
@@ -67,6 +68,7 @@ def plan(
     xlharm plan grid/quickstart.yaml --power 10
     """
     session = open_grid(grid, store=store, overrides=overrides)
+    check_prompt(session.plan)
     if why:
         _why(session, why)
         return
