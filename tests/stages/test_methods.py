@@ -109,15 +109,6 @@ def test_micro_batches_change_no_method(plan: Plan, finished: Store, tmp_path: P
     assert_same_results(plan, finished, other, tolerance=2e-3)
 
 
-def test_padding_changes_no_method(
-    plan: Plan, finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Context, "pad", property(lambda _: 7))
-    other = Store(str(tmp_path))
-    run_all(plan, other, size=16, kinds=("contaminate", "sft", "finetune", "unlearn", "edit"))
-    assert_same_results(plan, finished, other, tolerance=0.0)
-
-
 def test_a_trial_stops_where_its_rule_says(mini_grid: dict[str, Any], tmp_path: Path) -> None:
     """A stopped trial is the trial of as many steps; the others of its pack go on."""
     few = {**FEW, "objective": "ga", "retain": "nll", "schedule": "constant", "steps": 8}

@@ -130,6 +130,10 @@ class GridSpec(Strict):
         Field(description="Python files with methods, probes or judges of your own; they are run"),
     ] = ()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    path: Annotated[
+        Literal["auto", "fast", "generic"],
+        Field(description="how the base runs: see docs/families.md; `auto` goes by its family"),
+    ] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xlharm.config.grid import Lora
 from xlharm.config.plugins import read_plugin
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.sharding import Offload
-from xlharm.stages.job import RunnerConfig
+from xlharm.stages.job import Needs, RunnerConfig
 from xlharm.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -69,4 +70,19 @@ def worker_config(
         slots=options.pack,
         judges=configs(plan.grid, plan.sources),
         plugins=tuple(map(read_plugin, plan.grid.plugins)),
+        needs=_needs(plan),
+    )
+
+
+def _needs(plan: Plan) -> Needs | None:
+    """Return what the plan's stages need of the base model; None if no stage uses it."""
+    on_base = [stage for stage in plan.stages.values() if "lora" in stage.spec]
+    if not on_base:
+        return None
+    lengths = [stage.spec.get("training", {}).get("sequence_length", 0) for stage in on_base]
+    return Needs(
+        lora=Lora.model_validate(on_base[0].spec["lora"]),
+        path=on_base[0].spec.get("path", "fast"),
+        longest=max(lengths),
+        answers=any(stage.kind == "evaluate" for stage in on_base),
     )

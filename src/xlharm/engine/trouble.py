@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xlharm.engine.scrub import scrub
-from xlharm.errors import CorruptArtifactError, StoppedError, UserError
+from xlharm.errors import BaseRefusedError, CorruptArtifactError, StoppedError, UserError
 from xlharm.stages.job import OutOfMemoryError
 
 TroubleKind = Literal[
-    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "user", "error", "stopped"
+    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "base", "user", "error", "stopped"
 ]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -41,6 +41,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble(kind="out_of_memory", message=message)
     if isinstance(error, StoppedError):
         return Trouble(kind="stopped", message=message)
+    if isinstance(error, BaseRefusedError):
+        return Trouble(kind="base", message=message)
     if isinstance(error, UserError):
         return Trouble(kind="user", message=message)
     if isinstance(error, OSError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xlharm.errors import UserError
+from xlharm.plan.families import row_limit
 from xlharm.plan.sources import BaseSource
 
 
@@ -72,8 +73,7 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
-    found = _configuration(source).get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    return row_limit(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path as FolderPath
 from typing import Literal
 
+from xlharm.config.grid import Lora
 from xlharm.config.plugins import PluginFile
+from xlharm.plan.families import Path
 from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import BaseSource
@@ -14,6 +16,23 @@ from xlharm.plan.stage import Kind, Place, Stage
 
 class OutOfMemoryError(RuntimeError):
     """A pack did not fit the device's memory; the engine splits it and tries again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a plan needs of its base model: a worker checks it before its first pack.
+
+    Attributes:
+        lora: the adapters.
+        path: how the base model runs.
+        longest: tokens of the longest row that any stage may train on.
+        answers: whether any stage answers questions.
+    """
+
+    lora: Lora
+    path: Path
+    longest: int
+    answers: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +58,11 @@ class RunnerConfig:
         checkpoint_seconds: seconds between two checkpoints of a long stage.
         judges: the grid's judges by the digest of their identity.
         plugins: the grid's plug-in files; they are executed before the base is loaded.
+        needs: what is checked before the first pack; None checks only what each pack needs.
     """
 
     base: BaseSource
-    corpus: Path
+    corpus: FolderPath
     store_url: str
     dtype: Literal["float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,6 +79,7 @@ class RunnerConfig:
     checkpoint_seconds: float = 60.0
     judges: dict[str, JudgeConfig] = field(default_factory=dict)
     plugins: tuple[PluginFile, ...] = ()
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
