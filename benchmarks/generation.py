@@ -115,7 +115,9 @@ def main() -> None:
     def show(
         what: str, *, rows: int, tokens_per_s: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0
     ) -> None:
-        cache = rows * row_bytes(layer_widths(model, slots=1), length=1, dtype=model.dtype) * (args.length + args.new / 2)
+        cache = (
+            rows * row_bytes(layer_widths(model, slots=1), length=1, dtype=model.dtype) * (args.length + args.new / 2)
+        )
         floor = rows / ((weights + cache + extra) / copy)
         line = {
             "what": what, "rows": rows, "new_tok_s": round(tokens_per_s), "first_s": round(first, 1),

@@ -283,7 +283,7 @@ def test_a_base_that_is_refused_ends_the_run_with_one_line_and_without_another_a
         jobs.append(job)
         return trouble_of(BaseRefusedError("base: Odd mixes tokens outside of its attention"))
 
-    with pytest.raises(UserError, match="^base: Odd mixes tokens outside of its attention$"):
+    with pytest.raises(UserError, match=r"^base: Odd mixes tokens outside of its attention$"):
         run(store, FakeExecutor(store, script), snapshots=snapshots)
     assert len(jobs) == 1
     assert not any("Odd" in note for s in snapshots for note in s.notes)

@@ -55,7 +55,7 @@ class Leaky(nn.Module):
 def test_a_leak_below_the_noise_of_bfloat16_is_refused(dtype: torch.dtype) -> None:
     model = base(dtype=dtype)
     decoder(model).layers.insert(1, Leaky())
-    with pytest.raises(UserError, match="LlamaForCausalLM mixes tokens outside of its attention.*path: generic"):
+    with pytest.raises(UserError, match=r"LlamaForCausalLM mixes tokens outside of its attention.*path: generic"):
         check_base(stacked(model), longest=20)
 
 
@@ -65,7 +65,9 @@ def test_a_base_that_looks_ahead_is_refused(path: Path, dtype: torch.dtype, monk
     model = base(dtype=dtype)
     norm = decoder(model).norm
     plain = norm.forward
-    monkeypatch.setattr(norm, "forward", lambda x: plain(x + 0.01 * x.flip(1).detach()) if x.shape[1] == 8 else plain(x))
+    monkeypatch.setattr(
+        norm, "forward", lambda x: plain(x + 0.01 * x.flip(1).detach()) if x.shape[1] == 8 else plain(x)
+    )
     with pytest.raises(UserError, match="LlamaForCausalLM is not causal, or mixes rows of a batch"):
         check_base(stacked(model, path=path), longest=20)
 
@@ -93,7 +95,7 @@ def test_a_window_that_we_do_not_keep_to_is_refused(dtype: torch.dtype, monkeypa
 def test_a_base_whose_code_does_not_run_this_way_is_one_line() -> None:
     model = base()
     decoder(model).layers[0].forward = lambda *_, **__: None
-    with pytest.raises(UserError, match="^base: LlamaForCausalLM does not run on the path `generic`: [^\\n]*$"):
+    with pytest.raises(UserError, match=r"^base: LlamaForCausalLM does not run on the path `generic`: [^\n]*$"):
         check_base(stacked(model, path="generic"), longest=20)
 
 
@@ -108,7 +110,7 @@ def test_an_expert_of_a_list_cannot_have_adapters() -> None:
 
     model = base()
     decoder(model).layers[0].mlp = Half(decoder(model).layers[0].mlp)
-    with pytest.raises(UserError, match="lora.target_modules: 'down_proj': the layer .* gets .* tokens"):
+    with pytest.raises(UserError, match=r"lora.target_modules: 'down_proj': the layer .* gets .* tokens"):
         check_base(stacked(model), longest=20)
 
 

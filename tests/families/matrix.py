@@ -100,7 +100,9 @@ def main() -> None:
     """Judge the types named, or all; print a table, or lines of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*")
-    parser.add_argument("--both-paths", action="store_true", help="judge the fast path, and the generic one where it is not right")
+    parser.add_argument(
+        "--both-paths", action="store_true", help="judge the fast path, and the generic one where it is not right"
+    )
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each type")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")

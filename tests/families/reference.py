@@ -99,7 +99,11 @@ def differences(stacked: StackedModel, folder: Path) -> str:
     exact = Reference(folder, stacked.layout, dtype=torch.float32)
     values = adapters(stacked.layout, 2)
     if stacked.dtype == torch.float32:
-        return _gradients(stacked, exact, values) or _likelihoods(stacked, exact, values) or _answers(stacked, exact, values)
+        return (
+            _gradients(stacked, exact, values)
+            or _likelihoods(stacked, exact, values)
+            or _answers(stacked, exact, values)
+        )
     own = Reference(folder, stacked.layout, dtype=stacked.dtype)
     return _likelihoods(stacked, exact, values, own=own) or _answers(stacked, exact, values, own=own)
 
@@ -148,7 +152,10 @@ def _likelihoods(stacked: StackedModel, exact: Reference, values: Tensor, *, own
 
 @torch.no_grad()
 def _answers(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Reference | None = None) -> str:
-    """Compare how much less likely the answers' tokens are than the likeliest: nothing where they are the same."""
+    """Compare how much less likely the answers' tokens are than the likeliest: nothing where they are the same.
+
+    In bfloat16, the usual error is that of the base's own logits.
+    """
     prompts = rows_of(5, PROMPTS)
     found = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=NEW, rows=4)
     apart, usual = [], []
@@ -158,7 +165,8 @@ def _answers(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Re
             logits = exact.logits(value, ids)[len(prompt) - 1 :]
             apart.append(_regret(logits, torch.tensor(answer)))
             if own is not None:
-                usual.append(_regret(logits, own.logits(value, ids)[len(prompt) - 1 :].argmax(-1)))
+                off = own.logits(value, ids)[len(prompt) - 1 :] - logits
+                usual.append((off - off.mean(-1, keepdim=True)).square().mean(-1).sqrt())
     return _worse("answers", torch.cat(apart), torch.cat(usual) if usual else None)
 
 
@@ -167,7 +175,7 @@ def _regret(logits: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _apart(found: Tensor, true: Tensor) -> float:
-    return float((found.float() - true.float()).abs().max())
+    return float((found.detach().float() - true.detach().float()).abs().max())
 
 
 def _worse(what: str, apart: Tensor, usual: Tensor | None) -> str:

@@ -45,17 +45,21 @@ _FIELDS: dict[str, Any] = {
     "attn_layer_period": 2, "expert_layer_period": 2, "pad_token_id": 2, "unk_token_id": None, "is_decoder": True,
 }  # fmt: skip
 # Fields that mean something else when they are set although the default does not.
-_ONLY_IF_SET = set(
-    "decoder_vocab_size n_group topk_group qk_head_dim attention_head_dim d_head mamba_d_head linear_key_head_dim "
-    "indexer_head_dim indexer_n_heads indexer_kv_heads num_blocks embedding_dim prefix_dense_intermediate_size "
-    "top_k_experts n_shared_experts attention_hidden_size".split()
-)
+_ONLY_IF_SET = {
+    "decoder_vocab_size", "n_group", "topk_group", "qk_head_dim", "attention_head_dim", "d_head", "mamba_d_head",
+    "linear_key_head_dim", "indexer_head_dim", "indexer_n_heads", "indexer_kv_heads", "num_blocks", "embedding_dim",
+    "prefix_dense_intermediate_size", "top_k_experts", "n_shared_experts", "attention_hidden_size",
+}  # fmt: skip
 _LATENT = (
     "axk1 axk2 bailing_hybrid deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa kimi_linear minicpm3 "
     "youtu longcat_flash dots3_note_text"
 )
 _HYBRID = ["linear_attention", "linear_attention", "hybrid", "linear_attention", "hybrid"]
-_SHARED = {"num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2}
+_SHARED = {
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "num_kv_shared_layers": 2,
+}
 _CONVOLUTIONS = {"layer_types": ["conv", "full_attention"], "num_hidden_layers": 2}
 # What else a type needs so that its sizes fit together.
 _TYPES: dict[str, dict[str, Any]] = {
@@ -113,7 +117,12 @@ def stirred(model: Any) -> Any:
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         leaf = name.rsplit(".", 1)[-1].lower()
-        if parameter.ndim < 2 or "conv1d" in name or any(w in leaf for w in ("a_log", "dt_bias", "time_")) or leaf == "d":
+        if (
+            parameter.ndim < 2
+            or "conv1d" in name
+            or any(w in leaf for w in ("a_log", "dt_bias", "time_"))
+            or leaf == "d"
+        ):
             parameter.add_(noise * (1.0 if "sink" in name else 0.1))
         elif any(word in name for word in ("embed", "wte", "wpe")):
             parameter.copy_(noise * 0.5)

@@ -45,7 +45,7 @@ def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
 
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
-    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70}, linears={"q_proj": 30, "down_proj": 70})
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)

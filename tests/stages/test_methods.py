@@ -12,7 +12,6 @@ from tests.probes.worlds import examples
 from tests.stages.test_runner import adapter, assert_same_results, run_all
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
-from xlharm.stages.context import Context
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.slow

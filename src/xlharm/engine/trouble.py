@@ -10,7 +10,17 @@ from xlharm.errors import BaseRefusedError, CorruptArtifactError, StoppedError, 
 from xlharm.stages.job import OutOfMemoryError
 
 TroubleKind = Literal[
-    "preempted", "node_died", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "base", "user", "error", "stopped"
+    "preempted",
+    "node_died",
+    "crashed",
+    "out_of_memory",
+    "disk_full",
+    "io",
+    "corrupt",
+    "base",
+    "user",
+    "error",
+    "stopped",
 ]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -41,10 +51,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble(kind="out_of_memory", message=message)
     if isinstance(error, StoppedError):
         return Trouble(kind="stopped", message=message)
-    if isinstance(error, BaseRefusedError):
-        return Trouble(kind="base", message=message)
     if isinstance(error, UserError):
-        return Trouble(kind="user", message=message)
+        return Trouble(kind="base" if isinstance(error, BaseRefusedError) else "user", message=message)
     if isinstance(error, OSError):
         return Trouble(kind="disk_full" if error.errno in _NO_ROOM else "io", message=message)
     detail = scrub("".join(traceback.format_exception(error)))

@@ -53,9 +53,9 @@ def layer_widths(model: nn.Module, *, slots: int) -> tuple[LayerWidths, ...]:
     """
     seen: dict[nn.Module, LayerWidths] = {}
 
-    def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **others: Any) -> Any:
+    def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
         seen[module] = LayerWidths(module, key.shape[1], key.shape[3], value.shape[3])
-        return own_values(module, query, key, value, **others)
+        return own_values(module, query, key, value)
 
     ids = torch.zeros(slots, 1, dtype=torch.long, device=next(model.parameters()).device)
     with attending(model, "xlharm_widths", record, rows=None), torch.compiler.set_stance("force_eager"):

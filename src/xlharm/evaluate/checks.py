@@ -5,6 +5,7 @@ an earlier one, every adapter acts on its own rows alone, and concatenated rows 
 transformers' own forward gives for each row.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from xlharm.evaluate.stock import continued
 from xlharm.model.attention import attending, own_values
 from xlharm.model.base import UNSUPPORTED, decoder, embeddings, head, layers, settings
 from xlharm.model.lora import StackedModel
-from xlharm.model.ragged import Ragged, last_states
+from xlharm.model.ragged import last_states
 
 _SHORT = 48  # tokens of a row where nothing depends on its length
 _STEPS = 6  # decoding steps that are compared
@@ -135,7 +136,9 @@ class _Check:
             raise BaseRefusedError(f"{error}{advice}") from None
         except UNSUPPORTED as error:
             line = " ".join(str(error).split())[:200] or type(error).__name__
-            raise BaseRefusedError(f"base: {self.kind} does not run on the path `{self.stacked.path}`: {line}{advice}") from None
+            raise BaseRefusedError(
+                f"base: {self.kind} does not run on the path `{self.stacked.path}`: {line}{advice}"
+            ) from None
 
     # -- exact checks ----------------------------------------------------------------------------------------
 
@@ -149,7 +152,9 @@ class _Check:
 
         def states(ids: Tensor) -> Tensor:
             with attending(self.model, "xlharm_own_values", own_values, rows=None), self._adapted(ragged.ends):
-                return decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0].flatten(0, 1)
+                return decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0].flatten(
+                    0, 1
+                )
 
         moved = self._moved(states(ragged.ids), states(ids))
         others = torch.ones(len(moved), dtype=torch.bool, device=self.device)
@@ -195,10 +200,9 @@ class _Check:
         with self._adapted(ragged.ends):
             states = last_states(self.model, ragged)
         ours = []
-        for start, group in zip(ragged.starts, self.groups, strict=True):
-            for row in group:
-                ours.append(head(self.model, states[start : start + len(row)][self._some(row)]))
-                start += len(row)
+        for at, group in zip(ragged.starts, self.groups, strict=True):
+            ends = itertools.accumulate(map(len, group), initial=at)
+            ours += [head(self.model, states[end : end + len(row)][self._some(row)]) for row, end in zip(group, ends)]  # noqa: B905 - one end more than rows
         alone = [(row, k) for k, group in enumerate(self.groups) for row in group]
         return self._compare("rows computed together", ours, alone, self._some)
 
@@ -222,9 +226,7 @@ class _Check:
         for self.stacked.caches in (True, False):
             try:
                 with self._adapted():
-                    _, steps = continued(
-                        self.stacked, ids, stops=frozenset(), max_new_tokens=_STEPS + 1, logits=True
-                    )
+                    _, steps = continued(self.stacked, ids, stops=frozenset(), max_new_tokens=_STEPS + 1, logits=True)
                 return self._compare_steps(list(steps), [(prompt, 0), (prompt, 1)])
             except torch.OutOfMemoryError:
                 raise

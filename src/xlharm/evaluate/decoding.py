@@ -1,7 +1,7 @@
 """A batch of rows that are decoded together from a cache, one token of every row a step."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Batch:
         self._attending.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         """Let the base model attend as before, and free the cache."""
         self._attending.__exit__(*error)
         self.cache.close()

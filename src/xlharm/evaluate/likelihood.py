@@ -30,9 +30,7 @@ class Likelihood:
 
 
 @torch.inference_mode()
-def likelihoods(
-    stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, batch: int
-) -> list[list[Likelihood]]:
+def likelihoods(stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, batch: int) -> list[list[Likelihood]]:
     """Return the likelihood of every row under every adapter.
 
     Args:

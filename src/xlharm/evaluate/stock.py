@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xlharm.model.base import decoder, head
 from xlharm.model.lora import StackedModel
 
 _ROWS = 256  # most rows of a batch; a fixed number, because rounding depends on it
@@ -45,16 +46,22 @@ def generate_stock(
 
 def continued(
     stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], max_new_tokens: int, logits: bool = False
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+) -> tuple[Tensor, Sequence[Tensor]]:
     """Return new tokens [rows, ≤ max_new_tokens], and the logits [rows, vocabulary] of each step if they are wanted.
 
     Args:
-        stacked: the base model.
+        stacked: the base model; its ``caches`` says whether transformers' cache gives what its forward gives.
         ids: [rows, tokens], prompts of one length.
         stops: ids of tokens that end an answer.
         max_new_tokens: largest number of tokens of an answer.
         logits: whether to return logits.
     """
+    return (_cached if stacked.caches else _again)(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits)
+
+
+def _cached(
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
     from transformers import GenerationConfig
 
     model: Any = stacked.model
@@ -65,15 +72,32 @@ def continued(
             generation_config=GenerationConfig(
                 do_sample=False,
                 num_beams=1,
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=limit,
                 eos_token_id=sorted(stops) or None,
                 pad_token_id=0,
-                use_cache=stacked.caches,
+                use_cache=True,
                 return_dict_in_generate=True,
                 output_logits=logits,
             ),
         )
     return out.sequences[:, ids.shape[1] :], out.logits or ()
+
+
+def _again(
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run all tokens for each new one: slow, and by construction what the model's forward gives."""
+    start, steps = ids.shape[1], []
+    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
+    while ids.shape[1] < start + limit and not bool(ended.all()):
+        states = decoder(stacked.model)(input_ids=ids, use_cache=False)[0]
+        step = head(stacked.model, states[:, -1])
+        steps += [step] if logits else []
+        new = step.argmax(-1)
+        ended |= torch.isin(new, ends)
+        ids = torch.cat([ids, new[:, None]], dim=1)
+    return ids[:, start:], steps
 
 
 @contextmanager

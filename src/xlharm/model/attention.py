@@ -47,9 +47,9 @@ def attending(model: nn.Module, name: str, function: Callable[..., Any], *, rows
         config._attn_implementation, current.rows = before, outer  # noqa: SLF001 - likewise
 
 
-def own_values(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
+def own_values(_module: nn.Module, query: Tensor, _key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
     """Return each token's own value: with this as attention, no token depends on another."""
-    return value.repeat_interleave(query.shape[1] // value.shape[1], dim=1).transpose(1, 2), None
+    return value.repeat_interleave(query.shape[1] // value.shape[1], dim=1).transpose(1, 2).contiguous(), None
 
 
 def attend_within(

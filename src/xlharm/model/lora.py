@@ -9,7 +9,6 @@ have equally many tokens, grouped products otherwise.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,9 +21,8 @@ from xlharm.model.base import decoder, layers
 from xlharm.model.ragged import Ragged
 from xlharm.plan.digest import mix
 from xlharm.plan.families import Path
-from xlharm.plan.memory import no_layer
+from xlharm.plan.memory import can_have_adapters, no_layer
 
-_ROUTERS = {"router", "gate", "shared_expert_gate"}
 COMPILING: dict[str, Any] = {"deterministic": True}  # no autotuning by timing: it makes rounding machine-dependent
 
 
@@ -114,10 +112,12 @@ class _Pass:
 
     Attributes:
         tokens: number of tokens that the decoder was called with; None before it is called.
+        rows: number of rows that it was called with, if each row belongs to one adapter.
         layers: names of the layers that were called since it was set; None keeps no names.
     """
 
     tokens: int | None = None
+    rows: int | None = None
     layers: set[str] | None = None
 
 
@@ -168,7 +168,9 @@ class StackedLinear(nn.Module):
             self._check(x, y)
         if self.ends is not None:
             grouped = x.flatten(0, -2)
-        elif x.dim() == 3 and x.shape[0] == self.a.shape[0]:  # a case of its own: tracing the division below takes seconds
+        elif (
+            x.dim() == 3 and x.shape[0] == self.a.shape[0]
+        ):  # a case of its own: tracing the division below takes seconds
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
@@ -178,7 +180,8 @@ class StackedLinear(nn.Module):
         if self.running.layers is not None:
             self.running.layers.add(self.name)
         tokens = x.shape[:-1].numel()
-        if not isinstance(y, Tensor) or self.running.tokens not in {None, tokens}:
+        whole = self.running.tokens in {None, tokens} or self.running.rows == x.shape[0]
+        if not isinstance(y, Tensor) or not whole:
             raise UserError(
                 f"lora.target_modules: {self.name.rsplit('.', 1)[-1]!r}: the layer {self.name} gets {tokens} of "
                 f"{self.running.tokens} tokens, so it cannot have adapters"
@@ -224,20 +227,17 @@ def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
 def adaptable(model: Any) -> dict[str, nn.Module]:
     """Return the linear layers that can have adapters, by name, in the model's order.
 
-    Left out are layers outside of the decoder, such as the output layer, routers (a small change of theirs sends tokens to other experts), and the layers of
-    single experts, which get only some of the tokens.
+    They are inside the decoder; see also ``can_have_adapters``.
     """
     inside = set(decoder(model).modules()) - {model.get_output_embeddings()}
-    found = {}
+    stacked = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
+    found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        parts = name.split(".")
-        linear = module.linear if isinstance(module, StackedLinear) else module
-        inner = isinstance(module, nn.Linear | Conv1D) and parts[-1] == "linear" and len(parts) > 1
-        if inner and isinstance(model.get_submodule(".".join(parts[:-1])), StackedLinear):
+        linear = module.linear if name in stacked else module
+        if name.removesuffix(".linear") in stacked - {name} or not isinstance(linear, nn.Linear | Conv1D):
             continue
-        if isinstance(linear, nn.Linear | Conv1D) and linear in inside and not _ROUTERS & set(parts[-2:]):
-            if not any(a == "experts" and b.isdigit() for a, b in pairwise(parts)):
-                found[name] = linear
+        if linear in inside and can_have_adapters(name):
+            found[name] = linear
     return found
 
 
@@ -308,11 +308,11 @@ class StackedModel:
         layout: how adapters are cut into layers.
         compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
             models on a GPU.
-        path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded rows,
-            and transformers' own attention and cache, for any causal language model.
+        path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded
+            rows, and transformers' own attention and cache, for any causal language model.
 
     Attributes:
-        caches: whether ``generate`` of transformers may cache; only for the generic path.
+        caches: whether transformers' cache gives what its forward gives; only for the generic path.
     """
 
     def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False, path: Path = "fast") -> None:
@@ -379,6 +379,8 @@ class StackedModel:
     def _count(self, _module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         ids = named.get("input_ids", args[0] if args else None)
         self._running.tokens = None if ids is None else ids.numel()
+        # Some layers get only the last token of each row, or more tokens: a row's are still its adapter's.
+        self._running.rows = ids.shape[0] if ids is not None and self.path == "generic" else None
 
     @contextmanager
     def calls(self) -> Iterator[set[str]]:

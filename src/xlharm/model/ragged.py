@@ -51,9 +51,7 @@ class Ragged:
     padded: bool = False
 
     @staticmethod
-    def of(
-        groups: Sequence[Sequence[Sequence[int]]], *, uneven: bool = True, steady: int | None = None
-    ) -> "Ragged":
+    def of(groups: Sequence[Sequence[Sequence[int]]], *, uneven: bool = True, steady: int | None = None) -> "Ragged":
         """Concatenate the rows of K groups.
 
         Args:
@@ -185,7 +183,6 @@ class Ragged:
         back = self.spread.flatten(), self.real.flatten()
         moved: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call] # autograd has no types
         return moved.view(*self.ids.shape, *moved.shape[1:])
-
 
     def sequence(self, states: Tensor) -> Tensor:
         """Return a layer's output, of the shape that the base model gave it, as one sequence [T, width]."""

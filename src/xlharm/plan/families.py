@@ -5,7 +5,7 @@ from typing import Any, Literal
 Path = Literal["fast", "generic"]
 # Families whose layers do more than attend to keys and values, or attend in code of their own. `make families` shows
 # which path each family passes the checks of.
-GENERIC = frozenset({"bloom"})
+GENERIC = frozenset({"bloom", "falcon", "mpt", "xglm", "qwen3_5_text", "mamba"})
 
 
 def row_limit(config: Any) -> int | None:

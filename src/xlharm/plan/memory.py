@@ -4,7 +4,8 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
 # Parts of names of matrices whose inputs and outputs are not counted.
+_ROUTERS = {"router", "gate", "shared_expert_gate"}
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
@@ -28,10 +30,14 @@ class BaseSizes:
     Attributes:
         parameters: number of parameters.
         widths: sum of inputs and outputs over all matrices of a name, by the last part of the module's name.
+        linears: the same of the layers that can have adapters: without routers and single experts.
+        weights: number of weights of these layers, by the same name.
     """
 
     parameters: int
     widths: dict[str, int]
+    linears: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, base: BaseSource) -> Self | None:
@@ -44,7 +50,7 @@ class BaseSizes:
         files = [] if folder is None else weight_files(folder)
         if folder is None or not files:
             return None
-        parameters, widths = 0, Counter[str]()
+        parameters, widths, linears, weights = 0, Counter[str](), Counter[str](), Counter[str]()
         for file in files:
             for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
@@ -52,8 +58,12 @@ class BaseSizes:
                     size *= length
                 parameters += size
                 if len(shape) == 2 and name.endswith(".weight") and not any(word in name for word in _OUTSIDE):
-                    widths[name.split(".")[-2]] += sum(shape)
-        return cls(parameters=parameters, widths=dict(widths))
+                    leaf = name.split(".")[-2]
+                    widths[leaf] += sum(shape)
+                    if can_have_adapters(name.removesuffix(".weight")):
+                        linears[leaf] += sum(shape)
+                        weights[leaf] += size
+        return cls(parameters=parameters, widths=dict(widths), linears=dict(linears), weights=dict(weights))
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Check that every LoRA target is the name of a matrix.
@@ -62,12 +72,27 @@ class BaseSizes:
             UserError: one is not.
         """
         for target in targets:
-            if target not in self.widths:
-                raise no_layer(target, self.widths)
+            if target not in self.linears:
+                raise no_layer(target, self.linears)
 
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
-        return rank * sum(self.widths.get(target, 0) for target in targets)
+        return rank * sum(self.linears.get(target, 0) for target in targets)
+
+    def share(self, targets: Iterable[str]) -> float:
+        """Return the share of the base's parameters that are weights of the target layers."""
+        return sum(self.weights.get(target, 0) for target in targets) / self.parameters
+
+
+def can_have_adapters(name: str) -> bool:
+    """Whether a linear layer of this name may have adapters: it is no router, and no layer of a single expert.
+
+    A small change of a router sends tokens to other experts. A single expert gets only some of the tokens, so it is
+    unknown which adapter they belong to.
+    """
+    parts = name.split(".")
+    expert = any(a == "experts" and b.isdigit() for a, b in pairwise(parts))
+    return not expert and not _ROUTERS & set(parts[-2:])
 
 
 def no_layer(target: str, layers: Iterable[str]) -> UserError:
