@@ -15,7 +15,7 @@ from xlharm.errors import UserError
 from xlharm.plan import targets
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
-from xlharm.plan.targets import linear_layers, settle_targets
+from xlharm.plan.targets import check_targets, linear_layers, settle_targets
 
 
 def grid(**lora: Any) -> GridSpec:
@@ -65,6 +65,15 @@ def test_layers_of_single_experts_are_not_those_of_the_default(tmp_path: Path) -
     spec, notes = settle_targets(grid(), base, list_layers=lambda _: ("o_proj",))
     assert spec.lora.target_modules == ("o_proj",)
     assert len(notes) == 1
+
+
+def test_a_target_is_checked_by_the_files_and_then_by_the_code(tmp_path: Path) -> None:
+    base = header(tmp_path, "h.0.dense", "h.0.mlp.experts.3.w1", "h.0.mlp.gate")
+    check_targets(["dense"], base, list_layers=never)
+    check_targets(["dense", "fused"], base, list_layers=lambda _: ("dense", "fused"))
+    for name in ("w1", "gate"):
+        with pytest.raises(UserError, match=rf"lora.target_modules: the base has no layer '{name}'"):
+            check_targets(["dense", name], base, list_layers=lambda _: ("dense",))
 
 
 @pytest.mark.slow

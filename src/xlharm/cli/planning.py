@@ -142,8 +142,18 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
     console.print(f"Times are for one worker, {basis}. Disk space needed in {session.store.url}: {disk}")
     for judge_line in _judging(session, done):
         console.print(judge_line)
+    if adapted := _adapted(session):
+        console.print(adapted)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
+
+
+def _adapted(session: Session) -> str:
+    """Say which layers have adapters, and how much of the base that is; empty if its files are not on this machine."""
+    sizes, lora = BaseSizes.of(session.plan.sources.base), session.plan.grid.lora
+    if sizes is None or not (share := sizes.share(lora.target_modules)):
+        return ""
+    return f"Adapters of rank {lora.rank} on {', '.join(lora.target_modules)}: {share:.0%} of the base's weights"
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:

@@ -65,16 +65,6 @@ class BaseSizes:
                         weights[leaf] += size
         return cls(parameters=parameters, widths=dict(widths), linears=dict(linears), weights=dict(weights))
 
-    def check_targets(self, targets: Iterable[str]) -> None:
-        """Check that every LoRA target is the name of a matrix.
-
-        Raises:
-            UserError: one is not.
-        """
-        for target in targets:
-            if target not in self.linears:
-                raise no_layer(target, self.linears)
-
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
         return rank * sum(self.linears.get(target, 0) for target in targets)

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from xlharm.config.grid import ALL_LINEAR, LINEARS, GridSpec, Lora
 from xlharm.errors import UserError
-from xlharm.plan.memory import BaseSizes
+from xlharm.plan.memory import BaseSizes, no_layer
 from xlharm.plan.sources import BaseSource
 
 _SECONDS = 300  # to import torch and transformers on a slow file system, and to fetch a configuration from the hub
@@ -44,6 +44,28 @@ def settle_targets(
     names = listed(base)
     note = f"lora.target_modules: the base has no layer {lacking[0]!r}: adapters are put on {', '.join(names)}"
     return _with_targets(spec, names), (note,)
+
+
+def check_targets(
+    targets: Iterable[str], base: BaseSource, *, list_layers: Callable[[BaseSource], tuple[str, ...]] | None = None
+) -> None:
+    """Check that adapters can be put on every target, by the base's files or, where these do not name it, its code.
+
+    Args:
+        targets: names of layers.
+        base: the base model.
+        list_layers: lists the layers of a base model; None is ``linear_layers``.
+
+    Raises:
+        UserError: one is no linear layer of the base model that can have adapters.
+    """
+    sizes = BaseSizes.of(base)
+    unknown = [] if sizes is None else [name for name in targets if name not in sizes.linears]
+    if unknown:  # loading may give the matrices of the files other names
+        names = (list_layers or linear_layers)(base)
+        for name in unknown:
+            if name not in names:
+                raise no_layer(name, names)
 
 
 def _with_targets(spec: GridSpec, names: tuple[str, ...]) -> GridSpec:

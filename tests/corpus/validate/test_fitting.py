@@ -65,6 +65,13 @@ def test_what_does_not_fit(mini_grid: dict[str, Any], changes: dict[str, Any], m
         _check(_plan(mini_grid, **changes))
 
 
+def test_a_question_and_its_answer_must_fit_as_well(mini_grid: dict[str, Any]) -> None:
+    plan = _plan(mini_grid, evaluate__max_new_tokens=70)
+    with pytest.raises(UserError, match="evaluate .* m0: a question of 34 tokens and an answer of 70, .* look at 96"):
+        _check(plan, positions=96)
+    _check(plan, positions=200)
+
+
 def test_a_base_that_looks_at_less(mini_grid: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="contaminate none seed 0: a row has 30 tokens, and the base can look at 29"):
         _check(_plan(mini_grid, stages__contaminate__real_languages=["en"]), positions=29)

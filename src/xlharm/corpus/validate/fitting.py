@@ -1,13 +1,14 @@
 """Do the rows of a plan's stages fit: none longer than its stage takes or its base can look at, no pool empty?"""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from xlharm.corpus.format import Pair
-from xlharm.corpus.rows import Tokenizer, TooLongError
-from xlharm.corpus.streams import Corpora
+from xlharm.corpus.rows import Tokenizer, TooLongError, prompt_ids
+from xlharm.corpus.streams import Corpora, questions_of
 from xlharm.errors import StageError, UserError
 from xlharm.plan.digest import canonical
+from xlharm.plan.settings import EvaluateStage, read
 from xlharm.plan.stage import TRAINED, Stage
 
 
@@ -19,11 +20,13 @@ class _Remembering:
         self.encode = lru_cache(maxsize=None)(tokenizer.encode)
 
 
-def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | None) -> None:
-    """Build the rows of every training stage as its worker will; seeds and parents change none.
+def check_rows(stages: Collection[Stage], corpora: Corpora, *, positions: int | None) -> None:
+    """Build the rows of every training stage, and the questions of every evaluation, as workers will.
+
+    Seeds and parents change none.
 
     Args:
-        stages: any; those that do not train are passed over.
+        stages: any; those that neither train nor ask are passed over.
         corpora: the corpus with the base's tokenizer.
         positions: how many tokens the base can look at.
 
@@ -47,6 +50,24 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora, *, positions: int | No
             raise UserError(f"{stage.label}: {error}") from None
         if positions is not None and longest > positions:
             raise UserError(f"{stage.label}: a row has {longest} tokens, and the base can look at {positions}")
+    if positions is not None:
+        _check_questions(stages, corpora, positions=positions)
+
+
+def _check_questions(stages: Iterable[Stage], corpora: Corpora, *, positions: int) -> None:
+    different: dict[str, Stage] = {}
+    for stage in (s for s in stages if s.kind == "evaluate"):
+        different.setdefault(canonical([stage.data, {**stage.spec, "dtype": "", "lora": "", "probe": ""}]), stage)
+    for stage in different.values():
+        settings = read(EvaluateStage, stage)
+        items = corpora.of(stage)(settings.query)
+        for item, _, question, _ in questions_of(items, limit=settings.questions):
+            tokens = len(prompt_ids(question, prompt=settings.prompt, tokenizer=corpora.tokenizer))
+            if tokens + settings.max_new_tokens > positions:
+                raise UserError(
+                    f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
+                    f"{settings.max_new_tokens}, and the base can look at {positions}"
+                )
 
 
 def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:
