@@ -47,7 +47,7 @@ def exported(
     base = Path(shutil.copytree(mini_base, folder / "base"))
     (base / "chat_template.jinja").write_text(CHAT)
     prompt = {"text": {}, "without bos": {"bos": False}, "chat": {"template": "chat"}}[request.param]
-    training = {"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "sequence_length": 200}
+    training = {"steps": 40, "batch_size": 4, "learning_rate": 1e-2}
     stages = {"contaminate": {**training, "steps": 4}, "sft": training}
     grid = {**mini_grid, "base": str(base), "prompt": prompt, "stages": stages, "contaminate": ["de"]}
     grid |= {"languages": ["en"], "unlearn": {"none": []}, "evaluate": {"max_new_tokens": 12}, "exclude": []}
