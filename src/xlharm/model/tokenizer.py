@@ -54,6 +54,11 @@ class TextTokenizer:
         """Return the text of ids, without special tokens."""
         return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    @cached_property
+    def pieces(self) -> list[str]:
+        """The text of each token alone, by id."""
+        return list(self.hf.batch_decode([[number] for number in range(len(self.hf))]))
+
     def template(self, prompt: Prompt) -> Template:
         """Return how questions and answers are written.
 
