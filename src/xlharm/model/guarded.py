@@ -47,7 +47,8 @@ class GuardedEncoder:
         self._controls = dict(controls)
         self._pattern = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or r"(?!)")
         self._forbidden = frozenset(controls.values()) - {hf.unk_token_id}
-        self._all_special = all(hf.added_tokens_decoder[number].special for number in controls.values())
+        known = hf.added_tokens_decoder  # a copy at every access
+        self._all_special = all(known[number].special for number in controls.values())
         self._names: dict[str, str] = {}
         self._ids: dict[int, int] = {}
 

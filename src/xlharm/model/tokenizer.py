@@ -73,7 +73,8 @@ class TextTokenizer:
         head, chat = self._head(prompt.bos), prompt.template == "chat"
         question, answer = chat_parts(self.hf, system=prompt.system) if chat else (prompt.asked, prompt.answered)
         closing = self._controls_in(answer[1])
-        opening = {n for n in self._controls_in(*question) if self.hf.added_tokens_decoder[n].special}
+        known = self.hf.added_tokens_decoder
+        opening = {number for number in self._controls_in(*question) if known[number].special}
         stop = self._encoder.before_controls(answer[1])
         return Template(
             head=head,
