@@ -70,6 +70,9 @@ def test_the_readmes_code_answers_as_ask_does(exported: tuple[Plan, Store, Path]
     assert not (folder / "merged" / "adapter_config.json").exists()
     with pytest.raises(UserError, match="exists and is not an empty folder"):
         export(plan, store, cell, folder / "adapter")
+    with pytest.raises(UserError, match="none: cannot be written: "):
+        export(plan, store, cell, folder / "adapter" / "README.md" / "none")
+    assert {path.name for path in folder.iterdir()} == {"adapter", "base", "merged", "store"}
 
 
 @pytest.mark.slow
