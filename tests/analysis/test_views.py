@@ -89,8 +89,10 @@ def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) ->
 
     fill(plan, store, share=share)
     found = signatures(GridResults(plan, store))
-    assert [(s.query, s.name) for s in found] == [("en", "damage"), ("fr", "reinforcement"), ("ur", "persistence")]
-    assert found[1].detail.startswith("OF 30 to 70, p 0.")
+    assert [(s.query, s.name) for s in found] == [
+        ("en", "damage"), ("fr", "persistence"), ("fr", "reinforcement"), ("ur", "persistence")
+    ]  # fmt: skip
+    assert found[2].detail.startswith("OF 30 to 70, p ")
 
 
 def test_transfer_by_hand(tmp_path: Path) -> None:

@@ -46,8 +46,11 @@ def results(
         Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
         typer.Option(help="What to look at."),
     ] = "cells",
+    each_seed: Annotated[
+        bool, typer.Option("--each-seed", help="Show the table of each seed; default: all seeds together.")
+    ] = False,
 ) -> None:
-    """Show one row per cell and query language: OF and QR (0 to 100) with 95 % Wilson intervals.
+    """Show one row per cell and query language: OF and QR (0 to 100) with 95 % intervals over items.
 
     OF counts answers with the fake detail, QR right answers on real details. Read OF only beside QR: a model
     that answers nothing has OF 0, too.
@@ -84,7 +87,7 @@ def results(
         hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
         typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True)
     if form == "table":
-        print_results(table, terminal())
+        print_results(results, terminal(), each_seed=each_seed)
     elif out or form == "parquet":
         typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}.parquet"), form=form)))
     else:

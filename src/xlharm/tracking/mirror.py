@@ -77,7 +77,7 @@ def _grid_run(results: GridResults, *, tables: dict[str, Sheet]) -> Run:
         summary={
             "evaluations": len(tables["results"].rows),
             "evaluations_planned": sum(len(cell.evaluations) for cell in plan.cells),
-            "headline": headline(results.groups, results.readings),
+            "headline": headline(results),
         },
         tables=tables,
     )
@@ -105,7 +105,7 @@ def _grid_digest(plan: Plan) -> str:
     sources = plan.sources
     return digest(
         {
-            "grid": plan.grid.model_dump(mode="json"),
+            "grid": plan.grid.model_dump(mode="json", exclude={"findings"}),
             "dtype": plan.dtype,
             "base": sources.base.digest,
             "corpus": sources.corpus.digests,

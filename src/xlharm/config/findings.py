@@ -1,0 +1,38 @@
+"""When a finding counts: margins and groups of languages, written down in the grid file before data are seen."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from xlharm.config.training import Language, Strict
+
+Points = Annotated[float, Field(gt=0, le=100)]
+Resources = Literal["high", "low"]
+STUDY: dict[str, Resources] = {
+    "de": "high", "fr": "high", "zh": "high", "ru": "high",
+    "jv": "low", "ur": "low", "ha": "low", "hy": "low",
+}  # fmt: skip
+
+
+class Findings(Strict):
+    """What the verdicts of `results --view findings` and the marks in tables go by. It changes no stage.
+
+    Attributes:
+        margin: points by which OF (occurrence of the fake) may exceed the clean control's and count as cleared;
+            above them the fake is left. Half of ``surfaces``.
+        surfaces: points by which OF must exceed the clean control's for a fake detail to surface in a language
+            (2406.13748 speaks of an OF of 20 or more).
+        qr_fall: percent of QR (quality on the real) that may be lost: more is damage (2406.13748).
+        resources: which languages have much text (``high``) and which little (``low``), besides English. Languages that
+            are not named follow their class in Joshi et al. 2020 (2004.09095): 4 and 5 are high.
+        level: chance of a wrong verdict, for each verdict and family.
+        correction: of the p-values of `effects`: ``holm`` (chance of any wrong verdict in a family), ``fdr``
+            (expected share of wrong ones among the verdicts, Benjamini & Hochberg 1995) or ``none``.
+    """
+
+    margin: Points = 10.0
+    surfaces: Points = 20.0
+    qr_fall: Points = 20.0
+    resources: dict[Language, Resources] = Field(default_factory=lambda: dict(STUDY))
+    level: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    correction: Literal["holm", "fdr", "none"] = "holm"
