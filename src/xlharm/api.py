@@ -189,7 +189,7 @@ class Grid:
         return self.stored().table.to_pandas()
 
     def view(self, name: str) -> "pd.DataFrame":
-        """Return a view: effects, methods, transfer, probes, scores, judges, seeds or signatures.
+        """Return a view: findings, effects, methods, transfer, probes, scores, judges, seeds or signatures.
 
         Raises:
             UserError: there is no such view.

@@ -43,7 +43,7 @@ def results(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to a .csv, .json or .parquet file instead.")] = None,
     view: Annotated[
-        Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
+        Literal["cells", "findings", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
         typer.Option(help="What to look at."),
     ] = "cells",
     each_seed: Annotated[
@@ -56,7 +56,8 @@ def results(
     that answers nothing has OF 0, too.
 
     \b
-    --view effects     OF after against before, paired by item, Holm-corrected
+    --view findings    the study's claims: holds, does not hold, or cannot be decided
+    --view effects     OF after against before and the control, paired by item
     --view methods     methods ranked by OF among those that kept QR
     --view transfer    spill, spread and asymmetry of the contaminate x query matrix
     --view probes      relearned, quantised, reworded, steered: against the usual questions

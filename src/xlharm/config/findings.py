@@ -22,16 +22,18 @@ class Findings(Strict):
             above them the fake is left. Half of ``surfaces``.
         surfaces: points by which OF must exceed the clean control's for a fake detail to surface in a language
             (2406.13748 speaks of an OF of 20 or more).
+        rise: points by which OF must rise in a language outside the unlearning set for reinforcement.
         qr_fall: percent of QR (quality on the real) that may be lost: more is damage (2406.13748).
         resources: which languages have much text (``high``) and which little (``low``), besides English. Languages that
             are not named follow their class in Joshi et al. 2020 (2004.09095): 4 and 5 are high.
-        level: chance of a wrong verdict, for each verdict and family.
+        level: highest chance of a wrong verdict in a family.
         correction: of the p-values of `effects`: ``holm`` (chance of any wrong verdict in a family), ``fdr``
             (expected share of wrong ones among the verdicts, Benjamini & Hochberg 1995) or ``none``.
     """
 
     margin: Points = 10.0
     surfaces: Points = 20.0
+    rise: Points = 5.0
     qr_fall: Points = 20.0
     resources: dict[Language, Resources] = Field(default_factory=lambda: dict(STUDY))
     level: Annotated[float, Field(gt=0, le=0.2)] = 0.05

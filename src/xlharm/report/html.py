@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from xlharm.analysis import reading
 from xlharm.analysis.caveats import caveats
+from xlharm.analysis.findings import summary
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import origins
 from xlharm.analysis.panels import PanelGroup, Spot, pooled_groups
@@ -72,6 +73,7 @@ def page(results: GridResults) -> str:
         policy=_policy(style=style, script=script),
         headline=headline(results),
         caveats=caveats(results),
+        summary=summary(results),
         facts=_facts(results),
         groups=groups,
         open_groups=len(pooled_groups(groups)) if len(plan.grid.seeds) > 1 else _GROUPS_OPEN,

@@ -8,6 +8,7 @@ from typing import Any
 from xlharm.analysis.headline import headline
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.results import GridResults
+from xlharm.analysis.views import view
 from xlharm.analysis.wording import shown_source
 from xlharm.config.grid import NONE
 from xlharm.errors import CorruptArtifactError
@@ -53,7 +54,9 @@ def runs_of(results: GridResults) -> list[Run]:
     """Describe a grid as far as it is done: the aggregator run first, then every cell of which anything is done."""
     plan, readings, table = results.plan, results.readings, results.table
     sheet = Sheet(columns=table.column_names, rows=[list(row.values()) for row in table.to_pylist()])
-    tables = {"results": sheet, **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")}}
+    judged = view("findings", results)
+    findings = Sheet(columns=judged.column_names, rows=[list(row.values()) for row in judged.to_pylist()])
+    tables = {"results": sheet, "findings": findings, **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")}}
     records = _training_records(results)
     cells = (_cell_run(cell, plan, readings, records=records) for cell in plan.cells)
     return [_grid_run(results, tables=tables), *(run for run in cells if run)]
