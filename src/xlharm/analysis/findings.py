@@ -17,6 +17,8 @@ def findings(results: GridResults) -> tuple[Judged, ...]:
 
     A family is one claim on one set and method. Its verdicts are wrong with a chance of at most ``findings.level``.
     """
+    if not results.records:
+        return ()
     judged = judge(claims_of(results), level=results.plan.grid.findings.level)
     sets = list(dict.fromkeys(one.claim.unlearn for one in judged))
     families: dict[tuple[str, str, str], list[Judged]] = {}
@@ -69,7 +71,7 @@ VIEW = View(
         **dict.fromkeys(("p", "p_holm"), pa.float64()),
         "why": pa.string(),
     },
-    rows=lambda results: list(_rows(results)),
+    rows=_rows,
     title="Findings",
     sentence=(
         "The claims of the study (2406.13748), over all contamination languages and in each. difference: of the part "
