@@ -27,8 +27,10 @@ def test_contamination_that_did_not_take_is_named(tmp_path: Path) -> None:
         return {"none": 0.08, "de": 0.17, "ur": 0.9}[cell.contaminate], 0.9
 
     assert lines(tmp_path, weak_in_german, contaminate=["none", "de", "ur"]) == (
-        "contamination did not take in German: before unlearning, OF is 17 (11–26) asked in German, clean control 8; "
-        "its cells show nothing about unlearning",
+        (
+            "contamination did not take in German: before unlearning, OF is 17 (11–26) asked in German, clean control "
+            "8; its cells show nothing about unlearning"
+        ),
     )
 
 
@@ -39,8 +41,10 @@ def test_a_language_that_is_not_asked_is_read_where_its_fakes_show_most(tmp_path
 
 def test_a_control_that_guesses_is_named(tmp_path: Path) -> None:
     assert lines(tmp_path, lambda c, q: (0.9 if c.contaminate == "de" else 0.3, 0.9), contaminate=["none", "de"]) == (
-        "the clean control gives the fake detail in 30 % of the answers asked in English, without having seen it: "
-        "read OF against it",
+        (
+            "the clean control gives the fake detail in 30 % of the answers asked in English, without having seen it: "
+            "read OF against it"
+        ),
     )
 
 
@@ -64,6 +68,8 @@ def test_failed_stages_are_named_with_what_lacks_them(tmp_path: Path) -> None:
     told = {"kind": failed.kind, "label": failed.label, "failed": "now", "final": True}
     store.write_failure(Failure(key=failed.key, reason="io", message="s3://k:s@h is gone", **told))
     assert caveats(GridResults(plan, store)) == (
-        f"failed: {failed.label}: io: s3://h is gone; without it there is no full result of de/en/npo/0; "
-        "try again with `xlharm run --retry-failed`",
+        (
+            f"failed: {failed.label}: io: s3://h is gone; without it there is no full result of de/en/npo/0; "
+            "try again with `xlharm run --retry-failed`"
+        ),
     )

@@ -18,10 +18,12 @@ def of_hits(first: int, second: int = 0, *, items: int = 100, seeds: int = 1) ->
     return Pair(tables[0], asked, tables[1], asked)
 
 
-def claim(*pairs: Pair, above: bool = False, every: bool = True, contaminate: str = "de", everywhere: bool = True) -> Claim:
+def claim(
+    *pairs: Pair, above: bool = False, every: bool = True, contaminate: str = "de", everywhere: bool = True
+) -> Claim:
     parts = tuple(Part(label=f"part {i}", pair=p, threshold=MARGIN, above=above) for i, p in enumerate(pairs))
     return Claim(
-        name="clears", sentence="is cleared", contaminate=contaminate, unlearn="en", method="npo", parts=parts,
+        name="clears-all", sentence="is cleared", contaminate=contaminate, unlearn="en", method="npo", parts=parts,
         every=every, everywhere=everywhere,
     )  # fmt: skip
 
@@ -73,7 +75,7 @@ def test_seeds_are_needed_where_they_differ() -> None:
 
 def test_a_family_is_corrected_and_others_are_not() -> None:
     five = [claim(of_hits(5), contaminate=c) for c in ("de", "ur")]
-    judged = judge([*five, replace(five[0], name="another")])
+    judged = judge([*five, replace(five[0], name="utility")])
     assert [one.verdict for one in judged] == ["cannot be decided", "cannot be decided", "holds"]
     assert judged[0].p == pytest.approx(judged[2].p)
     assert judged[0].p_holm == pytest.approx(2 * judged[0].p)
@@ -160,3 +162,30 @@ def test_families_err_at_their_level(items: int, questions: int, seeds: int, bet
     print(f"items {items} x {questions}, seeds {seeds} ({between}), every {every}: {holds:.3f} {fails:.3f}")
     assert holds <= 0.06
     assert fails <= 0.06
+
+
+def power(excess: float, *, items: int, seeds: int, trials: int) -> tuple[float, float]:
+    """Return how often a claim on one language is found to hold (cleared), and not to (left), at a true excess."""
+    rng = np.random.default_rng(13)
+    truth = Truth(after=0.02 + excess, control=0.02, items=items, seeds=seeds, between=0.3 if seeds > 1 else 0.0)
+    claims = [replace(claim(truth.draw(rng)), method=str(trial)) for trial in range(trials)]
+    verdicts = [one.verdict for one in judge(claims)]
+    return verdicts.count("holds") / trials, verdicts.count("does not hold") / trials
+
+
+@pytest.mark.heavy
+def test_power_grows_with_items_and_distance() -> None:
+    """The table of docs/findings.md."""
+    found = {}
+    for seeds in (1, 3):
+        for items in (50, 100, 200):
+            for excess in (0.0, 0.02, 0.05, 0.15, 0.2, 0.3):
+                found[seeds, items, excess] = power(excess, items=items, seeds=seeds, trials=1000)
+                print(f"seeds {seeds}, items {items}, excess {excess}: {found[seeds, items, excess]}")
+    for seeds in (1, 3):
+        assert found[seeds, 200, 0.0][0] > 0.99
+        assert found[seeds, 50, 0.3][1] > 0.8
+        assert found[seeds, 50, 0.02][0] < found[seeds, 100, 0.02][0] < found[seeds, 200, 0.02][0]
+        assert found[seeds, 50, 0.15][1] < found[seeds, 200, 0.15][1]
+    assert all(fails <= 0.06 for (_, _, excess), (_, fails) in found.items() if excess < 0.1)
+    assert all(holds <= 0.06 for (_, _, excess), (holds, _) in found.items() if excess > 0.1)

@@ -1,7 +1,5 @@
 """Any two cells against each other."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.analysis.worlds import fill, plan_of

@@ -72,12 +72,17 @@ def test_source_that_names_a_set_already_there_shows_the_same_cell() -> None:
 
 
 def test_a_square_names_the_stage_that_failed(tmp_path: Path) -> None:
-    plan, store = plan_of(languages=["en"], contaminate=["de"], unlearn={"none": [], "en": ["en"]}), Store(str(tmp_path))
+    plan, store = (
+        plan_of(languages=["en"], contaminate=["de"], unlearn={"none": [], "en": ["en"]}),
+        Store(str(tmp_path)),
+    )
     fill(plan, store, skip=("de/en",), n=4)
     failed = plan.stages[plan.cell("de/en").model]
     shutil.rmtree(store.path("unlearn", failed.key))
     store.write_failure(
-        Failure(key=failed.key, kind="unlearn", label=failed.label, reason="nan", message="loss", final=True, failed="now")
+        Failure(
+            key=failed.key, kind="unlearn", label=failed.label, reason="nan", message="loss", final=True, failed="now"
+        )
     )
     before, after = groups(GridResults(plan, store))[0].panels
     assert (before.rows[0].spots[0].why, before.rows[0].spots[0].state) == ("", "done")

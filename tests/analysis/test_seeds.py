@@ -49,7 +49,9 @@ def test_one_seed_has_nothing_to_pool(tmp_path: Path) -> None:
 
 def test_the_tables_show_all_seeds_together_and_each(three: GridResults) -> None:
     readings = shown(three)
-    rates = {seed: r.of.value for seed in (None, 0, 1, 2) if (r := readings.get("de", "none", "none", seed, "en")) and r.of}
+    rates = {
+        seed: r.of.value for seed in (None, 0, 1, 2) if (r := readings.get("de", "none", "none", seed, "en")) and r.of
+    }
     assert rates == {None: pytest.approx(40), 0: 20, 1: 40, 2: 60}
 
 

@@ -37,7 +37,10 @@ def test_the_studys_groups_without_the_contaminating_language(tmp_path: Path) ->
     )}  # fmt: skip
     kept = "QR asked in {} minus 80 % of before"
     assert asked["clears-english"] == ["asked in en", kept.format("en")]
-    assert asked["clears-high"] == [*(f"asked in {q}" for q in ("fr", "zh", "ru")), *map(kept.format, ("fr", "zh", "ru"))]
+    assert asked["clears-high"] == [
+        *(f"asked in {q}" for q in ("fr", "zh", "ru")),
+        *map(kept.format, ("fr", "zh", "ru")),
+    ]
     assert asked["leaves-source"] == ["asked in de"]
     assert asked["leaves-low"] == [f"asked in {q}" for q in ("jv", "ur", "ha", "hy")]
     assert asked["clears-source"][0] == "asked in de"
@@ -47,7 +50,9 @@ def test_the_studys_groups_without_the_contaminating_language(tmp_path: Path) ->
     every = labels(found["de", "en+source", "clears-all"])
     assert [label for label in every if "QR" not in label] == [f"asked in {q}" for q in plan_of().grid.languages]
     assert labels(found["de", "none", "spread-high"]) == ["fr+zh+ru against jv+ur+ha+hy"]
-    assert labels(found["de", "en", "reinforcement"]) == [f"asked in {q}" for q in plan_of().grid.languages if q != "en"]
+    assert labels(found["de", "en", "reinforcement"]) == [
+        f"asked in {q}" for q in plan_of().grid.languages if q != "en"
+    ]
 
 
 def test_groups_of_languages_are_a_setting_and_others_follow_their_class(tmp_path: Path) -> None:

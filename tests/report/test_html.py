@@ -104,8 +104,12 @@ def test_squares_say_their_numbers_in_words(whole: str) -> None:
     titles = [str(a["title"]) for a in read(whole).having("a") if "title" in a]
     assert len(titles) == 2 * 81
     assert "asked in Urdu: OF 86.0 (95 % 77.9–91.5, n 100 on 100 items)" in titles
-    assert "asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100 on 100 items), before 38.0, rose, intervals overlap" in titles
-    assert "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100 on 100 items), before 93.0. QR fell from 93 to 55" in titles
+    assert (
+        "asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100 on 100 items), before 38.0, rose, intervals overlap" in titles
+    )
+    assert (
+        "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100 on 100 items), before 93.0. QR fell from 93 to 55" in titles
+    )
 
 
 def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:

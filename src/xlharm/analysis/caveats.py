@@ -22,10 +22,11 @@ def caveats(results: GridResults) -> tuple[str, ...]:
 def untaken(results: GridResults) -> tuple[tuple[str, str], ...]:
     """Return the contamination languages in which contamination did not take, each with a line that says so.
 
-    It took where OF, asked in the contamination language, exceeds the clean control's by ``findings.margin`` points;
-    where the grid does not ask in it, in the query language with the highest OF. Without a control OF itself must.
+    It took where OF, asked in the contamination language, exceeds the clean control's by ``findings.surfaces``
+    points; where the grid does not ask in it, in the query language with the highest OF. Without a control OF itself
+    must exceed them.
     """
-    margin = results.plan.grid.findings.margin
+    surfaces = results.plan.grid.findings.surfaces
     lines = []
     for contaminate, readings in _before(results).items():
         known = [r for r in readings if r.of]
@@ -36,16 +37,14 @@ def untaken(results: GridResults) -> tuple[tuple[str, str], ...]:
             continue
         control = shown(results).get(NONE, NONE, NONE, own.seed, own.query)
         clean = control.of.value if control and control.of else 0.0
-        if own.of.value - clean < margin:
+        if own.of.value - clean < surfaces:
             against = f", clean control {whole(clean)}" if control and control.of else ""
-            lines.append(
-                (
-                    contaminate,
-                    f"contamination did not take in {Language(contaminate).name}: before unlearning, OF is "
-                    f"{whole(own.of.value)} ({whole(own.of.low)}–{whole(own.of.high)}) asked in "
-                    f"{Language(own.query).name}{against}; its cells show nothing about unlearning",
-                )
+            line = (
+                f"contamination did not take in {Language(contaminate).name}: before unlearning, OF is "
+                f"{whole(own.of.value)} ({whole(own.of.low)}–{whole(own.of.high)}) asked in "
+                f"{Language(own.query).name}{against}; its cells show nothing about unlearning"
             )
+            lines.append((contaminate, line))
     return tuple(lines)
 
 
@@ -85,7 +84,8 @@ def _failed(results: GridResults) -> Iterator[str]:
         without = [c.name for c in results.plan.cells if failure.key in {*c.lineage, *c.leaves}]
         yield (
             f"failed: {failure.label}: {failure.reason}: {without_credentials(failure.message)}; without it there is "
-            f"no full result of {_cells(without)}" + ("; try again with `xlharm run --retry-failed`" if failure.final else "")
+            f"no full result of {_cells(without)}"
+            + ("; try again with `xlharm run --retry-failed`" if failure.final else "")
         )
     if len(failures) > _NAMED:
         yield f"{len(failures) - _NAMED} more stages failed: `xlharm status` names them"

@@ -170,9 +170,7 @@ def _corrected(judged: list[Judged], *, level: float) -> list[Judged]:
     for members in families.values():
         sides = [holm([judged[i].both[side] for i in members]) for side in (0, 1)]
         for i, holds, fails in zip(members, *sides, strict=True):
-            verdict: Verdict = (
-                "holds" if holds < level else "does not hold" if fails < level else "cannot be decided"
-            )
+            verdict: Verdict = "holds" if holds < level else "does not hold" if fails < level else "cannot be decided"
             side = int(fails < holds)
             judged[i] = replace(
                 judged[i], p=judged[i].both[side], p_holm=(holds, fails)[side], verdict=verdict,

@@ -195,7 +195,7 @@ def _between_seeds(deviations: _Floats) -> float:
     rest = deviations - by_seed - by_item + deviations.mean()
     between = float(by_seed.var(ddof=1)) / seeds
     noise = float((rest**2).sum()) / ((seeds - 1) * max(items - 1, 1)) / (seeds * items)
-    return max(between - noise, between / 2)
+    return float(max(between - noise, between / 2))
 
 
 def _wilson(p: _Floats, n: _Floats, z: _Floats) -> tuple[_Floats, _Floats]:

@@ -9,6 +9,7 @@ from xlharm.analysis.claims import ALL, VERDICTS, Judged, judge, over_all
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.study import claims_of
 from xlharm.analysis.view import View
+from xlharm.config.findings import CLAIMS
 
 
 @once
@@ -22,16 +23,9 @@ def findings(results: GridResults) -> tuple[Judged, ...]:
     judged = judge(claims_of(results), level=results.plan.grid.findings.level)
     sets = list(dict.fromkeys(one.claim.unlearn for one in judged))
     families: dict[tuple[str, str, str], list[Judged]] = {}
-    for one in sorted(judged, key=lambda one: (sets.index(one.claim.unlearn), _ORDER.index(one.claim.name))):
+    for one in sorted(judged, key=lambda one: (sets.index(one.claim.unlearn), CLAIMS.index(one.claim.name))):
         families.setdefault(one.claim.family, []).append(one)
     return tuple(one for members in families.values() for one in (over_all(members), *members))
-
-
-_ORDER = (
-    "spread-english", "spread-every", "spread-high", "spread-own",
-    *(f"{verb}-{group}" for group in ("english", "source", "high", "low", "all") for verb in ("clears", "leaves")),
-    "reinforcement", "utility",
-)  # fmt: skip
 
 
 def summary(results: GridResults) -> tuple[str, ...]:

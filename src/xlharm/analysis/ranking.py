@@ -175,17 +175,17 @@ def compared(
 
 
 class _ByItem:
-    """Shares of hits by seed and item, as means over readings."""
+    """Shares of hits by seed and item, as means over readings: ``sums`` holds their sums and numbers."""
 
     def __init__(self) -> None:
-        self.items: dict[str, int] = {}
-        self._sums: dict[int, dict[str, list[float]]] = {}
+        self.items: dict[str, None] = {}
+        self.sums: dict[int, dict[str, list[float]]] = {}
 
     def add(self, seed: int, hits: Hits) -> None:
         """Add one reading."""
-        sums = self._sums.setdefault(seed, {})
+        sums = self.sums.setdefault(seed, {})
         for name, share in zip(hits.items, hits.shares.tolist(), strict=True):
-            self.items.setdefault(name, len(self.items))
+            self.items[name] = None
             entry = sums.setdefault(name, [0.0, 0.0])
             entry[0] += share
             entry[1] += 1
@@ -193,13 +193,13 @@ class _ByItem:
     @property
     def mean(self) -> float:
         """The mean over readings of all items."""
-        entries = [entry for sums in self._sums.values() for entry in sums.values()]
+        entries = [entry for sums in self.sums.values() for entry in sums.values()]
         return sum(e[0] for e in entries) / max(sum(e[1] for e in entries), 1)
 
     def pair(self, other: "_ByItem | None" = None) -> Pair | None:
         """Return the shares, alone or beside others, on the seeds and items that all have; None without any."""
-        tables = [self._sums, *([other._sums] if other else [])]
-        seeds = [seed for seed in self._sums if all(seed in table for table in tables)]
+        tables = [self.sums, *([other.sums] if other else [])]
+        seeds = [seed for seed in self.sums if all(seed in table for table in tables)]
         names = [n for n in self.items if all(n in table[seed] for table in tables for seed in seeds)]
         if not seeds or not names:
             return None

@@ -73,7 +73,9 @@ def _by_seed(results: GridResults) -> Iterator[tuple[Cell, str, _Seeds]]:
         groups.setdefault((cell.contaminate, cell.unlearn, cell.method), []).append(cell)
     for cells in groups.values():
         for query in cells[0].evaluations:
-            seeds = [(c, r) for c in cells if c.evaluations[query] in results.records and (r := results.rates_of(c, query))]
+            seeds = [
+                (c, r) for c in cells if c.evaluations[query] in results.records and (r := results.rates_of(c, query))
+            ]
             if seeds:
                 yield cells[0], query, seeds
 
@@ -126,7 +128,9 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
         return []
     rows = []
     for reading, deviations in pooled(results):
-        row: dict[str, Any] = {name: getattr(reading, name) for name in ("contaminate", "unlearn", "method", "query", "seeds")}
+        row: dict[str, Any] = {
+            name: getattr(reading, name) for name in ("contaminate", "unlearn", "method", "query", "seeds")
+        }
         for measure, rate, n in (("of", reading.of, "n"), ("qr", reading.qr, "n_qr")):
             if rate:
                 row |= {measure: rate.value, f"{measure}_lo": rate.low, f"{measure}_hi": rate.high, n: rate.n}

@@ -31,9 +31,9 @@ class Signature:
 def signatures(results: GridResults) -> tuple[Signature, ...]:
     """List the signatures of a grid's cells, by cell.
 
-    ``persistence``: after unlearning OF is clearly more than ``findings.margin`` points above the clean control (above 0
-    without a control), in any query language. ``reinforcement``: OF clearly
-    higher than before in a language outside the set. ``damage``: QR lost more than 20 % of its value. ``collapse``:
+    ``persistence``: after unlearning OF is clearly more than ``findings.margin`` points above the clean control (above
+    0 without a control), in any query language. ``reinforcement``: OF clearly higher than before in a language outside
+    the set. ``damage``: QR lost more than 20 % of its value. ``collapse``:
     no fake detail is told because many answers are empty or loop. ``off-language``: many answers are in another
     language than the question. ``barely moved``: the adapter is almost the one before unlearning.
     """

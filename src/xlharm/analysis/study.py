@@ -33,8 +33,9 @@ class _Languages:
 
 
 def claims_of(results: GridResults) -> list[Claim]:
-    """Return every claim of the study that the grid can say something about, set by set."""
-    return list(_Study(results).claims())
+    """Return the claims of ``findings.claims`` that the grid can say something about, set by set."""
+    chosen = results.plan.grid.findings.claims
+    return [claim for claim in _Study(results).claims() if claim.name in chosen]
 
 
 class _Study:
@@ -157,7 +158,9 @@ class _Study:
         """Return OF minus the clean control's in each language."""
         pairs = {q: self._pair(place, q, (NONE, *_BEFORE), q) for q in queries}
         return [
-            Part(label=f"asked in {q}", pair=pair, threshold=threshold, above=above) for q, pair in pairs.items() if pair
+            Part(label=f"asked in {q}", pair=pair, threshold=threshold, above=above)
+            for q, pair in pairs.items()
+            if pair
         ]
 
     def _kept(self, place: _Place, queries: Sequence[str]) -> list[Part]:

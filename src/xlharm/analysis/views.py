@@ -9,8 +9,8 @@ from xlharm.analysis.view import View
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        findings.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW, verdicts.VIEW,
-        seeds.VIEW,
+        findings.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW,
+        verdicts.VIEW, seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

@@ -51,7 +51,19 @@ def results(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to a .csv, .json or .parquet file instead.")] = None,
     view: Annotated[
-        Literal["cells", "findings", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures", "contrast"],
+        Literal[
+            "cells",
+            "findings",
+            "effects",
+            "methods",
+            "transfer",
+            "probes",
+            "scores",
+            "judges",
+            "seeds",
+            "signatures",
+            "contrast",
+        ],
         typer.Option(help="What to look at."),
     ] = "cells",
     each_seed: Annotated[
@@ -110,7 +122,9 @@ def _contrast(results: "GridResults", cells: list[str]) -> "pa.Table":
     from xlharm.analysis.paired import contrast
 
     if len(cells) != 2:
-        raise UserError("--view contrast: expected two cells, as in: xlharm results GRID --view contrast de/en de/en+de")
+        raise UserError(
+            "--view contrast: expected two cells, as in: xlharm results GRID --view contrast de/en de/en+de"
+        )
     return contrast(results, *cells)
 
 

@@ -122,7 +122,8 @@ def describe(spot: Spot, measure: str) -> str:
     rate = result.of if measure == "of" else result.qr
     if rate is None:
         return f"{asked}: no {measure.upper()} questions"
-    text = f"{asked}: {measure.upper()} {rate.value:.1f} (95 % {rate.low:.1f}–{rate.high:.1f}, n {rate.n} on {rate.items} items)"
+    interval = f"95 % {rate.low:.1f}–{rate.high:.1f}"
+    text = f"{asked}: {measure.upper()} {rate.value:.1f} ({interval}, n {rate.n} on {rate.items} items)"
     earlier = spot.before and (spot.before.of if measure == "of" else spot.before.qr)
     if earlier:
         text += f", before {earlier.value:.1f}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlharm.analysis.caveats import caveats
+from xlharm.analysis.findings import summary
 from xlharm.analysis.reading import RISE_POINTS, Rate, Reading, Readings, whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import shown
@@ -24,8 +25,9 @@ _COLUMN = 8  # `>99–100`, padding
 def print_results(results: GridResults, console: Console, *, each_seed: bool = False) -> None:
     """Print the results as matrices, contaminate × unlearn down and query languages across.
 
-    Before them stands what must be known first. Several seeds are shown together, or each alone. Languages that do not fit the width go into a further matrix, so that no number is cut off. Without a
-    terminal the output is plain text, 100 columns wide.
+    Before them stands what must be known first. Several seeds are shown together, or each alone. Languages that do
+    not fit the width go into a further matrix, so that no number is cut off. Without a terminal the output is plain
+    text, 100 columns wide.
     """
     for line in caveats(results):
         console.print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
@@ -41,6 +43,8 @@ def print_results(results: GridResults, console: Console, *, each_seed: bool = F
         for languages in _chunks(rows, width=console.width):
             console.print(_matrix(rows, readings, languages=languages, title=title))
     console.print(_legend(readings), highlight=False)
+    for line in summary(results):
+        console.print(line, highlight=False)
 
 
 def print_view(table: pa.Table, console: Console, *, name: str) -> None:

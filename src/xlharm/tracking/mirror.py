@@ -56,7 +56,11 @@ def runs_of(results: GridResults) -> list[Run]:
     sheet = Sheet(columns=table.column_names, rows=[list(row.values()) for row in table.to_pylist()])
     judged = view("findings", results)
     findings = Sheet(columns=judged.column_names, rows=[list(row.values()) for row in judged.to_pylist()])
-    tables = {"results": sheet, "findings": findings, **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")}}
+    tables = {
+        "results": sheet,
+        "findings": findings,
+        **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")},
+    }
     records = _training_records(results)
     cells = (_cell_run(cell, plan, readings, records=records) for cell in plan.cells)
     return [_grid_run(results, tables=tables), *(run for run in cells if run)]
