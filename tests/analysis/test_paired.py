@@ -35,7 +35,7 @@ def test_seeds_are_paired(three: GridResults) -> None:
     assert english["difference"] == pytest.approx(-20)
     # each seed differs by 20 points: the rates of 30 to 50 with the seeds do not widen it
     assert -34 < english["difference_lo"] < -20 < english["difference_hi"] < -6
-    assert english["p_holm"] < 0.001
+    assert english["p"] < english["p_holm"] < 0.05
     assert (german["difference"], german["p"], german["p_holm"]) == (pytest.approx(0, abs=1e-9), 1, 1)
     assert german["difference_lo"] < -1
 

@@ -25,6 +25,7 @@ from xlharm.analysis.items import Hits, common
 _Floats = npt.NDArray[np.float64]
 _HALVINGS = 44  # of an interval of p-values: more digits than a float near 1 keeps
 _TINY = 1e-12
+_CHUNK = 2**21  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,17 @@ class Contrasts:
 
     @classmethod
     def of(cls, pairs: Sequence["Pair"]) -> Self:
-        """Compute the moments of pairs of tables."""
-        moments = np.array([pair.moments() for pair in pairs], dtype=np.float64).reshape(-1, len(fields(cls)))
-        return cls(*moments.T)
+        """Compute the moments of pairs of tables, those of one shape together."""
+        shapes: dict[tuple[bool, tuple[int, ...]], list[int]] = {}
+        for i, pair in enumerate(pairs):
+            shapes.setdefault((pair.second is None, pair.first.shape), []).append(i)
+        moments = np.empty((len(fields(cls)), len(pairs)))
+        for (_, (seeds, items)), places in shapes.items():
+            most = max(1, _CHUNK // (seeds * items))
+            for start in range(0, len(places), most):
+                chunk = places[start : start + most]
+                moments[:, chunk] = _moments([pairs[i] for i in chunk])
+        return cls(*moments)
 
     @property
     def estimate(self) -> _Floats:
@@ -151,51 +160,59 @@ class Pair:
             return cls(tables[0], asked[0])
         return cls(tables[0], asked[0], tables[1], asked[1], weight)
 
-    def moments(self) -> list[float]:
-        """Return what ``Contrasts`` holds of it, in the order of its fields."""
-        seeds, items = self.first.shape
-        p, e = _deviations(self.first, self.first_questions)
-        q, f = (0.0, np.zeros_like(e))
-        weight = 0.0
-        if self.second is not None and self.second_questions is not None:
-            q, f = _deviations(self.second, self.second_questions)
-            weight = self.weight
-        d = e - weight * f
-        more = np.array([1.0, 0.0])
-        p_more, q_more = ((items * rate + 1) / (items + 2) for rate in (p, q))
-        between = [
-            _between_items(np.append(e.mean(0) + p, more) - p_more),
-            _between_items(np.append(f.mean(0) + q, more[::-1]) - q_more) if weight else 0.0,
-            _between_items(
-                np.append(e.mean(0) + p, more) - p_more - weight * (np.append(f.mean(0) + q, more[::-1]) - q_more)
-            ),
-        ]
-        over = [_between_seeds(e), _between_seeds(f), _between_seeds(d)]
-        spreads = [p_more * (1 - p_more), q_more * (1 - q_more)]
-        return [p, q, weight, seeds, items, *between, *over, *spreads]
+
+def _moments(pairs: Sequence[Pair]) -> list[npt.ArrayLike]:
+    """Return what ``Contrasts`` holds of pairs of one shape, in the order of its fields, each [pairs]."""
+    first = np.stack([pair.first for pair in pairs])  # [pairs, seeds, items]
+    _, seeds, items = first.shape
+    p, e = _deviations(first, np.stack([pair.first_questions for pair in pairs]))
+    q, f, weight = np.zeros_like(p), np.zeros_like(e), np.zeros_like(p)
+    if pairs[0].second is not None:
+        second = np.stack([pair.second for pair in pairs if pair.second is not None])
+        q, f = _deviations(second, np.stack([x.second_questions for x in pairs if x.second_questions is not None]))
+        weight = np.array([pair.weight for pair in pairs])
+    one, two = _with_two_more(p, e, (1.0, 0.0)), _with_two_more(q, f, (0.0, 1.0))
+    between = [_between_items(x) for x in (one, two * (weight > 0)[:, None], one - weight[:, None] * two)]
+    over = [_between_seeds(x) for x in (e, f, e - weight[:, None, None] * f)]
+    more = [(items * rate + 1) / (items + 2) for rate in (p, q)]
+    return [p, q, weight, np.full_like(p, seeds), np.full_like(p, items), *between, *over, *(x * (1 - x) for x in more)]
 
 
-def _deviations(table: _Floats, questions: _Floats) -> tuple[float, _Floats]:
-    """Return a rate, and each entry's part in its deviation, [seeds, items] (linearised ratio of hits to questions)."""
-    weights = questions / questions.mean()
-    rate = float((table * weights).mean())
-    return rate, (table - rate) * weights
+def _deviations(table: _Floats, questions: _Floats) -> tuple[_Floats, _Floats]:
+    """Return rates [pairs], and each entry's part in their deviations (linearised ratio of hits to questions).
+
+    Args:
+        table: shares of hits, [pairs, seeds, items].
+        questions: of each item, [pairs, items].
+    """
+    weights = (questions / questions.mean(1, keepdims=True))[:, None]
+    rates = (table * weights).mean((1, 2))
+    return rates, (table - rates[:, None, None]) * weights
 
 
-def _between_items(deviations: _Floats) -> float:
-    return float((deviations**2).sum() / deviations.size**2)
+def _with_two_more(rates: _Floats, deviations: _Floats, more: tuple[float, float]) -> _Floats:
+    """Return the items' deviations from the rate that there is with two items more, [pairs, items + 2]."""
+    items = deviations.shape[2]
+    values = deviations.mean(1) + rates[:, None]
+    added = np.broadcast_to(np.array(more), (len(rates), 2))
+    with_more = (items * rates + 1) / (items + 2)
+    return np.concatenate([values, added], axis=1) - with_more[:, None]
 
 
-def _between_seeds(deviations: _Floats) -> float:
-    """Return the variance of the mean that seeds cause; 0 for one seed, which cannot show it."""
-    seeds, items = deviations.shape
+def _between_items(deviations: _Floats) -> _Floats:
+    return np.asarray((deviations**2).sum(1) / deviations.shape[1] ** 2)
+
+
+def _between_seeds(deviations: _Floats) -> _Floats:
+    """Return the variances of the means that seeds cause, [pairs]; 0 for one seed, which cannot show it."""
+    _, seeds, items = deviations.shape
     if seeds < 2:
-        return 0.0
-    by_seed, by_item = deviations.mean(1, keepdims=True), deviations.mean(0, keepdims=True)
-    rest = deviations - by_seed - by_item + deviations.mean()
-    between = float(by_seed.var(ddof=1)) / seeds
-    noise = float((rest**2).sum()) / ((seeds - 1) * max(items - 1, 1)) / (seeds * items)
-    return float(max(between - noise, between / 2))
+        return np.zeros(len(deviations))
+    by_seed, by_item = deviations.mean(2, keepdims=True), deviations.mean(1, keepdims=True)
+    rest = deviations - by_seed - by_item + deviations.mean((1, 2), keepdims=True)
+    between = by_seed[:, :, 0].var(1, ddof=1) / seeds
+    noise = (rest**2).sum((1, 2)) / ((seeds - 1) * max(items - 1, 1)) / (seeds * items)
+    return np.maximum(between - noise, between / 2)
 
 
 def _wilson(p: _Floats, n: _Floats, z: _Floats) -> tuple[_Floats, _Floats]:
