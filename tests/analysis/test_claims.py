@@ -154,14 +154,14 @@ def test_a_family_errs_at_its_level(every: bool) -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize("every", [True, False])
 @pytest.mark.parametrize(("seeds", "between"), [(1, 0.0), (2, 0.3), (3, 0.0), (3, 0.5), (5, 0.5)])
-@pytest.mark.parametrize(("items", "questions"), [(20, 2), (50, 2), (100, 1)])
+@pytest.mark.parametrize(("items", "questions"), [(50, 2), (100, 1)])
 def test_families_err_at_their_level(items: int, questions: int, seeds: int, between: float, every: bool) -> None:
-    """2,000 families: 5 % and two standard errors are 6 %."""
+    """The table of docs/findings.md. 1,000 families: 5 % and two standard errors are 6.4 %."""
     design = Design(queries=3, seeds=seeds, between=between, items=items, questions=questions)
-    holds, fails = errors(design, every=every, trials=2000, seed=11)
+    holds, fails = errors(design, every=every, trials=1000, seed=11)
     print(f"items {items} x {questions}, seeds {seeds} ({between}), every {every}: {holds:.3f} {fails:.3f}")
-    assert holds <= 0.06
-    assert fails <= 0.06
+    assert holds <= 0.064
+    assert fails <= 0.064
 
 
 def power(excess: float, *, items: int, seeds: int, trials: int) -> tuple[float, float]:
