@@ -15,7 +15,6 @@ import pytest
 
 from xlharm.analysis.claims import ALL, VERDICTS
 from xlharm.analysis.reading import whole
-from xlharm.analysis.wording import Language
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

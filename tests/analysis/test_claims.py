@@ -113,20 +113,19 @@ class Design:
     between: float
     items: int = 50
     questions: int = 2
-    control: float = 0.05
+    control: float = 0.2
 
 
 def errors(design: Design, *, every: bool, trials: int, seed: int) -> tuple[float, float]:
     """Return how often "cleared" is wrongly said, and how often "not cleared" is, in a family of two languages.
 
-    For the first the truth of one query language lies at the margin and all others are cleared; for the second all lie
-    at the margin (every) or one does and the others are above it (some), where "not cleared" would be wrong.
+    The truth is where errors are most frequent. Cleared in every language: one lies at the margin and the others far
+    below it, or all at the margin. Cleared in some: all at the margin, or one there and the others far above it.
     """
     rng = np.random.default_rng(seed)
     more = {"items": design.items, "questions": design.questions, "seeds": design.seeds, "between": design.between}
     at = Truth(after=design.control + MARGIN, control=design.control, **more)
-    clean = replace(at, after=design.control)
-    high = replace(at, after=design.control + 3 * MARGIN)
+    clean, high = replace(at, after=0.0), replace(at, after=design.control + 4 * MARGIN)
 
     def wrong(truths: list[Truth], verdict: Verdict) -> float:
         claims = [
