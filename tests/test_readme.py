@@ -49,10 +49,22 @@ def block() -> str:
         ("the model that never saw a fake article, before unlearning", "none/none/none/0"),
     ):
         lines.append("| " + " | ".join([words, *(rate(cell.format(c), c) for c in ("de", "ur"))]) + " |")
-    lines += ["", "[The study's claims](docs/findings.md) on German and Urdu together, one seed:", ""]
     overall = [row for row in rows("quickstart-findings.csv") if row["contaminate"] == ALL]
-    for verdict in VERDICTS:
-        lines += [f"- *{verdict}*: {row['claim']}" for row in overall if row["verdict"] == verdict]
+    by_verdict = {v: [row["claim"] for row in overall if row["verdict"] == v] for v in VERDICTS}
+    lines += ["", f"Of {len(overall)} [claims of the study](docs/findings.md), on German and Urdu together:", ""]
+    for verdict in VERDICTS[:2]:
+        lines += [f"- *{verdict}*: {claim}" for claim in by_verdict[verdict] if "QR" not in claim]
+    kept = sum("QR" in claim for claim in by_verdict["holds"])
+    lines.append(f"- QR is kept after {kept} of {sum('QR' in row['claim'] for row in overall)} ways to unlearn")
+    undecided = by_verdict["cannot be decided"]
+    clears_all = next(row for row in overall if row["finding"] == "clears-all")
+    if clears_all["verdict"] == "cannot be decided":
+        lines.append(
+            f"- *cannot be decided* with {clears_all['items']} items and one seed: {len(undecided)} others, also whether\n"
+            f"  {clears_all['claim']}\n"
+            f"  ({clears_all['where']}: {float(clears_all['difference']):.0f} points above the clean control, limits "
+            f"{float(clears_all['low']):.0f} to {float(clears_all['high']):.0f},\n  margin 10)"
+        )
     return "\n".join(lines) + "\n"
 
 

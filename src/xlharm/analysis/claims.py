@@ -5,6 +5,7 @@ where every part does (an intersection-union test: no correction is needed), or 
 the parts). Its opposite is tested in the same way, so that "does not hold" is a result and not the want of one.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -110,6 +111,7 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
     for_it, against = np.where(above, p_above, p_below), np.where(above, p_below, p_above)
     distance = (contrasts.estimate - thresholds) * np.where(above, 1, -1)
     low, high = contrasts.limits(1 - level)
+    sizes = Counter(claim.family for claim in claims)
     start, judged = 0, []
     for claim in claims:
         mine = slice(start, start + len(claim.parts))
@@ -125,7 +127,7 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
             Judged(
                 claim=claim, where=parts[i].label, difference=difference, threshold=100 * parts[i].threshold,
                 items=int(contrasts.items[i]), seeds=int(contrasts.seeds[i]), both=both,
-                why=_needed(contrasts, i, level=level, threshold=parts[i].threshold),
+                why=_needed(contrasts, i, level=level / sizes[claim.family], threshold=parts[i].threshold),
             )
         )  # fmt: skip
     return _corrected(judged, level=level)
@@ -180,7 +182,7 @@ def _corrected(judged: list[Judged], *, level: float) -> list[Judged]:
 
 
 def _needed(contrasts: Contrasts, i: int, *, level: float, threshold: float) -> str:
-    """Say how many items or seeds would decide a part if its estimate were the truth."""
+    """Say how many items or seeds would decide a part, at Holm's first level, if its estimate were the truth."""
     one = Contrasts(*(values[i : i + 1] for values in vars(contrasts).values()))
     low, high = (float(x[0]) for x in one.limits(1 - level))
     estimate = float(one.estimate[0])
