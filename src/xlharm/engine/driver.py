@@ -244,9 +244,8 @@ class Driver:
             self._handle_result(result, worker=reply.worker)
         self._record_memory(reply, self.state.packs[pack])
         self.meter.ended(
-            pack,
-            kind=self.state.packs[pack].kind,
-            tokens=[r.tokens for r in reply.results],
+            self.state.packs[pack],
+            tokens={r.key: r.tokens for r in reply.results},
             whole=reply.trouble is None,
             now=time.monotonic(),
         )
@@ -277,7 +276,7 @@ class Driver:
             self.state.advance(WorkerLost(worker=reply.worker))
         if trouble is None or trouble.kind == "preempted":
             return
-        if trouble.kind in {"user", "disk_full", "corrupt"}:
+        if trouble.kind in {"user", "base", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
         if trouble.kind == "out_of_memory" and self.executor.rooms():
             self.meter.note(f"a worker is not used: its device is too small for the base ({trouble.message})")
@@ -343,6 +342,8 @@ class Driver:
             self.meter.note(f"{self._label(pack)}: {trouble.message}: the next run continues from there")
             return
         larger = self._larger_device_exists(pack)
+        if trouble.kind == "base":  # no pack can run: one line, once
+            raise UserError(trouble.message)
         decision = self.policy.decide(trouble, pack=pack, size=len(keys), larger_device=larger)
         self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}")
         if trouble.detail:

@@ -1,10 +1,12 @@
 """Estimate the device memory of a pack from the tensor shapes in a base's files. No torch."""
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +20,10 @@ _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
 _ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained in smaller batches
+_VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a row for each token
+_LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
+_ROUTERS = {"router", "gate", "shared_expert_gate"}
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
@@ -29,10 +34,20 @@ class BaseSizes:
     Attributes:
         parameters: number of parameters.
         widths: sum of inputs and outputs over all matrices of a name, by the last part of the module's name.
+        body: number of parameters of the decoder layers.
+        head: number of parameters of the output layer.
+        layers: number of decoder layers.
+        linears: the same of the layers that can have adapters: without routers and single experts.
+        weights: number of weights of these layers, by the same name.
     """
 
     parameters: int
     widths: dict[str, int]
+    body: int = 0
+    head: int = 0
+    layers: int = 1
+    linears: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, base: BaseSource) -> Self | None:
@@ -45,7 +60,8 @@ class BaseSizes:
         files = [] if folder is None else weight_files(folder)
         if folder is None or not files:
             return None
-        parameters, widths = 0, Counter[str]()
+        parameters, vocabulary, layers = 0, [0], set[str]()
+        widths, linears, weights = Counter[str](), Counter[str](), Counter[str]()
         for file in files:
             for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
@@ -53,22 +69,37 @@ class BaseSizes:
                     size *= length
                 parameters += size
                 if len(shape) == 2 and name.endswith(".weight") and not any(word in name for word in _OUTSIDE):
-                    widths[name.split(".")[-2]] += sum(shape)
-        return cls(parameters=parameters, widths=dict(widths))
-
-    def check_targets(self, targets: Iterable[str]) -> None:
-        """Check that every LoRA target is the name of a matrix.
-
-        Raises:
-            UserError: one is not.
-        """
-        for target in targets:
-            if target not in self.widths:
-                raise no_layer(target, self.widths)
+                    leaf = name.split(".")[-2]
+                    widths[leaf] += sum(shape)
+                    if can_have_adapters(name.removesuffix(".weight")):
+                        linears[leaf] += sum(shape)
+                        weights[leaf] += size
+                elif len(shape) == 2 and any(word in name for word in _VOCABULARY):
+                    vocabulary.append(size)
+                layers |= set(_LAYER.findall(name))
+        return cls(
+            parameters=parameters, widths=dict(widths), body=parameters - sum(vocabulary), head=max(vocabulary),
+            layers=max(len(layers), 1), linears=dict(linears), weights=dict(weights),
+        )  # fmt: skip
 
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
-        return rank * sum(self.widths.get(target, 0) for target in targets)
+        return rank * sum(self.linears.get(target, 0) for target in targets)
+
+    def share(self, targets: Iterable[str]) -> float:
+        """Return the share of the base's parameters that are weights of the target layers."""
+        return sum(self.weights.get(target, 0) for target in targets) / self.parameters
+
+
+def can_have_adapters(name: str) -> bool:
+    """Whether a linear layer of this name may have adapters: it is no router, and no layer of a single expert.
+
+    A small change of a router sends tokens to other experts. A single expert gets only some of the tokens, so it is
+    unknown which adapter they belong to.
+    """
+    parts = name.split(".")
+    expert = any(a == "experts" and b.isdigit() for a, b in pairwise(parts))
+    return not expert and not _ROUTERS & set(parts[-2:])
 
 
 def no_layer(target: str, layers: Iterable[str]) -> UserError:
