@@ -161,8 +161,8 @@ class Pair:
         return cls(tables[0], asked[0], tables[1], asked[1], weight)
 
 
-def _moments(pairs: Sequence[Pair]) -> list[npt.ArrayLike]:
-    """Return what ``Contrasts`` holds of pairs of one shape, in the order of its fields, each [pairs]."""
+def _moments(pairs: Sequence[Pair]) -> _Floats:
+    """Return what ``Contrasts`` holds of pairs of one shape, in the order of its fields, [fields, pairs]."""
     first = np.stack([pair.first for pair in pairs])  # [pairs, seeds, items]
     _, seeds, items = first.shape
     p, e = _deviations(first, np.stack([pair.first_questions for pair in pairs]))
@@ -175,7 +175,8 @@ def _moments(pairs: Sequence[Pair]) -> list[npt.ArrayLike]:
     between = [_between_items(x) for x in (one, two * (weight > 0)[:, None], one - weight[:, None] * two)]
     over = [_between_seeds(x) for x in (e, f, e - weight[:, None, None] * f)]
     more = [(items * rate + 1) / (items + 2) for rate in (p, q)]
-    return [p, q, weight, np.full_like(p, seeds), np.full_like(p, items), *between, *over, *(x * (1 - x) for x in more)]
+    sizes = (np.full_like(p, seeds), np.full_like(p, items))
+    return np.stack([p, q, weight, *sizes, *between, *over, *(x * (1 - x) for x in more)])
 
 
 def _deviations(table: _Floats, questions: _Floats) -> tuple[_Floats, _Floats]:
@@ -196,7 +197,8 @@ def _with_two_more(rates: _Floats, deviations: _Floats, more: tuple[float, float
     values = deviations.mean(1) + rates[:, None]
     added = np.broadcast_to(np.array(more), (len(rates), 2))
     with_more = (items * rates + 1) / (items + 2)
-    return np.concatenate([values, added], axis=1) - with_more[:, None]
+    around: _Floats = np.concatenate([values, added], axis=1) - with_more[:, None]
+    return around
 
 
 def _between_items(deviations: _Floats) -> _Floats:
@@ -212,7 +214,8 @@ def _between_seeds(deviations: _Floats) -> _Floats:
     rest = deviations - by_seed - by_item + deviations.mean((1, 2), keepdims=True)
     between = by_seed[:, :, 0].var(1, ddof=1) / seeds
     noise = (rest**2).sum((1, 2)) / ((seeds - 1) * max(items - 1, 1)) / (seeds * items)
-    return np.maximum(between - noise, between / 2)
+    kept: _Floats = np.maximum(between - noise, between / 2)
+    return kept
 
 
 def _wilson(p: _Floats, n: _Floats, z: _Floats) -> tuple[_Floats, _Floats]:
