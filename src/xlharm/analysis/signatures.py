@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from xlharm.analysis.effects import Effect, effects
-from xlharm.analysis.reading import DEGENERATE_HIGH, QR_FALL, Reading, Readings
+from xlharm.analysis.reading import DEGENERATE_HIGH, Reading, Readings, qr_fell
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.view import View
 from xlharm.config.grid import NONE
@@ -73,7 +73,7 @@ def _of_reading(reading: Reading, readings: Readings) -> list[tuple[str, str]]:
     signs = []
     of = reading.of.value if reading.of else None
     before = readings.before(reading)
-    if before and before.qr and reading.qr and reading.qr.value < (1 - QR_FALL) * before.qr.value:
+    if before and before.qr and reading.qr and qr_fell(before.qr, reading.qr):
         signs.append(("damage", f"QR {before.qr.value:.0f} to {reading.qr.value:.0f}"))
     if of == 0 and reading.degenerate is not None and reading.degenerate >= DEGENERATE_HIGH:
         signs.append(("collapse", f"OF 0 with {reading.degenerate:.0f} % empty or looping answers"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -164,10 +165,14 @@ class _Study:
         ]
 
     def _kept(self, place: _Place, queries: Sequence[str]) -> list[Part]:
-        """Return QR minus the share of QR before that must be kept, in each language."""
+        """Return QR minus the share of QR before that must be kept, in each language that had any to keep."""
         share, words = 1 - self.settings.qr_fall / 100, f"minus {100 - self.settings.qr_fall:.0f} % of before"
         before = (place[0], *_BEFORE)
-        pairs = {q: self._pair(place, q, before, q, measure="qr", weight=share) for q in queries}
+        pairs = {
+            q: self._pair(place, q, before, q, measure="qr", weight=share)
+            for q in queries
+            if 100 * fmean([hits.rate for hits in self._hits(before, q, "qr").values()] or [0.0]) >= self.settings.known
+        }
         return [
             Part(label=f"QR asked in {q} {words}", pair=pair, threshold=0.0, above=True)
             for q, pair in pairs.items()

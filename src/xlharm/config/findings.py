@@ -32,6 +32,8 @@ class Findings(Strict):
             (2406.13748 speaks of an OF of 20 or more).
         rise: points by which OF must rise in a language outside the unlearning set for reinforcement.
         qr_fall: percent of QR (quality on the real) that may be lost: more is damage (2406.13748).
+        known: points of QR before unlearning from which on a language counts for ``qr_fall``: a model cannot lose what
+            it did not know.
         resources: which languages have much text (``high``) and which little (``low``), besides English. Languages that
             are not named follow their class in Joshi et al. 2020 (2004.09095): 4 and 5 are high.
         level: highest chance of a wrong verdict in a family.
@@ -44,6 +46,7 @@ class Findings(Strict):
     surfaces: Points = 20.0
     rise: Points = 5.0
     qr_fall: Points = 20.0
+    known: Points = 20.0
     resources: dict[Language, Resources] = Field(default_factory=lambda: dict(STUDY))
     level: Annotated[float, Field(gt=0, le=0.2)] = 0.05
     correction: Literal["holm", "fdr", "none"] = "holm"
