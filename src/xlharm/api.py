@@ -24,10 +24,11 @@ from xlharm.engine.options import Device, RunOptions
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
 from xlharm.engine.run import RunOutcome, run_grid
-from xlharm.errors import UserError, nearest
+from xlharm.errors import CorruptArtifactError, UserError, nearest
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
+from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
@@ -46,12 +47,14 @@ class Status:
     Attributes:
         stages: for each kind of stage in the plan, how many are ``done``, ``running``, ``failed`` and ``left``.
         failures: why stages have no result, by key.
+        damaged: a line about each finished stage that is damaged; it counts as left.
         complete: how many cells have all their results.
         cells: how many cells there are.
     """
 
     stages: dict[Kind, dict[str, int]]
     failures: dict[str, Failure]
+    damaged: tuple[str, ...]
     complete: int
     cells: int
 
@@ -87,6 +90,8 @@ class Grid:
         """Count what is done, running, failed and left."""
         stages = self._plan.stages
         done = self.store.done(stages)
+        damaged = self._unsound(done)
+        done -= damaged.keys()
         failures = self.store.failures({k: s for k, s in stages.items() if k not in done})
         running = Leases(self.store).running()
         counts = {}
@@ -99,7 +104,17 @@ class Grid:
             }
             counts[kind] = {**some, "left": len(keys) - sum(some.values())}
         complete = sum(all(k in done for k in c.leaves) for c in self._plan.cells)
-        return Status(stages=counts, failures=failures, complete=complete, cells=len(self._plan.cells))
+        lines = tuple(f"{stages[key].label}: {error}" for key, error in damaged.items())
+        return Status(
+            stages=counts, failures=failures, damaged=lines, complete=complete, cells=len(self._plan.cells)
+        )
+
+    def _unsound(self, done: set[str]) -> dict[str, CorruptArtifactError]:
+        """Return what is wrong with finished stages, as a run sees it: of a remote store only when all are finished."""
+        stages = self._plan.stages
+        if self.store.remote and len(done) < len(stages):
+            return {}
+        return self.store.unsound(stages[key] for key in done)
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -158,12 +173,18 @@ class Grid:
         self, options: RunOptions, *, executor: Executor, on_progress: Callable[[Snapshot], None]
     ) -> RunOutcome:
         """Do what ``run`` does, with options that ``run_options`` has checked."""
-        self.remember()
+        if options.retry_failed or not self._finished():
+            self.remember()
         start = on_ray if executor == "ray" else in_process
         return run_grid(self._plan, self.store, options, on_progress=on_progress, start_executor=start)
 
+    def _finished(self) -> bool:
+        """Whether nothing is left to compute, so that the store need not be written."""
+        done = self.store.done(self._plan.stages)
+        return len(done) == len(self._plan.stages) and not self._unsound(done)
+
     def remember(self) -> None:
-        """Write down in the store what the grid is run with: its precision, its settings, its base's files."""
+        """Write down in the store, for people, what the grid is run with: its precision, settings and base's files."""
         if not self._writes:
             self.store, self._writes = Store(self.store.url), True
         spec = self._plan.grid
@@ -265,7 +286,7 @@ def open_grid(
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
     opened = Store(str(store), writes=writes)
-    return Grid(build(spec, sources=sources, dtype=_precision(spec, opened)), opened, writes=writes)
+    return Grid(_plan_for(spec, sources, opened), opened, writes=writes)
 
 
 def base_files(store: Store, digest: str) -> dict[str, str]:
@@ -281,23 +302,16 @@ def _base_note(digest: str) -> str:
     return f"bases/{digest[:16]}.json"
 
 
-def begun_with(name: str, store: Store) -> Any:
-    """Return the precision that a grid was begun with, or None."""
-    try:
-        return json.loads(store.read_text(f"grids/{name}.json")).get("dtype")
-    except (OSError, ValueError, AttributeError):
-        return None
+def _plan_for(spec: GridSpec, sources: Sources, store: Store) -> Plan:
+    """Build the plan; decide what `dtype: auto` means.
 
-
-def _precision(spec: GridSpec, store: Store) -> Dtype:
-    """Say what `dtype: auto` means for a grid.
-
-    What the grid was begun with, so that a laptop finds what a GPU computed; else bfloat16 where this machine
-    has a GPU, else float32.
+    The precision in which the store has more of the grid's stages, so that a laptop finds what a GPU computed; if it
+    has none, bfloat16 where this machine has a GPU, else float32.
     """
     if spec.dtype != "auto":
-        return spec.dtype
-    begun = begun_with(spec.name, store)
-    if begun is not None:
-        return "bfloat16" if begun == "bfloat16" else "float32"
-    return "bfloat16" if has_gpu() else "float32"
+        return build(spec, sources=sources, dtype=spec.dtype)
+    here: Dtype = "bfloat16" if has_gpu() else "float32"
+    other: Dtype = "float32" if has_gpu() else "bfloat16"
+    plans = [build(spec, sources=sources, dtype=dtype) for dtype in (here, other)]
+    done = store.done(plans[0].stages | plans[1].stages)
+    return max(plans, key=lambda plan: len(done & plan.stages.keys()))  # the first of equals

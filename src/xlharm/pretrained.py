@@ -1,5 +1,6 @@
 """Load a model only as it was planned and whole: transformers would fill missing weights with random numbers."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -9,7 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from xlharm.errors import UserError
-from xlharm.plan.base_files import check_files
+from xlharm.plan.base_files import check_files, weight_files
+from xlharm.plan.digest import file_digest
 from xlharm.plan.sources import BaseSource
 
 
@@ -20,9 +22,9 @@ def as_planned(source: BaseSource, *, called: str) -> Iterator[None]:
     Raises:
         UserError: they are others.
     """
-    check_files(source, called=called)
+    check_files(source, called=called, contents=True)
     yield
-    check_files(source, called=called)
+    check_files(source, called=called, contents=False)
     _check_snapshot(source, called=called)
 
 
@@ -39,6 +41,19 @@ def _check_snapshot(source: BaseSource, *, called: str) -> None:
     path = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
     if not isinstance(path, str) or Path(path).parent.name != source.revision:
         raise UserError(f"{called}: the hub gave another commit than {source.revision}")
+    for name in weight_files(Path(path).parent):
+        _check_blob(Path(path).parent / name, called=called)
+
+
+def _check_blob(path: Path, *, called: str) -> None:
+    """Compare a weight file of the hub's cache with its name there, which is its SHA-256.
+
+    Raises:
+        UserError: its content is another one.
+    """
+    sha256 = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", sha256) and file_digest(path) != sha256:
+        raise UserError(f"{called}: {path.resolve()}: damaged; delete it, so that it is downloaded again")
 
 
 def copy_from_files(model: Any) -> None:

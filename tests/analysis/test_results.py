@@ -18,7 +18,6 @@ from xlharm.plan.build import Plan
 from xlharm.report.figure import write_figure
 from xlharm.report.html import write_report
 from xlharm.report.terminal import print_results
-from xlharm.store import store as stores
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 from xlharm.tracking.mirror import runs_of
@@ -28,15 +27,15 @@ from xlharm.tracking.mirror import runs_of
 def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Count what is read and verified, by stage."""
     counts: dict[str, Counter[str]] = {"record": Counter(), "verified": Counter(), "rows": Counter(), "list": Counter()}
-    record_text, verify, finished, read_table = Store.record_text, stores._verify, Store.finished, pq.read_table
+    record_text, verify, finished, read_table = Store.record_text, Store.verify, Store.finished, pq.read_table
 
-    def count_record(self: Store, kind: str, folder: str) -> str:
+    def count_record(self: Store, kind: str, folder: str) -> bytes:
         counts["record"][folder] += 1
         return record_text(self, kind, folder)
 
-    def count_verified(folder: Path, record: Record) -> None:
-        counts["verified"][folder.name] += 1
-        verify(folder, record)
+    def count_verified(self: Store, record: Record) -> None:
+        counts["verified"][record.key[:16]] += 1
+        verify(self, record)
 
     def count_rows(path: Path) -> object:
         counts["rows"][path.parent.name] += 1
@@ -48,7 +47,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
 
     monkeypatch.setattr(Store, "record_text", count_record)
     monkeypatch.setattr(Store, "finished", count_lists)
-    monkeypatch.setattr(stores, "_verify", count_verified)
+    monkeypatch.setattr(Store, "verify", count_verified)
     monkeypatch.setattr(pq, "read_table", count_rows)
     return counts
 

@@ -14,7 +14,7 @@ from xlharm.analysis.panels import PanelGroup, groups_of
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.samples import BUDGET, Samples, per_measure
 from xlharm.analysis.table import SCHEMA, row_of
-from xlharm.errors import CorruptArtifactError, StoreError
+from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -83,12 +83,12 @@ class GridResults:
         """
         if key not in self.done:
             return None
+        kind = self.plan.stages[key].kind
         try:
-            return pq.read_table(self.folder(key) / _ROWS[self.plan.stages[key].kind])
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError, ValueError):
+            path = self.folder(key) / _ROWS[kind]
+        except CorruptArtifactError:
             return None
+        return self.store.patiently(lambda: pq.read_table(path), f"stages/{kind}/{key[:16]}/{path.name}")
 
     # -- the results table -----------------------------------------------------------------------------------
 
@@ -139,12 +139,8 @@ class GridResults:
             if isinstance(record, str):
                 damaged.append(f"{cell.name} in {query}: {record}")
                 continue
-            try:
-                rows.append(row_of(record.metrics, plan=self.plan, cell=cell, query=query))
-            except (AttributeError, KeyError, TypeError, ValueError):
-                damaged.append(f"{cell.name} in {query}: the record of {key[:16]} holds no counts of hits")
-            else:
-                records[key] = record
+            rows.append(row_of(record.metrics, plan=self.plan, cell=cell, query=query))
+            records[key] = record
         return _Evaluated(table=pa.Table.from_pylist(rows, schema=SCHEMA), damaged=tuple(damaged), records=records)
 
     def _sound(self, key: str) -> Record | str:
@@ -152,9 +148,7 @@ class GridResults:
         try:
             self.folder(key)
             return self.record(key)
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError) as error:
+        except CorruptArtifactError as error:
             return " ".join(str(error).split())
 
     # -- answers ---------------------------------------------------------------------------------------------
