@@ -27,6 +27,7 @@ RETRIES = (0.1, 0.5, 2.0)
 """Seconds to wait before a file that cannot be read is tried again."""
 _WRITABLE = ".writable"  # of a remote store
 _CONFLICT = {409, 412}  # HTTP: the file exists, or another client is writing it; s3fs does not map both on every server
+_EMPTY = 416  # HTTP: the file has no byte at the start
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}  # what is there is no file: reading again changes nothing
 _T = TypeVar("_T")
 
@@ -146,8 +147,13 @@ class Files:
         """
         if not self.remote:
             return self.patiently(lambda: self.disk.read(self.local / name), name)
-        with self.reach() as fs:
-            return bytes(fs.cat_file(self.at(name), start=0))  # without a start s3fs sends a request for the size
+        try:
+            with self.reach() as fs:
+                return bytes(fs.cat_file(self.at(name), start=0))  # without a start s3fs sends a request for the size
+        except StoreError as error:
+            if error.status != _EMPTY:
+                raise
+            return b""
 
     def read_text(self, name: str) -> str:
         """Read a small text file; see ``read``."""

@@ -37,7 +37,9 @@ def process_name() -> str:
 
 
 def has_ended(name: str) -> bool:
-    """Whether the process of a ``process_name`` was on this machine and has ended; False when that is not known."""
-    place, _, rest = name.partition("-")
-    pid, _, start = rest.partition("-")
-    return place == digest(machine())[:8] and pid.isdecimal() and bool(start) and start_of(int(pid)) != start
+    """Whether the process whose ``process_name`` a name begins with was on this machine and has ended.
+
+    False when that is not known.
+    """
+    place, pid, start = (*name.split("-"), "", "")[:3]
+    return place == digest(machine())[:8] and pid.isdecimal() and start.isdecimal() and start_of(int(pid)) != start
