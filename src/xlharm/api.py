@@ -105,9 +105,7 @@ class Grid:
             counts[kind] = {**some, "left": len(keys) - sum(some.values())}
         complete = sum(all(k in done for k in c.leaves) for c in self._plan.cells)
         lines = tuple(f"{stages[key].label}: {error}" for key, error in damaged.items())
-        return Status(
-            stages=counts, failures=failures, damaged=lines, complete=complete, cells=len(self._plan.cells)
-        )
+        return Status(stages=counts, failures=failures, damaged=lines, complete=complete, cells=len(self._plan.cells))
 
     def _unsound(self, done: set[str]) -> dict[str, CorruptArtifactError]:
         """Return what is wrong with finished stages, as a run sees it: of a remote store only when all are finished."""

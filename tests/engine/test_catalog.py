@@ -53,6 +53,8 @@ def test_stages_of_another_version_stop_a_run_before_it_begins(store: Store) -> 
     del record["format"]
     (folder / "record.json").write_text(json.dumps(record))
     (folder / "_SUCCESS").write_text("")
-    with pytest.raises(UserError, match=r"1 finished stages were stored by another version .*store check --store .* --repair"):
+    with pytest.raises(
+        UserError, match=r"1 finished stages were stored by another version .*store check --store .* --repair"
+    ):
         set_damage_aside(store, PLAN, done)
     assert folder.exists()

@@ -72,7 +72,7 @@ class FaultyDisk(Disk):
     def _lose_power(self) -> None:
         for source, target, replaced in reversed(self._moves):
             if self._rng.random() < 0.5:
-                os.replace(target, source)
+                target.replace(source)
                 if replaced is not None:
                     target.write_bytes(replaced)
                 self._unsynced = {_renamed(path, target, source) for path in self._unsynced}

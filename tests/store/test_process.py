@@ -10,9 +10,7 @@ SHOW = "from xlharm.store.process import process_name; print(process_name(), flu
 
 
 def test_a_process_is_known_until_it_has_ended() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SHOW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", SHOW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     name = process.stdout.readline().strip()
     assert not has_ended(name)

@@ -69,10 +69,23 @@ def test_a_half_written_stage_never_counts(tmp_path: Path) -> None:
     assert (store.path(STAGE.kind, STAGE.key) / "rows.txt").read_text() == "result"
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "record", "swap", "metrics", "no files", "seal", "empty seal", "whole"])
+@pytest.mark.parametrize(
+    "damage", ["flip", "truncate", "remove", "record", "swap", "metrics", "no files", "seal", "empty seal", "whole"]
+)
 def test_damage_is_noticed_and_computed_again(tmp_path: Path, damage: str) -> None:
     store = Store(str(tmp_path))
     commit(store)
+    hurt(store, damage)
+    with pytest.raises(CorruptArtifactError) as caught:
+        store.path(STAGE.kind, STAGE.key)
+    store.quarantine(STAGE.kind, caught.value.key)
+    assert not store.has(STAGE)
+    commit(store)
+    store.path(STAGE.kind, STAGE.key)
+    assert len(list((tmp_path / "corrupt").iterdir())) == 1
+
+
+def hurt(store: Store, damage: str) -> None:  # noqa: C901 - a list of kinds of damage
     folder = store.path(STAGE.kind, STAGE.key)
     match damage:
         case "flip":
@@ -97,13 +110,6 @@ def test_damage_is_noticed_and_computed_again(tmp_path: Path, damage: str) -> No
             commit(store, other)
             for name in ("record.json",) if damage == "swap" else ("record.json", "_SUCCESS", "rows.txt"):
                 shutil.copy(store.path(other.kind, other.key) / name, folder / name)
-    with pytest.raises(CorruptArtifactError) as caught:
-        store.path(STAGE.kind, STAGE.key)
-    store.quarantine(STAGE.kind, caught.value.key)
-    assert not store.has(STAGE)
-    commit(store)
-    store.path(STAGE.kind, STAGE.key)
-    assert len(list((tmp_path / "corrupt").iterdir())) == 1
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -149,16 +155,21 @@ def test_a_commit_replaces_a_stage_with_a_damaged_record_only(tmp_path: Path) ->
     assert len(list((tmp_path / "corrupt").iterdir())) == 1
 
 
-@pytest.mark.parametrize(("counts", "message"), [
-    ({"of": {"hits": 5, "n": 4}}, "5 hits of 4 answers"), ({"off": 1}, "of\n  Field required"),
-])
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"of": {"hits": 5, "n": 4}}, "5 hits of 4 answers"),
+        ({"off": 1}, "of\n  Field required"),
+    ],
+)
 def test_counts_that_cannot_be_are_never_committed(tmp_path: Path, counts: dict[str, Any], message: str) -> None:
     stage = next(s for s in PLAN.stages.values() if s.kind == "evaluate")
     store = Store(str(tmp_path))
     good = {name: count for name, count in COUNTS.items() if name != "of"}
-    with store.scratch() as folder, pytest.raises(ValueError, match=message):
+    with store.scratch() as folder:
         (folder / "rows.txt").touch()
-        store.commit(stage, folder, metrics={**good, **counts}, timings={}, provenance={})
+        with pytest.raises(ValueError, match=message):
+            store.commit(stage, folder, metrics={**good, **counts}, timings={}, provenance={})
     with store.scratch() as folder, pytest.raises(ValueError, match="files"):
         store.commit(stage, folder, metrics=COUNTS, timings={}, provenance={})
     assert not store.has(stage)

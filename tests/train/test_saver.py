@@ -46,7 +46,8 @@ def test_what_is_kept_is_handed_over_and_begins_a_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "agreed"), [(([8, 6], [8, 6]), 8), (([8, 6], [6]), 6), (([8, 6], [8, 4]), 0), (([8], []), 0), (([], []), 0)]
+    ("steps", "agreed"),
+    [(([8, 6], [8, 6]), 8), (([8, 6], [6]), 6), (([8, 6], [7, 4]), 0), (([8], []), 0), (([], []), 0)],
 )
 def test_all_ranks_continue_from_the_newest_step_that_each_has_undamaged(
     steps: tuple[list[int], list[int]], agreed: int

@@ -122,9 +122,7 @@ def _budget(options: RunOptions, *, began: float) -> Budget:
     return Budget(hours=options.max_hours, deadline=until, began=began)
 
 
-def _begin(
-    plan: Plan, store: Store, options: RunOptions, *, done: set[str], seconds: Mapping[Kind, float]
-) -> State:
+def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], seconds: Mapping[Kind, float]) -> State:
     """Return the plan's state in the store; forget failures and verdicts that may be tried again."""
     if options.retry_failed:
         for key in [k for k in done if plan.stages[k].kind == "judge" and _lacks_verdicts(store, k)]:

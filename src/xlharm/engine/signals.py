@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-
 _OUTPUTS = (1, 2)  # file descriptors of standard output and errors
 
 
 class StopFlag:
-    """Whether SIGINT, SIGTERM or SIGHUP has arrived. A second SIGINT or SIGTERM raises
-    KeyboardInterrupt.
+    """Whether SIGINT, SIGTERM or SIGHUP has arrived. A second SIGINT or SIGTERM raises KeyboardInterrupt.
 
     SIGHUP says that the terminal is gone: what is written to it from then on goes nowhere. It stays ignored where it
     was ignored before (`nohup`).

@@ -60,8 +60,8 @@ def check(store: Store, *, repair: bool) -> Checked:
     checked = Checked()
     for kind in KINDS:
         names = sorted(store.finished(kind))
-        for name, result in zip(names, side_by_side([partial(_stage, store, kind, n, repair) for n in names]), strict=True):
-            checked.stages += 1
+        checked.stages += len(names)
+        for result in side_by_side([partial(_stage, store, kind, name, repair=repair) for name in names]):
             if isinstance(result, Flaw):
                 checked.flaws.append(result)
             else:
@@ -75,7 +75,7 @@ def check(store: Store, *, repair: bool) -> Checked:
     return checked
 
 
-def _stage(store: Store, kind: Kind, name: str, repair: bool) -> "Flaw | int":
+def _stage(store: Store, kind: Kind, name: str, *, repair: bool) -> "Flaw | int":
     """Check one finished stage; return its size in bytes, or what is wrong."""
     folder = f"stages/{kind}/{name}"
     try:
@@ -102,7 +102,9 @@ def _unfinished(store: Store, kind: Kind, finished: set[str], *, repair: bool) -
             if repair:
                 store.unfinish(kind, name)
             yield Flaw(
-                name=f"stages/{kind}/{name}", problem=f"stages/{kind}/{name}: {what}", repaired="set aside" if repair else ""
+                name=f"stages/{kind}/{name}",
+                problem=f"stages/{kind}/{name}: {what}",
+                repaired="set aside" if repair else "",
             )
 
 

@@ -28,7 +28,12 @@ RETRIES = (0.1, 0.5, 2.0)
 _WRITABLE = ".writable"  # of a remote store
 _CONFLICT = {409, 412}  # HTTP: the file exists, or another client is writing it; s3fs does not map both on every server
 _EMPTY = 416  # HTTP: the file has no byte at the start
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}  # what is there is no file: reading again changes nothing
+_ABSENT = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+}  # what is there is no file: reading again changes nothing
 _T = TypeVar("_T")
 
 
@@ -86,9 +91,8 @@ class Files:
 
     def _check_folders(self) -> None:
         for path in () if self.remote else (self.local / name for name in FOLDERS):
-            if path.is_symlink() or path.exists():
-                if not path.is_dir():
-                    raise UserError(f"--store {self.url}: {path.name} is no folder: move it away, or give another store")
+            if (path.is_symlink() or path.exists()) and not path.is_dir():
+                raise UserError(f"--store {self.url}: {path.name} is no folder: move it away, or give another store")
 
     def _write_probe(self) -> float:
         """Write a file of our own, which other users of the store cannot lock, and return when it was written."""
@@ -284,7 +288,7 @@ class Files:
         return True
 
     def names_in(self, folder: str) -> list[tuple[str, bool]]:
-        """Return the names in a folder of a local store, and for each whether it is a folder; of a missing one nothing."""
+        """Return the names in a folder of a local store, if it exists, and for each whether it is a folder."""
         try:
             return self.patiently(lambda: self.disk.entries(self.local / folder), folder)
         except FileNotFoundError:

@@ -143,4 +143,3 @@ def _beat(token: str) -> str:
 def _successor(name: str, token: str) -> str:
     """Return the name of the lease that follows a stale one; all names have the same length."""
     return f"{name[: len('leases/') + 16]}-{digest([name, token])[:12]}"
-

@@ -1,4 +1,4 @@
-"""What killed processes leave in a store: scratch folders, heartbeats, leases, and checkpoints that nobody continues."""
+"""What killed processes leave in a store: scratch folders, heartbeats, leases, checkpoints that nobody continues."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ PARTIAL_SECONDS = 7 * 86_400.0  # so old are checkpoints that nobody continues
 
 
 def sweep(store: Files) -> None:
-    """Delete what ended drivers have left of scratch folders, leases and heartbeats; not of a remote store, see ``gc``."""
+    """Delete scratch folders, leases and heartbeats of ended processes; in a remote store only `xlharm gc` does."""
     if not store.remote:
         with contextlib.suppress(OSError):  # a run needs nothing of it
             delete(store, [*Leases(store).dead(), *_Ages(store).scratch()])
