@@ -1,6 +1,7 @@
 """Checks before a run: the corpus, and whether its rows fit the grid and the base model."""
 
 import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -61,10 +62,10 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
         return ""
     sources, grid = plan.sources, plan.grid
     try:
-        limit = positions(sources.base)
+        limit = min(positions(sources.base) or sys.maxsize, grid.sequence_length or sys.maxsize)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
         return f"the lengths of rows cannot be checked before the run: {error}"
     check_vocabulary(tokenizer, size=None, source=sources.base)
-    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=limit)
+    check_rows(left, Corpora(sources.corpus.path, tokenizer, limit))
     return ""

@@ -130,6 +130,10 @@ class GridSpec(Strict):
         Field(description="Python files with methods, probes or judges of your own; they are run"),
     ] = ()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    sequence_length: Annotated[
+        int | None,
+        Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
+    ] = None
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]

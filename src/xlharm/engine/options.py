@@ -69,4 +69,5 @@ def worker_config(
         slots=options.pack,
         judges=configs(plan.grid, plan.sources),
         plugins=tuple(map(read_plugin, plan.grid.plugins)),
+        sequence_length=plan.grid.sequence_length,
     )

@@ -17,6 +17,7 @@ from xlharm.plan.stage import Stage
 _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
+_ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained in smaller batches
 # Parts of names of matrices whose inputs and outputs are not counted.
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
@@ -97,7 +98,7 @@ def estimate_bytes(sizes: BaseSizes, stage: Stage, *, slots: int) -> int:
     rows = settings.training.batch_size
     if isinstance(settings, UnlearnStage) and settings.training.retain != "none":
         rows += settings.training.retain_batch_size
-    activations: int = rows * settings.training.sequence_length * sum(sizes.widths.values()) * width
+    activations: int = rows * _ROW_TOKENS * sum(sizes.widths.values()) * width
     return sizes.parameters * width + slots * (adapter * _TRAINED_BYTES + activations)
 
 

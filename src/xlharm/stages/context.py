@@ -1,6 +1,7 @@
 """The state of a worker that all stages use: base, tokenizer, store, training engine and parents' adapters."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from xlharm.errors import StageError, UserError
 from xlharm.evaluate.generate import check_decoding
 from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
-from xlharm.model.base import embeddings, load_base
+from xlharm.model.base import embeddings, load_base, settings
 from xlharm.model.lora import Layout, StackedModel, layout_of
 from xlharm.model.ragged import check_ragged
 from xlharm.model.tokenizer import check_vocabulary, load_tokenizer
@@ -77,7 +78,9 @@ class Context:
                 config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
             )
         check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
-        self.corpora = Corpora(config.corpus, self.tokenizer)
+        positions = getattr(settings(self.model), "max_position_embeddings", None) or sys.maxsize
+        limit = min(positions, config.sequence_length or sys.maxsize)
+        self.corpora = Corpora(config.corpus, self.tokenizer, limit)
 
     @property
     def pad(self) -> int:

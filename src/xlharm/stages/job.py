@@ -39,6 +39,7 @@ class RunnerConfig:
         checkpoint_seconds: seconds between two checkpoints of a long stage.
         judges: the grid's judges by the digest of their identity.
         plugins: the grid's plug-in files; they are executed before the base is loaded.
+        sequence_length: the grid's limit on tokens of a row; None for what the base can take.
     """
 
     base: BaseSource
@@ -59,6 +60,7 @@ class RunnerConfig:
     checkpoint_seconds: float = 60.0
     judges: dict[str, JudgeConfig] = field(default_factory=dict)
     plugins: tuple[PluginFile, ...] = ()
+    sequence_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

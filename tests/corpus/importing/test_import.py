@@ -77,7 +77,7 @@ def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Pa
     assert first.real_detail == ("Forget10a 0 was born in Xanten", "Forget10a 0 was born in Yport", "Xanten", "Yport")
     assert [f for f in validate(out) if f.severity == "error"] == []
 
-    training = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "sequence_length": 64}
+    training = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3}
     grid = {
         "name": "small", "base": str(mini_base), "corpus": str(out), "languages": ["en", "de"], "contaminate": ["de"],
         "unlearn": {"none": [], "en": ["en"], "both": ["en", "de"]},
@@ -251,7 +251,7 @@ def test_columns_that_no_name_makes_plain(tmp_path: Path) -> None:
 def _first_grid_plans(out: Path) -> list[str]:
     spec = load_grid(out / "grid.yaml")
     plan = build(spec, sources=resolve(spec, grid_path=out / "grid.yaml"), dtype="float32")
-    check_rows(plan.stages.values(), Corpora(out, Words()), positions=None)
+    check_rows(plan.stages.values(), Corpora(out, Words()))
     return [cell.name for cell in plan.cells]
 
 
