@@ -78,7 +78,6 @@ ELSEWHERE = {
     "stages/job.py": "types without logic",
     "stages/scoring.py": "stages/test_runner.py and evaluate/test_memorisation.py",
     "stages/training.py": "stages/test_runner.py and test_methods.py",
-    "store/checkpoint.py": "store/test_store.py: on every kind of store",
     "store/record.py": "store/test_store.py: types without logic",
     "train/forward.py": "stages/test_methods.py and invariance/test_ranks.py: the same result however rows are cut",
     "train/loop.py": "stages/test_runner.py and test_methods.py",

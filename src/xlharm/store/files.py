@@ -300,7 +300,7 @@ class Files:
             with self.reach() as fs:  # one request for each thousand files
                 details = fs.find(self.at(folder), detail=True)
             return {path.removeprefix(self.at("")): _file_info(info) for path, info in details.items()}
-        files = {}
+        files: dict[str, FileInfo] = {}
         for entry, is_folder in self.names_in(folder):
             name = f"{folder}/{entry}"
             if is_folder:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 2
+FORMAT: Literal[2] = 2
 """Version of how a stage is stored. 2: ``_SUCCESS`` holds the digest of the record."""
 SEAL = f"xlharm stage {FORMAT} ".encode("ascii")
 """What ``_SUCCESS`` begins with."""

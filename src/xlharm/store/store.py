@@ -68,7 +68,7 @@ class Store(Files):
             name = f"stages/{kind}/{folder}"
             versions = [files[f"{name}/{part}"].version for part in (RECORD, SUCCESS) if f"{name}/{part}" in files]
             if len(versions) == 2 and all(versions):
-                self._versions[name] = digest(versions)
+                self._versions[name] = digest(tuple(versions))
         return finished
 
     def has(self, stage: Stage) -> bool:
