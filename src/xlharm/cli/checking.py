@@ -28,6 +28,7 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
+    check_prompt(plan)
     sizes = BaseSizes.of(plan.sources.base)
     if sizes is not None:  # None if the base model's files are not on this machine
         sizes.check_targets(plan.grid.lora.target_modules)
@@ -36,6 +37,21 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
         not_checked = _rows(plan, left)
     for line in filter(None, (warnings, not_checked)):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def check_prompt(plan: Plan) -> None:
+    """Check that the base can write a grid's chat prompt, if its tokenizer is on this machine.
+
+    Raises:
+        UserError: it has no chat template, or the template refuses the system prompt.
+    """
+    from xlharm.model.tokenizer import tokenizer_at_hand
+
+    if plan.grid.prompt.template == "chat" and (tokenizer := tokenizer_at_hand(plan.sources.base)) is not None:
+        try:
+            tokenizer.template(plan.grid.prompt)
+        except UserError as error:
+            raise UserError(f"{plan.grid.name}: {error}") from None
 
 
 def _findings(plan: Plan, left: list[Stage]) -> str:

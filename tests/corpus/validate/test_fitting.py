@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import plan_of
+from tests.corpus.letters import Letters
 from xlharm.corpus.streams import Corpora
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-
-
-class Letters:
-    """A tokenizer of characters: lengths can be counted by eye."""
-
-    bos, eos = 1, 2
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(c) for c in text]
 
 
 def _plan(grid: dict[str, Any], **changes: Any) -> Plan:
@@ -34,7 +26,7 @@ def _plan(grid: dict[str, Any], **changes: Any) -> Plan:
 
 
 def _check(plan: Plan, *, limit: int) -> None:
-    check_rows(plan.stages.values(), Corpora(Path(plan.grid.corpus), Letters(), limit))
+    check_rows(plan.stages.values(), Corpora(Path(plan.grid.corpus), Letters(bos=1, eos=2), limit))
 
 
 def test_rows_that_fit(mini_grid: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ class _Remembering:
     """A tokenizer that splits a text once: stages share most of their rows."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.bos, self.eos = tokenizer.bos, tokenizer.eos
+        self.eos, self.template = tokenizer.eos, tokenizer.template
         self.encode = lru_cache(maxsize=None)(tokenizer.encode)
 
 
