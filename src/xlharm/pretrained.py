@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from xlharm.errors import UserError
+from xlharm.parallel import side_by_side
 from xlharm.plan.base_files import check_files, weight_files
 from xlharm.plan.digest import file_digest
 from xlharm.plan.sources import BaseSource
@@ -41,8 +43,8 @@ def _check_snapshot(source: BaseSource, *, called: str) -> None:
     path = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
     if not isinstance(path, str) or Path(path).parent.name != source.revision:
         raise UserError(f"{called}: the hub gave another commit than {source.revision}")
-    for name in weight_files(Path(path).parent):
-        _check_blob(Path(path).parent / name, called=called)
+    folder = Path(path).parent
+    side_by_side([partial(_check_blob, folder / name, called=called) for name in weight_files(folder)])
 
 
 def _check_blob(path: Path, *, called: str) -> None:

@@ -191,7 +191,11 @@ def test_a_read_that_always_fails_is_told_and_is_no_damage(tmp_path: Path, error
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE])
 def test_no_stage_is_computed_again_because_a_read_failed(tmp_path: Path, error: int) -> None:
     run(Store(str(tmp_path), disk=FaultyDisk()), FakeExecutor(Store(str(tmp_path), disk=FaultyDisk())))
-    for at in range(0, 200, 13):
+    counting = FaultyDisk(counted=READS)
+    finished = Store(str(tmp_path), disk=counting)
+    counting.begin(-1)
+    run(finished, FakeExecutor(finished))
+    for at in range(0, counting.count, counting.count // 16):
         disk = FaultyDisk(fault=error, counted=READS)
         store = Store(str(tmp_path), disk=disk)
         disk.begin(at)

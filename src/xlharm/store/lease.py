@@ -90,17 +90,17 @@ class Leases:
 
     def running(self) -> set[str]:
         """Return the first 16 digits of the keys that living drivers hold."""
-        return {Path(name).name[:16] for name, alive in self._alive().items() if alive and f"/{_BEAT}" not in name}
+        names = [name for name in self._store.listing("leases") if f"/{_BEAT}" not in name]
+        return {Path(name).name[:16] for name, alive in self._alive(names).items() if alive}
 
     def dead(self) -> list[str]:
         """Return the names of the files of drivers that have ended: their heartbeats, and leases nobody took over."""
-        alive = self._alive()
+        alive = self._alive(list(self._store.listing("leases")))
         held = {Path(name).name[:16] for name, lives in alive.items() if lives}
         return [name for name, lives in alive.items() if not lives and Path(name).name[:16] not in held]
 
-    def _alive(self) -> dict[str, bool]:
-        """Return the leases and heartbeats in the store, and for each whether its owner is alive."""
-        names = list(self._store.listing("leases"))
+    def _alive(self, names: list[str]) -> dict[str, bool]:
+        """Return for each of these leases and heartbeats whether its owner is alive."""
         leases = side_by_side([partial(self._read_lease, name) for name in names])
         return {name: alive for name, (_, alive) in zip(names, leases, strict=True)}
 
