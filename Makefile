@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test check format docs lock clean
+.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families check format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
@@ -15,6 +15,7 @@ help:
 	@echo "make faults      run the campaign of faults (docs/reliability.md); XLHARM_FLIPS=N and XLHARM_SEED=N choose others"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
+	@echo "make families    judge every family of models that transformers has; the table of docs/families.md"
 	@echo "make check       ruff, mypy, import rules, spelling"
 	@echo "make format      format the code with ruff"
 	@echo "make docs        build the documentation to site/; fails on a broken link"
@@ -54,6 +55,9 @@ gpu-test: setup
 
 slurm-test: setup
 	PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest -m slurm tests/cluster -rs
+
+families: setup
+	$(BIN)/python -m tests.families.matrix $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ grid.ask("ur/en", "Which colour does Mudu Mike like best?")
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind
+from xlharm.plan.targets import settle_targets
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
@@ -299,8 +300,10 @@ def open_grid(
     words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
+    spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
-    return Grid(_plan_for(spec, sources, opened), opened, writes=writes)
+    plan = _plan_for(spec, sources, opened)
+    return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes)
 
 
 def base_files(store: Store, digest: str) -> dict[str, str]:

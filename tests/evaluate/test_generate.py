@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from xlharm.config.grid import Prompt
-from xlharm.errors import UserError
-from xlharm.evaluate.generate import check_decoding, generate, stop_ids, text_of
+from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -132,39 +131,3 @@ def test_the_base_attends_as_before_afterwards(stacked: StackedModel, adapters: 
     before = stacked.model.config._attn_implementation
     told(stacked, adapters, rows=6)
     assert stacked.model.config._attn_implementation == before
-
-
-def small(kind: str, *, target: str = "q_proj", **fields: object) -> StackedModel:
-    """A random base of another architecture."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    sizes = {
-        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
-    }  # fmt: skip
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**sizes, **fields})
-    model = AutoModelForCausalLM.from_config(config).eval()
-    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=[target]))
-
-
-@pytest.mark.parametrize("kind", ["nemotron", "bloom"])
-def test_an_architecture_that_cannot_be_run_so_is_one_line(kind: str) -> None:
-    target = {"nemotron": "q_proj", "bloom": "query_key_value"}[kind]
-    with pytest.raises(UserError, match="ForCausalLM cannot answer several prompts at once"):
-        check_decoding(small(kind, target=target))
-
-
-def test_a_window_shorter_than_the_cache_is_refused() -> None:
-    with pytest.raises(UserError, match="generation does not support its sliding window of 16 tokens yet"):
-        check_decoding(small("mistral", sliding_window=16))
-
-
-def test_attention_that_goes_wrong_is_noticed(stacked: StackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xlharm.evaluate import cache
-
-    monkeypatch.setattr(
-        cache.RowCache, "mask", lambda self: torch.ones_like(self._places, dtype=torch.bool)[None, None, None]
-    )
-    with pytest.raises(UserError, match="differ from those of a plain forward pass"):
-        check_decoding(stacked)

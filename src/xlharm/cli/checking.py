@@ -12,8 +12,8 @@ from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import TRAINED, Stage
+from xlharm.plan.targets import check_targets
 from xlharm.store.store import Store
 
 
@@ -29,9 +29,7 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     if not left:
         return
     check_prompt(plan)
-    sizes = BaseSizes.of(plan.sources.base)
-    if sizes is not None:  # None if the base model's files are not on this machine
-        sizes.check_targets(plan.grid.lora.target_modules)
+    check_targets(plan.grid.lora.target_modules, plan.sources.base)
     with console.status("Checking the corpus"):
         warnings = _findings(plan, left)
         not_checked = _rows(plan, left)

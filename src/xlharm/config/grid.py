@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
@@ -36,15 +36,29 @@ MOST_SEEDS = 10_000
 ORDER = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 """Languages that come first in every set, in this order; all others follow by name. Keys of stages depend on it."""
 
+ALL_LINEAR = "all-linear"
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Lora(Strict):
-    """The LoRA adapter (2106.09685), which all training stages of a cell continue."""
+    """The LoRA adapter (2106.09685), which all training stages of a cell continue.
+
+    Attributes:
+        rank: rank of A and B.
+        alpha: numerator of their scale, alpha / rank.
+        target_modules: names of the linear layers; ``all-linear`` are all that can have adapters. If the base lacks one
+            of the default, all are taken, and a line says so.
+    """
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = LINEARS
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _all(cls, names: Any) -> Any:
+        """Accept the word alone: `target_modules: all-linear`."""
+        return (names,) if names == ALL_LINEAR else names
 
 
 class Prompt(Strict):
@@ -171,6 +185,10 @@ class GridSpec(Strict):
         int | None,
         Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
     ] = None
+    path: Annotated[
+        Literal["auto", "fast", "generic"],
+        Field(description="how the base runs: see docs/families.md; `auto` goes by its family"),
+    ] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]

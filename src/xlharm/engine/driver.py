@@ -276,7 +276,7 @@ class Driver:
             self.state.advance(WorkerLost(worker=reply.worker))
         if trouble is None or trouble.kind == "preempted":
             return
-        if trouble.kind in {"user", "disk_full", "corrupt"}:
+        if trouble.kind in {"user", "base", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
         if trouble.kind == "out_of_memory" and self.executor.rooms():
             self.meter.note(f"a worker is not used: its device is too small for the base ({trouble.message})")
@@ -344,6 +344,8 @@ class Driver:
             self.meter.note(f"{self._label(pack)}: {trouble.message}: the next run continues from there")
             return
         larger = self._larger_device_exists(pack)
+        if trouble.kind == "base":  # no pack can run: one line, once
+            raise UserError(trouble.message)
         decision = self.policy.decide(trouble, pack=pack, size=len(keys), larger_device=larger)
         self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}")
         if trouble.detail:

@@ -11,6 +11,7 @@ from xlharm.corpus.rows import Template
 from xlharm.errors import UserError
 from xlharm.model.chat import chat_parts
 from xlharm.model.guarded import GuardedEncoder, control_tokens
+from xlharm.plan.families import row_limit
 from xlharm.plan.sources import BaseSource
 
 
@@ -146,8 +147,7 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
-    found = _configuration(source).get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    return row_limit(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:

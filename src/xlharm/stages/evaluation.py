@@ -50,7 +50,8 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     begun = time.perf_counter()
     settings = read(EvaluateStage, job.stages[0])
     asking = _asking(context, job, settings)
-    context.check_decoding(asking.stacked)
+    longest = max(map(len, asking.prompts), default=0) + settings.max_new_tokens
+    context.check_rows(job.stages[0], longest, answers=True)
     if settings.probe is None:
         answers = asking.generate(asking.adapters)
     else:

@@ -20,6 +20,7 @@ from xlharm.evaluate.likelihood import Likelihood, likelihoods
 from xlharm.evaluate.memorisation import exponential, extraction_strength, min_k, min_k_plus_plus
 from xlharm.model.base import settings
 from xlharm.plan.digest import mix
+from xlharm.plan.families import row_limit
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
@@ -67,13 +68,12 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
-    context.check_rows(max((len(t.row.ids) for t in texts), default=0))
+    context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
-        pad=context.pad,
         batch=_ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
@@ -95,7 +95,7 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
         TooLongError: a text has more tokens than the base has positions.
     """
     prompt = Prompt.model_validate(stage.spec["prompt"])
-    limit = getattr(settings(context.model), "max_position_embeddings", None) or sys.maxsize
+    limit = row_limit(settings(context.model)) or sys.maxsize
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
     items = load(str(stage.spec["query"]))

@@ -49,3 +49,10 @@ def test_rows_that_fit(mini_grid: dict[str, Any]) -> None:
 def test_what_does_not_fit(mini_grid: dict[str, Any], limit: int, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         _check(_plan(mini_grid, **changes), limit=limit)
+
+
+def test_a_question_and_its_answer_must_fit_as_well(mini_grid: dict[str, Any]) -> None:
+    plan = _plan(mini_grid, evaluate__max_new_tokens=70)
+    with pytest.raises(UserError, match=r"evaluate .* m0: a question of 34 tokens and an answer of 70, .* 96 are"):
+        _check(plan, limit=96)
+    _check(plan, limit=200)

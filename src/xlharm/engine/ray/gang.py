@@ -20,7 +20,7 @@ _GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has 
 _POLL_SECONDS = 0.5  # between two requests for progress
 # When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
-    "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
+    "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "base", "user", "crashed", "io", "error",
     "stopped",
 )  # fmt: skip
 
