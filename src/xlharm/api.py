@@ -24,7 +24,7 @@ from xlharm.engine.options import Device, RunOptions
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
 from xlharm.engine.run import RunOutcome, run_grid
-from xlharm.errors import CorruptArtifactError, UserError, nearest
+from xlharm.errors import UserError, nearest
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
@@ -90,9 +90,7 @@ class Grid:
     def status(self) -> Status:
         """Count what is done, running, failed and left."""
         stages = self._plan.stages
-        done = self.store.done(stages)
-        damaged = self._unsound(done)
-        done -= damaged.keys()
+        done, damaged = self.store.sound(stages)
         failures = self.store.failures({k: s for k, s in stages.items() if k not in done})
         running = Leases(self.store).running()
         counts = {}
@@ -107,13 +105,6 @@ class Grid:
         complete = sum(all(k in done for k in c.leaves) for c in self._plan.cells)
         lines = tuple(f"{stages[key].label}: {error}" for key, error in damaged.items())
         return Status(stages=counts, failures=failures, damaged=lines, complete=complete, cells=len(self._plan.cells))
-
-    def _unsound(self, done: set[str]) -> dict[str, CorruptArtifactError]:
-        """Return what is wrong with finished stages, as a run sees it: of a remote store only when all are finished."""
-        stages = self._plan.stages
-        if self.store.remote and len(done) < len(stages):
-            return {}
-        return self.store.unsound(stages[key] for key in done)
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -172,15 +163,10 @@ class Grid:
         self, options: RunOptions, *, executor: Executor, on_progress: Callable[[Snapshot], None]
     ) -> RunOutcome:
         """Do what ``run`` does, with options that ``run_options`` has checked."""
-        if options.retry_failed or not self._finished():
-            self.remember()
+        if options.retry_failed or self.store.sound(self._plan.stages)[0] != self._plan.stages.keys():
+            self.remember()  # opens the store for writing; a finished one need not be writable
         start = on_ray if executor == "ray" else in_process
         return run_grid(self._plan, self.store, options, on_progress=on_progress, start_executor=start)
-
-    def _finished(self) -> bool:
-        """Whether nothing is left to compute, so that the store need not be written."""
-        done = self.store.done(self._plan.stages)
-        return len(done) == len(self._plan.stages) and not self._unsound(done)
 
     def remember(self) -> None:
         """Write down in the store, for people, what the grid is run with: its precision, settings and base's files."""

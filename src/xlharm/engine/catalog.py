@@ -48,19 +48,14 @@ def records(store: Store, kind: Kind, *, limit: int = _COMPARED) -> Iterator[Rec
     yield from filter(None, side_by_side([partial(record_of, store, entry) for entry in first]))
 
 
-def set_damage_aside(store: Store, plan: Plan, done: set[str]) -> list[str]:
-    """Mark damaged stages as unfinished: take them from ``done``, and return a line about each.
-
-    A remote store is looked at only when the plan is finished, because every record costs two requests. Until then its
-    stages are checked when they are used.
+def set_damage_aside(store: Store, plan: Plan) -> tuple[set[str], list[str]]:
+    """Mark damaged stages as unfinished; return the keys of the finished ones, and a line about each damaged one.
 
     Raises:
         UserError: stages are stored in another version's format.
         StoreError: a file cannot be read.
     """
-    if store.remote and len(done) < len(plan.stages):
-        return []
-    flaws = store.unsound(plan.stages[key] for key in done)
+    done, flaws = store.sound(plan.stages)
     older = [flaw for flaw in flaws.values() if isinstance(flaw, OlderStageError)]
     if older:
         raise UserError(
@@ -69,8 +64,8 @@ def set_damage_aside(store: Store, plan: Plan, done: set[str]) -> list[str]:
             f"(xlharm store check --store {shlex.quote(store.url)} --repair)"
         )
     damaged = [key for key in flaws if store.quarantine(plan.stages[key].kind, key)]
-    done.difference_update(damaged)
-    return [f"{plan.stages[key].label}: {flaws[key]}: it is computed again" for key in damaged]
+    done |= flaws.keys() - set(damaged)
+    return done, [f"{plan.stages[key].label}: {flaws[key]}: it is computed again" for key in damaged]
 
 
 @dataclass(frozen=True, kw_only=True)

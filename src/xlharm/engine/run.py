@@ -84,8 +84,7 @@ def run_grid(
         EngineError: workers do not start.
     """
     began = time.monotonic()
-    done = store.done(plan.stages)
-    damage = set_damage_aside(store, plan, done)
+    done, damage = set_damage_aside(store, plan)
     complete = len(done) == len(plan.stages)
     seconds = dict.fromkeys(plan.stages, 0.0) if complete else expected_seconds(plan, store, pack=options.pack)
     state = _begin(plan, store, options, done=done, seconds=seconds)

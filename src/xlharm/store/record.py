@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,15 @@ SEAL = f"xlharm stage {FORMAT} ".encode("ascii")
 def seal(record: bytes) -> bytes:
     """Return what ``_SUCCESS`` holds: the format's version and the SHA-256 (hex) of ``record.json``."""
     return SEAL + hashlib.sha256(record).hexdigest().encode("ascii") + b"\n"
+
+
+def of_another_format(found: bytes, record: bytes) -> bool:
+    """Whether both ``_SUCCESS`` and ``record.json`` are of another format; of a damaged stage, one is of this one."""
+    try:
+        content = json.loads(record)
+    except ValueError:
+        return False
+    return not found.startswith(SEAL) and isinstance(content, dict) and content.get("format") != FORMAT
 
 
 class Artifact(BaseModel):

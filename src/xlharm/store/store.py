@@ -22,7 +22,7 @@ from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.stage import KINDS, MODELS, Kind, Stage
 from xlharm.store.disk import Disk
 from xlharm.store.files import Files, line_of
-from xlharm.store.record import FORMAT, SEAL, Artifact, Failure, Record, seal
+from xlharm.store.record import Artifact, Failure, Record, of_another_format, seal
 
 SUCCESS = "_SUCCESS"
 RECORD = "record.json"
@@ -130,7 +130,9 @@ class Store(Files):
                     return record
         found, record = self.read(f"{name}/{SUCCESS}"), self.read(f"{name}/{RECORD}")
         if found != seal(record):
-            raise _broken_seal(name, found, record, key=folder)
+            if of_another_format(found, record):
+                raise OlderStageError(f"{name}: was stored by another version of xlharm", key=folder)
+            raise CorruptArtifactError(f"{name}: {RECORD} does not match the checksum in {SUCCESS}", key=folder)
         if version is not None:
             cached.parent.mkdir(parents=True, exist_ok=True)
             with self.scratch() as scratch:
@@ -181,6 +183,20 @@ class Store(Files):
                 raise CorruptArtifactError(f"{name}: is missing", key=record.key) from None
             if not same:
                 raise CorruptArtifactError(f"{name}: does not match its checksum", key=record.key)
+
+    def sound(self, stages: dict[str, Stage]) -> tuple[set[str], dict[str, CorruptArtifactError]]:
+        """Return the keys of the finished stages that are sound, and what is wrong with the other finished ones.
+
+        In a remote store each record costs two requests, so it is looked at only when all of ``stages`` are finished;
+        until then its stages are checked when they are used.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        done = self.done(stages)
+        looked_at = done if not self.remote or len(done) == len(stages) else set()
+        flaws = self.unsound(stages[key] for key in looked_at)
+        return done - flaws.keys(), flaws
 
     def unsound(self, stages: Iterable[Stage]) -> dict[str, CorruptArtifactError]:
         """Compare finished stages with their records; return what is wrong, by key.
@@ -370,15 +386,6 @@ class Store(Files):
 
 def _folder(kind: str, key: str) -> str:
     return f"stages/{kind}/{key[:16]}"
-
-
-def _broken_seal(name: str, found: bytes, record: bytes, *, key: str) -> CorruptArtifactError:
-    """Return what is wrong with a stage whose ``_SUCCESS`` does not hold the digest of its record."""
-    with contextlib.suppress(ValueError):
-        content = json.loads(record)
-        if not found.startswith(SEAL) and isinstance(content, dict) and content.get("format") != FORMAT:
-            return OlderStageError(f"{name}: was stored by another version of xlharm", key=key)
-    return CorruptArtifactError(f"{name}: {RECORD} does not match the checksum in {SUCCESS}", key=key)
 
 
 def _verify(folder: Path, record: Record) -> None:
