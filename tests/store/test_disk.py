@@ -16,6 +16,7 @@ from xlharm.errors import CorruptArtifactError, StoreError
 from xlharm.plan.stage import Stage
 from xlharm.store import files
 from xlharm.store.checkpoint import Checkpoints, DamagedCheckpointError
+from xlharm.store.disk import Disk
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
@@ -150,7 +151,7 @@ def looked_at(store: Store) -> object:
     return (
         store.done(PLAN.stages), store.has(FIRST), store.kind_of(FIRST.key), record, store.unsound([FIRST, OTHER]),
         store.path(FIRST.kind, FIRST.key).name, store.folders(), store.failures(PLAN.stages),
-        Checkpoints(store, "pack").read("1", Path.read_text), store.quarantine(FIRST.kind, FIRST.key),
+        Checkpoints(store, "pack").read("1", Path.read_text),
     )  # fmt: skip
 
 
@@ -186,6 +187,20 @@ def test_a_read_that_always_fails_is_told_and_is_no_damage(tmp_path: Path, error
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "corrupt").exists()
     assert Store(str(tmp_path)).unsound([FIRST, OTHER]) == {}
+
+
+@pytest.mark.parametrize("times", [1, 10**6])
+def test_a_report_of_damage_that_cannot_be_confirmed_moves_nothing(tmp_path: Path, times: int) -> None:
+    prepared(tmp_path, "commit")
+    for at in itertools.count():
+        disk = FaultyDisk(fault=errno.ESTALE, counted=READS, times=times)
+        store = Store(str(tmp_path), disk=disk)
+        disk.begin(at)
+        assert not store.quarantine(FIRST.kind, FIRST.key)
+        if not disk.failed:
+            break
+    assert at >= 4  # two files of a seal, a size and a digest
+    assert Store(str(tmp_path)).unsound([FIRST]) == {}
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE])
@@ -227,3 +242,16 @@ def test_what_lies_in_the_place_of_a_stage_is_moved_away(tmp_path: Path, shape: 
     commit(store, OTHER)
     assert store.unsound([FIRST, OTHER]) == {}
     assert len(list((tmp_path / "corrupt").iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_synced_is_no_error_and_a_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("os.fsync", refuse)
+    Disk().sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        Disk().sync(tmp_path / "file")

@@ -90,7 +90,7 @@ def _stage(store: Store, kind: Kind, name: str, *, repair: bool) -> "Flaw | int"
         if isinstance(error, OlderStageError):
             store.unfinish(kind, name)
         elif not store.quarantine(kind, name):
-            return Flaw(name=folder, problem=str(error), repaired="read again, it is sound")
+            return Flaw(name=folder, problem=f"{error}; not so when it was read again")
         return Flaw(name=folder, problem=str(error), repaired="set aside; the next run computes it again")
 
 

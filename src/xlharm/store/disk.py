@@ -1,6 +1,7 @@
 """The file operations of a store in a folder. Everything goes through here, so that tests can put a fault in each."""
 
 import contextlib
+import errno
 import os
 import shutil
 from functools import cache
@@ -50,6 +51,9 @@ class Disk:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP} or not path.is_dir():
+                raise  # some network filesystems cannot sync a folder
         finally:
             os.close(descriptor)
 

@@ -312,18 +312,17 @@ class Store(Files):
     def quarantine(self, kind: str, key: str) -> bool:
         """Mark a stage as unfinished if it is damaged, so that it is computed again; return whether it was.
 
-        It is read once more, because one report of damage may come from another machine's memory or network.
-
-        Raises:
-            StoreError: it cannot be read, so nothing is known about its content.
+        It is read once more, because one report of damage may come from another machine's memory or network. If it
+        cannot be read, it stays.
         """
         self._sound.discard(key)
         self._versions.pop(_folder(kind, key), None)
-        try:
-            self.verify(self.record(kind, key))
-        except CorruptArtifactError:
-            self.unfinish(kind, key)
-            return True
+        with contextlib.suppress(StoreError):
+            try:
+                self.verify(self.record(kind, key))
+            except CorruptArtifactError:
+                self.unfinish(kind, key)
+                return True
         return False
 
     def unfinish(self, kind: str, key: str) -> None:
