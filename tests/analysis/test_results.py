@@ -27,11 +27,11 @@ from xlharm.tracking.mirror import runs_of
 def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Count what is read and verified, by stage."""
     counts: dict[str, Counter[str]] = {"record": Counter(), "verified": Counter(), "rows": Counter(), "list": Counter()}
-    record_text, verify, finished, read_table = Store.record_text, Store.verify, Store.finished, pq.read_table
+    record_bytes, verify, finished, read_table = Store.record_bytes, Store.verify, Store.finished, pq.read_table
 
     def count_record(self: Store, kind: str, folder: str) -> bytes:
         counts["record"][folder] += 1
-        return record_text(self, kind, folder)
+        return record_bytes(self, kind, folder)
 
     def count_verified(self: Store, record: Record) -> None:
         counts["verified"][record.key[:16]] += 1
@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
         counts["list"][kind] += 1
         return finished(self, kind)
 
-    monkeypatch.setattr(Store, "record_text", count_record)
+    monkeypatch.setattr(Store, "record_bytes", count_record)
     monkeypatch.setattr(Store, "finished", count_lists)
     monkeypatch.setattr(Store, "verify", count_verified)
     monkeypatch.setattr(pq, "read_table", count_rows)

@@ -78,6 +78,7 @@ def test_damage_is_noticed_and_computed_again(tmp_path: Path, damage: str) -> No
     hurt(store, damage)
     with pytest.raises(CorruptArtifactError) as caught:
         store.path(STAGE.kind, STAGE.key)
+    assert caught.value.key == STAGE.key
     store.quarantine(STAGE.kind, caught.value.key)
     assert not store.has(STAGE)
     commit(store)

@@ -98,8 +98,11 @@ class Store(Files):
         """
         name = f"{_folder(kind, key)}/{RECORD}"
         try:
-            record = Record.model_validate_json(self.record_text(kind, key[:16]))
+            record = Record.model_validate_json(self.record_bytes(kind, key[:16]))
         except StoreError:
+            raise
+        except CorruptArtifactError as error:
+            error.key = key  # the full one, which its folder does not say
             raise
         except FileNotFoundError as error:
             raise CorruptArtifactError(f"{name}: {line_of(error)}", key=key) from None
@@ -109,7 +112,7 @@ class Store(Files):
             raise CorruptArtifactError(f"{name}: record of another stage ({record.key[:16]}…)", key=key)
         return record
 
-    def record_text(self, kind: str, folder: str) -> bytes:
+    def record_bytes(self, kind: str, folder: str) -> bytes:
         """Read a record by its stage's folder, and compare it with the digest in ``_SUCCESS``.
 
         A remote record is cached by the versions of both in the last listing.
