@@ -195,7 +195,7 @@ class Grid:
         return self.stored().table.to_pandas()
 
     def view(self, name: str) -> "pd.DataFrame":
-        """Return a view: effects, methods, transfer, probes, scores, judges, seeds or signatures.
+        """Return a view: findings, effects, methods, transfer, probes, scores, judges, seeds or signatures.
 
         Raises:
             UserError: there is no such view.
@@ -205,6 +205,20 @@ class Grid:
         if name not in VIEWS:
             raise UserError(f"view {name!r}: expected one of {', '.join(VIEWS)}{nearest(name, VIEWS)}")
         return view(name, self.stored()).to_pandas()
+
+    def contrast(self, first: str, second: str) -> "pd.DataFrame":
+        """Compare two cells in each query language, paired by item and seed; see ``analysis.paired.contrast``.
+
+        Args:
+            first: ``contaminate/unlearn/method/seed``; without the seed all seeds; trailing parts may be left out.
+            second: another cell.
+
+        Raises:
+            UserError: no such cell, several fit, or both are the same.
+        """
+        from xlharm.analysis.paired import contrast
+
+        return contrast(self.stored(), first, second).to_pandas()
 
     def answers(self, cell: str | Cell, query: str) -> "pd.DataFrame":
         """Return a cell's answers in a query language: questions, answers, and what matching and judges say of them.

@@ -16,7 +16,7 @@ from xlharm.store.store import Store
 COLUMNS = (
     "grid cell contaminate unlearn method seed query n qr qr_lo qr_hi of of_lo of_hi off_language degenerate n_qr "
 )
-COLUMNS += "refusal rouge_l chrf"
+COLUMNS += "items items_qr refusal rouge_l chrf"
 
 
 def test_one_row_for_each_cell_and_language_in_the_grids_order(plan: Plan, full: Store) -> None:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from tests.analysis.worlds import fill
 from tests.cli.conftest import Xlharm
-from tests.engine.worlds import commit as made_up
 from tests.store.test_store import STAGE, commit
 from xlharm.cli.common import open_grid
 from xlharm.store.process import process_name
@@ -46,8 +46,7 @@ def test_check_of_nothing_is_a_mistake(xlharm_here: Xlharm, tmp_path: Path) -> N
 def test_plan_status_and_results_agree_about_damage(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
     plan = open_grid(grid_file, store=store.url, overrides=None).plan
-    for stage in plan.stages.values():
-        made_up(store, stage)
+    fill(plan, store, n=4)
     first, last = next(iter(plan.stages.values())), plan.stages[plan.cells[0].evaluations["en"]]
     for stage in (first, last):
         (store.local / "stages" / stage.kind / stage.key[:16] / "record.json").write_text("{}")

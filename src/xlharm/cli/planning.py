@@ -48,7 +48,7 @@ def plan(
             min=1,
             max=90,
             metavar="POINTS",
-            help="Show how many questions and seeds are needed to find a difference in OF (occurrence of the fake) "
+            help="Show how many items and seeds are needed to find a difference in OF (occurrence of the fake) "
             "of so many percentage points.",
         ),
     ] = None,
@@ -231,13 +231,13 @@ def _power(session: Session, *, points: float) -> None:
 
     plan, console = session.plan, terminal()
     items = load_language(plan.sources.corpus.path, plan.grid.languages[0])
-    measures = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
-    n = measures.count("of")
+    asked = questions_of(items, limit=plan.grid.evaluate.questions)
+    n = len({item.id for item, measure, _, _ in asked if measure == "of"})
     if n == 0:
         raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
     sd = measured_sd(session.grid.stored())
     shown = Table(title=f"Chance to find a difference of {points:g} points", title_justify="left", box=None)
-    for name in ("questions", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
+    for name in ("items", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
         shown.add_column(name, justify="right")
     for row in powers(n=n, points=points, sd=GUESSED_SD if sd is None else sd):
         style = "bold" if (row.n, row.seeds) == (n, len(plan.grid.seeds)) else ""
@@ -248,10 +248,10 @@ def _power(session: Session, *, points: float) -> None:
     spread = 100 * (GUESSED_SD if sd is None else sd)
     console.print(
         "Comparison of the OF (occurrence of the fake) of two models, two-sided test at 5 %. "
-        "* number of questions in this corpus."
+        "* number of items with OF questions in this corpus."
     )
     console.print(f"Standard deviation between seeds: {spread:.1f} points ({basis}).")
-    console.print("Questions count as independent. If an item has several questions, the true chance is lower.")
+    console.print("An item counts once, whatever its number of questions.")
 
 
 def _why(session: Session, wanted: str) -> None:

@@ -154,7 +154,7 @@ def _show_results(
     from xlharm.report.terminal import print_results
 
     results = session.grid.stored()
-    print_results(results.table, console)
+    print_results(results, console)
     if wandb != "off":
         from xlharm.tracking.wandb import sync
 
