@@ -187,9 +187,7 @@ class GridResults:
         if key not in self._rates:
             try:
                 self._rates[key] = self._counted(key)
-            except StoreError:
-                raise
-            except (CorruptArtifactError, OSError):
+            except CorruptArtifactError:
                 self._rates[key] = None
         return self._rates[key]
 
