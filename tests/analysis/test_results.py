@@ -18,7 +18,6 @@ from xlharm.plan.build import Plan
 from xlharm.report.figure import write_figure
 from xlharm.report.html import write_report
 from xlharm.report.terminal import print_results
-from xlharm.store import store as stores
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 from xlharm.tracking.mirror import runs_of
@@ -29,15 +28,15 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Count what is read and verified, by stage."""
     names = ("record", "verified", "hits", "answers", "list")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    record_text, verify, finished, rows = Store.record_text, stores._verify, Store.finished, GridResults.rows
+    record_bytes, verify, finished, rows = Store.record_bytes, Store.verify, Store.finished, GridResults.rows
 
-    def count_record(self: Store, kind: str, folder: str) -> str:
+    def count_record(self: Store, kind: str, folder: str) -> bytes:
         counts["record"][folder] += 1
-        return record_text(self, kind, folder)
+        return record_bytes(self, kind, folder)
 
-    def count_verified(folder: Path, record: Record) -> None:
-        counts["verified"][folder.name] += 1
-        verify(folder, record)
+    def count_verified(self: Store, record: Record) -> None:
+        counts["verified"][record.key[:16]] += 1
+        verify(self, record)
 
     def count_rows(self: GridResults, key: str, *, columns: Sequence[str] | None = None) -> object:
         counts["hits" if columns else "answers"][key[:16]] += 1
@@ -47,9 +46,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
         counts["list"][kind] += 1
         return finished(self, kind)
 
-    monkeypatch.setattr(Store, "record_text", count_record)
+    monkeypatch.setattr(Store, "record_bytes", count_record)
     monkeypatch.setattr(Store, "finished", count_lists)
-    monkeypatch.setattr(stores, "_verify", count_verified)
+    monkeypatch.setattr(Store, "verify", count_verified)
     monkeypatch.setattr(GridResults, "rows", count_rows)
     return counts
 

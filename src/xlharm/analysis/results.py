@@ -13,7 +13,7 @@ from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
 from xlharm.analysis.samples import BUDGET, Samples, per_measure
 from xlharm.analysis.table import SCHEMA, percentage, row_of
-from xlharm.errors import CorruptArtifactError, StoreError
+from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -98,13 +98,15 @@ class GridResults:
         """
         if key not in self.done:
             return None
+        kind = self.plan.stages[key].kind
         try:
+            path = self.folder(key) / _ROWS[kind]
             # one file at a time: the reader of data sets takes four times as long to open it
-            path = self.folder(key) / _ROWS[self.plan.stages[key].kind]
-            return pq.ParquetFile(path, pre_buffer=False).read(columns=columns, use_threads=False)
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError, ValueError):
+            return self.store.patiently(
+                lambda: pq.ParquetFile(path, pre_buffer=False).read(columns=columns, use_threads=False),
+                f"stages/{kind}/{key[:16]}/{path.name}",
+            )
+        except (CorruptArtifactError, FileNotFoundError, ValueError):
             return None
 
     # -- the results table -----------------------------------------------------------------------------------
@@ -175,9 +177,7 @@ class GridResults:
         try:
             rates = self._counted(key)
             return (self.record(key), rates) if rates else f"the rows of {key[:16]} cannot be read"
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError) as error:
+        except CorruptArtifactError as error:
             return " ".join(str(error).split())
 
     # -- answers ---------------------------------------------------------------------------------------------
@@ -187,9 +187,7 @@ class GridResults:
         if key not in self._rates:
             try:
                 self._rates[key] = self._counted(key)
-            except StoreError:
-                raise
-            except (CorruptArtifactError, OSError):
+            except CorruptArtifactError:
                 self._rates[key] = None
         return self._rates[key]
 

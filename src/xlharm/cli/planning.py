@@ -11,7 +11,7 @@ from rich.table import Table
 from xlharm.api import base_files
 from xlharm.cli.checking import check_prompt
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
-from xlharm.engine.catalog import records
+from xlharm.engine.catalog import Entry, record_of, records
 from xlharm.engine.choices import FULL_PACK
 from xlharm.engine.estimates import Basis, clock_of, expected_seconds
 from xlharm.errors import UserError
@@ -75,7 +75,7 @@ def plan(
     if power is not None:
         _power(session, points=power)
         return
-    done = session.store.done(session.plan.stages)
+    done, _ = session.store.sound(session.plan.stages)
     times, basis, device = clock_of(session.plan, session.store)
     seconds = expected_seconds(session.plan, session.store, pack=FULL_PACK[device], clock=times)
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
@@ -97,7 +97,9 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
     """Return the bytes of an adapter in the store: measured on a stored one, else from the shapes of the base model."""
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
-        return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
+        record = record_of(session.store, Entry(kind=models[key].kind, name=key))
+        if record is not None:
+            return sum(file.size for file in record.files.values())
     sizes = BaseSizes.of(session.plan.sources.base) if models else None
     if sizes is None:
         return None
