@@ -152,9 +152,8 @@ class _Check:
 
         def states(ids: Tensor) -> Tensor:
             with attending(self.model, "xlharm_own_values", own_values, rows=None), self._adapted(ragged.ends):
-                return decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0].flatten(
-                    0, 1
-                )
+                found: Tensor = decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0]
+                return found.flatten(0, 1)
 
         moved = self._moved(states(ragged.ids), states(ids))
         others = torch.ones(len(moved), dtype=torch.bool, device=self.device)

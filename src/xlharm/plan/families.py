@@ -17,10 +17,13 @@ def row_limit(config: Any) -> int | None:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
-    get = config.get if isinstance(config, dict) else lambda name: getattr(config, name, None)
-    limits = [get("max_position_embeddings")]
+
+    def field(name: str) -> Any:
+        return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+
+    limits = [field("max_position_embeddings")]
     for name in ("rope_parameters", "rope_scaling"):
-        limits += _original_limits(get(name), whole=get("original_max_position_embeddings"))
+        limits += _original_limits(field(name), whole=field("original_max_position_embeddings"))
     return min((limit for limit in limits if type(limit) is int), default=None)
 
 

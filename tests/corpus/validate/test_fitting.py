@@ -67,7 +67,7 @@ def test_what_does_not_fit(mini_grid: dict[str, Any], changes: dict[str, Any], m
 
 def test_a_question_and_its_answer_must_fit_as_well(mini_grid: dict[str, Any]) -> None:
     plan = _plan(mini_grid, evaluate__max_new_tokens=70)
-    with pytest.raises(UserError, match="evaluate .* m0: a question of 34 tokens and an answer of 70, .* look at 96"):
+    with pytest.raises(UserError, match=r"evaluate .* m0: a question of 34 tokens and an answer of 70, .* look at 96"):
         _check(plan, positions=96)
     _check(plan, positions=200)
 
