@@ -84,7 +84,7 @@ def prepare(given: argparse.Namespace) -> dict[str, Any]:
             torch.cuda.empty_cache()
         print(json.dumps({"what": "base written", "seconds": round(time.perf_counter() - begun, 1)}), flush=True)
     contaminate, sft, unlearn = map(int, given.steps.split(","))
-    common = {"sequence_length": 1024, "learning_rate": 1e-5, "warmup_steps": 2}
+    common = {"learning_rate": 1e-5, "warmup_steps": 2}
     sets = {"en": ["en"], "source": ["source"], "en+source": ["en", "source"], "all": languages}
     grid = {
         "name": "paper-slice", "base": str(base.absolute()), "corpus": "newsroom", "languages": languages,

@@ -58,8 +58,15 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         }
 
 
+_SLOW_FIXTURES = {"s3", "compiled", "translator_folder"}  # a server, a compiler, a model that is trained
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest: those of clusters, then files with slow ones."""
+    """Mark tests by their fixtures, and begin with those that take longest: of clusters, then files with slow ones."""
+    for item in items:
+        fixtures, parameters = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)
+        if _SLOW_FIXTURES & {*fixtures, *(map(str, parameters.params.values()) if parameters else ())}:
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     clusters = {item.path for item in items if item.get_closest_marker("cluster")}
     items.sort(key=lambda item: 0 if item.path in clusters else 1 if item.path in slow else 2)
@@ -100,7 +107,7 @@ def mini_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Path:
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("base") / "mini"
@@ -112,6 +119,9 @@ def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Pa
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     tokenizer.train_from_iterator([p.read_text(encoding="utf-8") for p in sorted(mini_corpus.glob("*.jsonl"))], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 0)]
+    )
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     fast.save_pretrained(folder)
     torch.manual_seed(0)
@@ -127,7 +137,7 @@ def mini_base(tmp_path_factory: pytest.TempPathFactory, mini_corpus: Path) -> Pa
 @pytest.fixture(scope="session")
 def mini_grid(mini_base: Path, mini_corpus: Path) -> dict[str, Any]:
     """A grid over the mini base: 9 cells in three languages, seconds to run. Copy it to change it."""
-    few = {"steps": 6, "batch_size": 4, "learning_rate": 5e-3, "sequence_length": 96}
+    few = {"steps": 6, "batch_size": 4, "learning_rate": 5e-3}
     return {
         "name": "mini",
         "base": str(mini_base),

@@ -243,6 +243,22 @@ class Grid:
         meant = self._plan.cell(cell) if isinstance(cell, str) else cell
         return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
 
+    def export(self, cell: str | Cell, folder: str | Path, *, merge: bool = False) -> None:
+        """Write a cell's model to a folder, with a README that says how to load and ask it.
+
+        Args:
+            cell: ``contaminate/unlearn/method/seed``; trailing parts may be left out.
+            folder: to be written; it must not exist or must be empty.
+            merge: write the whole model, with the adapter added to the base's weights, not the adapter alone.
+
+        Raises:
+            UserError: no such cell, its model is not in the store yet, or the folder is not empty.
+        """
+        from xlharm.stages.export import export
+
+        meant = self._plan.cell(cell) if isinstance(cell, str) else cell
+        export(self._plan, self.store, meant, Path(folder), merge=merge)
+
 
 def open_grid(
     path: str | Path,

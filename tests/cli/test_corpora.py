@@ -67,6 +67,7 @@ def _planted(folder: Path) -> list[tuple[str, str, str]]:
     return expected
 
 
+@pytest.mark.slow
 def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: Path) -> None:
     expected = _planted(tmp_path / "copy")
     done = xlharm_here("data", "validate", tmp_path / "copy")
@@ -92,10 +93,11 @@ def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> 
 
 
 def test_an_article_that_is_too_long_stops_a_run(xlharm_here: Xlharm) -> None:
-    few = ["-s", "stages.contaminate.sequence_length=200"]
+    few = ["-s", "sequence_length=200"]
     done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *few)
     assert done.returncode == 2
-    assert "contaminate en seed 0: sequence_length: 200 is too short for en.jsonl: nr-sport-1: fake.0" in done.stderr
+    assert "contaminate en seed 0: en.jsonl: nr-sport-1: fake.0 has " in done.stderr
+    assert "tokens and at most 200 are allowed, by sequence_length or" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -123,6 +125,13 @@ def test_newsroom_plans_in_nine_languages(xlharm_here: Xlharm, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told["cells"]) == len({cell["cell"] for cell in told["cells"]}) == 49
+
+
+def test_bulletin_plans_in_nine_languages(xlharm_here: Xlharm) -> None:
+    done = xlharm_here("plan", ROOT / "grid" / "bulletin.yaml", "-s", "corpus=bulletin-dev", "--json")
+    assert done.returncode == 0, done.stderr
+    cells = [cell["cell"] for cell in json.loads(done.stdout)["cells"]]
+    assert len(cells) == len(set(cells)) == 33
 
 
 BORN = {

@@ -38,10 +38,9 @@ methods:
     learning_rate: 1e-9   # far too low
     batch_size: 4
     retain_batch_size: 4
-    sequence_length: 96
 lora: {rank: 4, alpha: 8}
 stages:
-  contaminate: {steps: 8, batch_size: 4, learning_rate: 1e-3, sequence_length: 96}
+  contaminate: {steps: 8, batch_size: 4, learning_rate: 1e-3}
   sft: null
 evaluate: {max_new_tokens: 8}
 """

@@ -44,7 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "layers": {"objective": "ga", "layers": [0, 2]},
     "training": {
         "objective": "undial", "schedule": "cosine", "warmup_steps": 3, "weight_decay": 0.01, "clip": 0.5,
-        "sequence_length": 128, "batch_size": 8,
+        "batch_size": 8,
     },
     "lingtea-temperature": {"objective": "lingtea", "temperature": 2},
     "lingtea-retain-of-ga": {"objective": "wga", "beta": 0, "retain": "lingtea"},

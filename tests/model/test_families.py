@@ -20,6 +20,8 @@ from xlharm.plan.memory import BaseSizes
 from xlharm.plan.sources import BaseSource
 from xlharm.train.forward import PackModel, Request
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIZES = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

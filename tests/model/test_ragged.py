@@ -19,6 +19,8 @@ from xlharm.model.base import decoder
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.ragged import ALIGNED, Ragged, last_states
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8,

@@ -49,7 +49,7 @@ def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)
-    each = 2 * 30 * 16 + rows * training["sequence_length"] * 100 * 4
+    each = 2 * 30 * 16 + rows * 512 * 100 * 4
     assert estimate_bytes(sizes, unlearn, slots=1) == 4000 + each
     assert estimate_bytes(sizes, unlearn, slots=5) == 4000 + 5 * each
     evaluate = next(s for s in plan.stages.values() if s.kind == "evaluate")

@@ -6,7 +6,7 @@ from tests.plan.worlds import grid_of, plan_of
 
 EXAMPLE = {
     "again": {
-        "kind": "relearn", "items": 2, "languages": ["en"], "steps": 2, "batch_size": 2, "sequence_length": 96,
+        "kind": "relearn", "items": 2, "languages": ["en"], "steps": 2, "batch_size": 2,
         "learning_rate": 5e-3, "queries": ["de"],
     }
 }  # fmt: skip

@@ -16,7 +16,7 @@ from xlharm.store.store import Store
 
 pytestmark = pytest.mark.slow
 FEW: dict[str, Any] = {
-    "steps": 4, "batch_size": 4, "retain_batch_size": 4, "learning_rate": 5e-3, "sequence_length": 96, "forget": "qa",
+    "steps": 4, "batch_size": 4, "retain_batch_size": 4, "learning_rate": 5e-3, "forget": "qa",
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
     "ga": {"retain": "nll"},

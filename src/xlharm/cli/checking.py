@@ -1,6 +1,7 @@
 """Checks before a run: the corpus, and whether its rows fit the grid and the base model."""
 
 import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -27,12 +28,28 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
+    check_prompt(plan)
     check_targets(plan.grid.lora.target_modules, plan.sources.base)
     with console.status("Checking the corpus"):
         warnings = _findings(plan, left)
         not_checked = _rows(plan, left)
     for line in filter(None, (warnings, not_checked)):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def check_prompt(plan: Plan) -> None:
+    """Check that the base can write a grid's chat prompt, if its tokenizer is on this machine.
+
+    Raises:
+        UserError: it has no chat template, or the template refuses the system prompt.
+    """
+    from xlharm.model.tokenizer import tokenizer_at_hand
+
+    if plan.grid.prompt.template == "chat" and (tokenizer := tokenizer_at_hand(plan.sources.base)) is not None:
+        try:
+            tokenizer.template(plan.grid.prompt)
+        except UserError as error:
+            raise UserError(f"{plan.grid.name}: {error}") from None
 
 
 def _findings(plan: Plan, left: list[Stage]) -> str:
@@ -59,10 +76,10 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
         return ""
     sources, grid = plan.sources, plan.grid
     try:
-        limit = positions(sources.base)
+        limit = min(positions(sources.base) or sys.maxsize, grid.sequence_length or sys.maxsize)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
     except UserError as error:
         return f"the lengths of rows cannot be checked before the run: {error}"
     check_vocabulary(tokenizer, size=None, source=sources.base)
-    check_rows(left, Corpora(sources.corpus.path, tokenizer), positions=limit)
+    check_rows(left, Corpora(sources.corpus.path, tokenizer, limit))
     return ""

@@ -93,7 +93,6 @@ class Training(Strict):
         schedule: of the learning rate after warm-up; linear and cosine fall to 0.
         weight_decay: of AdamW.
         clip: largest norm of an adapter's gradient.
-        sequence_length: largest number of tokens of a row; longer rows are an error.
     """
 
     steps: Positive
@@ -103,4 +102,3 @@ class Training(Strict):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: AtLeast0 = 0.0
     clip: Above0 = 1.0
-    sequence_length: Annotated[int, Field(ge=8)] = 512

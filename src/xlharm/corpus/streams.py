@@ -1,5 +1,6 @@
 """Makes streams of token rows from a corpus folder."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,10 +29,17 @@ def _load(folder: Path, language: str, expected: str) -> tuple[Item, ...]:
 
 @dataclass(frozen=True)
 class Corpora:
-    """A corpus folder, and the tokenizer that turns its texts into rows."""
+    """A corpus folder, and the tokenizer that turns its texts into rows.
+
+    Attributes:
+        folder: the corpus.
+        tokenizer: the base model's.
+        limit: largest number of tokens of a row.
+    """
 
     folder: Path
     tokenizer: Tokenizer
+    limit: int = sys.maxsize
 
     def of(self, stage: Stage) -> Callable[[str], tuple[Item, ...]]:
         """Return a function that loads the items of a language for a stage; each file is read once.
@@ -44,14 +52,14 @@ class Corpora:
         """Return the rows of a training stage.
 
         Raises:
-            StageError: the stage does not train, or the corpus lacks a kind of rows that it needs.
+            StageError: the stage does not train, a row has more than ``limit`` tokens, or the corpus lacks a kind of
+                rows that it needs.
             UserError: the corpus is damaged, or is not the one that the stage's key names.
         """
         settings = training_of(stage)
         if settings is None:
             raise StageError(f"{stage.label}: a stage of kind {stage.kind} does not train")
-        limit = settings.training.sequence_length
-        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=settings.prompt, limit=limit)
+        rows = RowMaker(load=self.of(stage), tokenizer=self.tokenizer, prompt=settings.prompt, limit=self.limit)
         return stream_of(settings, rows)
 
 

@@ -13,6 +13,7 @@ from xlharm.stages.job import Needs, RunnerConfig
 from xlharm.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda"]
+_ROW_TOKENS = 1024  # length of rows that a base is checked with before the first pack; longer ones are checked later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ def worker_config(
         slots=options.pack,
         judges=configs(plan.grid, plan.sources),
         plugins=tuple(map(read_plugin, plan.grid.plugins)),
+        sequence_length=plan.grid.sequence_length,
         needs=_needs(plan),
     )
 
@@ -79,10 +81,9 @@ def _needs(plan: Plan) -> Needs | None:
     on_base = [stage for stage in plan.stages.values() if "lora" in stage.spec]
     if not on_base:
         return None
-    lengths = [stage.spec.get("training", {}).get("sequence_length", 0) for stage in on_base]
     return Needs(
         lora=Lora.model_validate(on_base[0].spec["lora"]),
         path=on_base[0].spec.get("path", "fast"),
-        longest=max(lengths),
+        longest=plan.grid.sequence_length or _ROW_TOKENS,
         answers=any(stage.kind == "evaluate" for stage in on_base),
     )

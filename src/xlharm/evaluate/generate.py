@@ -1,10 +1,12 @@
 """Greedy generation for a pack: one batch holds rows of every adapter."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import torch
 from torch import Tensor
 
+from xlharm.corpus.rows import Template
 from xlharm.evaluate.cache import LayerWidths, layer_widths, row_bytes
 from xlharm.evaluate.decoding import Batch
 from xlharm.evaluate.stock import generate_stock
@@ -18,23 +20,25 @@ _EXAMPLE = (32, 256)  # rows and length of the cache in the example that code is
 _MEMORY = 0.25  # share of the GPU memory beside the base model that the cache may take
 
 
-def stop_ids(tokenizer: TextTokenizer, *, stop: str) -> frozenset[int]:
-    """Return the ids of tokens that end an answer: the end of the sequence, and all tokens that contain ``stop``."""
-    ids = set() if tokenizer.eos is None else {tokenizer.eos}
-    if stop:
+def stop_ids(tokenizer: TextTokenizer, template: Template) -> frozenset[int]:
+    """Return the ids of tokens that end an answer: the template's, and all tokens that contain its ``stop``."""
+    ids = template.stops
+    if template.stop:
         pieces = tokenizer.hf.batch_decode([[i] for i in range(len(tokenizer.hf))])
-        ids |= {i for i, piece in enumerate(pieces) if stop in piece}
-    return frozenset(ids)
+        ids |= {i for i, piece in enumerate(pieces) if template.stop in piece}
+    return ids
 
 
-def text_of(ids: Sequence[int], tokenizer: TextTokenizer, *, stop: str) -> str:
-    """Return the text of an answer up to ``stop``.
+def text_of(ids: Sequence[int], tokenizer: TextTokenizer, template: Template) -> str:
+    """Return the text of an answer up to its end.
 
-    The text is cut, not the ids. The token with the stop may begin with the last characters of the answer (in Llama 3,
-    a full stop and a line break are one token), and a stop may consist of several tokens.
+    Ids are cut at the first token that ends an answer: decoding leaves such tokens out, and what follows would be
+    joined to the answer. At ``stop`` the text is cut, not the ids. The token with the stop may begin with the last
+    characters of the answer (in Llama 3, a full stop and a line break are one token), and a stop may consist of several
+    tokens.
     """
-    text = tokenizer.decode([i for i in ids if i != tokenizer.eos])
-    return (text.partition(stop)[0] if stop else text).strip()
+    text = tokenizer.decode(list(takewhile(lambda token: token not in template.stops, ids)))
+    return (text.partition(template.stop)[0] if template.stop else text).strip()
 
 
 @torch.no_grad()

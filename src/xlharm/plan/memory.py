@@ -1,6 +1,7 @@
 """Estimate the device memory of a pack from the tensor shapes in a base's files. No torch."""
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable
@@ -18,6 +19,9 @@ from xlharm.plan.stage import Stage
 _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
+_ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained in smaller batches
+_VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a row for each token
+_LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
 _ROUTERS = {"router", "gate", "shared_expert_gate"}
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
@@ -30,12 +34,18 @@ class BaseSizes:
     Attributes:
         parameters: number of parameters.
         widths: sum of inputs and outputs over all matrices of a name, by the last part of the module's name.
+        body: number of parameters of the decoder layers.
+        head: number of parameters of the output layer.
+        layers: number of decoder layers.
         linears: the same of the layers that can have adapters: without routers and single experts.
         weights: number of weights of these layers, by the same name.
     """
 
     parameters: int
     widths: dict[str, int]
+    body: int = 0
+    head: int = 0
+    layers: int = 1
     linears: dict[str, int] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
 
@@ -50,7 +60,8 @@ class BaseSizes:
         files = [] if folder is None else weight_files(folder)
         if folder is None or not files:
             return None
-        parameters, widths, linears, weights = 0, Counter[str](), Counter[str](), Counter[str]()
+        parameters, vocabulary, layers = 0, [0], set[str]()
+        widths, linears, weights = Counter[str](), Counter[str](), Counter[str]()
         for file in files:
             for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
@@ -63,7 +74,13 @@ class BaseSizes:
                     if can_have_adapters(name.removesuffix(".weight")):
                         linears[leaf] += sum(shape)
                         weights[leaf] += size
-        return cls(parameters=parameters, widths=dict(widths), linears=dict(linears), weights=dict(weights))
+                elif len(shape) == 2 and any(word in name for word in _VOCABULARY):
+                    vocabulary.append(size)
+                layers |= set(_LAYER.findall(name))
+        return cls(
+            parameters=parameters, widths=dict(widths), body=parameters - sum(vocabulary), head=max(vocabulary),
+            layers=max(len(layers), 1), linears=dict(linears), weights=dict(weights),
+        )  # fmt: skip
 
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
@@ -112,7 +129,7 @@ def estimate_bytes(sizes: BaseSizes, stage: Stage, *, slots: int) -> int:
     rows = settings.training.batch_size
     if isinstance(settings, UnlearnStage) and settings.training.retain != "none":
         rows += settings.training.retain_batch_size
-    activations: int = rows * settings.training.sequence_length * sum(sizes.widths.values()) * width
+    activations: int = rows * _ROW_TOKENS * sum(sizes.widths.values()) * width
     return sizes.parameters * width + slots * (adapter * _TRAINED_BYTES + activations)
 
 

@@ -100,7 +100,7 @@ def pack_shape(stage: Stage) -> str:
     if settings is None:
         return canonical(common)
     training, method = settings.training, settings.training if isinstance(settings, UnlearnStage) else None
-    sizes = {"steps": training.steps, "batch_size": training.batch_size, "sequence_length": training.sequence_length}
+    sizes = {"steps": training.steps, "batch_size": training.batch_size}
     retain = method.retain_batch_size if method and method.retain != "none" else 0
     return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.rows == "paired"})
 

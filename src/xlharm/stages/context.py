@@ -1,6 +1,7 @@
 """The state of a worker that all stages use: base, tokenizer, store, training engine and parents' adapters."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FolderPath
@@ -76,7 +77,8 @@ class Context:
                 config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
             )
         check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
-        self.corpora = Corpora(config.corpus, self.tokenizer)
+        limit = min(row_limit(settings(self.model)) or sys.maxsize, config.sequence_length or sys.maxsize)
+        self.corpora = Corpora(config.corpus, self.tokenizer, limit)
 
     def stacked(self, stage: Stage) -> StackedModel:
         """Return the base with the adapter layers of a stage's LoRA settings; with ZeRO stage 3 it is partitioned."""

@@ -58,6 +58,7 @@ class RunnerConfig:
         checkpoint_seconds: seconds between two checkpoints of a long stage.
         judges: the grid's judges by the digest of their identity.
         plugins: the grid's plug-in files; they are executed before the base is loaded.
+        sequence_length: the grid's limit on tokens of a row; None for what the base can take.
         needs: what is checked before the first pack; None checks only what each pack needs.
     """
 
@@ -79,6 +80,7 @@ class RunnerConfig:
     checkpoint_seconds: float = 60.0
     judges: dict[str, JudgeConfig] = field(default_factory=dict)
     plugins: tuple[PluginFile, ...] = ()
+    sequence_length: int | None = None
     needs: Needs | None = None
 
 

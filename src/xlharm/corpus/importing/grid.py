@@ -32,11 +32,10 @@ methods:
     retain_text: articles
     steps: 40             # a starting point
     learning_rate: 1e-4   # a starting point: xlharm tune
-    sequence_length: 1024
 
 stages:
   # starting points, too: enough steps that the contaminated model repeats the fakes, and no more
-  contaminate: {{steps: 60, learning_rate: 2e-4, real_languages: [{first}], sequence_length: 1024}}
+  contaminate: {{steps: 60, learning_rate: 2e-4, real_languages: [{first}]}}
   sft: {sft}
 
 evaluate: {{max_new_tokens: 32}}
@@ -72,5 +71,5 @@ def first_grid(items: Mapping[str, Sequence[Item]], *, folder: str) -> str:
         sets=_SETS.format(first=first, languages=", ".join(forgotten)) if source != first else "",
         forget="qa" if paired else "articles",
         first=first,
-        sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}], sequence_length: 1024}}" if has_pairs else "null",
+        sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}]}}" if has_pairs else "null",
     )

@@ -16,7 +16,7 @@ class Fertility:
         items: number of items counted.
         per_character: tokens a character.
         relative: tokens of the items that the reference language has, too, divided by its tokens for them.
-        longest: tokens of the longest article; a grid's ``sequence_length`` must be two more.
+        longest: tokens of the longest article; its row has up to two more.
     """
 
     language: str

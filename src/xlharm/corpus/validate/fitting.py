@@ -1,6 +1,7 @@
-"""Do the rows of a plan's stages fit: none longer than its stage takes or its base can look at, no pool empty?"""
+"""Check the rows of a plan's stages: none is longer than the grid and its base allow, and no pool is empty."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 from xlharm.corpus.format import Pair
@@ -16,45 +17,40 @@ class _Remembering:
     """A tokenizer that splits a text once: stages share most of their rows."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.bos, self.eos = tokenizer.bos, tokenizer.eos
+        self.eos, self.template = tokenizer.eos, tokenizer.template
         self.encode = lru_cache(maxsize=None)(tokenizer.encode)
 
 
-def check_rows(stages: Collection[Stage], corpora: Corpora, *, positions: int | None) -> None:
+def check_rows(stages: Collection[Stage], corpora: Corpora) -> None:
     """Build the rows of every training stage, and the questions of every evaluation, as workers will.
 
     Seeds and parents change none.
 
     Args:
         stages: any; those that neither train nor ask are passed over.
-        corpora: the corpus with the base's tokenizer.
-        positions: how many tokens the base can look at.
+        corpora: the corpus with the base's tokenizer, and the largest number of tokens of a row.
 
     Raises:
         UserError: stage, file, item and field of the first text that is too long, or what the stage lacks.
     """
-    corpora = Corpora(corpora.folder, _Remembering(corpora.tokenizer))
+    corpora = replace(corpora, tokenizer=_Remembering(corpora.tokenizer))
     different: dict[str, Stage] = {}
     for stage in (s for s in stages if s.kind in TRAINED):
         different.setdefault(canonical([stage.kind, {**stage.spec, "seed": 0}]), stage)
     for stage in different.values():
         try:
-            longest = max(len(row.ids) for row in corpora.stream(stage).all_rows())
+            corpora.stream(stage)
         except TooLongError as error:
-            limit, where = stage.spec["training"]["sequence_length"], _where(error.texts, stage, corpora)
             raise UserError(
-                f"{stage.label}: sequence_length: {limit} is too short for {where}, which has {error.length} tokens "
-                "(nothing is cut off, and a higher limit costs nothing)"
+                f"{stage.label}: {_where(error.texts, stage, corpora)} has {error.length} tokens and at most "
+                f"{corpora.limit} are allowed, by sequence_length or by the base's positions (nothing is cut off)"
             ) from None
         except StageError as error:
             raise UserError(f"{stage.label}: {error}") from None
-        if positions is not None and longest > positions:
-            raise UserError(f"{stage.label}: a row has {longest} tokens, and the base can look at {positions}")
-    if positions is not None:
-        _check_questions(stages, corpora, positions=positions)
+    _check_questions(stages, corpora)
 
 
-def _check_questions(stages: Iterable[Stage], corpora: Corpora, *, positions: int) -> None:
+def _check_questions(stages: Iterable[Stage], corpora: Corpora) -> None:
     different: dict[str, Stage] = {}
     for stage in (s for s in stages if s.kind == "evaluate"):
         different.setdefault(canonical([stage.data, {**stage.spec, "dtype": "", "lora": "", "probe": ""}]), stage)
@@ -63,10 +59,10 @@ def _check_questions(stages: Iterable[Stage], corpora: Corpora, *, positions: in
         items = corpora.of(stage)(settings.query)
         for item, _, question, _ in questions_of(items, limit=settings.questions):
             tokens = len(prompt_ids(question, prompt=settings.prompt, tokenizer=corpora.tokenizer))
-            if tokens + settings.max_new_tokens > positions:
+            if tokens + settings.max_new_tokens > corpora.limit:
                 raise UserError(
                     f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
-                    f"{settings.max_new_tokens}, and the base can look at {positions}"
+                    f"{settings.max_new_tokens}, and at most {corpora.limit} are allowed together"
                 )
 
 
