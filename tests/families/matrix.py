@@ -40,7 +40,7 @@ def judge(folder: Path, *, path: families.Path, dtype: str) -> Verdict:
     """Return what comes of a saved base on a path."""
     began = time.perf_counter()
     try:
-        model = load_base(folder_base(folder), dtype=dtype, device=torch.device("cpu"))  # type: ignore[arg-type] # of DTYPES
+        model = load_base(folder_base(folder), dtype=dtype, device=torch.device("cpu"))
         layout = layout_of(model, rank=4, alpha=8.0, targets=all_linear(model))
         stacked = StackedModel(model, layout, path=path)
         checked = time.perf_counter()
@@ -93,7 +93,7 @@ def _in_child(kind: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         time.sleep(0.02)
     with os.fdopen(read, "rb") as pipe:
         told = pipe.read()
-    return json.loads(told) if told else {"kind": kind, "build": "no answer in time"}  # type: ignore[no-any-return] # JSON
+    return json.loads(told) if told else {"kind": kind, "build": "no answer in time"}
 
 
 def main() -> None:
@@ -109,6 +109,7 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
+    judge_all_ways("llama", paths=("fast", "generic"))  # imports what every child needs
     counts: dict[str, Counter[str]] = {dtype: Counter() for dtype in DTYPES}
     for kind in options.kinds or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         own = families.path_of("auto", family=kind)
