@@ -33,6 +33,7 @@ from xlharm.plan.base_files import folder_base
 
 DTYPES = ("float32", "bfloat16")
 _SECONDS = 240
+_SHOWN = 130  # letters of a reason in the table
 Verdict = dict[str, Any]
 
 
@@ -48,7 +49,7 @@ def judge(folder: Path, *, path: families.Path, dtype: str) -> Verdict:
         seconds = time.perf_counter() - checked
         wrong = differences(stacked, folder)
     except UserError as error:
-        return {"is": "refused", "why": str(error), "seconds": time.perf_counter() - began}
+        return {"is": "refused", "why": str(error).replace(f" {folder}", ""), "seconds": time.perf_counter() - began}
     except Exception as error:  # noqa: BLE001 - a crash is one of the verdicts
         return {"is": "crash", "why": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     return {"is": "wrong" if wrong else "equal", "why": wrong, "check": seconds, "layers": len(layout.segments)}
@@ -110,6 +111,8 @@ def main() -> None:
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     judge_all_ways("llama", paths=("fast", "generic"))  # imports what every child needs
+    if not options.json:
+        print("| type | path | float32 | bfloat16 | why |\n|---|---|---|---|---|", flush=True)
     counts: dict[str, Counter[str]] = {dtype: Counter() for dtype in DTYPES}
     for kind in options.kinds or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         own = families.path_of("auto", family=kind)
@@ -121,7 +124,8 @@ def main() -> None:
         if options.json:
             print(json.dumps(told), flush=True)
         else:
-            why = next((v["why"] for v in verdicts if v["why"]), "")
+            why = next((v["why"] for v in verdicts if v["why"]), "").replace("|", "/")
+            why = why if len(why) <= _SHOWN else why[:_SHOWN] + " …"
             print(f"| {kind} | {own} | {verdicts[0]['is']} | {verdicts[1]['is']} | {why} |", flush=True)
     if not options.json:
         print("\n".join(f"{dtype}: {dict(count)}" for dtype, count in counts.items()), file=sys.stderr)
