@@ -57,6 +57,7 @@ def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> 
         with stacked.calls() as called:
             rows = check.rows()
         check.all_called(called)
+        check.learns()
         return "; ".join([rows, check.decoding()] if answers else [rows])
 
 
@@ -190,6 +191,18 @@ class _Check:
         for target in self.stacked.layout.targets:
             if target not in leaves:
                 raise BaseRefusedError(f"lora.target_modules: {target!r}: {self.kind} never calls a layer of this name")
+
+    @torch.enable_grad()
+    def learns(self) -> None:
+        """Compute gradients of both adapters: they must be numbers, and not zero."""
+        adapters = self.adapters.clone().requires_grad_()
+        ragged = self.stacked.rows(self.groups).to(self.device)
+        with self.stacked.adapters(adapters, ends=ragged.ends):
+            states = last_states(self.model, ragged)
+        (grads,) = torch.autograd.grad(states.float().square().mean(), adapters)
+        norms = grads.norm(dim=1)
+        if not bool(torch.isfinite(norms).all()) or not bool((norms > 0).all()):
+            raise BaseRefusedError(f"base: {self.kind} gives gradients that are zero or not numbers")
 
     # -- against transformers' own forward -------------------------------------------------------------------
 

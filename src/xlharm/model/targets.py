@@ -22,9 +22,7 @@ def all_linear(model: Any) -> tuple[str, ...]:
     called: set[str] = set()
 
     def note(name: str, inputs: tuple[Any, ...]) -> None:
-        shape = inputs[0].shape if inputs else ids.shape[:0]
-        by_row = len(shape) > 2 and shape[0] == len(ids)  # some families prepend tokens of their own to every row
-        if by_row or shape[:-1].numel() == ids.numel():
+        if inputs and inputs[0].shape[:-1].numel() == ids.numel():
             called.add(name)
 
     handles = [
