@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import bases, corpora, inspect, judge, planning, running, submit, tuning, upkeep
+from xlharm.cli import bases, corpora, inspect, judge, planning, running, storing, submit, tuning, upkeep
 from xlharm.cli.common import Terminal
 from xlharm.errors import StoreError, UserError
 
@@ -64,6 +64,7 @@ inspect.register(app)
 judge.register(app)
 bases.register(app)
 corpora.register(app)
+storing.register(app)
 upkeep.register(app)
 
 
