@@ -69,7 +69,6 @@ ELSEWHERE = {
     "model/base.py": "model/test_families.py: bases of every family",
     "model/lora.py": "model/test_ragged.py, test_compiled.py and test_families.py",
     "plan/cells.py": "plan/test_build.py and golden/test_keys.py",
-    "plan/families.py": "families/test_matrix.py and evaluate/test_checks.py",
     "plan/judging.py": "stages/test_judging.py and golden/test_keys.py",
     "plan/settings.py": "golden/test_keys.py and plan/test_build.py",
     "plan/sources.py": "types without logic",

@@ -92,6 +92,17 @@ def test_a_window_that_we_do_not_keep_to_is_refused(dtype: torch.dtype, monkeypa
         check_base(stacked(base("mistral", sliding_window=16, dtype=dtype)), longest=40)
 
 
+@BOTH
+def test_a_base_without_gradients_is_refused(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = base(dtype=dtype)
+    norm = decoder(model).norm
+    plain = norm.forward
+    for broken in (lambda x: 0 * x + plain(x).detach(), lambda x: plain(x) + 0 * (x * 0).abs().sqrt()):
+        monkeypatch.setattr(norm, "forward", broken)
+        with pytest.raises(UserError, match="LlamaForCausalLM gives gradients that are zero or not numbers"):
+            check_base(stacked(model), longest=20)
+
+
 def test_a_base_whose_code_does_not_run_this_way_is_one_line() -> None:
     model = base()
     decoder(model).layers[0].forward = lambda *_, **__: None

@@ -33,6 +33,7 @@ from xlharm.plan.base_files import folder_base
 
 DTYPES = ("float32", "bfloat16")
 _SECONDS = 240
+_SHOWN = 130  # letters of a reason in the table
 Verdict = dict[str, Any]
 
 
@@ -40,7 +41,7 @@ def judge(folder: Path, *, path: families.Path, dtype: str) -> Verdict:
     """Return what comes of a saved base on a path."""
     began = time.perf_counter()
     try:
-        model = load_base(folder_base(folder), dtype=dtype, device=torch.device("cpu"))  # type: ignore[arg-type] # of DTYPES
+        model = load_base(folder_base(folder), dtype=dtype, device=torch.device("cpu"))
         layout = layout_of(model, rank=4, alpha=8.0, targets=all_linear(model))
         stacked = StackedModel(model, layout, path=path)
         checked = time.perf_counter()
@@ -48,7 +49,7 @@ def judge(folder: Path, *, path: families.Path, dtype: str) -> Verdict:
         seconds = time.perf_counter() - checked
         wrong = differences(stacked, folder)
     except UserError as error:
-        return {"is": "refused", "why": str(error), "seconds": time.perf_counter() - began}
+        return {"is": "refused", "why": str(error).replace(f" {folder}", ""), "seconds": time.perf_counter() - began}
     except Exception as error:  # noqa: BLE001 - a crash is one of the verdicts
         return {"is": "crash", "why": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     return {"is": "wrong" if wrong else "equal", "why": wrong, "check": seconds, "layers": len(layout.segments)}
@@ -93,7 +94,7 @@ def _in_child(kind: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         time.sleep(0.02)
     with os.fdopen(read, "rb") as pipe:
         told = pipe.read()
-    return json.loads(told) if told else {"kind": kind, "build": "no answer in time"}  # type: ignore[no-any-return] # JSON
+    return json.loads(told) if told else {"kind": kind, "build": "no answer in time"}
 
 
 def main() -> None:
@@ -109,6 +110,11 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
+    import transformers.generation
+    import transformers.models.llama.modeling_llama  # noqa: F401 - what every child needs; computing would start threads
+
+    if not options.json:
+        print("| type | path | float32 | bfloat16 | why |\n|---|---|---|---|---|", flush=True)
     counts: dict[str, Counter[str]] = {dtype: Counter() for dtype in DTYPES}
     for kind in options.kinds or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         own = families.path_of("auto", family=kind)
@@ -120,7 +126,8 @@ def main() -> None:
         if options.json:
             print(json.dumps(told), flush=True)
         else:
-            why = next((v["why"] for v in verdicts if v["why"]), "")
+            why = next((v["why"] for v in verdicts if v["why"]), "").replace("|", "/")
+            why = why if len(why) <= _SHOWN else why[:_SHOWN] + " …"
             print(f"| {kind} | {own} | {verdicts[0]['is']} | {verdicts[1]['is']} | {why} |", flush=True)
     if not options.json:
         print("\n".join(f"{dtype}: {dict(count)}" for dtype, count in counts.items()), file=sys.stderr)

@@ -78,6 +78,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "zamba": {"layers_block_type": _HYBRID, "num_hidden_layers": 5, "num_key_value_heads": 4,
               "attention_hidden_size": 128, "attention_head_dim": 32},
     "zaya": {"num_experts_per_tok": 1},
+    "dots1": {"n_shared_experts": 1},
     "llama4_text": {"floor_scale": 4, "no_rope_layers": [1, 0]},
     "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8},
              "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}},

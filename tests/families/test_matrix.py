@@ -31,6 +31,7 @@ SLOW = {
     "falcon": "its own rotary attention",
     "mpt": "ALiBi as a bias",
     "xglm": "sinusoidal positions",
+    "camembert": "positions that `generate` counts differently",
     "qwen3_5_text": "linear attention with a state",
 }
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.families.small import small_model
+from xlharm.errors import UserError
 from xlharm.model.base import load_base
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.quantise import merged_and_quantised, rounded
@@ -46,3 +48,35 @@ def test_the_adapter_is_merged_before_rounding_and_the_base_comes_back(mini_base
         torch.testing.assert_close(down, rounded(before["model.layers.1.mlp.down_proj.weight"], bits=8, group=16))
     after = {n.replace(".linear.", "."): p for n, p in model.named_parameters()}
     assert all(torch.equal(after[n], p) for n, p in before.items())
+
+
+@pytest.mark.parametrize(("kind", "transposed"), [("mixtral", False), ("gpt_oss", True)])
+def test_stacked_experts_are_rounded_along_their_inputs(kind: str, transposed: bool) -> None:
+    model = small_model(kind)
+    layout = layout_of(model, rank=2, alpha=4, targets=["q_proj"])
+    experts = model.model.layers[0].mlp.experts
+    before = experts.down_proj.detach().clone()
+    with merged_and_quantised(StackedModel(model, layout), torch.zeros(layout.size), bits=4, group=16):
+        matrix = [weight[2].T if transposed else weight[2] for weight in (experts.down_proj, before)]
+        torch.testing.assert_close(matrix[0], rounded(matrix[1], bits=4, group=16))
+    assert torch.equal(experts.down_proj, before)
+
+
+def test_experts_of_an_unknown_kind_are_refused() -> None:
+    model = small_model("llama")
+    model.model.layers[0].mlp.odd = torch.nn.Parameter(torch.randn(2, 3, 4))
+    layout = layout_of(model, rank=2, alpha=4, targets=["q_proj"])
+    stacked = StackedModel(model, layout)
+    with pytest.raises(UserError, match=r"quantise: xlharm does not know the experts of this base \(.*mlp\.odd\)"):
+        merged_and_quantised(stacked, torch.zeros(layout.size), bits=4, group=None).__enter__()
+
+
+@torch.no_grad()
+def test_a_transposed_weight_is_rounded_as_its_transpose() -> None:
+    model = small_model("gpt2")
+    layer = model.transformer.h[0].attn.c_attn
+    before = layer.weight.detach().clone()
+    layout = layout_of(model, rank=2, alpha=4, targets=["c_fc"])
+    with merged_and_quantised(StackedModel(model, layout), torch.zeros(layout.size), bits=8, group=None):
+        torch.testing.assert_close(layer.weight, rounded(before.T, bits=8, group=None).T)
+    assert torch.equal(layer.weight, before)

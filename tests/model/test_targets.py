@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.families.small import small_config, small_model
+from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import decoder
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.targets import all_linear, main
@@ -40,6 +41,22 @@ def test_routers_and_lists_of_experts_have_no_adapters() -> None:
     assert names == {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"}
     with pytest.raises(ValueError, match="the base has no layer 'gate'"):
         layout_of(model, rank=2, alpha=4, targets=("gate",))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_an_adapter_on_transposed_weights_loads_in_peft(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    model, other = small_model("gpt2"), small_model("gpt2")
+    layout = layout_of(model, rank=2, alpha=4, targets=("c_attn", "c_proj"))
+    vector = torch.randn(1, layout.size, generator=torch.Generator().manual_seed(0)) * 0.1
+    save_adapter(vector[0], tmp_path, layout=layout, base_name="gpt2")
+    stacked, ids = StackedModel(model, layout), torch.tensor([[5, 9, 2, 77]])
+    with stacked.adapters(vector):
+        found = model(input_ids=ids, use_cache=False).logits
+    peft = PeftModel.from_pretrained(other, tmp_path)
+    torch.testing.assert_close(found, peft(input_ids=ids, use_cache=False).logits, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

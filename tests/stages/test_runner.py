@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from tests.conftest import plan_of
-from xlharm.errors import StageError, StoppedError, UserError
+from xlharm.engine.options import RunOptions, worker_config
+from xlharm.errors import BaseRefusedError, StageError, StoppedError, UserError
 from xlharm.evaluate import asking
+from xlharm.evaluate.cache import RowCache
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.ragged import Ragged
 from xlharm.model.tokenizer import load_tokenizer
@@ -423,3 +425,21 @@ def test_a_worker_refuses_a_base_that_is_not_the_planned_one(
         run_all(plan, store, size=1, kinds=("contaminate",))
     (base / "tokenizer_config.json").write_text(config)
     run_all(plan, store, size=4, kinds=("contaminate",))
+
+
+def test_a_base_is_checked_for_all_that_the_plan_needs_when_its_worker_starts(
+    finished: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything(self: RowCache) -> None:
+        self.allowed = torch.ones(len(self.positions), self.length, dtype=torch.bool)
+
+    plan, _ = finished
+    options = RunOptions(pack=4, device="cpu")
+    config = worker_config(plan, Store(str(tmp_path)), options, device="cpu", threads=1)
+    assert config.needs is not None
+    assert config.needs.lora == plan.grid.lora
+    assert config.needs.answers
+    monkeypatch.setattr(RowCache, "look_back", everything)
+    with pytest.raises(BaseRefusedError, match="decoding steps"):
+        StageRunner(config)
+    StageRunner(replace(config, needs=replace(config.needs, answers=False)))

@@ -18,6 +18,7 @@ from xlharm.errors import UserError
 from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
+from xlharm.plan.families import path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
 from xlharm.store.record import Record
@@ -158,6 +159,8 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
         console.print(judge_line)
     if adapted := _adapted(session):
         console.print(adapted)
+    if path_of(plan.grid.path, family=plan.sources.base.family) == "generic":
+        console.print("The base runs on the generic path, by transformers' own code (docs/families.md)")
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 

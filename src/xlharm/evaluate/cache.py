@@ -144,7 +144,8 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
         UserError: the attention is not plain causal attention.
     """
     cache: RowCache = current.rows
-    refuse_unknown(module, length=cache.length, others={**others, "attention_mask": attention_mask})
+    length = cache.places.shape[0]  # compiled code would take a number of the cache as a constant
+    refuse_unknown(module, length=length, others={**others, "attention_mask": attention_mask})
     keys: Any = module.row_keys
     values: Any = module.row_values
     if cache.filling is not None:
@@ -159,7 +160,7 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     grouped = query.transpose(1, 2).reshape(slots * each, key.shape[1], heads // key.shape[1], width)
     scores = attention_scores(grouped, keys, scaling or width**-0.5, softcap=softcap)
     allowed = cache.allowed
-    if sliding_window is not None and sliding_window < cache.length:
+    if sliding_window is not None and sliding_window < length:
         allowed = allowed & (cache.places > cache.positions[:, None] - sliding_window)
     column = None if s_aux is None else s_aux.view(key.shape[1], -1, 1)
     weights = weights_of(scores, allowed=allowed[:, None, None], sinks=column).to(query.dtype)

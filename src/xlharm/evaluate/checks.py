@@ -57,6 +57,7 @@ def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> 
         with stacked.calls() as called:
             rows = check.rows()
         check.all_called(called)
+        check.learns()
         return "; ".join([rows, check.decoding()] if answers else [rows])
 
 
@@ -152,9 +153,8 @@ class _Check:
 
         def states(ids: Tensor) -> Tensor:
             with attending(self.model, "xlharm_own_values", own_values, rows=None), self._adapted(ragged.ends):
-                return decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0].flatten(
-                    0, 1
-                )
+                found: Tensor = decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0]
+                return found.flatten(0, 1)
 
         moved = self._moved(states(ragged.ids), states(ids))
         others = torch.ones(len(moved), dtype=torch.bool, device=self.device)
@@ -191,6 +191,18 @@ class _Check:
         for target in self.stacked.layout.targets:
             if target not in leaves:
                 raise BaseRefusedError(f"lora.target_modules: {target!r}: {self.kind} never calls a layer of this name")
+
+    @torch.enable_grad()
+    def learns(self) -> None:
+        """Compute gradients of both adapters: they must be numbers, and not zero."""
+        adapters = self.adapters.clone().requires_grad_()
+        ragged = self.stacked.rows(self.groups).to(self.device)
+        with self.stacked.adapters(adapters, ends=ragged.ends):
+            states = last_states(self.model, ragged)
+        (grads,) = torch.autograd.grad(states.float().square().mean(), adapters)
+        norms = grads.norm(dim=1)
+        if not bool(torch.isfinite(norms).all()) or not bool((norms > 0).all()):
+            raise BaseRefusedError(f"base: {self.kind} gives gradients that are zero or not numbers")
 
     # -- against transformers' own forward -------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A batch of rows that are decoded together from a cache, one token of every row a step."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Self
 
 import torch
@@ -33,19 +34,19 @@ class Batch:
         weight = next(self.model.parameters())
         self.device = weight.device
         self.cache = RowCache(layers, rows=slots * each, length=length, like=weight)
-        self._attending = attending(self.model, NAME, attention, rows=self.cache)
+        self._opened = ExitStack()
         self._ids = torch.zeros(slots * each, 1, dtype=torch.long, device=self.device)
         self._replay: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         """Make the base model attend to the cache."""
-        self._attending.__enter__()
+        self._opened.callback(self.cache.close)
+        self._opened.enter_context(attending(self.model, NAME, attention, rows=self.cache))
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let the base model attend as before, and free the cache."""
-        self._attending.__exit__(*error)
-        self.cache.close()
+        self._opened.close()
 
     def fill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> list[list[int]]:
         """Put prompt ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the answers' first tokens."""

@@ -198,7 +198,8 @@ def scaled_by_place(module: Any, query: Tensor, positions: Tensor) -> Tensor:
         return query
 
     def scale(places: Tensor) -> Tensor:
-        return torch.log1p(torch.floor((places.float() + 1.0) / module.floor_scale)) * module.attn_scale + 1.0
+        steps = torch.floor((places.float() + 1.0) / float(module.floor_scale))
+        return torch.log1p(steps) * float(module.attn_scale) + 1.0
 
     index = torch.arange(positions.shape[1], device=positions.device)[None]
     return query * (scale(positions) / scale(index)).to(query.dtype)[:, None, :, None]

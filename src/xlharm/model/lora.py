@@ -385,7 +385,8 @@ class StackedModel:
     @contextmanager
     def calls(self) -> Iterator[set[str]]:
         """Collect the names of the layers that are called with adapters within a ``with`` block."""
-        self._running.layers = called = set()
+        called: set[str] = set()
+        self._running.layers = called
         try:
             yield called
         finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
 
 @contextmanager
 def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, group: int | None) -> Iterator[None]:
-    """Merge one adapter into the base model and quantise all linear layers of the decoder, within a ``with`` block.
+    """Merge one adapter into the base model and quantise all linear layers and experts, within a ``with`` block.
 
     Afterwards the base model has its own weights again.
 
@@ -48,32 +49,50 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
         group: number of consecutive weights of a row that share a scale; None is the whole row.
 
     Raises:
-        UserError: the base model is partitioned over several devices.
+        UserError: the base model is partitioned over several devices, or has experts of an unknown kind.
     """
     if is_partitioned(stacked.model):
         raise UserError("probes: quantise needs the whole base on one device: no --zero 3, no --offload params")
-    layers = stacked.model.get_submodule
     merged = {
         segment.name: stacked.layout.scale * product
         for segment, product in zip(stacked.layout.segments, products(adapter, stacked.layout), strict=True)
     }
-    names = {f"{n}.linear" for n, m in stacked.model.named_modules() if isinstance(m, StackedLinear)}
-    inside = set(decoder(stacked.model).modules())
-    linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m in inside}
-    originals = {}
+    originals: list[tuple[Any, Tensor]] = []
     try:
-        for name, linear in linears.items():
-            originals[name] = linear.weight.data
-            weight = linear.weight.data
-            if name in names:
-                delta = merged[name.removesuffix(".linear")].to(weight.device)
-                weight = (weight.double() + (delta.T if isinstance(linear, Conv1D) else delta)).to(weight.dtype)
-            if isinstance(linear, Conv1D):
-                weight = rounded(weight.T, bits=bits, group=group).T.contiguous()
-            else:
-                weight = rounded(weight, bits=bits, group=group)
-            linear.weight.data = weight
+        for name, parameter, transposed in _matrices(stacked.model):
+            weight = parameter.data
+            originals.append((parameter, weight))
+            outputs_first = weight.transpose(-1, -2) if transposed else weight
+            if name in merged:
+                outputs_first = (outputs_first.double() + merged[name].to(weight.device)).to(weight.dtype)
+            flat = rounded(outputs_first.flatten(0, -2), bits=bits, group=group).view_as(outputs_first)
+            parameter.data = flat.transpose(-1, -2).contiguous() if transposed else flat
         yield
     finally:
-        for name, weight in originals.items():
-            layers(name).weight.data = weight
+        for parameter, weight in originals:
+            parameter.data = weight
+
+
+def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the weights of all linear layers of the decoder and of all stacked experts.
+
+    With each come the layer's name, and whether inputs come before outputs.
+
+    Raises:
+        UserError: it has stacked weights of a kind that is not known.
+    """
+    adapted = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
+    inside = set(decoder(model).modules())
+    for name, module in model.named_modules():
+        if module not in inside:
+            continue
+        if isinstance(module, nn.Linear | Conv1D):
+            parent = name.removesuffix(".linear")
+            yield parent if parent in adapted else name, module.weight, isinstance(module, Conv1D)
+        elif not isinstance(module, nn.Conv1d):
+            for leaf, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim == 3 and min(parameter.shape) > 1:
+                    if not hasattr(module, "is_transposed"):
+                        where = f"{name}.{leaf}"
+                        raise UserError(f"probes: quantise: xlharm does not know the experts of this base ({where})")
+                    yield f"{name}.{leaf}", parameter, bool(module.is_transposed)

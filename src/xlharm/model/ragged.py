@@ -35,6 +35,7 @@ class Ragged:
         spread: [R, L], index in the sequence of each position of each row; None if all rows are equally long.
         real: [R, L], whether the row has that position; None without ``spread``.
         gather: [T], index of each token in the flattened padded rows; None without ``spread``.
+        lengths: [R], tokens of each row. Compiled code takes R from its shape, because a number would be a constant.
         rows: R, number of rows.
         padded: whether the base model gets the padded rows [R, L], with equally many rows of each group, instead of the
             sequence.
@@ -47,6 +48,7 @@ class Ragged:
     spread: Tensor | None
     real: Tensor | None
     gather: Tensor | None
+    lengths: Tensor
     rows: int
     padded: bool = False
 
@@ -102,6 +104,7 @@ class Ragged:
             spread=None if even else starts[:, None] + torch.minimum(places, (long[:, None] - 1).clamp(min=0)),
             real=None if even else real,
             gather=None if even else real.flatten().nonzero().flatten(),
+            lengths=long,
             rows=len(lengths),
         )
 
@@ -132,6 +135,7 @@ class Ragged:
             spread=torch.tensor(starts)[:, None] + torch.minimum(places, long - 1),
             real=is_real,
             gather=is_real.flatten().nonzero().flatten(),
+            lengths=torch.tensor(lengths),
             rows=len(lengths),
             padded=True,
         )
@@ -171,7 +175,7 @@ class Ragged:
         """Spread a sequence [1, heads, T, width], or [K, heads, T / K, width], to padded rows [R, heads, L, width]."""
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
-            return tokens.reshape(self.rows, -1, *tokens.shape[1:]).transpose(1, 2)
+            return tokens.reshape(self.lengths.shape[0], -1, *tokens.shape[1:]).transpose(1, 2)
         rows: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call] # autograd has no types
         return rows.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 

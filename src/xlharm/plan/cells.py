@@ -115,7 +115,11 @@ class CellBuilder:
             fields: further fields of its ``spec``.
         """
         digests = self.sources.corpus.digests
-        common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
+        common: dict[str, Any] = {
+            "dtype": self.dtype,
+            "lora": key_settings(self.spec.lora),
+            "prompt": key_settings(self.spec.prompt),
+        }
         path = path_of(self.spec.path, family=self.sources.base.family)
         if path != "fast":  # a key of the fast path does not name it: it was the only one
             common["path"] = path

@@ -5,7 +5,16 @@ from typing import Any, Literal
 Path = Literal["fast", "generic"]
 # Families whose layers do more than attend to keys and values, or attend in code of their own. `make families` shows
 # which path each family passes the checks of.
-GENERIC = frozenset({"bloom", "falcon", "mpt", "xglm", "qwen3_5_text", "mamba"})
+GENERIC = frozenset({
+    "bailing_hybrid", "bamba", "bart", "big_bird", "bigbird_pegasus", "blenderbot", "blenderbot-small", "bloom",
+    "camembert", "codegen", "data2vec-text", "deepseek_v4", "diffllama", "doge", "dots3_note_text", "falcon",
+    "falcon_h1", "falcon_mamba", "git", "glm_moe_dsa", "gpt_neo", "gpt_neox_japanese", "gptj", "granitemoehybrid",
+    "hrm_text", "inkling2_text", "inkling_text", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "lfm3", "mamba",
+    "mamba2", "marian", "mbart", "megatron-bert", "minimax", "mpt", "mvp", "nemotron_h", "olmo_hybrid",
+    "openai-gpt", "pegasus", "plbart", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next",
+    "qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roformer",
+    "rwkv", "trocr", "xglm", "xlm-roberta", "xlm-roberta-xl", "xlstm", "xmod", "zamba", "zamba2", "zaya",
+})  # fmt: skip
 
 
 def row_limit(config: Any) -> int | None:
@@ -17,10 +26,13 @@ def row_limit(config: Any) -> int | None:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
-    get = config.get if isinstance(config, dict) else lambda name: getattr(config, name, None)
-    limits = [get("max_position_embeddings")]
+
+    def field(name: str) -> Any:
+        return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+
+    limits = [field("max_position_embeddings")]
     for name in ("rope_parameters", "rope_scaling"):
-        limits += _original_limits(get(name), whole=get("original_max_position_embeddings"))
+        limits += _original_limits(field(name), whole=field("original_max_position_embeddings"))
     return min((limit for limit in limits if type(limit) is int), default=None)
 
 

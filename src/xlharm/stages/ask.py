@@ -41,12 +41,15 @@ def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: 
     adapter = context.adapter(stage.key, stacked.layout)
     prompt = Prompt.model_validate(stage.spec["prompt"])
     template = context.tokenizer.template(prompt)
+    ids = prompt_ids(question, prompt=prompt, tokenizer=context.tokenizer)
+    tokens = max_new_tokens or plan.grid.evaluate.max_new_tokens
+    context.check_rows(stage, len(ids) + tokens, answers=True)
     answers = generate(
         stacked,
         torch.stack([adapter]).to(context.device),
-        [prompt_ids(question, prompt=prompt, tokenizer=context.tokenizer)],
+        [ids],
         stops=stop_ids(context.tokenizer, template),
-        max_new_tokens=max_new_tokens or plan.grid.evaluate.max_new_tokens,
+        max_new_tokens=tokens,
         rows=1,
     )
     return text_of(answers[0][0], context.tokenizer, template)

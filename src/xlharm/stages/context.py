@@ -64,7 +64,7 @@ class Context:
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
         self._device_adapters: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
-        self._checked: dict[tuple[Layout, Path], Needs] = {}
+        self._checked: tuple[int, bool] | None = None  # tokens of the longest row, and whether answers were checked
         self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
         self.stopping: Callable[[], bool] = never
 
@@ -97,6 +97,7 @@ class Context:
             layout = layout_of(self.model, rank=lora.rank, alpha=lora.alpha, targets=lora.target_modules)
             compiled = self._worth_compiling()
             self._stacked, self._engine = StackedModel(self.model, layout, compiled=compiled, path=path), None
+            self._checked = None
         assert self._stacked is not None
         return self._stacked
 
@@ -124,14 +125,13 @@ class Context:
             UserError: it does not.
         """
         stacked = self._arranged(needs.lora, needs.path)
-        done = self._checked.get((stacked.layout, stacked.path))
-        if done and done.longest >= needs.longest and done.answers >= needs.answers:
-            return
-        if done and is_partitioned(self.model):  # its parts are checked together, when the worker starts
-            return
         longest = length_to_check(self.model, needs.longest)
+        if self._checked:
+            checked, answers = self._checked
+            if is_partitioned(self.model) or (checked >= longest and answers >= needs.answers):
+                return  # a partitioned base was checked before it was, when the worker started
         check_base(stacked, longest=longest, answers=needs.answers)
-        self._checked[stacked.layout, stacked.path] = needs
+        self._checked = longest, needs.answers
 
     def check_rows(self, stage: Stage, longest: int, *, answers: bool = False) -> None:
         """Check that the base model can process a stage's rows; see ``check``.

@@ -1,0 +1,82 @@
+"""Which path a family takes, and how long a row may be."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.plan.worlds import grid_of, sources
+from xlharm.config.load import parse_grid
+from xlharm.plan.build import Plan, build
+from xlharm.plan.families import GENERIC, path_of, row_limit
+from xlharm.plan.sources import Sources
+
+
+def test_the_path_goes_by_the_family_unless_the_grid_names_it() -> None:
+    assert path_of("auto", family="llama") == "fast"
+    assert path_of("auto", family="") == "fast"
+    assert {path_of("auto", family=family) for family in GENERIC} == {"generic"}
+    assert path_of("generic", family="llama") == "generic"
+    assert path_of("fast", family="bloom") == "fast"
+
+
+def plan(family: str, **fields: Any) -> Plan:
+    from dataclasses import replace
+
+    known = sources()
+    of = Sources(base=replace(known.base, family=family), corpus=known.corpus)
+    return build(parse_grid(grid_of(**fields), name="grid.yaml"), sources=of, dtype="float32")
+
+
+def test_the_path_is_part_of_every_key_and_the_fast_one_changes_none() -> None:
+    fast, generic = plan("llama"), plan("bloom")
+    assert fast.stages.keys() == plan("").stages.keys() == plan("bloom", path="fast").stages.keys()
+    assert generic.stages.keys() == plan("llama", path="generic").stages.keys()
+    assert not fast.stages.keys() & generic.stages.keys()
+    assert {stage.spec["path"] for stage in generic.stages.values()} == {"generic"}
+
+
+LONGROPE = {"rope_type": "longrope", "original_max_position_embeddings": 4096}
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({}, None),
+        ({"max_position_embeddings": 2048}, 2048),
+        ({"max_position_embeddings": 131072, "rope_parameters": LONGROPE}, 4096),
+        ({"max_position_embeddings": 131072, "rope_parameters": {"full_attention": LONGROPE}}, 4096),
+        (  # as the files of Phi-3 have it
+            {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096,
+             "rope_scaling": {"type": "longrope", "long_factor": [1.0]}}, 4096,
+        ),
+        (
+            {"max_position_embeddings": 131072,
+             "rope_parameters": {"rope_type": "yarn", "original_max_position_embeddings": 4096}}, 131072,
+        ),
+    ],
+)  # fmt: skip
+def test_rows_end_where_longrope_would_change_their_neighbours(config: dict[str, Any], limit: int | None) -> None:
+    assert row_limit(config) == limit
+    assert row_limit(SimpleNamespace(**config)) == limit
+
+
+def test_a_row_beyond_the_original_length_changes_its_neighbours() -> None:
+    """That is why: the limit is no caution."""
+    import torch
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    torch.manual_seed(0)
+    factors = {"short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
+    config = Phi3Config(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4, pad_token_id=0,
+        max_position_embeddings=64, original_max_position_embeddings=16,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, **factors},
+    )  # fmt: skip
+    assert row_limit(config) == row_limit(config.to_dict()) == 16
+    model = Phi3ForCausalLM(config).eval()
+    row, positions = torch.arange(3, 13)[None], torch.arange(10)[None]
+    with torch.no_grad():
+        short = model(row, position_ids=positions).logits
+        beside = model(row.repeat(2, 1), position_ids=torch.cat([positions, positions + 10])).logits[:1]
+    assert not torch.allclose(short, beside, atol=1e-4)
