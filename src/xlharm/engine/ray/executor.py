@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import ray
 from xlharm.engine.executor import RUNNER, WorkerReply
 from xlharm.engine.options import RunOptions, worker_config
 from xlharm.engine.placement import WorkerShape, worker_shape
+from xlharm.engine.policy import memory_delay
 from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray.gang import Gang, create
 from xlharm.engine.ray.warm import WarmPool, fingerprint
@@ -84,6 +86,7 @@ class RayExecutor:
         self._config = worker_config(plan, store, options, device=self._shape.device, threads=self._shape.threads)
         self._warm_pool = WarmPool(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
         self._gangs: dict[str, Gang] = {}
+        self._evictions: Counter[str] = Counter()  # how often in a row a full machine has ended a worker, by name
         self._restart_times: dict[str, float] = {}  # when a name may be used again, by time.monotonic
         self._last_grow = time.monotonic()
         self._stopping = False
@@ -241,8 +244,18 @@ class RayExecutor:
         if lost:
             gang.kill()
             del self._gangs[gang.name]
-            self._restart_times[gang.name] = time.monotonic() + _restart_delay(trouble if starting else None)
+            self._restart_times[gang.name] = time.monotonic() + self._restart_delay(gang.name, trouble, starting)
         return WorkerReply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
+
+    def _restart_delay(self, name: str, trouble: Trouble | None, starting: bool) -> float:
+        """Return the seconds before a worker is started again: 0 unless it failed to start, or its machine is full."""
+        if trouble is not None and trouble.kind == "memory_taken":
+            self._evictions[name] += 1
+            return memory_delay(self._evictions[name])
+        self._evictions.pop(name, None)
+        if not starting or trouble is None:
+            return 0.0
+        return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY
 
     def _grow(self) -> None:
         """Start workers for packs that run or could start, up to the number that fits the cluster."""
@@ -278,10 +291,3 @@ class RayExecutor:
 
 def _names(place: Place, count: int) -> list[str]:
     return [f"{'worker' if place == 'device' else place}-{i}" for i in range(count)]
-
-
-def _restart_delay(trouble: Trouble | None) -> float:
-    """Return the seconds before a worker is started again: 0 unless it failed to start."""
-    if trouble is None:
-        return 0.0
-    return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY

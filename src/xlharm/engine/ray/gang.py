@@ -1,5 +1,6 @@
 """The driver's side of a worker: one actor, or a gang, the actors of several ranks that start and end together."""
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,9 +21,13 @@ _GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has 
 _POLL_SECONDS = 0.5  # between two requests for progress
 # When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
-    "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
+    "preempted", "node_died", "memory_taken", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
     "stopped",
 )  # fmt: skip
+
+# Ray tells in its error's text only how much memory was used, and by which worker.
+_MACHINE_MEMORY = re.compile(r"was ([0-9.]+)GB used / ([0-9.]+)GB limit")
+_WORKER_MEMORY = re.compile(r"Selected to kill: .*actual memory used=([0-9.]+)GB")
 
 Actor = Any  # Ray's actor handles have no static type
 
@@ -124,7 +129,7 @@ class Gang:
         troubles = [a for a in self._answers.values() if isinstance(a, Trouble)]
         if troubles:
             cause = min(troubles, key=lambda t: _CAUSES.index(t.kind))
-            lost = cause.kind in {"preempted", "node_died", "crashed", "error"} or len(self.actors) > 1
+            lost = cause.lost or cause.kind == "error" or len(self.actors) > 1
             return [], cause, lost
         results = self._answers.get(0)
         return (results if isinstance(results, list) else []), None, False
@@ -195,11 +200,26 @@ def ray_trouble(error: Exception) -> Trouble:
     text = str(error)
     lower = text.lower()
     if isinstance(error, RayActorError) and error.preempted:
-        return Trouble(kind="preempted", message="its machine was taken away")
-    if isinstance(error, RayOutOfMemoryError) or "low on memory" in lower or "out of memory" in lower:
-        return Trouble(kind="out_of_memory", message="the machine ran out of memory")
+        return Trouble(kind="preempted", message="its machine was taken away", lost=True)
+    if isinstance(error, RayOutOfMemoryError) or "low on memory" in lower:
+        return _memory_trouble(text)
     if isinstance(error, NodeDiedError) or "node has died" in lower or "node died" in lower or "node failure" in lower:
-        return Trouble(kind="node_died", message="its machine died")
+        return Trouble(kind="node_died", message="its machine died", lost=True)
     if isinstance(error, RayActorError):
-        return Trouble(kind="crashed", message="the worker process died", detail=text)
-    return Trouble(kind="error", message=f"{type(error).__name__}: {one_line(error)}", detail=text)
+        return Trouble(kind="crashed", message="the worker process died", detail=text, lost=True)
+    return Trouble(kind="error", message=f"{type(error).__name__}: {one_line(error)}", detail=text, lost=True)
+
+
+def _memory_trouble(text: str) -> Trouble:
+    """Say whose memory it was when Ray ended a worker because the machine's memory was nearly full."""
+    on_machine = _MACHINE_MEMORY.search(text)
+    if on_machine is None:  # another version of Ray: by far the most of a machine's memory is seldom one pack's
+        return Trouble(kind="memory_taken", message="the machine's memory is full", detail=text, lost=True)
+    used, limit = map(float, on_machine.groups())
+    own = max((float(hit.group(1)) for hit in _WORKER_MEMORY.finditer(text)), default=0.0)
+    of_all = f"{used:.1f} of {limit:.1f} GB"
+    if own >= used / 2:
+        message = f"the worker needs more memory than its machine has: it used {own:.1f} of {limit:.1f} GB"
+        return Trouble(kind="out_of_memory", message=message, detail=text, lost=True)
+    message = f"other processes fill the machine's memory ({of_all}, of which this worker {own:.1f} GB)"
+    return Trouble(kind="memory_taken", message=message, detail=text, lost=True)
