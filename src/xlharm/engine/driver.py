@@ -285,7 +285,8 @@ class Driver:
         if trouble.kind == "out_of_memory" and trouble.lost and not self.executor.size():
             raise UserError(f"{trouble.message}; use machines with more memory, or fewer --workers on each")
         if trouble.kind == "out_of_memory" and (trouble.lost or self.executor.rooms()):
-            self.meter.note(f"a worker is not used: the base does not fit there ({trouble.message})")
+            small = "machine" if trouble.lost else "device"
+            self.meter.note(f"a worker is not used: its {small} is too small for the base ({trouble.message})")
             return
         if trouble.kind == "out_of_memory":
             raise UserError(
