@@ -279,7 +279,7 @@ class Driver:
             return
         if trouble.kind in {"user", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
-        if trouble.kind == "memory_taken":
+        if trouble.kind in {"memory_taken", "node_died"}:
             self.meter.note(f"a worker did not start: {trouble.message}: trying again later")
             return
         if trouble.kind == "out_of_memory" and trouble.lost and not self.executor.size():

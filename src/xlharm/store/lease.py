@@ -27,7 +27,8 @@ class Leases:
     """The leases that one driver holds, and its heartbeat: a file that a thread rewrites every ten seconds.
 
     A lease is a file that names its owner. It becomes stale when the owner's heartbeat is older than a minute by the
-    store's clock, or at once when the owner was a process of this machine that has ended. A driver that takes over a
+    store's clock, or at once when the owner was a process of this machine that has ended (one that is stopped counts
+    like one of another machine). A driver that takes over a
     stale lease creates a successor: a file with the old owner's token in its name. So a store needs only one
     guarantee: exclusive creation of files. Leases only save work: results are correct without them, because commits
     are idempotent.
@@ -98,7 +99,10 @@ class Leases:
         try:
             owner = json.loads(self._store.read_text(name))
             if owner["machine"] == _machine():
-                return owner["token"], _start(int(owner["pid"])) == owner["start"]
+                lives = _start(int(owner["pid"])) == owner["start"]
+                if lives and _is_stopped(int(owner["pid"])):  # by Ctrl-Z: it may never go on
+                    lives = self._age(_beat(owner["token"])) <= STALE_SECONDS
+                return owner["token"], lives
             return owner["token"], self._age(_beat(owner["token"])) <= STALE_SECONDS
         except FileNotFoundError:
             return "", False
@@ -150,3 +154,11 @@ def _start(pid: int) -> str:
     except OSError:
         return ""
     return "" if state in {"Z", "X"} else rest[18]
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in {"T", "t"}
+    except OSError:
+        return False

@@ -19,6 +19,7 @@ from xlharm.stages.job import PackJob, Progress, RunnerConfig, StageResult
 
 _GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has failed
 _POLL_SECONDS = 0.5  # between two requests for progress
+_PAUSE_SECONDS = 10.0  # a driver that asked nothing for so long was stopped itself: that is no worker's silence
 # When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
     "preempted", "node_died", "memory_taken", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
@@ -46,6 +47,7 @@ class Gang:
         pack: id of the pack that it runs.
         progress: the pack's last reported progress.
         since: when ``doing`` last changed, by ``time.monotonic``.
+        where: its first process and machine, in words; empty while they are not known.
     """
 
     name: str
@@ -57,11 +59,14 @@ class Gang:
     pack: str | None = None
     progress: Progress | None = None
     since: float = field(default_factory=time.monotonic)
+    where: str = ""
     _calls: dict[Any, int] = field(default_factory=dict)
     _answers: dict[int, object] = field(default_factory=dict)
     _deadline: float | None = None
-    _progress_call: Any = None
     _placement_call: Any = None
+    _placed_at: float = 0.0
+    _asked: dict[int, Any] = field(default_factory=dict)  # outstanding requests for progress, by rank
+    _heard: dict[int, float] = field(default_factory=dict)  # when each rank last answered
     _last_poll: float = 0.0
 
     # -- calls -----------------------------------------------------------------------------------------------
@@ -80,7 +85,9 @@ class Gang:
     def placed(self) -> bool:
         """Whether the cluster has reserved the worker's resources; all ranks of a gang are placed together."""
         if self._placement_call is not None and ray.wait([self._placement_call], timeout=0, fetch_local=False)[0]:
-            self._placement_call = None
+            answer = _answer(self._placement_call)
+            self.where = answer if isinstance(answer, str) else ""
+            self._placement_call, self._placed_at = None, time.monotonic()
         return self._placement_call is None
 
     def run(self, job: PackJob) -> None:
@@ -98,6 +105,7 @@ class Gang:
         self.doing, self.since = doing, time.monotonic()
         self._calls = {call: rank for rank, call in enumerate(calls)}
         self._answers, self._deadline, self.progress = {}, None, None
+        self._asked, self._heard, self._last_poll = {}, {}, 0.0
 
     @property
     def calls(self) -> list[Any]:
@@ -134,19 +142,32 @@ class Gang:
         results = self._answers.get(0)
         return (results if isinstance(results, list) else []), None, False
 
-    def poll_progress(self) -> None:
-        """Read the answer to the last request for progress, and send the next when it is due."""
-        now = time.monotonic()
-        if self._progress_call is not None:
-            if not ray.wait([self._progress_call], timeout=0)[0]:
-                return
-            answer = _answer(self._progress_call)
-            self._progress_call = None
-            if isinstance(answer, Progress) and answer.pack == self.pack:
-                self.progress = answer
-        if now - self._last_poll >= _POLL_SECONDS:
-            self._last_poll = now
-            self._progress_call = self.actors[0].progress.options(concurrency_group=CONTROL).remote()
+    def listen(self, *, now: float) -> None:
+        """Read the ranks' answers to the last request for progress, and send the next when it is due."""
+        if now - self._last_poll < _POLL_SECONDS or not self.placed():
+            return
+        if now - self._last_poll > _PAUSE_SECONDS:
+            self._heard = dict.fromkeys(range(len(self.actors)), now)
+        self._last_poll = now
+        for rank, actor in enumerate(self.actors):
+            if (call := self._asked.get(rank)) is not None:
+                if not ray.wait([call], timeout=0)[0]:
+                    continue
+                answer = _answer(call)
+                self._heard[rank] = now
+                if rank == 0 and isinstance(answer, Progress) and answer.pack == self.pack:
+                    self.progress = answer
+            self._asked[rank] = actor.progress.options(concurrency_group=CONTROL).remote()
+
+    def silence(self, *, now: float) -> float:
+        """Return for how many seconds a rank has not answered; 0 while it has no pack or no place on a machine."""
+        if self.doing == "idle" or not self.placed():
+            return 0.0
+        return max((now - self._heard.get(rank, now) for rank in self._asked), default=0.0)
+
+    def loading(self, *, now: float) -> float:
+        """Return for how many seconds the worker has been loading the base; 0 when it is not."""
+        return now - self._placed_at if self.doing == "starting" and self.placed() else 0.0
 
     def kill(self) -> None:
         """End the processes and release their resources."""
