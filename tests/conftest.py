@@ -58,8 +58,15 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         }
 
 
+_SLOW_FIXTURES = {"s3", "compiled", "translator_folder"}  # a server, a compiler, a model that is trained
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest: those of clusters, then files with slow ones."""
+    """Mark tests by their fixtures, and begin with those that take longest: of clusters, then files with slow ones."""
+    for item in items:
+        fixtures, parameters = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)
+        if _SLOW_FIXTURES & {*fixtures, *(map(str, parameters.params.values()) if parameters else ())}:
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     clusters = {item.path for item in items if item.get_closest_marker("cluster")}
     items.sort(key=lambda item: 0 if item.path in clusters else 1 if item.path in slow else 2)

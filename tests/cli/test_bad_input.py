@@ -15,7 +15,7 @@ from tests.cli.conftest import Xlharm
         (["-s", "langages=[en]"], "langages: unknown key; did you mean 'languages'?"),
         (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` stands for the contamination language"),
         (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
-        (["-s", "corpus=nowhere"], "neither a shipped corpus (newsroom, tinyworld, tinyworld-dev) nor a folder"),
+        (["-s", "corpus=nowhere"], "neither a shipped corpus (bulletin, bulletin-dev, newsroom, tinyworld, tinyworld-dev) nor a folder"),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "base=org/model", "-s", "revision=main"], "revision: a base from the hub needs a fixed commit"),

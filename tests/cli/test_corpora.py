@@ -67,6 +67,7 @@ def _planted(folder: Path) -> list[tuple[str, str, str]]:
     return expected
 
 
+@pytest.mark.slow
 def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: Path) -> None:
     expected = _planted(tmp_path / "copy")
     done = xlharm_here("data", "validate", tmp_path / "copy")

@@ -97,7 +97,7 @@ def test_options_that_are_no_use(xlharm_here: Xlharm, tmp_path: Path) -> None:
         (("import", "x.csv", "out", "--mapping", "tag.yaml"), "tag.yaml: line 1: tag"),
         (("import", "x.csv", "out", "--mapping", "none.yaml"), "none.yaml: cannot be read: No such file"),
         (("import", "x.csv", "/dev/null/out", "--fake", "answer"), "/dev/null/out: cannot be written"),
-        (("validate", "~nobody-of-this-name"), "neither a shipped corpus (newsroom"),
+        (("validate", "~nobody-of-this-name"), "neither a shipped corpus (bulletin"),
         (("show", "a", "--corpus", "x" * 300), "at most 255 bytes"),
     ):
         done = xlharm_here("data", *arguments)

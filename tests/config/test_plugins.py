@@ -55,9 +55,7 @@ def planned(path: Path) -> Plan:
 def grid(tmp_path: Path, mini_grid: dict[str, Any]) -> Path:
     written = YAML(typ="safe").load(example("yaml"))
     few = mini_grid["methods"]["npo"]
-    sizes = {
-        name: few[name] for name in ("steps", "batch_size", "learning_rate", "retain_batch_size")
-    }
+    sizes = {name: few[name] for name in ("steps", "batch_size", "learning_rate", "retain_batch_size")}
     return grid_with(tmp_path, mini_grid, example("python"), {"mine": {**written["methods"]["mine"], **sizes}})
 
 

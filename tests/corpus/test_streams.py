@@ -1,7 +1,6 @@
 """A stage reads the corpus that its key names, and the questions that an evaluation asks."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

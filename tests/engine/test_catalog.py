@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, commit
-from xlharm.engine.catalog import damaged, entries, measured_seconds, records
+from xlharm.engine.catalog import damaged, entries, measured, records
+from xlharm.plan.stage import Stage
+from xlharm.plan.timing import UNKNOWN_BASE, Clock, Speed
 from xlharm.store.store import Store
 
 
@@ -26,7 +28,12 @@ def test_entries_and_records(store: Store) -> None:
 
 
 def test_times_are_measured_where_there_are_any(store: Store) -> None:
-    assert measured_seconds(store, PLAN) == {"contaminate": 0.5, "sft": 0.5, "evaluate": 0.5}
+    class Twice(Clock):
+        def uncorrected(self, stage: Stage, *, slots: int) -> float:
+            return 0.25
+
+    clock = Twice(sizes=UNKNOWN_BASE, texts={}, speed=Speed.of("cpu"))
+    assert measured(store, PLAN, clock).factors == {"contaminate": 2.0, "sft": 2.0, "evaluate": 2.0}
 
 
 def test_damage(store: Store) -> None:

@@ -7,19 +7,27 @@ from tests.plan.worlds import grid_of, plan_of
 from xlharm.engine.events import Dispatched, Ended, Finished
 from xlharm.engine.progress import Meter
 from xlharm.engine.scheduler import Graph, State
+from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.plan.stage import Kind
 from xlharm.stages.job import Progress
+
+SECONDS: dict[Kind, float] = {"contaminate": 10.0, "sft": 1.0, "unlearn": 2.0, "evaluate": 0.5}
+
+
+def by_key(plan: Plan, seconds: dict[Kind, float]) -> dict[str, float]:
+    return {key: seconds[stage.kind] for key, stage in plan.stages.items()}
 
 
 def test_a_run_is_told() -> None:
     state = State(Graph.of(PLAN), packs(PLAN, size=3))
-    meter = Meter(plan=PLAN, began=100.0, seconds={"contaminate": 10.0, "sft": 1.0, "unlearn": 2.0, "evaluate": 0.5})
-    total = sum(
-        {"contaminate": 10.0, "sft": 1.0, "unlearn": 2.0, "evaluate": 0.5}[s.kind] for s in PLAN.stages.values()
-    )
+    seconds = by_key(PLAN, SECONDS)
+    meter = Meter(plan=PLAN, began=100.0, seconds=seconds)
+    total = sum(seconds.values())
     start = meter.snapshot(state, {}, workers=2, now=100.0)
     assert start.eta == pytest.approx(max(total / 2, 30.0))
     assert (start.done, start.running, start.left, start.tokens_per_second) == (0, 0, len(PLAN.stages), None)
+    assert meter.expected == start.eta
     assert meter.snapshot(state, {}, workers=0, now=100.5).eta is None
 
     pack = state.ready()[0]
@@ -37,7 +45,7 @@ def test_a_run_is_told() -> None:
 
     for key in state.packs[pack].keys:
         state.advance(Finished(key=key))
-    meter.ended(pack, kind="contaminate", tokens=[400, 400], whole=True, now=111.0)
+    meter.ended(state.packs[pack], tokens=dict.fromkeys(state.packs[pack].keys[:2], 400), whole=True, now=111.0)
     state.advance(Ended(pack=pack))
     end = meter.snapshot(state, {}, workers=2, now=120.0)
     assert end.tokens_per_second == pytest.approx(40.0)
@@ -48,8 +56,8 @@ def test_a_run_is_told() -> None:
 def test_judgements_by_an_endpoint_take_their_own_time() -> None:
     judge = {"kind": "chat", "url": "http://127.0.0.1:9/v1", "model": "m"}
     plan = plan_of(grid_of(languages=["en"], judges={"strict": judge}))
-    seconds = {"contaminate": 1.0, "sft": 1.0, "unlearn": 1.0, "evaluate": 1.0, "judge": 90.0}
-    meter = Meter(plan=plan, began=0.0, seconds=seconds)
+    seconds: dict[Kind, float] = {"contaminate": 1.0, "sft": 1.0, "unlearn": 1.0, "evaluate": 1.0, "judge": 90.0}
+    meter = Meter(plan=plan, began=0.0, seconds=by_key(plan, seconds))
     state = State(Graph.of(plan), packs(plan, size=1))
     assert meter.snapshot(state, {}, workers=1, now=0.0).eta == 90.0
     done = [k for k, s in plan.stages.items() if s.kind != "judge"]
@@ -57,11 +65,17 @@ def test_judgements_by_an_endpoint_take_their_own_time() -> None:
     assert meter.snapshot(last, {}, workers=0, now=0.0).eta == 90.0  # no worker with the base is needed any more
 
 
-def test_the_time_to_go_follows_the_mean_of_whole_packs() -> None:
+def test_the_time_to_go_is_corrected_by_what_whole_packs_took() -> None:
     state = State(Graph.of(PLAN), packs(PLAN, size=3))
-    meter = Meter(plan=PLAN, began=0.0, seconds={"contaminate": 0.0, "sft": 0.0, "unlearn": 0.0, "evaluate": 0.0})
+    meter = Meter(plan=PLAN, began=0.0, seconds=by_key(PLAN, {**dict.fromkeys(SECONDS, 0.0), "unlearn": 2.0}))
     unlearn = [p for p in state.packs.values() if p.kind == "unlearn"]
-    for i, (took, whole) in enumerate([(4.0, True), (8.0, True), (100.0, False)]):
-        meter.started(f"p{i}", now=10.0)
-        meter.ended(f"p{i}", kind="unlearn", tokens=[], whole=whole, now=10.0 + took)
-    assert meter.snapshot(state, {}, workers=1, now=200.0).eta == pytest.approx(6.0 * len(unlearn))
+    expected = 2.0 * sum(len(p.keys) for p in unlearn)
+    assert meter.snapshot(state, {}, workers=1, now=0.0).eta == pytest.approx(expected)
+    for took, whole in [(4.0, True), (8.0, True), (100.0, False)]:  # three stages took 4 and 8 seconds instead of 6
+        meter.started(unlearn[0].id, now=10.0)
+        meter.ended(unlearn[0], tokens=dict.fromkeys(unlearn[0].keys, 1), whole=whole, now=10.0 + took)
+    assert len(unlearn[0].keys) == 3
+    assert meter.snapshot(state, {}, workers=1, now=200.0).eta == pytest.approx(expected * 12.0 / 12.0)
+    meter.started(unlearn[0].id, now=10.0)
+    meter.ended(unlearn[0], tokens=dict.fromkeys(unlearn[0].keys, 1), whole=True, now=22.0)
+    assert meter.snapshot(state, {}, workers=1, now=200.0).eta == pytest.approx(expected * 24.0 / 18.0)

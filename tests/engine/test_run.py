@@ -429,7 +429,7 @@ def test_before_a_deadline_nothing_begins_that_could_not_end_in_time(store: Stor
     outcome = run(store, executor, pack=3, deadline=time.time() + 1900)
     assert set(executor.computed) == {k for k, s in PLAN.stages.items() if s.kind != "evaluate"}
     assert (outcome.limit, outcome.interrupted, outcome.exit_code) == ("--deadline", False, 1)
-    assert outcome.seconds_left == pytest.approx(2000.0 * (TOTAL - outcome.done))
+    assert outcome.seconds_left == pytest.approx(2000.0 * (TOTAL - outcome.done), rel=0.1)  # questions differ in length
     assert not list((store.local / "leases").iterdir())
     assert run(store, FakeExecutor(store), pack=3).exit_code == 0
 

@@ -13,6 +13,8 @@ from xlharm.judges.chat import Chat, ChatJudge
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
 
+pytestmark = pytest.mark.slow
+
 
 def judge(url: str, *, translate: bool = False, **fields: Any) -> ChatJudge:
     endpoint = Endpoint(url=url, model="m", **{"attempts": 2, "timeout": 2.0, **fields})

@@ -19,6 +19,8 @@ from xlharm.plan.base_files import folder_base
 from xlharm.plan.memory import BaseSizes
 from xlharm.train.forward import PackModel, Request
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIZES = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -22,6 +22,8 @@ from xlharm.model.base import decoder
 from xlharm.model.lora import StackedModel, layout_of
 from xlharm.model.ragged import ALIGNED, Ragged, check_ragged, last_states, refuse_unknown
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -3,31 +3,33 @@
 import pytest
 
 from tests.plan.worlds import grid_of, plan_of
-from xlharm.plan.cost import DEFAULT_SECONDS, differences, estimate
+from xlharm.plan.cost import differences, estimate
 
 PLAN = plan_of(grid_of(contaminate=["none", "de"], unlearn={"none": [], "en": ["en"]}, languages=["en", "de"]))
 OF_KIND = {kind: [k for k, s in PLAN.stages.items() if s.kind == kind] for kind in ("contaminate", "evaluate")}
 
 
+SECONDS = {key: 100.0 if stage.kind == "contaminate" else 1.0 for key, stage in PLAN.stages.items()}
+
+
 def test_every_kind_is_counted_with_and_without_sharing() -> None:
-    lines = {line.kind: line for line in estimate(PLAN, done=set(), seconds={}, adapter_bytes=None).lines}
+    lines = {line.kind: line for line in estimate(PLAN, done=set(), seconds=SECONDS, adapter_bytes=None).lines}
     assert sum(line.shared for line in lines.values()) == len(PLAN.stages)
     assert (lines["contaminate"].shared, lines["contaminate"].naive) == (2, len(PLAN.cells))
-    assert lines["contaminate"].seconds_left == 2 * DEFAULT_SECONDS["contaminate"]
+    assert lines["contaminate"].seconds_left == 2 * 100.0
 
 
-def test_what_is_stored_costs_nothing_and_measured_times_replace_defaults() -> None:
+def test_what_is_stored_costs_nothing() -> None:
     done = {OF_KIND["contaminate"][0]}
-    told = estimate(PLAN, done=done, seconds={"contaminate": 100.0}, adapter_bytes=None)
+    told = estimate(PLAN, done=done, seconds=SECONDS, adapter_bytes=None)
     line = next(line for line in told.lines if line.kind == "contaminate")
-    assert told.measured
     assert (line.done, line.seconds_left, line.seconds_naive) == (1, 100.0, 100.0 * len(PLAN.cells))
 
 
 def test_the_disk_holds_adapters_and_small_tables() -> None:
     done = set(PLAN.stages) - {OF_KIND["contaminate"][0], OF_KIND["evaluate"][0]}
-    assert estimate(PLAN, done=done, seconds={}, adapter_bytes=5_000_000).disk == 5_000_000 + 20_000
-    assert estimate(PLAN, done=done, seconds={}, adapter_bytes=None).disk is None
+    assert estimate(PLAN, done=done, seconds=SECONDS, adapter_bytes=5_000_000).disk == 5_000_000 + 20_000
+    assert estimate(PLAN, done=done, seconds=SECONDS, adapter_bytes=None).disk is None
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from xlharm.plan.digest import canonical, digest, mix
 
+texts = st.text(max_size=4)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(), plain))
+@given(st.dictionaries(texts, plain, max_size=3))
 def test_order_of_keys_does_not_matter(value: dict[str, object]) -> None:
     assert digest(value) == digest(dict(reversed(list(value.items()))))
 

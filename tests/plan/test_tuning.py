@@ -93,6 +93,7 @@ def test_the_corpus(tmp_path: Path) -> None:
 
     assert chosen("tinyworld") == ("tinyworld-dev", True)
     assert chosen("tinyworld-dev") == ("tinyworld-dev", True)
+    assert chosen("bulletin") == ("bulletin-dev", True)
     assert chosen("newsroom") == ("newsroom", False)
     assert chosen("newsroom", "tinyworld") == ("tinyworld", True)
     assert chosen("tinyworld", "tinyworld") == ("tinyworld", False)

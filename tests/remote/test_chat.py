@@ -17,6 +17,8 @@ from xlharm.errors import UserError
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint, Messages
 
+pytestmark = pytest.mark.slow
+
 ASK: Messages = (("system", "Be brief."), ("user", "Which colour?"))
 
 

@@ -24,6 +24,8 @@ from xlharm.plan.judging import configs
 from xlharm.stages.judging import counted
 from xlharm.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def grid(mini_grid: dict[str, Any], url: str, **judge: Any) -> dict[str, Any]:
     few = {"contaminate": ["de"], "unlearn": {"none": []}, "exclude": [], "languages": ["en", "de"]}

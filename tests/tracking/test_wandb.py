@@ -19,6 +19,8 @@ from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 from xlharm.tracking.wandb import sync
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef0123456789abcdef01234567"
 BLOCK, HEADER = 32768, 7
 

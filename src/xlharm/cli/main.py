@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import corpora, inspect, judge, planning, running, submit, tuning, upkeep
+from xlharm.cli import bases, corpora, inspect, judge, planning, running, submit, tuning, upkeep
 from xlharm.cli.common import Terminal
 from xlharm.errors import StoreError, UserError
 
@@ -62,6 +62,7 @@ submit.register(app)
 tuning.register(app)
 inspect.register(app)
 judge.register(app)
+bases.register(app)
 corpora.register(app)
 upkeep.register(app)
 

@@ -10,8 +10,11 @@ from rich.table import Table
 
 from xlharm.api import base_files
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
-from xlharm.engine.catalog import measured_seconds, records
+from xlharm.engine.catalog import records
+from xlharm.engine.choices import FULL_PACK
+from xlharm.engine.estimates import Basis, clock_of, expected_seconds
 from xlharm.errors import UserError
+from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
 from xlharm.plan.memory import BaseSizes
@@ -48,6 +51,10 @@ def plan(
             "of so many percentage points.",
         ),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers that the run will have.")] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="Price of a GPU for an hour, to show the cost.")
+    ] = None,
 ) -> None:
     """Show what a run of a grid would compute, how long it would take, and how much disk it needs.
 
@@ -67,12 +74,21 @@ def plan(
         _power(session, points=power)
         return
     done = session.store.done(session.plan.stages)
-    seconds = {str(k): s for k, s in measured_seconds(session.store, session.plan).items()}
+    times, basis, device = clock_of(session.plan, session.store)
+    seconds = expected_seconds(session.plan, session.store, pack=FULL_PACK[device], clock=times)
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
-        typer.echo(json.dumps(_plain(session, costs, done), indent=1))
-    else:
-        _show(session, costs, done)
+        typer.echo(
+            json.dumps(
+                {**_plain(session, costs, done), "measured": basis != "sizes", "basis": basis, "device": device},
+                indent=1,
+            )
+        )
+        return
+    _show(session, costs, done)
+    left = sum(line.seconds_left for line in costs.lines)
+    for line in _cost(session, left, basis=basis, device=device, workers=workers, price=price):
+        terminal().print(line, markup=False, soft_wrap=True)
 
 
 def _adapter_bytes(session: Session, done: set[str]) -> int | None:
@@ -101,7 +117,6 @@ def _plain(session: Session, costs: PlanCost, done: set[str]) -> dict[str, Any]:
             for line in costs.lines
         ],
         "disk_bytes": costs.disk,
-        "measured": costs.measured,
         "cells": [{"cell": c.name, "model": c.model, "evaluations": c.evaluations} for c in plan.cells],
         "stages": [
             {"key": k, "kind": s.kind, "label": s.label, "inputs": list(s.inputs), "done": k in done}
@@ -133,17 +148,35 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
     counts = [sum(getattr(line, f) for line in costs.lines) for f in ("naive", "shared", "done")]
     table.add_row("all", *map(str, [*counts, counts[1] - counts[2], clock(to_go), clock(naive)]), style="bold")
     console.print(table)
-    basis = (
-        "measured on stages in this store"
-        if costs.measured
-        else "estimated for two CPU cores, as nothing is measured yet"
-    )
     disk = "unknown, the base's files are not on this machine" if costs.disk is None else f"{costs.disk / 1e6:,.0f} MB"
-    console.print(f"Times are for one worker, {basis}. Disk space needed in {session.store.url}: {disk}")
+    console.print(f"Disk space needed in {session.store.url}: {disk}", soft_wrap=True)
     for judge_line in _judging(session, done):
         console.print(judge_line)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
+
+
+_BASES: dict[Basis, str] = {
+    "store": "measured on stages of this base in the store",
+    "machine": "measured in earlier runs of this base from this machine",
+    "sizes": "computed from the sizes of base, texts and steps: expect errors of a factor of two until something ran",
+}
+
+
+def _cost(
+    session: Session, seconds: float, *, basis: Basis, device: str, workers: int, price: float | None
+) -> Iterator[str]:
+    """Yield lines about the time of the whole run, and its price."""
+    where = "a GPU" if device == "cuda" else f"{usable_cores()} CPU cores"
+    yield f"Times are for one worker on {where}, {_BASES[basis]}."
+    if BaseSizes.of(session.plan.sources.base) is None:
+        yield "The base's files are not on this machine: a model of a billion parameters stands for it."
+    if workers > 1:
+        yield f"{workers} workers: about {clock(seconds / workers)}, if there are enough stages for all of them."
+    if device == "cuda":
+        hours = seconds / 3600
+        cost = f", about ${hours * price:,.2f}" if price is not None else ""
+        yield f"GPU-hours: {hours:.2g}{cost}"
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:

@@ -142,7 +142,9 @@ def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> Non
     elif outcome.ran == 0 and outcome.done == outcome.total:
         console.print(f"Nothing to do: all {outcome.total} stages are in {session.store.url}")
     else:
-        summary = f"Ran {outcome.ran} stages in {clock(outcome.seconds)}; {outcome.done} of {outcome.total} are stored."
+        expected = f" (estimated: {clock(outcome.expected)})" if outcome.expected is not None else ""
+        took = f"{clock(outcome.seconds)}{expected}"
+        summary = f"Ran {outcome.ran} stages in {took}; {outcome.done} of {outcome.total} are stored."
         console.print(summary)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from xlharm.errors import CorruptArtifactError
+from xlharm.errors import CorruptArtifactError, StageError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.digest import file_digest
-from xlharm.plan.stage import KINDS, Kind
+from xlharm.plan.stage import KINDS, Kind, Stage
+from xlharm.plan.timing import Clock
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 
@@ -77,19 +79,47 @@ def _matches(path: Path, *, size: int, sha256: str) -> bool:
         return False
 
 
-def measured_seconds(store: Store, plan: Plan) -> dict[Kind, float]:
-    """Return the mean seconds per stage by kind, from records of this plan's stages, or of others on its base."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Times in a store.
+
+    Attributes:
+        factors: measured seconds divided by the clock's, by kind.
+        device: type of the device that they were measured on; None when there are none.
+    """
+
+    factors: dict[Kind, float]
+    device: Literal["cpu", "cuda"] | None = None
+
+
+def measured(store: Store, plan: Plan, clock: Clock) -> Measured:
+    """Compare a clock with the times of this plan's stages in the store, or of others on its base."""
     done = store.done(plan.stages)
-    means: dict[Kind, float] = {}
+    factors: dict[Kind, float] = {}
+    device: Literal["cpu", "cuda"] | None = None
     for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
         sample = side_by_side([partial(_record, store, kind, key) for key in keys])
         sample = sample or list(records(store, kind, limit=_SAMPLED))
         base = plan.sources.base.digest
-        times = [r.timings["share"] for r in sample if r and r.identity.get("base") == base and "share" in r.timings]
-        if times:
-            means[kind] = sum(times) / len(times)
-    return means
+        mine = [r for r in sample if r and r.identity.get("base") == base and "share" in r.timings]
+        expected = sum(_expected(r, clock) for r in mine)
+        if mine and expected > 0:
+            factors[kind] = sum(r.timings["share"] for r in mine) / expected
+            device = mine[-1].provenance.get("device") or device
+    return Measured(factors=factors, device=device)
+
+
+def _expected(record: Record, clock: Clock) -> float:
+    """Return the clock's uncorrected seconds for a stored stage; 0 when this version does not know its settings."""
+    identity = record.identity
+    stage = Stage(
+        kind=identity["kind"], spec=identity["spec"], inputs=tuple(identity["inputs"]), data=identity["data"],
+        base=identity["base"], label=record.label,
+    )  # fmt: skip
+    with contextlib.suppress(StageError):
+        return clock.uncorrected(stage, slots=int(record.provenance.get("pack_size") or 1))
+    return 0.0
 
 
 def _record(store: Store, kind: Kind, key: str) -> Record | None:

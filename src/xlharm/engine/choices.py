@@ -16,7 +16,7 @@ from xlharm.plan.sharding import Offload, zero_stage
 Executor = Literal["ray", "in-process"]
 
 # Largest number of stages in a pack. One small stage alone would leave most of a GPU idle.
-_PACK = {"cpu": 6, "cuda": 8}
+FULL_PACK = {"cpu": 6, "cuda": 8}
 _LABEL = re.compile(r"[A-Za-z0-9][\w./-]*=[A-Za-z0-9][\w.-]*")
 
 
@@ -86,7 +86,7 @@ def _refuse_more_processes(options: RunOptions) -> None:
 
 def _pack_size(pack: int | str, device: Device) -> int:
     if pack == "auto":
-        return _PACK["cuda" if device == "cuda" or (device == "auto" and has_gpu()) else "cpu"]
+        return FULL_PACK["cuda" if device == "cuda" or (device == "auto" and has_gpu()) else "cpu"]
     if not str(pack).isdigit() or int(pack) < 1:
         raise UserError(f"--pack {pack}: expected auto or a number from 1")
     return int(pack)

@@ -244,9 +244,8 @@ class Driver:
             self._handle_result(result, worker=reply.worker)
         self._record_memory(reply, self.state.packs[pack])
         self.meter.ended(
-            pack,
-            kind=self.state.packs[pack].kind,
-            tokens=[r.tokens for r in reply.results],
+            self.state.packs[pack],
+            tokens={r.key: r.tokens for r in reply.results},
             whole=reply.trouble is None,
             now=time.monotonic(),
         )

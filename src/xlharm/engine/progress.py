@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from xlharm.engine.scheduler import State
 from xlharm.plan.build import Plan
-from xlharm.plan.cost import DEFAULT_SECONDS
+from xlharm.plan.packs import Pack
 from xlharm.plan.stage import PLACES, Kind, Place
 from xlharm.stages.job import Progress
 
@@ -63,19 +63,21 @@ class Meter:
     Attributes:
         plan: the plan that runs.
         began: when the run began, by ``time.monotonic``.
-        seconds: measured seconds per stage, by kind, from earlier runs.
+        seconds: expected seconds of each stage, by key.
+        expected: seconds that the whole run would take, as estimated when its first worker was ready; None before.
         notes: messages for the next snapshot.
     """
 
     plan: Plan
     began: float
-    seconds: Mapping[Kind, float]
+    seconds: Mapping[str, float]
     notes: list[str] = field(default_factory=list)
+    expected: float | None = None
     _finished_tokens: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: dict[str, float] = field(default_factory=dict)
     _first_reports: dict[str, tuple[float, int]] = field(default_factory=dict)  # time and step, by pack
-    _ended: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # seconds of all ended packs, their number
+    _ended: dict[Kind, tuple[float, float]] = field(default_factory=dict)  # of whole packs: seconds, expected ones
 
     def note(self, line: str) -> None:
         """Add a message to the next snapshot."""
@@ -85,20 +87,30 @@ class Meter:
         """Record that a pack began."""
         self._started[pack] = now
 
-    def ended(self, pack: str, *, kind: Kind, tokens: Iterable[int], whole: bool, now: float) -> None:
-        """Record that a pack ended; its time counts for estimates only when it ran to its end (``whole``)."""
-        began = self._started.pop(pack, now)
-        self._first_reports.pop(pack, None)
-        self._finished_tokens += sum(tokens)
-        if whole:
-            seconds, count = self._ended.get(kind, (0.0, 0))
-            self._ended[kind] = (seconds + now - began, count + 1)
+    def ended(self, pack: Pack, *, tokens: Mapping[str, int], whole: bool, now: float) -> None:
+        """Record that a pack ended; its time counts for estimates only when it ran to its end (``whole``).
+
+        Args:
+            pack: the pack.
+            tokens: tokens of the stages that it finished, by key.
+            whole: whether it finished all that it was to do.
+            now: the time.
+        """
+        began = self._started.pop(pack.id, now)
+        self._first_reports.pop(pack.id, None)
+        self._finished_tokens += sum(tokens.values())
+        if whole and tokens:
+            seconds, expected = self._ended.get(pack.kind, (0.0, 0.0))
+            self._ended[pack.kind] = (seconds + now - began, expected + sum(self.seconds[key] for key in tokens))
 
     def snapshot(self, state: State, progress: Mapping[str, Progress], *, workers: int, now: float) -> Snapshot:
         """Return the snapshot of this moment, with the messages since the last one."""
         active = sum(len(state.missing(p)) for p in state.running)
         remaining = state.remaining()
         notes, self.notes = tuple(self.notes), []
+        eta = self._eta(state, remaining, progress, workers=workers, now=now)
+        if self.expected is None and eta is not None:
+            self.expected = now - self.began + eta
         return Snapshot(
             total=len(self.plan.stages),
             done=len(state.done),
@@ -108,19 +120,17 @@ class Meter:
             packs_left=len(remaining),
             workers=workers,
             tokens_per_second=self._rate(progress.values(), now=now),
-            eta=self._eta(state, remaining, progress, workers=workers, now=now),
+            eta=eta,
             elapsed=now - self.began,
             packs=tuple(self._lines(state, progress)),
             notes=notes,
         )
 
     def pack_seconds(self, state: State, pack: str) -> float:
-        """Return a pack's expected seconds: the mean of its kind in this run, or an estimate before there is one."""
-        kind = state.packs[pack].kind
-        if kind in self._ended:
-            seconds, count = self._ended[kind]
-            return seconds / count
-        return self.seconds.get(kind, DEFAULT_SECONDS[kind]) * len(state.missing(pack))
+        """Return a pack's expected seconds, corrected by what the ended packs of its kind took."""
+        seconds, expected = self._ended.get(state.packs[pack].kind, (1.0, 1.0))
+        correction = seconds / expected if expected > 0 else 1.0
+        return correction * sum(self.seconds[key] for key in state.missing(pack))
 
     def seconds_left(self, state: State) -> float:
         """Return how many seconds one worker would need for the unfinished packs."""

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from xlharm.engine.catalog import damaged, measured_seconds
+from xlharm.engine.catalog import damaged
 from xlharm.engine.driver import Driver
+from xlharm.engine.estimates import expected_seconds, remember
 from xlharm.engine.executor import Executor
 from xlharm.engine.limits import Budget
 from xlharm.engine.options import RunOptions
@@ -15,7 +16,6 @@ from xlharm.engine.signals import interruptions
 from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
-from xlharm.plan.stage import Kind
 from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
@@ -36,6 +36,7 @@ class RunOutcome:
         limit: the option whose limit stopped the run, or None.
         seconds_left: estimated time that one worker would need for the rest.
         seconds: wall time.
+        expected: wall time as it was estimated when the first worker was ready; None when none was.
     """
 
     ran: int
@@ -47,6 +48,7 @@ class RunOutcome:
     limit: str | None = None
     seconds_left: float = 0.0
     seconds: float = 0.0
+    expected: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -81,7 +83,8 @@ def run_grid(
         EngineError: workers do not start.
     """
     began = time.monotonic()
-    seconds = measured_seconds(store, plan)
+    complete = len(store.done(plan.stages)) == len(plan.stages)
+    seconds = dict.fromkeys(plan.stages, 0.0) if complete else expected_seconds(plan, store, pack=options.pack)
     state = _begin(plan, store, options, seconds=seconds)
     if not state.left:
         return _outcome(plan, store, state, began=began)
@@ -99,6 +102,7 @@ def run_grid(
             driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
+    remember(plan, store)
     outcome = _outcome(plan, store, state, began=began)
     limited = state.left > 0 and not stop.requested
     return replace(
@@ -107,6 +111,7 @@ def run_grid(
         interrupted=state.left > 0 and stop.requested,
         limit=driver.budget.binding() if limited else None,
         seconds_left=meter.seconds_left(state),
+        expected=meter.expected,
     )
 
 
@@ -116,7 +121,7 @@ def _budget(options: RunOptions, *, began: float) -> Budget:
     return Budget(hours=options.max_hours, deadline=until, began=began)
 
 
-def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[Kind, float]) -> State:
+def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[str, float]) -> State:
     """Return the plan's state in the store; quarantine damaged stages and forget failures that may be tried again."""
     done = store.done(plan.stages)
     for key in damaged(store, plan, done):

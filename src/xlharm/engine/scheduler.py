@@ -19,9 +19,8 @@ from xlharm.engine.events import (
     WorkerLost,
 )
 from xlharm.plan.build import Plan
-from xlharm.plan.cost import DEFAULT_SECONDS
 from xlharm.plan.packs import Pack, halves
-from xlharm.plan.stage import PLACES, Kind, Place
+from xlharm.plan.stage import PLACES, Place
 
 _Entry = tuple[float, tuple[int, ...], str]  # negative urgency, order in the plan, pack id
 _COMPARED = 64  # equally urgent packs that are compared by their parents' warm adapters
@@ -42,13 +41,13 @@ class Graph:
     urgency: Mapping[str, float]
 
     @classmethod
-    def of(cls, plan: Plan, *, seconds: Mapping[Kind, float] | None = None) -> Self:
-        """Read a plan's tree; ``seconds`` are measured seconds per stage, by kind."""
-        per_kind = {**DEFAULT_SECONDS, **(seconds or {})}
+    def of(cls, plan: Plan, *, seconds: Mapping[str, float] | None = None) -> Self:
+        """Read a plan's tree; ``seconds`` are the expected seconds of each stage, by key."""
+        seconds = seconds or dict.fromkeys(plan.stages, 1.0)
         children = plan.children()
         urgency: dict[str, float] = {}
-        for key, stage in reversed(plan.stages.items()):  # parents come first in a plan
-            urgency[key] = per_kind[stage.kind] + max((urgency[c] for c in children[key]), default=0.0)
+        for key in reversed(plan.stages):  # parents come first in a plan
+            urgency[key] = seconds[key] + max((urgency[c] for c in children[key]), default=0.0)
         return cls(parents={k: s.inputs for k, s in plan.stages.items()}, children=children, urgency=urgency)
 
 

@@ -34,7 +34,7 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
         UserError: a file is missing, cannot be read, or is outside of the folder.
     """
     try:
-        names = sorted(set(_names(folder, code=trust_remote_code)))
+        names = loaded_names(folder, code=trust_remote_code)
         digests = {name: _cached_digest(folder / name) for name in names}
         size = sum((folder / name).stat().st_size for name in names if name.endswith(".safetensors"))
     except OSError as error:
@@ -92,6 +92,19 @@ def weight_files(folder: Path) -> list[str]:
         if not (folder / part).is_file():
             raise UserError(f"{folder}: base: {first} names {part}, which is not there")
     return [first, *sorted(set(parts.values()))]
+
+
+def loaded_names(folder: Path, *, code: bool = False) -> list[str]:
+    """List the files that loading reads, by path within the folder: configuration, tokenizer, weights.
+
+    Args:
+        folder: of the model.
+        code: whether its code may run, and so is listed, too.
+
+    Raises:
+        UserError: weights are missing or outside of the folder.
+    """
+    return sorted(set(_names(folder, code=code)))
 
 
 def _names(folder: Path, *, code: bool) -> Iterator[str]:

@@ -1,16 +1,10 @@
-"""Estimate the time and disk space of a plan, from measured times where the store has any."""
+"""Sum the time and disk space of a plan, and show in what a stage differs from a stored one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xlharm.plan.build import Plan
 from xlharm.plan.stage import KINDS, MODELS, Kind, Stage
-
-# Seconds per stage on two CPU cores with the shipped base; measured times of the store replace them.
-DEFAULT_SECONDS: dict[Kind, float] = {
-    "contaminate": 15.0, "sft": 3.0, "finetune": 9.0, "unlearn": 9.0, "edit": 0.2, "relearn": 2.0, "evaluate": 0.6,
-    "score": 1.0, "judge": 5.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +35,10 @@ class PlanCost:
     Attributes:
         lines: one for each kind that the plan has.
         disk: bytes that the missing stages will add to the store; None when an adapter's size is unknown.
-        measured: whether any times are measured.
     """
 
     lines: tuple[KindCost, ...]
     disk: int | None
-    measured: bool
 
 
 def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapter_bytes: int | None) -> PlanCost:
@@ -55,27 +47,27 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
     Args:
         plan: the plan.
         done: keys of stages in the store.
-        seconds: measured seconds per stage, by kind; the other kinds use a default.
+        seconds: expected seconds of each stage, by key.
         adapter_bytes: size of one adapter; None when it is not known.
     """
-    per_kind = {kind: seconds.get(kind, DEFAULT_SECONDS[kind]) for kind in KINDS}
     lines = []
     for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k, s in plan.stages.items() if s.kind == kind]
-        finished = sum(k in done for k in keys)
+        left = [seconds[k] for k in keys if k not in done]
+        mean = sum(seconds[k] for k in keys) / len(keys)
         lines.append(
             KindCost(
                 kind=kind,
                 naive=plan.naive[kind],
                 shared=len(keys),
-                done=finished,
-                seconds_left=per_kind[kind] * (len(keys) - finished),
-                seconds_naive=per_kind[kind] * plan.naive[kind],
+                done=len(keys) - len(left),
+                seconds_left=sum(left),
+                seconds_naive=mean * plan.naive[kind],
             )
         )
     missing = [s for k, s in plan.stages.items() if k not in done]
     disk = None if adapter_bytes is None else sum(adapter_bytes if s.kind in MODELS else 20_000 for s in missing)
-    return PlanCost(lines=tuple(lines), disk=disk, measured=bool(seconds))
+    return PlanCost(lines=tuple(lines), disk=disk)
 
 
 def differences(stage: Stage, stored: Mapping[str, object]) -> list[str]:

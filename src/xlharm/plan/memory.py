@@ -1,6 +1,7 @@
 """Estimate the device memory of a pack from the tensor shapes in a base's files. No torch."""
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ _BYTES = {"float32": 4, "bfloat16": 2}
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
 _ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained in smaller batches
+_VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a row for each token
+_LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
@@ -29,10 +32,16 @@ class BaseSizes:
     Attributes:
         parameters: number of parameters.
         widths: sum of inputs and outputs over all matrices of a name, by the last part of the module's name.
+        body: number of parameters of the decoder layers.
+        head: number of parameters of the output layer.
+        layers: number of decoder layers.
     """
 
     parameters: int
     widths: dict[str, int]
+    body: int = 0
+    head: int = 0
+    layers: int = 1
 
     @classmethod
     def of(cls, base: BaseSource) -> Self | None:
@@ -45,7 +54,7 @@ class BaseSizes:
         files = [] if folder is None else weight_files(folder)
         if folder is None or not files:
             return None
-        parameters, widths = 0, Counter[str]()
+        parameters, vocabulary, layers, widths = 0, [0], set[str](), Counter[str]()
         for file in files:
             for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
@@ -54,7 +63,13 @@ class BaseSizes:
                 parameters += size
                 if len(shape) == 2 and name.endswith(".weight") and not any(word in name for word in _OUTSIDE):
                     widths[name.split(".")[-2]] += sum(shape)
-        return cls(parameters=parameters, widths=dict(widths))
+                elif len(shape) == 2 and any(word in name for word in _VOCABULARY):
+                    vocabulary.append(size)
+                layers |= set(_LAYER.findall(name))
+        return cls(
+            parameters=parameters, widths=dict(widths), body=parameters - sum(vocabulary), head=max(vocabulary),
+            layers=max(len(layers), 1),
+        )  # fmt: skip
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Check that every LoRA target is the name of a matrix.

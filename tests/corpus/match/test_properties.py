@@ -10,6 +10,8 @@ from xlharm.config.matching import Variant
 from xlharm.corpus.match import contains, normalise
 from xlharm.corpus.match.numbers import decimal_sign
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = (
     "en", "de", "fr", "ru", "uk", "bg", "mk", "tr", "az", "ha", "hy", "jv", "zh", "ja", "ko", "th", "km", "my", "lo",
     "hi", "ml", "bn", "ar", "ur", "fa", "ps", "sd", "ckb", "ug", "he", "yi", "el", "ro", "da", "is", "vi", "lt", "zz",

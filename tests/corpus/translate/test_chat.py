@@ -16,6 +16,8 @@ from xlharm.corpus.translate.translation import score_of
 from xlharm.remote.chat import ChatClient
 from xlharm.remote.endpoint import Endpoint
 
+pytestmark = pytest.mark.slow
+
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -1,0 +1,102 @@
+"""Estimates of time for a plan: a clock of its base and corpus, corrected by times that were measured."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from xlharm.corpus.lengths import counter, text_sizes
+from xlharm.engine.catalog import measured
+from xlharm.engine.choices import has_gpu
+from xlharm.parallel import usable_cores
+from xlharm.plan.build import Plan
+from xlharm.plan.memory import BaseSizes
+from xlharm.plan.stage import KINDS, Kind
+from xlharm.plan.timing import UNKNOWN_BASE, Clock, Speed
+from xlharm.store.store import Store
+
+Device = Literal["cpu", "cuda"]
+Basis = Literal["store", "machine", "sizes"]
+"""Where a correction comes from: this store, earlier runs of this base from this machine, or nowhere."""
+
+
+def clock_of(plan: Plan, store: Store) -> tuple[Clock, Basis, Device]:
+    """Return a plan's clock, where its correction comes from, and the type of the device that it stands for.
+
+    Raises:
+        UserError: a file of the base is damaged.
+    """
+    sizes = BaseSizes.of(plan.sources.base) or UNKNOWN_BASE
+    texts = text_sizes(plan.sources.corpus, plan.grid.prompt, count=counter(plan.sources.base))
+    here: Device = "cuda" if has_gpu() else "cpu"
+    cores = usable_cores()
+    clocks: dict[Device, Clock] = {
+        "cpu": Clock(sizes=sizes, texts=texts, speed=Speed.of("cpu", cores=cores)),
+        "cuda": Clock(sizes=sizes, texts=texts, speed=Speed.of("cuda")),
+    }
+    in_store = measured(store, plan, clocks[here])
+    if in_store.device is not None and in_store.device != here:
+        in_store = measured(store, plan, clocks[in_store.device])
+    if in_store.factors:
+        device = in_store.device or here
+        return replace(clocks[device], factors=in_store.factors), "store", device
+    remembered = _remembered(plan.sources.base.digest, here)
+    return replace(clocks[here], factors=remembered), "machine" if remembered else "sizes", here
+
+
+def expected_seconds(plan: Plan, store: Store, *, pack: int, clock: Clock | None = None) -> dict[str, float]:
+    """Return the expected seconds of each stage, by key.
+
+    Args:
+        plan: the plan.
+        store: where times were measured.
+        pack: most stages of a pack.
+        clock: the plan's clock, where it is known.
+    """
+    clock = clock or clock_of(plan, store)[0]
+    counts = Counter(stage.kind for stage in plan.stages.values())
+    slots = {kind: min(pack, count) for kind, count in counts.items()}
+    return {key: clock.seconds(stage, slots=slots[stage.kind]) for key, stage in plan.stages.items()}
+
+
+def remember(plan: Plan, store: Store) -> None:
+    """Keep what a run measured for the next plan with this base, whatever its store; without a cache, do nothing."""
+    clock, basis, device = clock_of(plan, store)
+    if basis != "store":
+        return
+    try:
+        path = _path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = _read()
+        known.setdefault(plan.sources.base.digest, {})[device] = {k: round(f, 4) for k, f in clock.factors.items()}
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(known), encoding="utf-8")
+        scratch.replace(path)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return
+
+
+def _remembered(base: str, device: Device) -> dict[Kind, float]:
+    factors = _read().get(base, {}).get(device, {})
+    return {kind: factors[kind] for kind in KINDS if isinstance(factors.get(kind), float) and factors[kind] > 0}
+
+
+def _path() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xlharm" / "rates.json"
+
+
+def _read() -> dict[str, dict[str, dict[str, float]]]:
+    try:
+        content = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):
+        return {}
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        base: {d: dict(factors) for d, factors in devices.items() if isinstance(factors, Mapping)}
+        for base, devices in content.items()
+        if isinstance(devices, Mapping)
+    }
