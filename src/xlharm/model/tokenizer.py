@@ -44,7 +44,7 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
         hf = AutoTokenizer.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - damaged files make the libraries raise errors of any class
         raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
     return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
 

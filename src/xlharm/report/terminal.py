@@ -11,6 +11,7 @@ from rich.text import Text
 
 from xlharm.analysis.reading import RISE_POINTS, Rate, Reading, Readings, whole
 from xlharm.config.grid import NONE
+from xlharm.report.console import Terminal
 
 _PLAIN_WIDTH = 100
 _LABELS = ("contaminate", "unlearn")
@@ -28,7 +29,7 @@ def print_results(table: pa.Table, console: Console) -> None:
         console.print("No cell has been evaluated yet.")
         return
     if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
-        console = Console(file=console.file, width=_PLAIN_WIDTH)
+        console = Terminal(file=console.file, width=_PLAIN_WIDTH)
     readings = Readings.of_table(table)
     for method, seed in _groups(readings):
         shown = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
@@ -52,7 +53,7 @@ def print_view(table: pa.Table, console: Console, *, name: str) -> None:
         shown.add_row(*(Text(_shown(row[column], column)) for column in kept))
     width = max(_PLAIN_WIDTH, shown.__rich_measure__(console, console.options.update(max_width=400)).maximum)
     if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
-        console = Console(file=console.file, width=width)
+        console = Terminal(file=console.file, width=width)
     console.print(shown)
 
 
