@@ -237,7 +237,9 @@ def _try(border: str, command: tuple[str, ...], outcome: Outcome, *, shown: byte
     outcome.codes[code] += 1
     if reason:
         outcome.failed += 1
-        outcome.failures.setdefault(reason, (border, command, reason, shown))
+        if reason not in outcome.failures:
+            outcome.failures[reason] = (border, command, reason, shown)
+            print(f"{reason}\n  {border}: xlharm {' '.join(command)!r}\n  {shown[:600]!r}\n", flush=True)
     last = (err or out).strip().splitlines()[-1:] or [""]
     return f"{code} {_VARIABLE.sub('_', last[0])[:120]}"
 
@@ -313,8 +315,6 @@ def main() -> None:
         print("by exit code:", ", ".join(f"{code} {n}" for code, n in outcome.codes.most_common()))
         print(f"different outcomes: {outcome.kinds}; slowest {outcome.slowest[0]:.1f} s ({outcome.slowest[1]})")
         print(f"failed: {outcome.failed}, of {len(outcome.failures)} kinds")
-        for border, command, reason, shown in outcome.failures.values():
-            print(f"\n{reason}\n  {border}: xlharm {' '.join(command)!r}\n  {shown[:600]!r}")
     sys.exit(1 if outcome.failures else 0)
 
 

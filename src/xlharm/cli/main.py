@@ -100,7 +100,8 @@ def main() -> None:
 def _fail_os(error: OSError) -> None:
     """Report an error of the operating system that no command expects, or raise it again."""
     try:
-        sys.stdout.flush()  # what could not be written is still in the buffer
+        sys.stdout.write("\n")  # fails again, if it was standard output
+        sys.stdout.flush()
     except OSError as unwritten:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end
         _fail(f"standard output: cannot be written: {unwritten.strerror}", code=1)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import fsspec
 
 from xlharm.errors import StoreError, UserError
+from xlharm.plain_files import expanded
 from xlharm.plan.digest import digest
 
 _WRITABLE = ".writable"
@@ -45,7 +46,7 @@ class Files:
     def __init__(self, url: str, *, writes: bool = True) -> None:
         refuse_password(url)
         self.empty = False
-        self.url = url if "://" in url else str(Path(url).expanduser().absolute())
+        self.url = url if "://" in url else str(expanded(url).absolute())
         self.remote = "://" in url and not url.startswith("file://")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)
