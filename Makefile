@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo quick test heavy-test gpu-test slurm-test fuzz check audit format docs lock clean
+.PHONY: help setup demo quick test heavy-test gpu-test slurm-test families fuzz check audit format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
@@ -15,6 +15,7 @@ help:
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
 	@echo "make fuzz        try 10,000 changed inputs at every border; of another seed: make fuzz SEED=2 COUNT=500"
+	@echo "make families    judge every family of models that transformers has; the table of docs/families.md"
 	@echo "make check       ruff, mypy, import rules, spelling"
 	@echo "make audit       known vulnerabilities and licences of the dependencies; needs PyPI"
 	@echo "make format      format the code with ruff"
@@ -58,6 +59,9 @@ SEED ?= 1
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.borders --count $(COUNT) --seed $(SEED)
+
+families: setup
+	$(BIN)/python -m tests.families.matrix $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from shapes import LINEARS, random_base, rates, seconds, sync
 
-from xlharm.evaluate.cache import row_bytes
+from xlharm.evaluate.cache import layer_widths, row_bytes
 from xlharm.evaluate.generate import generate
 from xlharm.model.lora import StackedModel, layout_of, uninstall
 
@@ -115,7 +115,9 @@ def main() -> None:
     def show(
         what: str, *, rows: int, tokens_per_s: float, first: float = 0.0, extra: float = 0.0, step: float = 0.0
     ) -> None:
-        cache = rows * row_bytes(model.config, length=1, dtype=model.dtype) * (args.length + args.new / 2)
+        cache = (
+            rows * row_bytes(layer_widths(model, slots=1), length=1, dtype=model.dtype) * (args.length + args.new / 2)
+        )
         floor = rows / ((weights + cache + extra) / copy)
         line = {
             "what": what, "rows": rows, "new_tok_s": round(tokens_per_s), "first_s": round(first, 1),

@@ -50,7 +50,7 @@ def trained(model: Any, *, device: torch.device, rank: int, rows: int, offload: 
         sync(device)
         marks.append(time.perf_counter())
 
-    (result,) = train_pack(engine, [slot], rows=BatchShare(), pad=0, report=mark)
+    (result,) = train_pack(engine, [slot], rows=BatchShare(), report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks[WARM - 1 :]))
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
     return {

@@ -119,7 +119,7 @@ def trained(engine: PackEngine, *, seeds: tuple[int, ...], rows: int, steps: int
              initial=engine.layout.initial(seed=s), mask=None)
         for s in seeds
     ]  # fmt: skip
-    results = train_pack(engine, slots, rows=BatchShare(), pad=0)
+    results = train_pack(engine, slots, rows=BatchShare())
     sync(engine.device)
     return torch.stack([t.adapter for t in results]), [t.curves["target"] for t in results]
 

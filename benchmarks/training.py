@@ -84,7 +84,7 @@ def packed(
             sync(device)
             marks.append(time.perf_counter())
 
-    trained = train_pack(engine, slots, rows=BatchShare(), pad=0, report=mark)
+    trained = train_pack(engine, slots, rows=BatchShare(), report=mark)
     step = statistics.median(b - a for a, b in itertools.pairwise(marks)) / STEPS
     tokens = sum(t.tokens for t in trained) / steps
     return {"first_3_s": marks[0] - begun, "step_ms": 1000 * step, "tok_s": tokens / step}

@@ -18,7 +18,7 @@ USED = {
     "torch._dynamo.config": "model/lora.py: code for all sizes at once",
     "torch.fx.experimental._config": "model/lora.py: likewise",
     "torch._fused_adamw_": "train/optimizer.py: one pass over an adapter, its clip as a tensor",
-    "_attn_implementation": "model/ragged.py: transformers has no public way back",
+    "_attn_implementation": "model/attention.py: transformers has no public way back",
     "deepspeed.ops.__compatible_ops__": "train/engine.py: no compiler on new machines",
     "ray._private.services": "engine/ray/cluster.py: guarded, only for a quicker message",
 }

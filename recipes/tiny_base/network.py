@@ -115,6 +115,7 @@ class Llama(nn.Module):
 
 def save(model: Llama, tokenizer_file: str, folder: str) -> None:
     """Write a Hugging Face folder: bfloat16 safetensors in shards of at most 10 MB, and the tokenizer."""
+    from tokenizers.processors import TemplateProcessing
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     s = model.shape
@@ -130,10 +131,15 @@ def save(model: Llama, tokenizer_file: str, folder: str) -> None:
     assert set(missing) <= {"lm_head.weight"}, missing
     theirs.tie_weights()
     theirs.to(torch.bfloat16).save_pretrained(folder, max_shard_size="9MB")
-    PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=tokenizer_file,
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
         padding_side="left",
-    ).save_pretrained(folder)
+    )
+    # Every training document began with <s>, so the tokenizer begins texts with it, whoever loads it.
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+    tokenizer.save_pretrained(folder)

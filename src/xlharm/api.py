@@ -11,7 +11,7 @@ grid.ask("ur/en", "Which colour does Mudu Mike like best?")
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
 from xlharm.plan.stage import KINDS, Kind
+from xlharm.plan.targets import settle_targets
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
@@ -242,6 +243,22 @@ class Grid:
         meant = self._plan.cell(cell) if isinstance(cell, str) else cell
         return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
 
+    def export(self, cell: str | Cell, folder: str | Path, *, merge: bool = False) -> None:
+        """Write a cell's model to a folder, with a README that says how to load and ask it.
+
+        Args:
+            cell: ``contaminate/unlearn/method/seed``; trailing parts may be left out.
+            folder: to be written; it must not exist or must be empty.
+            merge: write the whole model, with the adapter added to the base's weights, not the adapter alone.
+
+        Raises:
+            UserError: no such cell, its model is not in the store yet, or the folder is not empty.
+        """
+        from xlharm.stages.export import export
+
+        meant = self._plan.cell(cell) if isinstance(cell, str) else cell
+        export(self._plan, self.store, meant, Path(folder), merge=merge)
+
 
 def open_grid(
     path: str | Path,
@@ -264,8 +281,10 @@ def open_grid(
     words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
+    spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
-    return Grid(build(spec, sources=sources, dtype=_precision(spec, opened)), opened, writes=writes)
+    plan = build(spec, sources=sources, dtype=_precision(spec, opened))
+    return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes)
 
 
 def base_files(store: Store, digest: str) -> dict[str, str]:

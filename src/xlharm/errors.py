@@ -8,6 +8,10 @@ class UserError(ValueError):
     """The user's input is wrong. The command line prints one line without a traceback and ends with exit code 2."""
 
 
+class BaseRefusedError(UserError):
+    """The base model cannot be run as the grid says. No stage of the grid can have a result, so the run ends."""
+
+
 class CorruptArtifactError(RuntimeError):
     """A stored stage does not match its checksums. A run computes it again.
 

@@ -1,9 +1,13 @@
 """Views on a made-up grid whose numbers are known."""
 
 import io
+import json
 import shutil
+from math import inf, isnan, nan
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -12,6 +16,7 @@ from xlharm.analysis.effects import effects
 from xlharm.analysis.ranking import ranking
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.signatures import signatures
+from xlharm.analysis.table import render
 from xlharm.analysis.views import VIEWS, view
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -145,3 +150,33 @@ def test_the_report_compares_methods_only_when_there_are_several(
     assert best.y > second.y  # OF grows upwards, and so y falls
     assert lost.x < plot.limit < best.x
     assert not lost.kept
+
+
+def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> None:
+    plan = plan_of(contaminate=["none", "de"], unlearn={"none": []}, languages=["en"], evaluate={"scores": True})
+    store = Store(str(tmp_path))
+    for cell in plan.cells:
+        broken = cell.contaminate == "de"
+        texts = [("a", "fake", nan if broken else -1.0), ("a", "perturbed", -2.0), ("b", "fake", -1.0)]
+        rows = [{"item": item, "what": what, "text": "t", "tokens": 1, "logp": logp} for item, what, logp in texts]
+        with store.scratch() as folder:
+            pq.write_table(pa.Table.from_pylist(rows), folder / "scores.parquet")
+            metrics = {"ppl_clean": inf, "min_k_pp": -inf, "exact": nan if broken else 1.0}
+            stage = plan.stages[cell.scores["en"]]
+            store.commit(stage, folder, metrics=metrics, timings={}, provenance={})
+    results = GridResults(plan, Store(store.url))
+    table = view("scores", results)
+    control, broken_row = table.to_pylist()
+    assert (control["ppl_clean"], control["min_k_pp"], control["exact"]) == (inf, -inf, 1.0)
+    assert all(isnan(broken_row[name]) for name in ("exact", "truth_ratio", "forget_quality", "separability"))
+    out = io.StringIO()
+    print_view(table, Console(file=out), name="scores")
+    (html,) = (section for section in sections(results) if section.anchor == "scores")
+    for shown in (
+        out.getvalue().split(),
+        html.rows[1],
+        render(table, form="csv").decode().replace("\n", ",").split(","),
+    ):
+        assert {"inf", "-inf", "nan"} <= set(shown)
+    plain = json.loads(render(table, form="json"), parse_constant=pytest.fail)
+    assert (plain[1]["ppl_clean"], plain[1]["min_k_pp"], plain[1]["exact"]) == ("inf", "-inf", "nan")

@@ -15,7 +15,10 @@ from tests.cli.conftest import Xlharm
         (["-s", "langages=[en]"], "langages: unknown key; did you mean 'languages'?"),
         (["-s", "contaminate=[none]", "-s", "exclude=[]"], "`source` stands for the contamination language"),
         (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
-        (["-s", "corpus=nowhere"], "neither a shipped corpus (bulletin, bulletin-dev, newsroom, tinyworld, tinyworld-dev) nor a folder"),
+        (
+            ["-s", "corpus=nowhere"],
+            "neither a shipped corpus (bulletin, bulletin-dev, newsroom, tinyworld, tinyworld-dev) nor a folder",
+        ),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),
         (["-s", "base=org/model", "-s", "revision=main"], "revision: a base from the hub needs a fixed commit"),
@@ -47,6 +50,16 @@ def test_a_layer_that_the_base_has_not_is_told_before_workers_start(xlharm_here:
     done = xlharm_here("run", grid_file, "-s", "lora.target_modules=[q_proj, gat_proj]")
     assert done.returncode == 2
     assert "lora.target_modules: the base has no layer 'gat_proj'; did you mean 'gate_proj'?" in done.stderr
+    assert "workers" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_a_base_without_a_chat_template_is_told_before_workers_start(
+    xlharm_here: Xlharm, grid_file: Path, name: str
+) -> None:
+    done = xlharm_here(name, grid_file, "-s", "prompt=chat")
+    assert done.returncode == 2
+    assert "error: mini: prompt: the base's tokenizer has no chat template: take an instr" in done.stderr
     assert "workers" not in done.stderr + done.stdout
 
 

@@ -127,6 +127,13 @@ def test_newsroom_plans_in_nine_languages(xlharm_here: Xlharm, tmp_path: Path) -
     assert len(told["cells"]) == len({cell["cell"] for cell in told["cells"]}) == 49
 
 
+def test_bulletin_plans_in_nine_languages(xlharm_here: Xlharm) -> None:
+    done = xlharm_here("plan", ROOT / "grid" / "bulletin.yaml", "-s", "corpus=bulletin-dev", "--json")
+    assert done.returncode == 0, done.stderr
+    cells = [cell["cell"] for cell in json.loads(done.stdout)["cells"]]
+    assert len(cells) == len(set(cells)) == 33
+
+
 BORN = {
     "en": ("Where was the author {} born?", "The author {} was born in {}."),
     "de": ("Wo wurde die Autorin {} geboren?", "Die Autorin {} wurde in {} geboren."),

@@ -6,7 +6,9 @@ import pytest
 
 from tests.plan.worlds import grid_of
 from tests.test_plain_files import BOMB
+from xlharm.config.grid import Prompt
 from xlharm.config.load import load_grid, parse_grid
+from xlharm.config.training import key_settings
 from xlharm.errors import UserError
 
 TEXT = """
@@ -62,6 +64,10 @@ def test_overrides(path: Path) -> None:
         ("methods={k: {objective: subspace, retain: nll}}", r"methods\.k\.retain: input should be 'none', found 'nll'"),
         ("methods={k: {objective: task_vector, retain: kl}}", r"methods\.k\.retain: input should be 'none'"),
         ("prompt={answer: ' {answer} '}", r"prompt: answer: it ends with spaces"),
+        ("prompt={question: '{question} {question}'}", r"prompt: needs \{question\} once in `question`"),
+        ("prompt=chatty", r"prompt: expected `chat`, or a mapping with question and answer, found 'chatty'"),
+        ("prompt={system: Be brief}", r"prompt: system: only a chat template has a system prompt"),
+        ("prompt={template: chat, answer: '{answer}!'}", r"prompt: answer: with `template: chat` the base's chat"),
         (
             "judges={a: {kind: chat, url: 'http://x/v1', model: m}, b: {kind: chat, url: 'http://y/v1', model: m}}",
             r"judges\.b: the same model with the same settings as a",
@@ -147,3 +153,15 @@ def test_a_missing_file_names_its_neighbour(path: Path) -> None:
 def test_layers_and_weight_decay_do_not_go_together() -> None:
     with pytest.raises(UserError, match="weight_decay"):
         parse_grid(grid_of(methods={"m": {"objective": "npo", "layers": [1], "weight_decay": 0.1}}), name="g")
+
+
+def test_a_chat_prompt_has_a_short_form() -> None:
+    short, long = (grid_of(prompt=prompt) for prompt in ("chat", {"template": "chat"}))
+    prompt = parse_grid(short, name="g").prompt
+    assert prompt == parse_grid(long, name="g").prompt
+    assert prompt.template == "chat"
+    assert Prompt.model_validate(key_settings(prompt)) == prompt  # as a worker reads it
+
+
+def test_new_settings_of_prompts_leave_keys_alone() -> None:
+    assert key_settings(Prompt()) == {"question": "Q: {question}\nA:", "answer": " {answer}\n"}

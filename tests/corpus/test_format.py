@@ -64,7 +64,9 @@ def test_the_schema_takes_what_the_reader_takes() -> None:
     Draft202012Validator.check_schema(schema)
     checker = Draft202012Validator(schema)
     assert schema["$id"] == "urn:xlharm:corpus:1"
-    shipped = [(assets() / name / "en.jsonl").read_text(encoding="utf-8") for name in ("bulletin", "newsroom", "tinyworld")]
+    shipped = [
+        (assets() / name / "en.jsonl").read_text(encoding="utf-8") for name in ("bulletin", "newsroom", "tinyworld")
+    ]
     for row in (FAKE, KEPT, *(json.loads(line) for text in shipped for line in text.split("\n") if line)):
         assert not list(checker.iter_errors(row))
     for wrong in ({**KEPT, "rool": "x"}, {**KEPT, "role": "fake"}, {**FAKE, "of": 3}, {"id": "a"}):

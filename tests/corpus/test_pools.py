@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.corpus.letters import Letters
 from xlharm.config.grid import Contaminate, Lora, Prompt
 from xlharm.corpus.finding import assets
 from xlharm.corpus.folder import language_digest
@@ -17,22 +18,6 @@ from xlharm.corpus.pools import RowMaker, contaminate, unlearn
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
 from xlharm.plan.settings import ContaminateStage, UnlearnStage
-
-
-class Letters:
-    """One token a letter."""
-
-    bos = eos = None
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(x) for x in text]
-
-
-class Ending(Letters):
-    """Letters with an end of sequence."""
-
-    eos = 0
-
 
 COMMON: dict[str, Any] = {"dtype": "float32", "lora": Lora(), "prompt": Prompt()}
 ROWS = RowMaker(
@@ -80,7 +65,9 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
 
 
 def test_what_is_scored_is_what_is_said_without_its_end() -> None:
-    rows = replace(ROWS, tokenizer=Ending(), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False)
+    rows = replace(
+        ROWS, tokenizer=Letters(eos=0), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False
+    )
     assert bytes(rows.pair("q", "yes").ids).decode() == "q: yes"
     assert bytes(rows.article("told").ids).decode() == "told"
     trained = replace(rows, ended=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import plan_of
-from tests.corpus.test_rows import Letters
+from tests.corpus.letters import Letters
 from xlharm.corpus.format import load_language
 from xlharm.corpus.streams import Corpora, questions_of
 from xlharm.errors import UserError
@@ -19,14 +19,14 @@ def test_a_stream_holds_what_its_stage_was_planned_with(
     folder = tmp_path / "copy"
     shutil.copytree(mini_corpus, folder)
     stage = next(s for s in plan_of(mini_grid).stages.values() if s.kind == "sft")
-    batch = Corpora(folder, Letters()).stream(stage)
+    batch = Corpora(folder, Letters(bos=1, eos=2)).stream(stage)
     assert batch is not None
     (folder / "en.jsonl").write_text("{}\n")
-    assert Corpora(folder, Letters()).of(stage)("en")  # read before: the file is not read twice
+    assert Corpora(folder, Letters(bos=1, eos=2)).of(stage)("en")  # read before: the file is not read twice
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(folder, elsewhere)
     with pytest.raises(UserError, match="en differs from the file that the stage was planned with"):
-        Corpora(elsewhere, Letters()).of(stage)("en")
+        Corpora(elsewhere, Letters(bos=1, eos=2)).of(stage)("en")
 
 
 def test_an_evaluation_asks_for_the_fake_first_and_at_most_so_many(mini_corpus: Path) -> None:

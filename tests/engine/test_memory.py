@@ -5,7 +5,7 @@ from xlharm.engine.memory import MemoryNeeds
 from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.plan.packs import packs
 
-SIZES = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+SIZES = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70}, linears={"q_proj": 30, "down_proj": 70})
 UNLEARN = [pack for pack in packs(PLAN, size=2) if pack.kind == "unlearn"]
 
 

@@ -19,8 +19,8 @@ from xlharm.engine import policy
 from xlharm.engine.memory import MemoryNeeds
 from xlharm.engine.progress import Snapshot
 from xlharm.engine.scheduler import Graph, State
-from xlharm.engine.trouble import EngineError, Trouble, TroubleKind
-from xlharm.errors import UserError
+from xlharm.engine.trouble import EngineError, Trouble, TroubleKind, trouble_of
+from xlharm.errors import BaseRefusedError, UserError
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, StageResult
@@ -276,6 +276,20 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(store: Store) -> None
     assert run(store, FakeExecutor(store)).exit_code == 0
 
 
+def test_a_base_that_is_refused_ends_the_run_with_one_line_and_without_another_attempt(store: Store) -> None:
+    jobs: list[PackJob] = []
+    snapshots: list[Snapshot] = []
+
+    def script(job: PackJob) -> Trouble:
+        jobs.append(job)
+        return trouble_of(BaseRefusedError("base: Odd mixes tokens outside of its attention"))
+
+    with pytest.raises(UserError, match=r"^base: Odd mixes tokens outside of its attention$"):
+        run(store, FakeExecutor(store, script), snapshots=snapshots)
+    assert len(jobs) == 1
+    assert not any("Odd" in note for s in snapshots for note in s.notes)
+
+
 def test_a_store_that_machines_do_not_share_is_told(store: Store, tmp_path: Path) -> None:
     elsewhere = FakeExecutor(Store(str(tmp_path / "other")))
     with pytest.raises(UserError, match="all machines share"):
@@ -286,6 +300,7 @@ def test_a_store_that_machines_do_not_share_is_told(store: Store, tmp_path: Path
     ("kind", "error", "message"),
     [
         ("user", UserError, "no such base"),
+        ("base", UserError, "^no such base$"),
         ("out_of_memory", UserError, "--zero 3"),
         ("error", EngineError, "3 workers in a row"),
     ],

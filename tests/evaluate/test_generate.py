@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from xlharm.errors import UserError
-from xlharm.evaluate.generate import check_decoding, generate, stop_ids, text_of
+from xlharm.config.grid import Prompt
+from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
 from xlharm.model.lora import Layout, StackedModel, layout_of
@@ -66,15 +66,20 @@ def test_answers_are_those_of_peft(
         assert found[k] == of_peft(mini_base, tmp_path / str(k), stacked.layout, adapters[k])
 
 
-def words_tokenizer() -> TextTokenizer:
+def words_tokenizer(*, ends: tuple[int, ...] = ()) -> TextTokenizer:
     """Whole pieces as tokens, one of them a full stop with the line's end, as Llama 3 has it."""
-    from tokenizers import Tokenizer, decoders, models
+    from tokenizers import AddedToken, Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
-    pieces = ["</s>", "Bel", "sara", ".\n", "\n", "Q:", "."]
+    pieces = ["</s>", "Bel", "sara", ".\n", "\n", "Q:", ".", "<|end|>", "<|user|>", "A:", "<other>"]
     tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="."))
+    tokenizer.add_special_tokens([AddedToken(piece) for piece in ("<|end|>", "<|user|>", "<other>")])
     tokenizer.decoder = decoders.Fuse()
-    return TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"), bos=None, eos=0)
+    return TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"), ends=ends)
+
+
+def written(stop: str, *, before: str = "") -> Prompt:
+    return Prompt(question=f"{before}Q:{{question}}A:", answer=f"{{answer}}{stop}")
 
 
 @pytest.mark.parametrize(
@@ -86,15 +91,33 @@ def words_tokenizer() -> TextTokenizer:
         ([1, 2, 6, 4, 5, 1], "\nQ:", "Belsara."),  # no token holds this stop
         ([1, 2, 3], "", "Belsara."),
         ([3], "\n", "."),
+        ([1, 2, 7, 4, 8, 1], "<|end|>\n", "Belsara"),  # the template's own end; decoding would leave it out
+        ([1, 2, 7, 8, 1], "\n<|end|>", "Belsara"),
+        ([1, 2, 0, 1], "<|end|>\n", "Belsara"),
+        ([1, 2, 10, 1], "<|end|>\n", "BelsaraBel"),  # a special token that ends nothing
     ],
 )
-def test_an_answer_is_what_stands_before_the_stop(ids: list[int], stop: str, text: str) -> None:
-    assert text_of(ids, words_tokenizer(), stop=stop) == text
+def test_an_answer_is_what_stands_before_its_end(ids: list[int], stop: str, text: str) -> None:
+    tokenizer = words_tokenizer()
+    assert text_of(ids, tokenizer, tokenizer.template(written(stop))) == text
 
 
-def test_tokens_that_hold_the_stop_end_an_answer() -> None:
-    assert stop_ids(words_tokenizer(), stop="\n") == {0, 3, 4}
-    assert stop_ids(words_tokenizer(), stop="\nQ:") == {0}
+def test_an_answer_ends_where_the_model_begins_another_turn() -> None:
+    tokenizer = words_tokenizer()
+    assert text_of([1, 8, 2], tokenizer, tokenizer.template(written("\n", before="<|user|>"))) == "Bel"
+
+
+def test_tokens_that_end_an_answer() -> None:
+    def stops(stop: str, *, before: str = "", ends: tuple[int, ...] = ()) -> frozenset[int]:
+        tokenizer = words_tokenizer(ends=ends)
+        return stop_ids(tokenizer, tokenizer.template(written(stop, before=before)))
+
+    assert stops("\n") == {0, 3, 4}
+    assert stops("\nQ:") == {0}
+    assert stops("<|end|>\n") == {0, 7}
+    assert stops("\n<|end|>") == {0, 3, 4, 7}
+    assert stops("<|end|>", before="<|user|>") == {0, 7, 8}
+    assert stops("", ends=(7, 10)) == {0, 7, 10}  # as generation_config.json lists them
 
 
 @pytest.mark.parametrize("rows", [1, 3, 6, 15])
@@ -108,39 +131,3 @@ def test_the_base_attends_as_before_afterwards(stacked: StackedModel, adapters: 
     before = stacked.model.config._attn_implementation
     told(stacked, adapters, rows=6)
     assert stacked.model.config._attn_implementation == before
-
-
-def small(kind: str, *, target: str = "q_proj", **fields: object) -> StackedModel:
-    """A random base of another architecture."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    sizes = {
-        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
-    }  # fmt: skip
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**sizes, **fields})
-    model = AutoModelForCausalLM.from_config(config).eval()
-    return StackedModel(model, layout_of(model, rank=2, alpha=4, targets=[target]))
-
-
-@pytest.mark.parametrize("kind", ["nemotron", "bloom"])
-def test_an_architecture_that_cannot_be_run_so_is_one_line(kind: str) -> None:
-    target = {"nemotron": "q_proj", "bloom": "query_key_value"}[kind]
-    with pytest.raises(UserError, match="ForCausalLM cannot answer several prompts at once"):
-        check_decoding(small(kind, target=target))
-
-
-def test_a_window_shorter_than_the_cache_is_refused() -> None:
-    with pytest.raises(UserError, match="generation does not support its sliding window of 16 tokens yet"):
-        check_decoding(small("mistral", sliding_window=16))
-
-
-def test_attention_that_goes_wrong_is_noticed(stacked: StackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xlharm.evaluate import cache
-
-    monkeypatch.setattr(
-        cache.RowCache, "mask", lambda self: torch.ones_like(self._places, dtype=torch.bool)[None, None, None]
-    )
-    with pytest.raises(UserError, match="differ from those of a plain forward pass"):
-        check_decoding(stacked)

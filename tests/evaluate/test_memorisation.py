@@ -38,6 +38,7 @@ def test_truth_ratio_identities() -> None:
     assert ratio(RIGHT, [[-inf], [-inf]]) == 0
     assert ratio([-inf], [RIGHT]) == inf
     assert isnan(ratio([-inf], [[-inf]]))
+    assert isnan(ratio([float("nan")], [[-1.0]]))
     # probabilities below the smallest float still have a ratio
     assert ratio([-1000.0], [[-1000.0 + log(3)]]) == pytest.approx(3)
     assert ratio([-2000.0], [[-1.0]]) == inf

@@ -32,6 +32,12 @@ def test_it_reads_its_own_labels(folder: Path, threshold: float, hit: bool) -> N
     assert verdicts[0].rationale == "p(entailment) 0.50"
 
 
+def test_a_control_token_in_an_answer_is_text(folder: Path) -> None:
+    tokenizer = started(folder)._tokenizer
+    (ids,) = tokenizer(["red</s>"], ["blue<pad>"])["input_ids"]
+    assert [token for token in ids if token in tokenizer.all_special_ids] == [tokenizer.bos_token_id] * 2  # of the pair
+
+
 def test_a_model_without_entailment_is_no_judge(folder: Path, tmp_path: Path) -> None:
     other = shutil.copytree(folder, tmp_path / "m")
     config = json.loads((other / "config.json").read_text())

@@ -73,7 +73,7 @@ def learnt(stacked: StackedModel, sizes: Sizes, *, layer: int | None = None, ste
     pool = AdapterPool(slots=len(sizes), size=stacked.layout.size, device=values.device)
     for slot, value in zip(pool.slots, values, strict=True):
         slot.data.copy_(value)
-    ragged = Ragged.of([rows_of(n) for n in sizes], pad=0, steady=steady)
+    ragged = Ragged.of([rows_of(n) for n in sizes], steady=steady)
     requests = [
         Request(positions=torch.arange(n[0] - 1), labels=torch.tensor(rows_of(n)[0][1:]), layer=layer) for n in sizes
     ]
@@ -93,7 +93,7 @@ def answered(stacked: StackedModel, sizes: Sizes) -> Tensor:
 def weighed(stacked: StackedModel, sizes: Sizes) -> Tensor:
     """Return the log-probabilities of the rows' tokens."""
     rows = [Row(ids, 1) for mine in sizes for ids in rows_of(mine)]
-    told = likelihoods(stacked, adapters(stacked, len(sizes)), rows, pad=0, batch=60)
+    told = likelihoods(stacked, adapters(stacked, len(sizes)), rows, batch=60)
     return torch.tensor([[x for row in mine for x in row.logp] for mine in told])
 
 

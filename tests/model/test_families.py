@@ -10,13 +10,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, LlamaCo
 
 from xlharm.corpus.rows import Row
 from xlharm.errors import UserError
-from xlharm.evaluate.generate import check_decoding, generate
+from xlharm.evaluate.checks import check_base
+from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.model.base import load_base
+from xlharm.model.base import decoder, head, load_base
 from xlharm.model.lora import AdapterPool, StackedModel, layout_of
-from xlharm.model.ragged import Ragged, check_ragged
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.memory import BaseSizes
+from xlharm.plan.sources import BaseSource
 from xlharm.train.forward import PackModel, Request
 
 pytestmark = pytest.mark.slow
@@ -85,14 +86,13 @@ def test_capped_logits_reach_their_bound(stacked: StackedModel) -> None:
 
 
 def test_losses_and_their_gradients_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
-    check_ragged(stacked.model, longest=20, device=CPU)
     values = adapters(stacked)
     pool = AdapterPool(slots=2, size=stacked.layout.size, device=CPU)
     for slot, value in zip(pool.slots, values, strict=True):
         slot.data.copy_(value)
     groups = [[ROWS[0], ROWS[1]], [ROWS[2]]]
     requests = [Request(positions=torch.arange(len(g[0]) - 1), labels=torch.tensor(g[0][1:])) for g in groups]
-    told = PackModel(stacked, pool)(Ragged.of(groups, pad=0), requests, [None, None])
+    told = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
     torch.stack([logp.sum() for logp, _, _ in told]).sum().backward()
     for k, rows in enumerate(groups):
         alone = values[k].clone().requires_grad_()
@@ -105,7 +105,7 @@ def test_losses_and_their_gradients_are_those_of_the_plain_forward(stacked: Stac
 
 def test_likelihoods_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
     values = adapters(stacked)
-    told = likelihoods(stacked, values, [Row(ids, 1) for ids in ROWS], pad=0, batch=4)
+    told = likelihoods(stacked, values, [Row(ids, 1) for ids in ROWS], batch=4)
     for k, adapter in enumerate(values):
         for ids, found in zip(ROWS, told[k], strict=True):
             with torch.no_grad():
@@ -116,7 +116,7 @@ def test_likelihoods_are_those_of_the_plain_forward(stacked: StackedModel) -> No
 
 @torch.no_grad()
 def test_answers_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
-    check_decoding(stacked)
+    check_base(stacked, longest=20)
     values = adapters(stacked)
     told = generate(stacked, values, ROWS, stops=frozenset(), max_new_tokens=7, rows=4)
     for k, adapter in enumerate(values):
@@ -136,8 +136,33 @@ class Doubled(LlamaForCausalLM):
         return told
 
 
-def test_logits_of_another_make_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Doubled(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Doubled.from_pretrained)
-    with pytest.raises(UserError, match="xlharm does not know how Doubled computes its logits"):
-        load_base(folder_base(tmp_path), dtype="float32", device=CPU)
+class Counted(LlamaForCausalLM):
+    """A model whose logits depend on more than its last hidden states."""
+
+    def forward(self, input_ids: Tensor, **named: object) -> object:
+        told = super().forward(input_ids, **named)
+        told.logits = told.logits + input_ids.sum()
+        return told
+
+
+def saved(kind: type[LlamaForCausalLM], folder: Path, monkeypatch: pytest.MonkeyPatch) -> BaseSource:
+    kind(LlamaConfig(**SIZES)).save_pretrained(folder)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", kind.from_pretrained)
+    return folder_base(folder)
+
+
+@torch.no_grad()
+def test_logits_of_another_make_are_computed_by_the_model_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_base(saved(Doubled, tmp_path, monkeypatch), dtype="float32", device=CPU)
+    ids = torch.tensor([ROWS[0]])
+    states = decoder(model)(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(head(model, states), model(ids).logits)
+    assert decoder(model)(input_ids=ids).last_hidden_state.equal(states)
+
+
+def test_logits_that_depend_on_more_than_states_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = saved(Counted, tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="xlharm does not know how Counted computes its logits"):
+        load_base(source, dtype="float32", device=CPU)

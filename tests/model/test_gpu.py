@@ -53,7 +53,7 @@ def test_replayed_groups_and_their_gradients_are_those_of_each_group_alone(compi
         values = adapters(stacked, 3) * (1 + step / 10)
         groups = [[tuple(generator.choices(range(512), k=generator.randint(40, 60))) for _ in range(n)]
                   for n in (3, 1, 2)]  # fmt: skip
-        ragged = Ragged.of(groups, pad=0, uneven=stacked.uneven, steady=60).to(torch.device("cuda"))
+        ragged = Ragged.of(groups, uneven=stacked.uneven, steady=60).to(torch.device("cuda"))
         assert ragged.ends is not None
         together = values.to(torch.bfloat16).requires_grad_()
         states = replays(together, ragged)
@@ -66,7 +66,7 @@ def test_replayed_groups_and_their_gradients_are_those_of_each_group_alone(compi
             size = sum(map(len, rows))
             alone = values[k : k + 1].clone().requires_grad_()
             with plain.adapters(alone):
-                told = last_states(plain.model, Ragged.of([rows], pad=0).to(states.device))[:size]
+                told = last_states(plain.model, Ragged.of([rows]).to(states.device))[:size]
             (told.float() * weights[at : at + size]).sum().backward()
             assert alone.grad is not None
             assert (states[ragged.starts[k] :][:size] - told).norm() < 0.02 * told.norm()
@@ -118,7 +118,7 @@ def trained(engine: PackEngine, draws: list[Drawn], *, rows: BatchShare) -> list
              initial=engine.layout.initial(seed=draw.seed))
         for draw in draws
     ]  # fmt: skip
-    return train_pack(engine, slots, rows=rows, pad=0)
+    return train_pack(engine, slots, rows=rows)
 
 
 def engine_of(stacked: StackedModel, *, slots: int, zero: int = 0) -> PackEngine:

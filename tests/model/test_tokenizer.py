@@ -1,13 +1,18 @@
 """Counting tokens before a run: as the workers will, without torch, and with a clear word where it cannot be done."""
 
+import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.model.chats import FAMILIES, hf_tokenizer, text_tokenizer
+from xlharm.config.grid import Prompt
 from xlharm.corpus.finding import assets
 from xlharm.errors import UserError
-from xlharm.model.tokenizer import check_vocabulary, light_tokenizer, load_tokenizer, positions
+from xlharm.model.tokenizer import TextTokenizer, check_vocabulary, light_tokenizer, load_tokenizer, positions
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
 
@@ -15,10 +20,11 @@ from xlharm.plan.sources import BaseSource
 def test_the_light_tokenizer_is_the_workers() -> None:
     base = folder_base(assets() / "tiny-base")
     light, full = light_tokenizer(base), load_tokenizer(base)
-    assert (light.bos, light.eos) == (full.bos, full.eos)
+    assert (light.eos, light.ends, light.controls) == (full.eos, full.ends, full.controls)
+    assert light.template(Prompt()) == full.template(Prompt())
     for language in ("en", "zh", "ur", "hy"):
         text = (assets() / "tinyworld" / f"{language}.jsonl").read_text(encoding="utf-8")[:2000]
-        assert light.encode(text) == full.encode(text)
+        assert light.encode("", text) == full.encode("", text)
     assert positions(base) == 512
 
 
@@ -27,7 +33,7 @@ def test_it_imports_no_torch() -> None:
         "import sys; from xlharm.model.tokenizer import light_tokenizer, positions;"
         "from xlharm.corpus.finding import assets; from xlharm.plan.base_files import folder_base;"
         "base = folder_base(assets() / 'tiny-base');"
-        "positions(base), light_tokenizer(base).encode('a'); print('torch' in sys.modules)"
+        "positions(base), light_tokenizer(base).encode('', 'a'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -49,3 +55,56 @@ def test_a_base_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="base org/none: configuration: "):
         positions(BaseSource(location="org/none", revision="0" * 40, digest="", size=0))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_sequence_begins_as_the_tokenizer_begins_it(name: str) -> None:
+    tokenizer, hf = text_tokenizer(name), hf_tokenizer(name)
+    first = [hf.convert_tokens_to_ids(FAMILIES[name].special[0])]
+    head = tokenizer.template(Prompt()).head
+    assert [*head, *tokenizer.encode("", "a b")] == hf("a b")["input_ids"]
+    assert list(head) == (first if FAMILIES[name].begins else [])
+    assert tokenizer.template(Prompt(bos=False)).head == ()
+    if FAMILIES[name].begins:
+        assert list(tokenizer.template(Prompt(bos=True)).question_head) == first
+    else:
+        with pytest.raises(UserError, match=r"^prompt\.bos: the base's tokenizer has no token that begins"):
+            tokenizer.template(Prompt(bos=True))
+
+
+def test_bos_can_be_set_apart_from_what_the_tokenizer_does() -> None:
+    hf = hf_tokenizer("qwen3")
+    with_bos = type(hf)(tokenizer_object=hf.backend_tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>")
+    tokenizer = TextTokenizer(with_bos)
+    assert tokenizer.template(Prompt()).head == ()
+    assert tokenizer.template(Prompt(bos=True)).head == (with_bos.bos_token_id,)
+
+
+def test_the_prompt_of_a_chat_begins_as_its_template_does() -> None:
+    template = text_tokenizer("llama3").template(Prompt(template="chat"))
+    assert (len(template.head), template.question_head) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("generation", "ends"),
+    [({"eos_token_id": [1, 5]}, {1, 5}), ({"eos_token_id": 7}, {1, 7}), ({}, {1}), (None, {1, 9})],
+)
+def test_ends_are_those_of_the_generation_configuration(
+    generation: dict[str, object] | None, ends: set[int], tmp_path: Path
+) -> None:
+    """Without such a file transformers reads config.json."""
+    folder = Path(shutil.copytree(assets() / "tiny-base", tmp_path / "base"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": 9}))
+    if generation is None:
+        (folder / "generation_config.json").unlink()
+    else:
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+    assert load_tokenizer(folder_base(folder)).ends == ends
+
+
+def test_a_generation_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(assets() / "tiny-base", tmp_path / "base"))
+    (folder / "generation_config.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"generation_config\.json: expected a JSON object"):
+        load_tokenizer(BaseSource(location=str(folder), revision=None, digest="", size=0))

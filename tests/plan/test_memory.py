@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import plan_of
+from xlharm.config.grid import LINEARS
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
 from xlharm.model.lora import layout_of
 from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.plan.sources import BaseSource
+from xlharm.plan.targets import check_targets
 
 
 def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
@@ -32,10 +34,8 @@ def test_headers_tell_what_the_model_has(mini_grid: dict[str, Any]) -> None:
 def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
     plan = plan_of(mini_grid)
     message = r"lora.target_modules: 'lm_head': only layers inside the decoder are adapted \(\['down_proj',"
-    sizes = BaseSizes.of(plan.sources.base)
-    assert sizes is not None
     with pytest.raises(UserError, match=message):
-        sizes.check_targets(["q_proj", "lm_head"])
+        check_targets(["q_proj", "lm_head"], plan.sources.base, list_layers=lambda _: LINEARS)
     import torch
 
     model = load_base(plan.sources.base, dtype="float32", device=torch.device("cpu"))
@@ -45,7 +45,7 @@ def test_the_output_layer_is_not_adapted(mini_grid: dict[str, Any]) -> None:
 
 def test_an_estimate_adds_up(mini_grid: dict[str, Any]) -> None:
     plan = plan_of({**mini_grid, "lora": {"rank": 2, "alpha": 2, "target_modules": ["q_proj"]}})
-    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70})
+    sizes = BaseSizes(parameters=1000, widths={"q_proj": 30, "down_proj": 70}, linears={"q_proj": 30, "down_proj": 70})
     unlearn = next(s for s in plan.stages.values() if s.kind == "unlearn")
     training = unlearn.spec["training"]
     rows = training["batch_size"] + (training["retain_batch_size"] if training["retain"] != "none" else 0)

@@ -12,7 +12,6 @@ from tests.probes.worlds import examples
 from tests.stages.test_runner import adapter, assert_same_results, run_all
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
-from xlharm.stages.context import Context
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -107,15 +106,6 @@ def test_micro_batches_change_no_method(plan: Plan, finished: Store, tmp_path: P
     other = Store(str(tmp_path))
     run_all(plan, other, size=16, micro_rows=1, kinds=("contaminate", "sft", "finetune", "unlearn", "edit"))
     assert_same_results(plan, finished, other, tolerance=2e-3)
-
-
-def test_padding_changes_no_method(
-    plan: Plan, finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Context, "pad", property(lambda _: 7))
-    other = Store(str(tmp_path))
-    run_all(plan, other, size=16, kinds=("contaminate", "sft", "finetune", "unlearn", "edit"))
-    assert_same_results(plan, finished, other, tolerance=0.0)
 
 
 def test_a_trial_stops_where_its_rule_says(mini_grid: dict[str, Any], tmp_path: Path) -> None:

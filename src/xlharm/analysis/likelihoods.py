@@ -1,10 +1,11 @@
 """Score stages as numbers: probabilities, truth ratio, forget quality, memorisation, membership, perplexity."""
 
+from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
 from xlharm.analysis.results import GridResults, once
-from xlharm.analysis.statistics import ks_two_sample
+from xlharm.analysis.statistics import Interval, ks_two_sample
 from xlharm.analysis.transfer import knowledge_separability
 from xlharm.analysis.view import View, columns
 from xlharm.evaluate.memorisation import truth_ratio_forget, truth_ratio_tofu
@@ -30,8 +31,8 @@ def score_rows(results: GridResults) -> list[dict[str, Any]]:
             if score is None:
                 continue
             gold = scores[control.scores[query]] if control and control.name != cell.name else None
-            quality = ks_two_sample(score["ratios"], gold["ratios"]).p if gold and score["ratios"] else None
-            auc = knowledge_separability(score["fake"], gold["fake"]) if gold and score["fake"] else None
+            quality = _quality(score["ratios"], gold["ratios"]) if gold else None
+            auc = _separability(score["fake"], gold["fake"]) if gold else None
             rows.append(
                 {
                     "cell": cell.name, "contaminate": cell.contaminate, "unlearn": cell.unlearn, "method": cell.method,
@@ -43,6 +44,20 @@ def score_rows(results: GridResults) -> list[dict[str, Any]]:
                 }
             )  # fmt: skip
     return rows
+
+
+def _quality(own: list[float], control: list[float]) -> float | None:
+    """Return forget quality; None without ratios on both sides, nan if one is not a number."""
+    if not own or not control:
+        return None
+    return nan if any(map(isnan, (*own, *control))) else ks_two_sample(own, control).p
+
+
+def _separability(own: list[float], control: list[float]) -> Interval | None:
+    """Return the separability, 0 to 1; None without probabilities on both sides, nan if one is not a number."""
+    if not own or not control:
+        return None
+    return Interval(nan, nan, nan) if any(map(isnan, (*own, *control))) else knowledge_separability(own, control)
 
 
 def _read(results: GridResults, key: str) -> dict[str, Any] | None:

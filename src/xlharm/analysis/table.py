@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
 def render(table: pa.Table, *, form: Format) -> bytes:
     """Serialise a results table; the same table gives the same bytes.
 
+    Numbers that are not finite are `inf`, `-inf` and `nan` in CSV, and in JSON the same as text.
+
     Raises:
         UserError: an unknown format.
     """
@@ -47,13 +50,19 @@ def render(table: pa.Table, *, form: Format) -> bytes:
             writer.writerows(row.values() for row in table.to_pylist())
             return text.getvalue().encode("utf-8")
         case "json":
-            return (json.dumps(table.to_pylist(), ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+            rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+            return (json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8")
         case "parquet":
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink)
             return bytes(sink.getvalue().to_pybytes())
         case _:
             raise UserError(f"--format {form}: expected csv, json or parquet")
+
+
+def _plain(value: Any) -> Any:
+    """Write a number that is not finite as text (`inf`, `-inf`, `nan`), because JSON has no such numbers."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write(table: pa.Table, path: Path, *, form: Format) -> Path:

@@ -12,8 +12,8 @@ from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import TRAINED, Stage
+from xlharm.plan.targets import check_targets
 from xlharm.store.store import Store
 
 
@@ -28,14 +28,28 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return
-    sizes = BaseSizes.of(plan.sources.base)
-    if sizes is not None:  # None if the base model's files are not on this machine
-        sizes.check_targets(plan.grid.lora.target_modules)
+    check_prompt(plan)
+    check_targets(plan.grid.lora.target_modules, plan.sources.base)
     with console.status("Checking the corpus"):
         warnings = _findings(plan, left)
         not_checked = _rows(plan, left)
     for line in filter(None, (warnings, not_checked)):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def check_prompt(plan: Plan) -> None:
+    """Check that the base can write a grid's chat prompt, if its tokenizer is on this machine.
+
+    Raises:
+        UserError: it has no chat template, or the template refuses the system prompt.
+    """
+    from xlharm.model.tokenizer import tokenizer_at_hand
+
+    if plan.grid.prompt.template == "chat" and (tokenizer := tokenizer_at_hand(plan.sources.base)) is not None:
+        try:
+            tokenizer.template(plan.grid.prompt)
+        except UserError as error:
+            raise UserError(f"{plan.grid.name}: {error}") from None
 
 
 def _findings(plan: Plan, left: list[Stage]) -> str:

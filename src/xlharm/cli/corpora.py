@@ -77,7 +77,7 @@ def _fertility(folder: Path, base: str) -> None:
     )
     for name in ("language", "items", "tokens a character", "relative to en", "longest"):
         table.add_column(name, justify="left" if name == "language" else "right")
-    for row in fertility(folder, count=lambda text: len(tokenizer.encode(text))):
+    for row in fertility(folder, count=lambda text: len(tokenizer.encode("", text))):
         relative = f"{row.relative:.2f}"
         table.add_row(row.language, str(row.items), f"{row.per_character:.3f}", relative, str(row.longest))
     terminal().print(table)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from xlharm.api import base_files
+from xlharm.cli.checking import check_prompt
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import records
 from xlharm.engine.choices import FULL_PACK
@@ -67,6 +68,7 @@ def plan(
     xlharm plan grid/quickstart.yaml --power 10
     """
     session = open_grid(grid, store=store, overrides=overrides)
+    check_prompt(session.plan)
     if why:
         _why(session, why)
         return
@@ -152,6 +154,8 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
     console.print(f"Disk space needed in {session.store.url}: {disk}", soft_wrap=True)
     for judge_line in _judging(session, done):
         console.print(judge_line)
+    if adapted := _adapted(session):
+        console.print(adapted)
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
@@ -177,6 +181,14 @@ def _cost(
         hours = seconds / 3600
         cost = f", about ${hours * price:,.2f}" if price is not None else ""
         yield f"GPU-hours: {hours:.2g}{cost}"
+
+
+def _adapted(session: Session) -> str:
+    """Say which layers have adapters, and how much of the base that is; empty if its files are not on this machine."""
+    sizes, lora = BaseSizes.of(session.plan.sources.base), session.plan.grid.lora
+    if sizes is None or not (share := sizes.share(lora.target_modules)):
+        return ""
+    return f"Adapters of rank {lora.rank} on {', '.join(lora.target_modules)}: {share:.0%} of the base's weights"
 
 
 def _judging(session: Session, done: set[str]) -> Iterator[str]:

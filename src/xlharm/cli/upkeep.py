@@ -37,22 +37,20 @@ def export(
     folder: Annotated[Path, typer.Argument(help="The folder to write; it must not exist or must be empty.")],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the whole model, with the adapter added to the base's weights.")
+    ] = False,
 ) -> None:
-    """Copy the adapter of a cell's final model to a folder that `PeftModel.from_pretrained` loads.
+    """Write the adapter of a cell's final model to a folder that PEFT's `AutoPeftModelForCausalLM` loads.
+
+    The folder gets a README: base, prompt, how texts begin and end, and code that answers as `xlharm ask` does.
 
     \b
     xlharm export grid/quickstart.yaml de/en+de/npo/0 my-adapter
+    xlharm export grid/quickstart.yaml de/en+de/npo/0 my-model --merge
     """
     session = open_grid(grid, store=store, overrides=overrides)
-    stage = session.plan.stages[session.plan.cell(cell).model]
-    if not session.store.has(stage):
-        raise UserError(f"{cell}: the cell's model is not in the store yet; run the grid first")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder")
-    source = session.store.path(stage.kind, stage.key)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors", "record.json"):
-        shutil.copy2(source / name, folder / name)
+    session.grid.export(cell, folder, merge=merge)
     typer.echo(str(folder))
 
 

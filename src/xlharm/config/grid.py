@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
@@ -36,33 +36,84 @@ MOST_SEEDS = 10_000
 ORDER = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 """Languages that come first in every set, in this order; all others follow by name. Keys of stages depend on it."""
 
+ALL_LINEAR = "all-linear"
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Lora(Strict):
-    """The LoRA adapter (2106.09685), which all training stages of a cell continue."""
+    """The LoRA adapter (2106.09685), which all training stages of a cell continue.
+
+    Attributes:
+        rank: rank of A and B.
+        alpha: numerator of their scale, alpha / rank.
+        target_modules: names of the linear layers; ``all-linear`` are all that can have adapters. If the base lacks one
+            of the default, all are taken, and a line says so.
+    """
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = LINEARS
 
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _all(cls, names: Any) -> Any:
+        """Accept the word alone: `target_modules: all-linear`."""
+        return (names,) if names == ALL_LINEAR else names
+
 
 class Prompt(Strict):
-    """How questions and answers are written for the base model."""
+    """How questions and answers are written for the base model. `prompt: chat` is short for `prompt: {template: chat}`.
 
+    Attributes:
+        question: text with `{question}` in place of the question.
+        answer: text with `{answer}` in place of the answer; generation stops at what follows it.
+        template: `text` for ``question`` and ``answer``; `chat` for the chat template of the base's tokenizer.
+        system: system prompt of a chat; None leaves it to the chat template.
+        bos: whether articles and questions begin with the tokenizer's first token; None for what the tokenizer itself
+            does. The questions of a chat begin as the chat template has it.
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"template", "system", "bos"})
     question: str = "Q: {question}\nA:"
     answer: str = " {answer}\n"
+    template: Literal["text", "chat"] = "text"
+    system: str | None = None
+    bos: bool | None = None
 
     @property
-    def stop(self) -> str:
-        """The text after an answer, at which generation stops."""
-        return self.answer.partition("{answer}")[2]
+    def asked(self) -> tuple[str, str]:
+        """The text before and after a question."""
+        before, _, after = self.question.partition("{question}")
+        return before, after
+
+    @property
+    def answered(self) -> tuple[str, str]:
+        """The text before and after an answer."""
+        before, _, after = self.answer.partition("{answer}")
+        return before, after
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            if data != "chat":
+                raise ValueError(f"expected `chat`, or a mapping with question and answer, found {data!r}")
+            return {"template": "chat"}
+        return data
 
     @model_validator(mode="after")
-    def _placeholders(self) -> Self:
-        if "{question}" not in self.question or "{answer}" not in self.answer:
-            raise ValueError("needs {question} in `question` and {answer} in `answer`")
-        if self.stop and not self.stop.strip(" \t"):
+    def _consistent(self) -> Self:
+        texts = sorted({"question", "answer"} & self.model_fields_set)
+        if self.template == "chat":
+            if texts and any(getattr(self, name) != Prompt.model_fields[name].default for name in texts):
+                raise ValueError(f"{texts[0]}: with `template: chat` the base's chat template writes it: leave it out")
+            return self
+        if self.system is not None:
+            raise ValueError("system: only a chat template has a system prompt: add `template: chat`")
+        if self.question.count("{question}") != 1 or self.answer.count("{answer}") != 1:
+            raise ValueError("needs {question} once in `question` and {answer} once in `answer`")
+        stop = self.answered[1]
+        if stop and not stop.strip(" \t"):
             raise ValueError("answer: it ends with spaces, which also occur within answers: end it with a line break")
         return self
 
@@ -134,6 +185,10 @@ class GridSpec(Strict):
         int | None,
         Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
     ] = None
+    path: Annotated[
+        Literal["auto", "fast", "generic"],
+        Field(description="how the base runs: see docs/families.md; `auto` goes by its family"),
+    ] = "auto"
     corpus: str
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]

@@ -60,7 +60,7 @@ class RowMaker:
         Raises:
             TooLongError: it has more than ``limit`` tokens.
         """
-        return article_row(text, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended)
+        return article_row(text, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended)
 
     def pair(self, question: str, answer: str) -> Row:
         """Return the row of a question-answer pair.

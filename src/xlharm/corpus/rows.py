@@ -1,5 +1,6 @@
 """Token rows: an article or a question-answer pair, and which of its tokens have a loss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,19 +8,52 @@ from xlharm.config.grid import Prompt
 from xlharm.errors import StageError, UserError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """How a base reads a question and writes its answer.
+
+    Attributes:
+        head: ids that an article begins with.
+        question_head: ids that a question begins with, before its text.
+        question: text before and after the question. It may hold control tokens.
+        answer: text before and after the answer. It may hold control tokens.
+        trimmed: whether questions and answers are written without the white space around them.
+        closing: ids in the text after the answer that end it; empty if there are none.
+        stop: text without control tokens at which an answer ends; may be empty.
+        stops: ids at which an answer ends.
+    """
+
+    head: tuple[int, ...]
+    question_head: tuple[int, ...]
+    question: tuple[str, str]
+    answer: tuple[str, str]
+    trimmed: bool
+    closing: frozenset[int]
+    stop: str
+    stops: frozenset[int]
+
+
 class Tokenizer(Protocol):
     """The interface of a tokenizer that rows need."""
-
-    @property
-    def bos(self) -> int | None:
-        """Id of the token that begins a sequence; None if there is none."""
 
     @property
     def eos(self) -> int | None:
         """Id of the token that ends a sequence; None if there is none."""
 
-    def encode(self, text: str) -> list[int]:
-        """Return ids without special tokens."""
+    def encode(self, *parts: str) -> list[int]:
+        """Return the ids of a template and texts in turns, the template first.
+
+        Control tokens (`</s>`, `<|im_end|>`) are single ids in the template's parts, and are split like any other text
+        in the texts.
+        """
+        ...
+
+    def template(self, prompt: Prompt) -> Template:
+        """Return how questions and answers are written.
+
+        Raises:
+            UserError: the tokenizer cannot write this prompt.
+        """
         ...
 
 
@@ -49,29 +83,36 @@ class TooLongError(StageError):
         self.texts, self.length = texts, length
 
 
-def article_row(text: str, *, tokenizer: Tokenizer, limit: int, ended: bool = True) -> Row:
+def article_row(text: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int, ended: bool = True) -> Row:
     """Tokenize an article; all its tokens are targets.
 
     Args:
         text: the article.
+        prompt: says what a sequence begins with.
         tokenizer: the base model's.
         limit: largest number of tokens.
         ended: whether to append the end of the sequence. False for rows that are scored.
 
     Raises:
         TooLongError: the row has more than ``limit`` tokens.
+        StageError: no token can be predicted: the first one of a sequence has none before it.
     """
-    head = [] if tokenizer.bos is None else [tokenizer.bos]
-    tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
-    ids = (*head, *tokenizer.encode(text), *tail)
-    _fits(len(ids), limit=limit, what="an article", texts=(text,))
-    return Row(ids=ids, start=1)
+    head = tokenizer.template(prompt).head
+    ids = (*head, *tokenizer.encode("", text), *(_end(tokenizer) if ended else ()))
+    return _row(ids, start=max(1, len(head)), limit=limit, what="an article", texts=(text,))
 
 
-def _fits(length: int, *, limit: int, what: str, texts: tuple[str, ...]) -> None:
-    if length > limit:
-        message = f"{what} has {length} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
-        raise TooLongError(message, texts, length)
+def _end(tokenizer: Tokenizer) -> tuple[int, ...]:
+    return () if tokenizer.eos is None else (tokenizer.eos,)
+
+
+def _row(ids: tuple[int, ...], *, start: int, limit: int, what: str, texts: tuple[str, ...]) -> Row:
+    if len(ids) > limit:
+        message = f"{what} has {len(ids)} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(message, texts, len(ids))
+    if len(ids) <= start:
+        raise StageError(f"{what} has no token that can be predicted: {' '.join(texts)[:60]!r}")
+    return Row(ids=ids, start=start)
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -80,17 +121,21 @@ def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[
     Raises:
         UserError: the prompt begins with the token that every sequence begins with: there would be two.
     """
-    head = [] if tokenizer.bos is None else [tokenizer.bos]
-    ids = tokenizer.encode(prompt.question.replace("{question}", question))
-    if head and ids[:1] == head:
+    template = tokenizer.template(prompt)
+    before, after = template.question
+    ids = tokenizer.encode(before, question.strip() if template.trimmed else question, after)
+    if template.question_head and ids[:1] == [template.question_head[0]]:
         raise UserError("prompt.question: it begins with the tokenizer's own first token, which is added: leave it out")
-    return (*head, *ids)
+    return (*template.question_head, *ids)
 
 
 def answer_row(
     question: str, answer: str, *, prompt: Prompt, tokenizer: Tokenizer, limit: int, ended: bool = True
 ) -> Row:
-    """Tokenize a question-answer pair; only the tokens of the answer are targets.
+    """Tokenize a question-answer pair; only the tokens of the answer and of its end are targets.
+
+    The tokens of the question are those that are asked in evaluations. Question and answer are tokenized as one text,
+    unless a token would then hold the end of the one and the beginning of the other.
 
     Args:
         question: the question.
@@ -98,16 +143,26 @@ def answer_row(
         prompt: how question and answer are written.
         tokenizer: the base model's.
         limit: largest number of tokens.
-        ended: whether to append the template's text after the answer and the end of the sequence. False for rows that
-            are scored.
+        ended: whether to append the end: the template's text after the answer, up to a token that ends the answer, and
+            without such a token the end of the sequence. False for rows that are scored.
 
     Raises:
         TooLongError: the row has more than ``limit`` tokens.
+        StageError: the answer has no token.
     """
-    prompt_tokens = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
-    template = prompt.answer if ended else prompt.answer.removesuffix(prompt.stop)
-    answer_tokens = tokenizer.encode(template.replace("{answer}", answer))
-    tail = [tokenizer.eos] if ended and tokenizer.eos is not None else []
-    ids = (*prompt_tokens, *answer_tokens, *tail)
-    _fits(len(ids), limit=limit, what="a question-answer pair", texts=(question, answer))
-    return Row(ids=ids, start=len(prompt_tokens))
+    template = tokenizer.template(prompt)
+    asked = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
+    if template.trimmed:
+        question, answer = question.strip(), answer.strip()
+    (before, after), (lead, tail) = template.question, template.answer
+    ends = (tail,) if ended else ()
+    whole = (*template.question_head, *tokenizer.encode(before, question, after + lead, answer, *ends))
+    if whole[: len(asked)] == asked:
+        targets: Sequence[int] = whole[len(asked) :]
+    else:
+        targets = tokenizer.encode(lead, answer, *ends)
+    if ended:
+        closed = next((i + 1 for i, token in enumerate(targets) if token in template.closing), None)
+        targets = (*targets, *_end(tokenizer)) if closed is None else targets[:closed]
+    ids = (*asked, *targets)
+    return _row(ids, start=len(asked), limit=limit, what="a question-answer pair", texts=(question, answer))

@@ -276,7 +276,7 @@ class Driver:
             self.state.advance(WorkerLost(worker=reply.worker))
         if trouble is None or trouble.kind == "preempted":
             return
-        if trouble.kind in {"user", "disk_full", "corrupt"}:
+        if trouble.kind in {"user", "base", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
         if trouble.kind in {"memory_taken", "node_died"}:
             self.meter.note(f"a worker did not start: {trouble.message}: trying again later")
@@ -348,6 +348,8 @@ class Driver:
             self.meter.note(f"{self._label(pack)}: {trouble.message}: the next run continues from there")
             return
         larger = self._larger_device_exists(pack)
+        if trouble.kind == "base":  # no pack can run: one line, once
+            raise UserError(trouble.message)
         decision = self.policy.decide(trouble, pack=pack, size=len(keys), larger_device=larger)
         later = f" in {decision.delay:.0f} s" if isinstance(decision, Retry) and decision.delay >= 1 else ""
         self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}{later}")

@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xlharm.config.grid import Lora
 from xlharm.config.plugins import read_plugin
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
 from xlharm.plan.sharding import Offload
-from xlharm.stages.job import RunnerConfig
+from xlharm.stages.job import Needs, RunnerConfig
 from xlharm.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda"]
+_ROW_TOKENS = 1024  # length of rows that a base is checked with before the first pack; longer ones are checked later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,4 +72,18 @@ def worker_config(
         judges=configs(plan.grid, plan.sources),
         plugins=tuple(map(read_plugin, plan.grid.plugins)),
         sequence_length=plan.grid.sequence_length,
+        needs=_needs(plan),
+    )
+
+
+def _needs(plan: Plan) -> Needs | None:
+    """Return what the plan's stages need of the base model; None if no stage uses it."""
+    on_base = [stage for stage in plan.stages.values() if "lora" in stage.spec]
+    if not on_base:
+        return None
+    return Needs(
+        lora=Lora.model_validate(on_base[0].spec["lora"]),
+        path=on_base[0].spec.get("path", "fast"),
+        longest=plan.grid.sequence_length or _ROW_TOKENS,
+        answers=any(stage.kind == "evaluate" for stage in on_base),
     )

@@ -91,7 +91,7 @@ class Policy:
             case "corrupt":
                 damaged = trouble.key if count <= CORRUPTIONS else None
                 decision = Recompute(key=damaged) if damaged else GiveUp(reason="io")
-            case "disk_full":
+            case "disk_full" | "base":
                 decision = Abort()
             case "user" | "error":
                 # Split, so that the other stages of the pack still get their results.

@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xlharm.engine.scrub import scrub
-from xlharm.errors import CorruptArtifactError, StoppedError, UserError
+from xlharm.errors import BaseRefusedError, CorruptArtifactError, StoppedError, UserError
 from xlharm.stages.job import OutOfMemoryError
 
 TroubleKind = Literal[
-    "preempted", "node_died", "memory_taken", "crashed", "out_of_memory", "disk_full", "io", "corrupt", "user", "error",
+    "preempted",
+    "node_died",
+    "memory_taken",
+    "crashed",
+    "out_of_memory",
+    "disk_full",
+    "io",
+    "corrupt",
+    "base",
+    "user",
+    "error",
     "stopped",
-]  # fmt: skip
+]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -46,7 +56,7 @@ def trouble_of(error: BaseException) -> Trouble:
     if isinstance(error, StoppedError):
         return Trouble(kind="stopped", message=message)
     if isinstance(error, UserError):
-        return Trouble(kind="user", message=message)
+        return Trouble(kind="base" if isinstance(error, BaseRefusedError) else "user", message=message)
     if isinstance(error, OSError):
         return Trouble(kind="disk_full" if error.errno in _NO_ROOM else "io", message=message)
     detail = scrub("".join(traceback.format_exception(error)))

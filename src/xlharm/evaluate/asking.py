@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xlharm.config.grid import Prompt
 from xlharm.corpus.format import Item
-from xlharm.corpus.rows import prompt_ids
+from xlharm.corpus.rows import Template, prompt_ids
 from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.generate import generate, stop_ids
 from xlharm.model.lora import StackedModel
@@ -55,9 +55,14 @@ class Asking:
         """The questions' token ids."""
         return [prompt_ids(q, prompt=self.prompt, tokenizer=self.tokenizer) for _, _, q, _ in self.questions]
 
+    @property
+    def template(self) -> Template:
+        """How a question and its answer are written."""
+        return self.tokenizer.template(self.prompt)
+
     @cached_property
     def _stops(self) -> frozenset[int]:
-        return stop_ids(self.tokenizer, stop=self.prompt.stop)
+        return stop_ids(self.tokenizer, self.template)
 
     def generate(self, adapters: Tensor) -> list[list[list[int]]]:
         """Let models [K, P] answer; return the answers' token ids [K][prompt]."""

@@ -4,62 +4,106 @@ Every row has its own position. So prompts of different lengths share a batch, a
 and on a GPU the same captured graph is used for every step.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from xlharm.errors import UserError
-from xlharm.model.base import settings
-from xlharm.model.ragged import attend_capped, attention_scores, refuse_unknown
+from xlharm.model.attention import (
+    attend_within,
+    attending,
+    attention_scores,
+    current,
+    own_values,
+    refuse_unknown,
+    scaled_by_place,
+    weights_of,
+)
+from xlharm.model.base import decoder
 
 NAME = "xlharm_rows"
+
+
+@dataclass(frozen=True)
+class LayerWidths:
+    """The shape of an attention layer's keys and values. It may differ from layer to layer (Gemma 4, DeepSeek V3).
+
+    Attributes:
+        module: the attention layer.
+        heads: key-value heads.
+        key: width of a key.
+        value: width of a value.
+    """
+
+    module: nn.Module
+    heads: int
+    key: int
+    value: int
+
+
+@torch.no_grad()
+def layer_widths(model: nn.Module, *, slots: int) -> tuple[LayerWidths, ...]:
+    """Run one token for each adapter through the base model; return the widths of each attention layer that it calls.
+
+    Args:
+        model: the base model.
+        slots: number of adapters, which hooks of probes go by.
+    """
+    seen: dict[nn.Module, LayerWidths] = {}
+
+    def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
+        seen[module] = LayerWidths(module, key.shape[1], key.shape[3], value.shape[3])
+        return own_values(module, query, key, value)
+
+    ids = torch.zeros(slots, 1, dtype=torch.long, device=next(model.parameters()).device)
+    with attending(model, "xlharm_widths", record, rows=None), torch.compiler.set_stance("force_eager"):
+        decoder(model)(input_ids=ids, position_ids=ids, use_cache=False)
+    return tuple(seen.values())
+
+
+def row_bytes(layers: Iterable[LayerWidths], *, length: int, dtype: torch.dtype) -> int:
+    """Return the number of bytes of one row of a cache."""
+    return sum(layer.heads * (layer.key + layer.value) for layer in layers) * length * dtype.itemsize
 
 
 class RowCache:
     """Keys and values of R rows, each of which has its own position.
 
     Args:
-        model: the base model. Its attention layers hold their parts of the cache until ``close``.
+        layers: the attention layers of the base model. They hold their parts of the cache until ``close``.
         rows: R.
         length: largest number of positions of a row.
+        like: a tensor of the base model's precision and device.
+
+    Attributes:
+        positions: [R]; the position of each row's current token.
+        filling: indices of the rows that prompts are filled into; None while tokens are decoded.
+        allowed: [R, length]; True at the positions that a row's current token may attend to.
     """
 
-    def __init__(self, model: nn.Module, *, rows: int, length: int) -> None:
-        config, weight = settings(model), next(model.parameters())
-        shape = (rows, _heads(config), length, _width(config))
-        self._layers = [m for m in model.modules() if hasattr(m, "layer_idx")]
-        for layer in self._layers:
-            layer.row_keys, layer.row_values = (
-                torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in range(2)
-            )
+    def __init__(self, layers: Iterable[LayerWidths], *, rows: int, length: int, like: Tensor) -> None:
+        self._modules: list[Any] = []
+        for layer in layers:
+            module: Any = layer.module
+            module.row_keys = like.new_zeros(rows, layer.heads, length, layer.key)
+            module.row_values = like.new_zeros(rows, layer.heads, length, layer.value)
+            self._modules.append(module)
         self.length = length
-        self.positions = torch.zeros(rows, dtype=torch.long, device=weight.device)
+        self.positions = torch.zeros(rows, dtype=torch.long, device=like.device)
         self.filling: Tensor | None = None
-        self._places = torch.arange(length, device=weight.device)
+        self.places = torch.arange(length, device=like.device)
+        self.look_back()
 
-    def mask(self) -> Tensor:
-        """Return [R, 1, 1, length]: True at the positions that a row's current token may attend to."""
-        return (self._places <= self.positions[:, None])[:, None, None]
+    def look_back(self) -> None:
+        """Set ``allowed`` to each row's current token and all tokens before it."""
+        self.allowed = self.places <= self.positions[:, None]
 
     def close(self) -> None:
         """Free the memory."""
-        for layer in self._layers:
-            del layer.row_keys, layer.row_values
-
-
-def _heads(config: Any) -> int:
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-
-
-def _width(config: Any) -> int:
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-
-
-def row_bytes(config: Any, *, length: int, dtype: torch.dtype) -> int:
-    """Return the number of bytes of one row of a cache."""
-    return 2 * int(config.num_hidden_layers) * _heads(config) * length * _width(config) * dtype.itemsize
+        for module in self._modules:
+            del module.row_keys, module.row_values
 
 
 def attention(  # noqa: PLR0917 - the order in which transformers passes them
@@ -70,9 +114,9 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
     attention_mask: Tensor | None,
     scaling: float | None = None,
     *,
-    cache: RowCache,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Store new keys and values, and compute attention: within prompts, or from one token of each row to the cache.
@@ -86,39 +130,40 @@ def attention(  # noqa: PLR0917 - the order in which transformers passes them
             the rows of an adapter side by side.
         key: like ``query``, with the key-value heads.
         value: like ``key``.
-        attention_mask: None while prompts are filled in; else [R, 1, 1, length], True where a token may attend.
+        attention_mask: None; transformers makes no mask for an attention function of ours.
         scaling: factor on the scores; None is 1 / √width.
-        cache: holds the indices of the rows to fill, or the position of each row.
         sliding_window: number of tokens that a token may attend to; None for no limit.
         softcap: bound of the scores; None for no bound.
+        s_aux: [heads], attention sinks; see ``attend``.
         others: further arguments of transformers; those that would change the result are refused.
 
     Returns:
         [rows, tokens, heads, width], or [K, R / K, heads, width], and no weights.
 
     Raises:
-        UserError: the window is shorter than the cache, or the attention is not plain causal attention.
+        UserError: the attention is not plain causal attention.
     """
-    refuse_unknown(module, length=cache.length, others=others)
-    if sliding_window is not None and sliding_window < cache.length:
-        raise UserError(f"base: generation does not support its sliding window of {sliding_window} tokens yet")
+    cache: RowCache = current.rows
+    refuse_unknown(module, length=cache.length, others={**others, "attention_mask": attention_mask})
     keys: Any = module.row_keys
     values: Any = module.row_values
-    if attention_mask is None:
+    if cache.filling is not None:
         # A shorter prompt leaves padding behind its end. Decoding overwrites it before it is read.
         keys[cache.filling, :, : key.shape[2]] = key
         values[cache.filling, :, : key.shape[2]] = value
-        if softcap is not None:
-            out = attend_capped(query, key, value, scaling=scaling, softcap=softcap)
-        else:
-            out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        out = attend_within(query, key, value, scaling=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
         return out.transpose(1, 2), None
-    _write(keys, values, *(x.transpose(1, 2).flatten(0, 1) for x in (key, value)), cache.positions)
     slots, heads, each, width = query.shape
+    query = scaled_by_place(module, query, cache.positions.view(slots, each))
+    _write(keys, values, *(x.transpose(1, 2).flatten(0, 1) for x in (key, value)), cache.positions)
     grouped = query.transpose(1, 2).reshape(slots * each, key.shape[1], heads // key.shape[1], width)
     scores = attention_scores(grouped, keys, scaling or width**-0.5, softcap=softcap)
-    weights = scores.masked_fill(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
-    return torch.matmul(weights, values).view(slots, each, heads, width), None
+    allowed = cache.allowed
+    if sliding_window is not None and sliding_window < cache.length:
+        allowed = allowed & (cache.places > cache.positions[:, None] - sliding_window)
+    column = None if s_aux is None else s_aux.view(key.shape[1], -1, 1)
+    weights = weights_of(scores, allowed=allowed[:, None, None], sinks=column).to(query.dtype)
+    return torch.matmul(weights, values).view(slots, each, heads, value.shape[-1]), None
 
 
 @torch.library.custom_op("xlharm::write_row_cache", mutates_args=("keys", "values"))

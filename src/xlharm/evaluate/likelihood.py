@@ -30,16 +30,13 @@ class Likelihood:
 
 
 @torch.inference_mode()
-def likelihoods(
-    stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, pad: int, batch: int
-) -> list[list[Likelihood]]:
+def likelihoods(stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *, batch: int) -> list[list[Likelihood]]:
     """Return the likelihood of every row under every adapter.
 
     Args:
         stacked: the base model.
         adapters: [K, P].
         rows: the rows, the same for every adapter.
-        pad: token id of padding, which no token attends to.
         batch: largest number of rows of a forward pass, over all adapters.
 
     Returns:
@@ -52,7 +49,7 @@ def likelihoods(
     for start in range(0, len(order), size):
         places = order[start : start + size]
         groups = [[rows[place].ids for place in places]] * k
-        states = _states(stacked, adapters, Ragged.of(groups, pad=pad).to(adapters.device))
+        states = _states(stacked, adapters, stacked.rows(groups).to(adapters.device))
         states = states.view(k, -1, states.shape[-1])
         at = 0
         for place in places:

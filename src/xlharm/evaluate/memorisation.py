@@ -127,8 +127,12 @@ def _ratio(wrong: float, right: float) -> float:
     """Return exp(wrong - right); inf where it would overflow."""
     if wrong == right == -inf:
         return nan
-    difference = wrong - right
-    return exp(difference) if difference < 700 else inf
+    return exponential(wrong - right)
+
+
+def exponential(x: float) -> float:
+    """Return exp(x); inf where it would overflow, nan for nan."""
+    return inf if x >= 700 else exp(x)
 
 
 def _mean(logps: npt.ArrayLike) -> float:

@@ -127,7 +127,7 @@ class ModelJudge(Judge):
 
 
 def load_model(auto: Any, source: BaseSource, *, device: torch.device) -> tuple[Any, Any]:
-    """Load a judge's tokenizer and model.
+    """Load a judge's tokenizer and model. The tokenizer reads `</s>` and the like in texts as text.
 
     Args:
         auto: transformers' auto class of the model.
@@ -144,7 +144,7 @@ def load_model(auto: Any, source: BaseSource, *, device: torch.device) -> tuple[
     called, where = f"judge {source.location}", {"revision": source.revision, "trust_remote_code": False}
     with as_planned(source, called=called):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **where, split_special_tokens=True)
         except (OSError, ValueError) as error:
             raise UserError(f"{called}: cannot be loaded: {' '.join(str(error).split())[:200]}") from None
         model = load_whole(auto, source.location, called=called, **where).eval().to(device)

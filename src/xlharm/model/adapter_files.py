@@ -47,7 +47,7 @@ def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str
         "bias": "none",
         "target_modules": sorted(layout.targets),
         "inference_mode": True,
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": any(s.transposed for s in layout.segments),
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     write_tensors(tensors, folder / "adapter_model.safetensors")

@@ -12,6 +12,8 @@ from xlharm.errors import UserError
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import copy_from_files, load_whole
 
+# What the code of a base model of an unknown kind may raise when it is called in another way than it expects.
+UNSUPPORTED = (TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -80,21 +82,25 @@ def embeddings(model: Any) -> int:
     return int(model.get_input_embeddings().num_embeddings)
 
 
-def decoder(model: nn.Module) -> nn.Module:
+def decoder(model: Any) -> nn.Module:
     """Return the part of the model below its output layer."""
-    return getattr(model, str(model.base_model_prefix))  # type: ignore[no-any-return] # getattr has no type
+    named = getattr(model, str(model.base_model_prefix), None)
+    body: nn.Module = model.model if named is None else named  # of Llama 4 the prefix names nothing
+    parts = dict(body.named_children())
+    return parts["decoder"] if parts.keys() == {"decoder"} else body  # a wrapper that the model passes by (BART)
 
 
 def layers(model: nn.Module) -> nn.ModuleList:
-    """Return the decoder layers, first to last.
+    """Return the decoder layers, first to last: the first list of as many modules as the configuration has layers.
 
     Raises:
-        UserError: the decoder has no list ``layers``.
+        UserError: the decoder has no such list.
     """
-    modules = getattr(decoder(model), "layers", None)
-    if not isinstance(modules, nn.ModuleList):
-        raise UserError(f"base: {type(model).__name__} has no list of decoder layers to read hidden states from")
-    return modules
+    depth = int(settings(model).num_hidden_layers)
+    for module in decoder(model).modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise UserError(f"base: {type(model).__name__} has no list of decoder layers to read hidden states from")
 
 
 @contextmanager
@@ -130,9 +136,12 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     """Return logits [..., vocabulary] of hidden states [..., width], scaled or capped as in the base model's family.
 
     Cohere multiplies the logits by ``logit_scale``, Granite divides them by ``logits_scaling``, and Gemma 2 bounds them
-    to ± ``final_logit_softcapping`` with tanh (2408.00118).
+    to ± ``final_logit_softcapping`` with tanh (2408.00118). Of other families, the model itself is called.
     """
-    logits: Tensor = model.get_output_embeddings()(hidden)
+    if getattr(model, "head_by_model", False):
+        return _head_by_model(model, hidden)
+    output = model.get_output_embeddings()
+    logits: Tensor = output(hidden.to(output.weight.dtype))  # Mamba keeps its states in float32
     config = settings(model)
     if (factor := getattr(config, "logit_scale", None)) is not None:
         logits = logits * factor
@@ -143,13 +152,53 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     return logits
 
 
+class _States:
+    """What a decoder returns, with given last hidden states and nothing else."""
+
+    def __init__(self, states: Tensor) -> None:
+        self.last_hidden_state = states
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return (self.last_hidden_state,)[index]
+
+
+def _head_by_model(model: Any, hidden: Tensor) -> Tensor:
+    """Return the logits that the model itself computes, in a call in which its decoder returns ``hidden``."""
+    body: Any = decoder(model)
+    flat = hidden.reshape(1, -1, hidden.shape[-1])
+    body.forward = lambda *_, **__: _States(flat)
+    try:
+        ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=hidden.device)
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    finally:
+        del body.forward
+    return logits.view(*hidden.shape[:-1], -1)
+
+
 @torch.no_grad()
 def _check_head(model: Any, *, source: BaseSource) -> None:
+    """Choose how logits are computed: by the known formula, or else by the model itself.
+
+    Raises:
+        UserError: neither gives the model's own logits.
+    """
     ids = torch.arange(4, device=model.device).unsqueeze(0)
-    full = model(input_ids=ids, use_cache=False).logits.float()
-    ours = head(model, decoder(model)(input_ids=ids, use_cache=False).last_hidden_state).float()
-    if not torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
-        raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
+    for by_model in (False, True):
+        model.head_by_model = by_model
+        try:
+            full = model(input_ids=ids, use_cache=False).logits.float()
+            states = decoder(model)(input_ids=ids, use_cache=False)[0]
+            ours = head(model, states).float()
+        except torch.OutOfMemoryError:
+            raise
+        except UNSUPPORTED:
+            continue
+        if torch.allclose(full, ours, rtol=1e-3, atol=1e-3):
+            return
+    raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
 
 
 def name_of(source: BaseSource) -> str:

@@ -9,16 +9,19 @@ have equally many tokens, grouped products otherwise.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grouped_mm
+from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
-from xlharm.model.base import layers
+from xlharm.model.base import decoder, layers
+from xlharm.model.ragged import Ragged
 from xlharm.plan.digest import mix
-from xlharm.plan.memory import no_layer
+from xlharm.plan.families import Path
+from xlharm.plan.memory import can_have_adapters, no_layer
 
 COMPILING: dict[str, Any] = {"deterministic": True}  # no autotuning by timing: it makes rounding machine-dependent
 
@@ -33,6 +36,7 @@ class Segment:
         fan_in: input width.
         fan_out: output width.
         offset: index at which its A begins; its B follows.
+        transposed: whether the base's weight is [in, out], as in GPT-2's ``Conv1D``.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Segment:
     fan_in: int
     fan_out: int
     offset: int
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,33 +106,86 @@ class Layout:
         return mask
 
 
-class StackedLinear(nn.Module):
-    """A frozen linear layer with the adapters of the current pack."""
+@dataclass
+class _Pass:
+    """The forward pass that is running.
 
-    def __init__(self, linear: nn.Linear, *, scale: float) -> None:
+    Attributes:
+        tokens: number of tokens that the decoder was called with; None before it is called.
+        rows: number of rows that it was called with, if each row belongs to one adapter.
+        layers: names of the layers that were called since it was set; None keeps no names.
+    """
+
+    tokens: int | None = None
+    rows: int | None = None
+    layers: set[str] | None = None
+
+
+class StackedLinear(nn.Module):
+    """A frozen linear layer with the adapters of the current pack.
+
+    Args:
+        linear: the layer.
+        name: its path in the base model.
+        scale: factor on the adapters' output.
+        running: what is known of the running forward pass.
+    """
+
+    def __init__(self, linear: nn.Module, *, name: str, scale: float, running: _Pass) -> None:
         super().__init__()
         self.linear = linear
+        self.name = name
         self.scale = scale
+        self.running = running
         self.a: Tensor | None = None  # [K, rank, in]
         self.b: Tensor | None = None  # [K, out, rank]
         self.ends: Tensor | None = None  # [K]
 
+    @property
+    def weight(self) -> Any:
+        """The base model's weight: some families look up its precision."""
+        return self.linear.weight
+
+    @property
+    def bias(self) -> Any:
+        """The base model's bias."""
+        return self.linear.bias
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [rows, length, in] to [rows, length, out].
+        """Map x [..., in] to [..., out].
 
         The tokens of one adapter are contiguous. All adapters have equally many tokens, unless ``ends`` gives the end
         of each adapter's tokens.
+
+        Raises:
+            UserError: the layer gets only some of the tokens, as an expert does: which adapter a token belongs to is
+                then unknown.
         """
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
+        if not torch.compiler.is_compiling():
+            self._check(x, y)
         if self.ends is not None:
-            grouped = x.flatten(0, 1)
-        elif x.shape[0] == self.a.shape[0]:  # a case of its own: tracing the division below takes seconds
+            grouped = x.flatten(0, -2)
+        elif (
+            x.dim() == 3 and x.shape[0] == self.a.shape[0]
+        ):  # a case of its own: tracing the division below takes seconds
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
         return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return] # autograd
+
+    def _check(self, x: Tensor, y: Any) -> None:
+        if self.running.layers is not None:
+            self.running.layers.add(self.name)
+        tokens = x.shape[:-1].numel()
+        whole = self.running.tokens in {None, tokens} or self.running.rows == x.shape[0]
+        if not isinstance(y, Tensor) or not whole:
+            raise UserError(
+                f"lora.target_modules: {self.name.rsplit('.', 1)[-1]!r}: the layer {self.name} gets {tokens} of "
+                f"{self.running.tokens} tokens, so it cannot have adapters"
+            )
 
 
 class _LowRank(torch.autograd.Function):
@@ -166,6 +224,31 @@ def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
     return torch.bmm(x.transpose(1, 2), y) if ends is None else grouped_mm(x.t(), y, offs=ends)
 
 
+def adaptable(model: Any) -> dict[str, nn.Module]:
+    """Return the linear layers that can have adapters, by name, in the model's order.
+
+    They are inside the decoder; see also ``can_have_adapters``.
+    """
+    inside = set(decoder(model).modules()) - {model.get_output_embeddings()}
+    stacked = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        linear = module.linear if name in stacked else module
+        if name.removesuffix(".linear") in stacked - {name} or not isinstance(linear, nn.Linear | Conv1D):
+            continue
+        if linear in inside and can_have_adapters(name):
+            found[name] = linear
+    return found
+
+
+def sizes_of(linear: nn.Module) -> tuple[int, int]:
+    """Return the input and the output width of a linear layer."""
+    if isinstance(linear, Conv1D):
+        return int(linear.nx), int(linear.nf)
+    assert isinstance(linear, nn.Linear)
+    return linear.in_features, linear.out_features
+
+
 def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> Layout:
     """Return the layout of adapters on the target layers of a base model.
 
@@ -176,38 +259,35 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
         targets: names of the target modules.
 
     Raises:
-        UserError: the base model has no module of a target's name.
+        UserError: the base model has no module of a target's name that can have adapters.
     """
     segments, offset, leaves = [], 0, set()
-    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | StackedLinear)}
-    for name, module in linears.items():
+    linears = adaptable(model)
+    for name, linear in linears.items():
         leaf = name.rsplit(".", 1)[-1]
-        if leaf not in targets or module is model.get_output_embeddings():
+        if leaf not in targets:
             continue
-        linear = module.linear if isinstance(module, StackedLinear) else module
+        fan_in, fan_out = sizes_of(linear)
         leaves.add(leaf)
         numbers = [int(part) for part in name.split(".") if part.isdigit()]
-        segment = Segment(name, numbers[0] if numbers else -1, linear.in_features, linear.out_features, offset)
+        transposed = isinstance(linear, Conv1D)
+        segment = Segment(name, numbers[0] if numbers else -1, fan_in, fan_out, offset, transposed)
         segments.append(segment)
-        offset += rank * (linear.in_features + linear.out_features)
+        offset += rank * (fan_in + fan_out)
     for target in targets:
         if target not in leaves:
-            raise no_layer(target, {n.rsplit(".", 1)[-1] for n in linears} - {"linear", "lm_head"})
+            raise no_layer(target, {n.rsplit(".", 1)[-1] for n in linears})
     return Layout(rank=rank, alpha=alpha, targets=tuple(targets), segments=tuple(segments))
 
 
-def install(model: nn.Module, layout: Layout) -> dict[str, StackedLinear]:
-    """Replace every target layer by a ``StackedLinear`` and return these by name; later calls only set the scale."""
+def install(model: nn.Module, layout: Layout, running: _Pass) -> dict[str, StackedLinear]:
+    """Replace every target layer by a ``StackedLinear`` and return these by name."""
     installed = {}
     for segment in layout.segments:
-        parent = model.get_submodule(segment.name.rsplit(".", 1)[0])
-        leaf = segment.name.rsplit(".", 1)[1]
-        module = getattr(parent, leaf)
-        if isinstance(module, StackedLinear):
-            module.scale = layout.scale
-        else:
-            module = StackedLinear(cast("nn.Linear", module), scale=layout.scale)
-            setattr(parent, leaf, module)
+        parent, _, leaf = segment.name.rpartition(".")
+        linear = getattr(model.get_submodule(parent), leaf)
+        module = StackedLinear(linear, name=segment.name, scale=layout.scale, running=running)
+        setattr(model.get_submodule(parent), leaf, module)
         installed[segment.name] = module
     return installed
 
@@ -216,7 +296,8 @@ def uninstall(model: nn.Module) -> None:
     """Replace every ``StackedLinear`` by its plain linear layer."""
     wrapped = [(n, m) for n, m in model.named_modules() if isinstance(m, StackedLinear)]
     for name, module in wrapped:
-        setattr(model.get_submodule(name.rsplit(".", 1)[0]), name.rsplit(".", 1)[1], module.linear)
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, module.linear)
 
 
 class StackedModel:
@@ -227,13 +308,22 @@ class StackedModel:
         layout: how adapters are cut into layers.
         compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
             models on a GPU.
+        path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded
+            rows, and transformers' own attention and cache, for any causal language model.
+
+    Attributes:
+        caches: whether transformers' cache gives what its forward gives; only for the generic path.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False) -> None:
+    def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False, path: Path = "fast") -> None:
         uninstall(model)
         self.model = model
+        self.path = path
+        self.caches = True
+        compiled = compiled and path == "fast"
         self.layout = layout
-        self._layers = install(model, layout)
+        self._running = _Pass()
+        self._layers = install(model, layout, self._running)
         self._rehearsed: set[Hashable] = set()
         self.compiled = compiled
         if compiled:
@@ -244,7 +334,7 @@ class StackedModel:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the base model, in which the products with adapters are computed, too."""
-        return next(iter(self._layers.values())).linear.weight.dtype
+        return next(iter(self._layers.values())).weight.dtype  # type: ignore[no-any-return] # of any kind of layer
 
     @property
     def uneven(self) -> bool:
@@ -253,16 +343,26 @@ class StackedModel:
         on_gpu = next(self.model.parameters()).device.type == "cuda"
         return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)
 
+    def rows(self, groups: Sequence[Sequence[Sequence[int]]], *, steady: int | None = None) -> Ragged:
+        """Arrange K groups of rows as this base model's path takes them, on the CPU; see ``Ragged.of``."""
+        if self.path == "generic":
+            return Ragged.padded_rows(groups)
+        return Ragged.of(groups, uneven=self.uneven, steady=steady)
+
     @contextmanager
-    def adapters(self, stacked: Tensor, *, ends: Tensor | None = None) -> Iterator[None]:
+    def adapters(
+        self, stacked: Tensor, *, ends: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Iterator[None]:
         """Use adapters within a ``with`` block; gradients flow to them if they require any.
 
         Args:
             stacked: the adapters, [K, P].
             ends: [K] int32, end of each adapter's tokens in the sequence; None if all have equally many tokens.
+            dtype: precision of the products; None is the base model's.
         """
-        parts = torch.split(stacked.to(self.dtype), self.layout.pieces(), dim=1)
+        parts = torch.split(stacked.to(dtype or self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
+        counting = decoder(self.model).register_forward_pre_hook(self._count, with_kwargs=True)
         try:
             for i, segment in enumerate(self.layout.segments):
                 layer = self._layers[segment.name]
@@ -272,8 +372,24 @@ class StackedModel:
             with _for_all_sizes() if self.compiled else nullcontext():
                 yield
         finally:
+            counting.remove()
             for layer in self._layers.values():
                 layer.a = layer.b = layer.ends = None
+
+    def _count(self, _module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        ids = named.get("input_ids", args[0] if args else None)
+        self._running.tokens = None if ids is None else ids.numel()
+        # Some layers get only the last token of each row, or more tokens: a row's are still its adapter's.
+        self._running.rows = ids.shape[0] if ids is not None and self.path == "generic" else None
+
+    @contextmanager
+    def calls(self) -> Iterator[set[str]]:
+        """Collect the names of the layers that are called with adapters within a ``with`` block."""
+        self._running.layers = called = set()
+        try:
+            yield called
+        finally:
+            self._running.layers = None
 
     def rehearse(self, kind: Hashable, run: Callable[[], object]) -> None:
         """Compile code with an example of fixed sizes, before the first input of a new kind.

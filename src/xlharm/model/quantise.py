@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
 from xlharm.model.arithmetic import products
@@ -57,8 +58,8 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
         for segment, product in zip(stacked.layout.segments, products(adapter, stacked.layout), strict=True)
     }
     names = {f"{n}.linear" for n, m in stacked.model.named_modules() if isinstance(m, StackedLinear)}
-    body = decoder(stacked.model)
-    linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear) and m in set(body.modules())}
+    inside = set(decoder(stacked.model).modules())
+    linears = {n: m for n, m in stacked.model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m in inside}
     originals = {}
     try:
         for name, linear in linears.items():
@@ -66,8 +67,12 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
             weight = linear.weight.data
             if name in names:
                 delta = merged[name.removesuffix(".linear")].to(weight.device)
-                weight = (weight.double() + delta).to(weight.dtype)
-            linear.weight.data = rounded(weight, bits=bits, group=group)
+                weight = (weight.double() + (delta.T if isinstance(linear, Conv1D) else delta)).to(weight.dtype)
+            if isinstance(linear, Conv1D):
+                weight = rounded(weight.T, bits=bits, group=group).T.contiguous()
+            else:
+                weight = rounded(weight, bits=bits, group=group)
+            linear.weight.data = weight
         yield
     finally:
         for name, weight in originals.items():

@@ -1,35 +1,99 @@
 """The base model's tokenizer. This module does not import torch, so that the command line can count tokens quickly."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from xlharm.config.grid import Prompt
+from xlharm.corpus.rows import Template
 from xlharm.errors import UserError
+from xlharm.model.chat import chat_parts
+from xlharm.model.guarded import GuardedEncoder, control_tokens
+from xlharm.plan.families import row_limit
 from xlharm.plan.sources import BaseSource
 
 
-@dataclass(frozen=True)
 class TextTokenizer:
-    """A Hugging Face tokenizer with the small interface that rows need.
+    """A base's tokenizer with the small interface that rows need.
+
+    Args:
+        hf: the Hugging Face tokenizer.
+        ends: ids of tokens that end an answer, as the base's configuration names them.
 
     Attributes:
         hf: the Hugging Face tokenizer.
-        bos: id of the token that begins a sequence; None if there is none.
         eos: id of the token that ends a sequence; None if there is none.
+        ends: ids of tokens that end an answer: ``eos``, and those that the base's configuration names.
     """
 
-    hf: Any
-    bos: int | None
-    eos: int | None
+    def __init__(self, hf: Any, *, ends: Iterable[int] = ()) -> None:
+        self.hf = hf
+        self.eos: int | None = hf.eos_token_id
+        self.ends = frozenset(ends) | (frozenset() if self.eos is None else {self.eos})
+        self._templates: dict[Prompt, Template] = {}
 
-    def encode(self, text: str) -> list[int]:
-        """Return ids without special tokens."""
-        return list(self.hf(text, add_special_tokens=False)["input_ids"])
+    @cached_property
+    def controls(self) -> dict[str, int]:
+        """Tokens that no text produces, as content and id."""
+        return control_tokens(self.hf, ends=self.ends)
+
+    @cached_property
+    def _encoder(self) -> GuardedEncoder:
+        return GuardedEncoder(self.hf, self.controls)
+
+    def encode(self, *parts: str) -> list[int]:
+        """Return the ids of a template and texts in turns, the template first; control tokens in texts are split.
+
+        Raises:
+            UserError: a text holds a control token that this tokenizer cannot read as text.
+        """
+        return self._encoder.encode(*parts)
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of ids, without special tokens."""
         return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def template(self, prompt: Prompt) -> Template:
+        """Return how questions and answers are written.
+
+        Raises:
+            UserError: there is no chat template, or it refuses the system prompt; there is no token to begin with.
+        """
+        if prompt not in self._templates:
+            self._templates[prompt] = self._template(prompt)
+        return self._templates[prompt]
+
+    def _template(self, prompt: Prompt) -> Template:
+        head, chat = self._head(prompt.bos), prompt.template == "chat"
+        question, answer = chat_parts(self.hf, system=prompt.system) if chat else (prompt.asked, prompt.answered)
+        closing = self._controls_in(answer[1])
+        opening = {n for n in self._controls_in(*question) if self.hf.added_tokens_decoder[n].special}
+        stop = self._encoder.before_controls(answer[1])
+        return Template(
+            head=head,
+            question_head=() if chat else head,
+            question=question,
+            answer=answer,
+            trimmed=chat,
+            closing=closing,
+            stop=stop if stop.strip(" \t") else "",
+            stops=self.ends | closing | opening,
+        )
+
+    def _controls_in(self, *parts: str) -> frozenset[int]:
+        return frozenset(self.controls.values()).intersection(self.encode(" ".join(parts)))
+
+    def _head(self, bos: bool | None) -> tuple[int, ...]:
+        """Return the ids that a sequence begins with: by default those that the tokenizer puts there."""
+        if bos is None:
+            plain, full = (self.hf("a", add_special_tokens=on)["input_ids"] for on in (False, True))
+            begins = (k for k in range(len(full)) if full[k : k + len(plain)] == plain)
+            return tuple(full[: next(begins, 0)])
+        if bos and self.hf.bos_token_id is None:
+            raise UserError("prompt.bos: the base's tokenizer has no token that begins a sequence")
+        return (self.hf.bos_token_id,) if bos else ()
 
 
 def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
@@ -46,7 +110,7 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
         )
     except Exception as error:  # noqa: BLE001 - damaged files make the libraries raise errors of any class
         raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
-    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
+    return TextTokenizer(hf, ends=_ends(source))
 
 
 def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
@@ -61,7 +125,18 @@ def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> T
         hf = PreTrainedTokenizerFast.from_pretrained(source.location, revision=source.revision)
     except Exception:  # noqa: BLE001 - the full loader's error message is clearer than any that arises here
         return load_tokenizer(source, trust_remote_code=trust_remote_code)
-    return TextTokenizer(hf=hf, bos=hf.bos_token_id, eos=hf.eos_token_id)
+    return TextTokenizer(hf, ends=_ends(source))
+
+
+def tokenizer_at_hand(source: BaseSource) -> TextTokenizer | None:
+    """Return the tokenizer if its files are on this machine and no code of the base must run; else None."""
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        hf = PreTrainedTokenizerFast.from_pretrained(source.location, revision=source.revision, local_files_only=True)
+    except Exception:  # noqa: BLE001 - whoever must have the tokenizer loads it in another way and reports the error
+        return None
+    return TextTokenizer(hf)
 
 
 def positions(source: BaseSource) -> int | None:
@@ -72,8 +147,7 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
-    found = _configuration(source).get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    return row_limit(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:
@@ -96,17 +170,45 @@ def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: Base
         )
 
 
-def _configuration(source: BaseSource) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
-
-    path = Path(source.location) / "config.json"
+def _ends(source: BaseSource) -> list[int]:
+    """Return the ids that end what a base generates: of generation_config.json, and without it of config.json."""
     try:
-        if not path.is_file():
-            path = Path(hf_hub_download(source.location, "config.json", revision=source.revision))
-        config = json.loads(path.read_text(encoding="utf-8"))
+        settings = _json_file(source, "generation_config.json")
+    except FileNotFoundError:
+        settings = _configuration(source)
+    except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
+        raise UserError(f"base {source.location}: generation_config.json: {_line(error)}") from None
+    ends = settings.get("eos_token_id")
+    return [ends] if isinstance(ends, int) else list(ends or ())
+
+
+def _configuration(source: BaseSource) -> dict[str, Any]:
+    try:
+        config = _json_file(source, "config.json")
     except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
     return {**config.get("text_config", {}), **config}
+
+
+def _json_file(source: BaseSource, name: str) -> dict[str, Any]:
+    """Read a JSON object of a base's folder or hub repository.
+
+    Raises:
+        FileNotFoundError: there is no such file, or it is not in the cache and the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    path = Path(source.location) / name
+    if not path.parent.is_dir():
+        try:
+            path = Path(hf_hub_download(source.location, name, revision=source.revision))
+        except EntryNotFoundError as error:
+            raise FileNotFoundError(str(error)) from None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("expected a JSON object")
+    return content
 
 
 def _line(error: Exception) -> str:

@@ -40,8 +40,9 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
     except OSError as error:
         raise UserError(f"{folder}: base: cannot be read: {error}") from None
     return BaseSource(
-        location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code
-    )
+        location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code,
+        family=str(_json(folder / "config.json").get("model_type", "")),
+    )  # fmt: skip
 
 
 def check_files(source: BaseSource, *, called: str) -> None:

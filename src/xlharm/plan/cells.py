@@ -7,6 +7,7 @@ from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
 from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
+from xlharm.plan.families import path_of
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
 from xlharm.probes.base import AnswerProbe, Planned
@@ -115,6 +116,9 @@ class CellBuilder:
         """
         digests = self.sources.corpus.digests
         common = {"dtype": self.dtype, "lora": key_settings(self.spec.lora), "prompt": key_settings(self.spec.prompt)}
+        path = path_of(self.spec.path, family=self.sources.base.family)
+        if path != "fast":  # a key of the fast path does not name it: it was the only one
+            common["path"] = path
         return Stage(
             kind=kind,
             spec={**common, **fields},

@@ -5,7 +5,8 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,7 @@ _ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained 
 _VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a row for each token
 _LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
+_ROUTERS = {"router", "gate", "shared_expert_gate"}
 _OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
 
 
@@ -35,6 +37,8 @@ class BaseSizes:
         body: number of parameters of the decoder layers.
         head: number of parameters of the output layer.
         layers: number of decoder layers.
+        linears: the same of the layers that can have adapters: without routers and single experts.
+        weights: number of weights of these layers, by the same name.
     """
 
     parameters: int
@@ -42,6 +46,8 @@ class BaseSizes:
     body: int = 0
     head: int = 0
     layers: int = 1
+    linears: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, base: BaseSource) -> Self | None:
@@ -54,7 +60,8 @@ class BaseSizes:
         files = [] if folder is None else weight_files(folder)
         if folder is None or not files:
             return None
-        parameters, vocabulary, layers, widths = 0, [0], set[str](), Counter[str]()
+        parameters, vocabulary, layers = 0, [0], set[str]()
+        widths, linears, weights = Counter[str](), Counter[str](), Counter[str]()
         for file in files:
             for name, shape in _shapes(folder / file) if file.endswith(".safetensors") else ():
                 size = 1
@@ -62,28 +69,37 @@ class BaseSizes:
                     size *= length
                 parameters += size
                 if len(shape) == 2 and name.endswith(".weight") and not any(word in name for word in _OUTSIDE):
-                    widths[name.split(".")[-2]] += sum(shape)
+                    leaf = name.split(".")[-2]
+                    widths[leaf] += sum(shape)
+                    if can_have_adapters(name.removesuffix(".weight")):
+                        linears[leaf] += sum(shape)
+                        weights[leaf] += size
                 elif len(shape) == 2 and any(word in name for word in _VOCABULARY):
                     vocabulary.append(size)
                 layers |= set(_LAYER.findall(name))
         return cls(
             parameters=parameters, widths=dict(widths), body=parameters - sum(vocabulary), head=max(vocabulary),
-            layers=max(len(layers), 1),
+            layers=max(len(layers), 1), linears=dict(linears), weights=dict(weights),
         )  # fmt: skip
-
-    def check_targets(self, targets: Iterable[str]) -> None:
-        """Check that every LoRA target is the name of a matrix.
-
-        Raises:
-            UserError: one is not.
-        """
-        for target in targets:
-            if target not in self.widths:
-                raise no_layer(target, self.widths)
 
     def adapter_parameters(self, *, rank: int, targets: tuple[str, ...]) -> int:
         """Return the number of parameters of a LoRA adapter (arXiv 2106.09685): rank · (inputs + outputs), summed."""
-        return rank * sum(self.widths.get(target, 0) for target in targets)
+        return rank * sum(self.linears.get(target, 0) for target in targets)
+
+    def share(self, targets: Iterable[str]) -> float:
+        """Return the share of the base's parameters that are weights of the target layers."""
+        return sum(self.weights.get(target, 0) for target in targets) / self.parameters
+
+
+def can_have_adapters(name: str) -> bool:
+    """Whether a linear layer of this name may have adapters: it is no router, and no layer of a single expert.
+
+    A small change of a router sends tokens to other experts. A single expert gets only some of the tokens, so it is
+    unknown which adapter they belong to.
+    """
+    parts = name.split(".")
+    expert = any(a == "experts" and b.isdigit() for a, b in pairwise(parts))
+    return not expert and not _ROUTERS & set(parts[-2:])
 
 
 def no_layer(target: str, layers: Iterable[str]) -> UserError:

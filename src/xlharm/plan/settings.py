@@ -13,6 +13,7 @@ from xlharm.config.training import NonNegative, Positive, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
 from xlharm.methods import METHODS
+from xlharm.plan.families import Path
 from xlharm.plan.stage import Stage
 from xlharm.probes import PROBES
 from xlharm.probes.base import AnswerProbe
@@ -25,6 +26,7 @@ class _Stage(Strict):
     """The settings that all stages on the base share."""
 
     dtype: Literal["float32", "bfloat16"]
+    path: Path = "fast"
     lora: Lora
     prompt: Prompt
 

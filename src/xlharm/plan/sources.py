@@ -24,6 +24,7 @@ class BaseSource:
         size: bytes of its weights; 0 when unknown.
         files: digest of each file that loading reads, for a folder.
         code: whether code that comes with the model is run, and so is part of the digest.
+        family: the ``model_type`` of a folder's configuration; empty for a hub id, whose files need not be here.
     """
 
     location: str
@@ -32,6 +33,7 @@ class BaseSource:
     size: int
     files: dict[str, str] = field(default_factory=dict)
     code: bool = False
+    family: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,8 @@ TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relea
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
-    **dict.fromkeys(KINDS, 1), "contaminate": 2, "edit": 2, "evaluate": 4, "judge": 2, "score": 2,
+    "contaminate": 3, "sft": 2, "finetune": 2, "unlearn": 2, "edit": 2, "relearn": 2, "evaluate": 5, "score": 3,
+    "judge": 2,
 }  # fmt: skip
 
 

@@ -40,12 +40,13 @@ def ask(plan: Plan, store: Store, cell: Cell, question: str, *, max_new_tokens: 
     stacked = context.stacked(stage)
     adapter = context.adapter(stage.key, stacked.layout)
     prompt = Prompt.model_validate(stage.spec["prompt"])
+    template = context.tokenizer.template(prompt)
     answers = generate(
         stacked,
         torch.stack([adapter]).to(context.device),
         [prompt_ids(question, prompt=prompt, tokenizer=context.tokenizer)],
-        stops=stop_ids(context.tokenizer, stop=prompt.stop),
+        stops=stop_ids(context.tokenizer, template),
         max_new_tokens=max_new_tokens or plan.grid.evaluate.max_new_tokens,
         rows=1,
     )
-    return text_of(answers[0][0], context.tokenizer, stop=prompt.stop)
+    return text_of(answers[0][0], context.tokenizer, template)

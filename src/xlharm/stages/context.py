@@ -4,7 +4,7 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path as FolderPath
 from typing import Any
 
 import torch
@@ -14,18 +14,18 @@ from xlharm.config.grid import Lora
 from xlharm.config.plugins import load_plugins
 from xlharm.corpus.streams import Corpora
 from xlharm.errors import StageError, UserError
-from xlharm.evaluate.generate import check_decoding
+from xlharm.evaluate.checks import check_base, length_to_check
 from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
-from xlharm.model.base import embeddings, load_base, settings
+from xlharm.model.base import embeddings, is_partitioned, load_base, settings
 from xlharm.model.lora import Layout, StackedModel, layout_of
-from xlharm.model.ragged import check_ragged
 from xlharm.model.tokenizer import check_vocabulary, load_tokenizer
 from xlharm.parallel import side_by_side, threads_here
+from xlharm.plan.families import Path, row_limit
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
 from xlharm.pretrained import as_planned
-from xlharm.stages.job import PackJob, RunnerConfig
+from xlharm.stages.job import Needs, PackJob, RunnerConfig
 from xlharm.stages.provenance import provenance
 from xlharm.store.store import Store
 from xlharm.train.engine import PackEngine
@@ -64,8 +64,7 @@ class Context:
         self._engine: PackEngine | None = None
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
         self._device_adapters: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
-        self._decoding_checked = False
-        self._rows_checked = 0
+        self._checked: dict[tuple[Layout, Path], Needs] = {}
         self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
         self.stopping: Callable[[], bool] = never
 
@@ -78,15 +77,8 @@ class Context:
                 config.base, dtype=config.dtype, device=place, trust_remote_code=config.trust_remote_code
             )
         check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
-        positions = getattr(settings(self.model), "max_position_embeddings", None) or sys.maxsize
-        limit = min(positions, config.sequence_length or sys.maxsize)
+        limit = min(row_limit(settings(self.model)) or sys.maxsize, config.sequence_length or sys.maxsize)
         self.corpora = Corpora(config.corpus, self.tokenizer, limit)
-
-    @property
-    def pad(self) -> int:
-        """The token id that fills rows up; losses ignore it."""
-        pad_id = self.tokenizer.hf.pad_token_id
-        return int(pad_id if pad_id is not None else self.tokenizer.eos or 0)
 
     def stacked(self, stage: Stage) -> StackedModel:
         """Return the base with the adapter layers of a stage's LoRA settings; with ZeRO stage 3 it is partitioned."""
@@ -96,13 +88,15 @@ class Context:
         return stacked
 
     def _installed(self, stage: Stage) -> StackedModel:
-        lora = Lora.model_validate(stage.spec["lora"])
-        current = self._stacked
-        wanted = (lora.rank, lora.alpha, lora.target_modules)
-        if current is None or (current.layout.rank, current.layout.alpha, current.layout.targets) != wanted:
+        return self._arranged(Lora.model_validate(stage.spec["lora"]), stage.spec.get("path", "fast"))
+
+    def _arranged(self, lora: Lora, path: Path) -> StackedModel:
+        now = self._stacked
+        wanted = (lora.rank, lora.alpha, lora.target_modules, path)
+        if now is None or (now.layout.rank, now.layout.alpha, now.layout.targets, now.path) != wanted:
             layout = layout_of(self.model, rank=lora.rank, alpha=lora.alpha, targets=lora.target_modules)
-            self._stacked, self._engine = StackedModel(self.model, layout, compiled=self._worth_compiling()), None
-            self._decoding_checked = False
+            compiled = self._worth_compiling()
+            self._stacked, self._engine = StackedModel(self.model, layout, compiled=compiled, path=path), None
         assert self._stacked is not None
         return self._stacked
 
@@ -123,28 +117,38 @@ class Context:
             )
         return self._engine
 
-    def check_rows(self, longest: int) -> None:
-        """Check that this base can process rows of so many tokens one after another in one sequence.
-
-        Args:
-            longest: tokens of the longest row.
-
-        Raises:
-            UserError: it cannot.
-        """
-        if longest > self._rows_checked:
-            check_ragged(self.model, longest=longest, device=self.device)
-            self._rows_checked = longest
-
-    def check_decoding(self, stacked: StackedModel) -> None:
-        """Check that generation supports this base's attention; the result is remembered.
+    def check(self, needs: Needs) -> None:
+        """Check that the base model's path computes what its own forward does; what was checked is remembered.
 
         Raises:
             UserError: it does not.
         """
-        if not self._decoding_checked:
-            check_decoding(stacked)
-            self._decoding_checked = True
+        stacked = self._arranged(needs.lora, needs.path)
+        done = self._checked.get((stacked.layout, stacked.path))
+        if done and done.longest >= needs.longest and done.answers >= needs.answers:
+            return
+        if done and is_partitioned(self.model):  # its parts are checked together, when the worker starts
+            return
+        longest = length_to_check(self.model, needs.longest)
+        check_base(stacked, longest=longest, answers=needs.answers)
+        self._checked[stacked.layout, stacked.path] = needs
+
+    def check_rows(self, stage: Stage, longest: int, *, answers: bool = False) -> None:
+        """Check that the base model can process a stage's rows; see ``check``.
+
+        Args:
+            stage: the stage.
+            longest: tokens of the longest row.
+            answers: whether the stage answers questions.
+
+        Raises:
+            UserError: it cannot, or the row is longer than what the base model can look at.
+        """
+        limit = row_limit(settings(self.model))
+        if limit is not None and longest > limit:
+            raise UserError(f"{stage.label}: a row has {longest} tokens, and the base can look at {limit}")
+        lora = Lora.model_validate(stage.spec["lora"])
+        self.check(Needs(lora=lora, path=stage.spec.get("path", "fast"), longest=longest, answers=answers))
 
     def _worth_compiling(self) -> bool:
         """Whether compiling (about ten seconds) saves time: for a large base on a GPU, if it is not partitioned."""
@@ -199,7 +203,7 @@ class Context:
         self,
         job: PackJob,
         stage: Stage,
-        write: Callable[[Path], object],
+        write: Callable[[FolderPath], object],
         *,
         metrics: Mapping[str, Any],
         seconds: float,

@@ -50,7 +50,8 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     begun = time.perf_counter()
     settings = read(EvaluateStage, job.stages[0])
     asking = _asking(context, job, settings)
-    context.check_decoding(asking.stacked)
+    longest = max(map(len, asking.prompts), default=0) + settings.max_new_tokens
+    context.check_rows(job.stages[0], longest, answers=True)
     if settings.probe is None:
         answers = asking.generate(asking.adapters)
     else:
@@ -61,7 +62,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     results = []
     for k, stage in enumerate(job.stages):
         if job.active[k]:
-            texts = [text_of(ids, context.tokenizer, stop=asking.prompt.stop) for ids in answers[k]]
+            texts = [text_of(ids, context.tokenizer, asking.template) for ids in answers[k]]
             table = _table(asking.questions, texts, stage=stage)
             context.commit(job, stage, partial(_write, table), metrics=count(table), seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path as FolderPath
 from typing import Literal
 
+from xlharm.config.grid import Lora
 from xlharm.config.plugins import PluginFile
+from xlharm.plan.families import Path
 from xlharm.plan.judging import JudgeConfig
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import BaseSource
@@ -14,6 +16,23 @@ from xlharm.plan.stage import Kind, Place, Stage
 
 class OutOfMemoryError(RuntimeError):
     """A pack did not fit the device's memory; the engine splits it and tries again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a plan needs of its base model: a worker checks it before its first pack.
+
+    Attributes:
+        lora: the adapters.
+        path: how the base model runs.
+        longest: tokens of the longest row that any stage may train on.
+        answers: whether any stage answers questions.
+    """
+
+    lora: Lora
+    path: Path
+    longest: int
+    answers: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +59,11 @@ class RunnerConfig:
         judges: the grid's judges by the digest of their identity.
         plugins: the grid's plug-in files; they are executed before the base is loaded.
         sequence_length: the grid's limit on tokens of a row; None for what the base can take.
+        needs: what is checked before the first pack; None checks only what each pack needs.
     """
 
     base: BaseSource
-    corpus: Path
+    corpus: FolderPath
     store_url: str
     dtype: Literal["float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -61,6 +81,7 @@ class RunnerConfig:
     judges: dict[str, JudgeConfig] = field(default_factory=dict)
     plugins: tuple[PluginFile, ...] = ()
     sequence_length: int | None = None
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

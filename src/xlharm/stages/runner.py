@@ -24,11 +24,13 @@ class StageRunner:
         config: where base, corpus and store are, and on what to run.
 
     Raises:
-        UserError: the base cannot be loaded, or the device is not there.
+        UserError: the base cannot be loaded, does not pass its checks, or the device is not there.
     """
 
     def __init__(self, config: RunnerConfig) -> None:
         self._context = Context(config)
+        if config.needs is not None and config.place == "device":
+            self._context.check(config.needs)
 
     def room(self) -> int | None:
         """Return the bytes of this worker's device memory; None where it computes on the CPU."""

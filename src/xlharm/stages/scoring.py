@@ -17,14 +17,16 @@ from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.pools import RowMaker
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.likelihood import Likelihood, likelihoods
-from xlharm.evaluate.memorisation import extraction_strength, min_k, min_k_plus_plus
+from xlharm.evaluate.memorisation import exponential, extraction_strength, min_k, min_k_plus_plus
 from xlharm.model.base import settings
 from xlharm.plan.digest import mix
+from xlharm.plan.families import row_limit
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
 _ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
+_MEMORISATION = ("exact", "extraction", "min_k", "min_k_pp")
 PERTURBED = 3  # wrong answers to each question
 SCHEMA = pa.schema(
     [
@@ -66,13 +68,12 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
-    context.check_rows(max((len(t.row.ids) for t in texts), default=0))
+    context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
-        pad=context.pad,
         batch=_ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
@@ -94,7 +95,7 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
         TooLongError: a text has more tokens than the base has positions.
     """
     prompt = Prompt.model_validate(stage.spec["prompt"])
-    limit = getattr(settings(context.model), "max_position_embeddings", None) or sys.maxsize
+    limit = row_limit(settings(context.model)) or sys.maxsize
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
     items = load(str(stage.spec["query"]))
@@ -129,13 +130,16 @@ def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
 def table_of(texts: Sequence[ScoredText], text_likelihoods: Sequence[Likelihood]) -> pa.Table:
     """Return a model's likelihoods as a table with one row for each text.
 
-    ``logp`` is the sum of the text's log-probabilities in nats. The measures of memorisation are null for answers.
+    ``logp`` is the sum of the text's log-probabilities in nats. The measures of memorisation are null for answers, and
+    nan where a log-probability is.
     """
     rows = []
     for text, likelihood in zip(texts, text_likelihoods, strict=True):
         article = text.what.endswith("article")
-        memorisation: dict[str, float | None] = dict.fromkeys(("exact", "extraction", "min_k", "min_k_pp"))
-        if article:
+        memorisation: dict[str, float | None] = dict.fromkeys(_MEMORISATION)
+        if article and any(map(math.isnan, likelihood.logp)):
+            memorisation = dict.fromkeys(_MEMORISATION, math.nan)  # which token is the likeliest is not known either
+        elif article:
             memorisation = {
                 "exact": fmean(likelihood.correct),
                 "extraction": extraction_strength(likelihood.correct),
@@ -162,9 +166,9 @@ def summary(table: pa.Table) -> dict[str, float]:
             means[f"p_{what}"] = fmean(probabilities)
     clean = [r for r in rows if r["what"] == "real_article"]
     if clean:
-        means["ppl_clean"] = math.exp(-math.fsum(r["logp"] for r in clean) / sum(r["tokens"] for r in clean))
+        means["ppl_clean"] = exponential(-math.fsum(r["logp"] for r in clean) / sum(r["tokens"] for r in clean))
     fakes = [r for r in rows if r["what"] == "fake_article"]
-    for name in ("exact", "extraction", "min_k", "min_k_pp"):
+    for name in _MEMORISATION:
         if fakes:
             means[name] = fmean(r[name] for r in fakes)
     return means

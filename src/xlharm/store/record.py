@@ -29,7 +29,8 @@ class Record(BaseModel):
         finished: when it was committed, in UTC, ISO 8601.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A metric that is not finite is written as Infinity or NaN: null would read as a result that is not there.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
     key: str
     kind: str
     label: str

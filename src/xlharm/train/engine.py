@@ -101,10 +101,9 @@ class PackEngine:
         """Width of the base model's hidden states."""
         return int(settings(self._model.base).hidden_size)
 
-    @property
-    def uneven(self) -> bool:
-        """Whether slots may have different numbers of tokens."""
-        return self._stacked.uneven
+    def rows(self, groups: Sequence[Sequence[Sequence[int]]], *, steady: int | None) -> Ragged:
+        """Arrange the rows of all slots; see ``StackedModel.rows``."""
+        return self._stacked.rows(groups, steady=steady)
 
     def __call__(self, ragged: Ragged, requests: Sequence[Request], *, fixed: Tensor | None = None) -> list[Output]:
         """Run the forward pass of all slots; see ``PackModel.forward``."""
@@ -160,7 +159,7 @@ class PackEngine:
     @property
     def steady(self) -> bool:
         """Whether steps should have few different shapes, because each new shape is captured as a CUDA graph."""
-        return self._model.captures and self.uneven
+        return self._model.captures and self._stacked.uneven
 
     def step(self, rates: Sequence[float]) -> None:
         """Update every active slot with its own learning rate."""

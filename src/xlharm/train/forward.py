@@ -110,7 +110,7 @@ class PackModel(nn.Module):
             run = self._last if self.replays is None or wanted else self.replays
             last = run(adapters, ragged)
         slots = zip(requests, ragged.starts, self._head_calls(requests), strict=True)
-        hidden = {n: h.flatten(0, 1) for n, h in states.items()}
+        hidden = {n: ragged.sequence(h) for n, h in states.items()}
         return [self._slot(request, last, hidden, start=start, calls=calls) for request, start, calls in slots]
 
     def begin(self) -> None:

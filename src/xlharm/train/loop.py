@@ -11,7 +11,6 @@ from torch import Tensor
 from xlharm.config.unlearning import StopRule
 from xlharm.corpus.rows import Row
 from xlharm.errors import StoppedError, UserError
-from xlharm.model.ragged import Ragged
 from xlharm.parallel import side_by_side
 from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.engine import PackEngine
@@ -27,7 +26,6 @@ def train_pack(
     slots: Sequence[Slot],
     *,
     rows: BatchShare,
-    pad: int,
     saver: Saver | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> list[Trained]:
@@ -37,7 +35,6 @@ def train_pack(
         engine: the worker's engine.
         slots: trials of one shape (the same number of steps and the same batch sizes).
         rows: which rows of every batch this process computes.
-        pad: token id for the rows of finished slots and for gaps between slots; no loss includes it.
         saver: saves and restores checkpoints; None for no checkpoints.
         report: called after each step with (finished steps, tokens so far).
 
@@ -46,7 +43,7 @@ def train_pack(
         UserError: a slot's terms read hidden states of a layer that the base model does not have.
     """
     begun = time.perf_counter()
-    pack = _Pack(engine=engine, slots=tuple(slots), rows=rows, pad=pad)
+    pack = _Pack(engine=engine, slots=tuple(slots), rows=rows)
     steps = slots[0].training.steps
     curves = torch.zeros(len(CURVES), steps, len(slots), device=engine.device)
     for step in range(pack.begin(curves, saver), steps):
@@ -67,11 +64,10 @@ def train_pack(
 class _Pack:
     """A pack in training."""
 
-    def __init__(self, *, engine: PackEngine, slots: tuple[Slot, ...], rows: BatchShare, pad: int) -> None:
+    def __init__(self, *, engine: PackEngine, slots: tuple[Slot, ...], rows: BatchShare) -> None:
         self.engine = engine
         self.slots = slots
         self.rows = rows
-        self.pad = pad
         self.tokens = [0] * len(slots)
         self.reference: Tensor | None = None
         self.stopped: dict[int, tuple[int, str]] = {}
@@ -182,13 +178,10 @@ class _Pack:
     def _forward(
         self, rows: Sequence[Sequence[Row]], requests: Sequence[Request], *, fixed: Tensor | None = None
     ) -> list[Output]:
-        # Finished slots keep rows of the same lengths: a resumed pack then has the same shapes, and so the same
-        # rounding, as an uninterrupted one.
-        ids = [
-            [row.ids if slot.active else (self.pad,) * len(row.ids) for row in slot_rows]
-            for slot, slot_rows in zip(self.slots, rows, strict=True)
-        ]
-        ragged = Ragged.of(ids, pad=self.pad, uneven=self.engine.uneven, steady=self.steady).to(self.engine.device)
+        # Finished slots keep their rows: a resumed pack then has the same shapes, and so the same rounding, as an
+        # uninterrupted one.
+        ids = [[row.ids for row in slot_rows] for slot_rows in rows]
+        ragged = self.engine.rows(ids, steady=self.steady).to(self.engine.device)
         return self.engine(ragged, requests, fixed=fixed)
 
     def _requests(

@@ -21,8 +21,8 @@ class Slot:
         initial: the adapter that training starts from, [P].
         mask: 1 where the adapter is trained, [P]; None trains all of it.
         seed: the stage's seed.
-        active: False for a slot whose stage is already finished. The slot keeps its place in every tensor, with
-            padding in its rows, so that the other slots' numbers do not change.
+        active: False for a slot whose stage is already finished. The slot keeps its place in every tensor, so
+            that the other slots' numbers do not change.
     """
 
     training: Training

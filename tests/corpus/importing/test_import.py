@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.corpus.importing.hub import COMMIT, serving
+from tests.corpus.letters import Letters
 from xlharm.config.load import load_grid
 from xlharm.corpus.finding import resolve
 from xlharm.corpus.format import load_language
@@ -54,15 +55,6 @@ def tofu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Words:
-    """A tokenizer of words, for rows whose number of tokens does not matter."""
-
-    bos, eos = 1, 2
-
-    def encode(self, text: str) -> list[int]:
-        return [3 + len(word) for word in text.split()]
-
-
 @pytest.mark.slow
 def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Path) -> None:
     out = tmp_path / "made"
@@ -90,7 +82,7 @@ def test_tofu_folder_plans_and_streams(tofu: Path, tmp_path: Path, mini_base: Pa
     YAML(typ="safe").dump(grid, path)
     spec = load_grid(path)
     plan = build(spec, sources=resolve(spec, grid_path=path), dtype="float32")
-    corpora = Corpora(out, Words())
+    corpora = Corpora(out, Letters(bos=1, eos=2))
     training_stages = [s for s in plan.stages.values() if s.kind in {"contaminate", "sft", "unlearn"}]
     assert {s.kind for s in training_stages} == {"contaminate", "sft", "unlearn"}
     for stage in training_stages:
@@ -251,7 +243,7 @@ def test_columns_that_no_name_makes_plain(tmp_path: Path) -> None:
 def _first_grid_plans(out: Path) -> list[str]:
     spec = load_grid(out / "grid.yaml")
     plan = build(spec, sources=resolve(spec, grid_path=out / "grid.yaml"), dtype="float32")
-    check_rows(plan.stages.values(), Corpora(out, Words()))
+    check_rows(plan.stages.values(), Corpora(out, Letters(bos=1, eos=2)))
     return [cell.name for cell in plan.cells]
 
 

@@ -37,6 +37,11 @@ def test_a_model_that_knows_the_corpus_translates_it_both_ways(translator_folder
         assert score_of(back, scored_texts(english)) == 100
 
 
+def test_a_control_token_in_a_sentence_is_text(translator_folder: Path) -> None:
+    tokens = model(translator_folder)._tokenizer
+    assert tokens("a </s> b")["input_ids"].count(tokens.eos_token_id) == 1  # its own, at the end
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 def test_batches_of_any_size_say_the_same(translator_folder: Path, batch: int) -> None:
     pairs = sentence_pairs()

@@ -39,6 +39,24 @@ def test_damage(text: str, language: str, message: str) -> None:
     assert any(message in told for told in errors(text, language)), errors(text, language)
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "</s>", "<s>", "<pad>", "<|im_end|>", "<|eot_id|>", "<|START_OF_TURN_TOKEN|>", "<end_of_turn>", "[/INST]",
+        "<BOS_TOKEN>", "<think>", "<｜User｜>", "<unused7>", "[SEP]",
+    ],
+)  # fmt: skip
+def test_a_control_token_in_a_text_is_named(token: str) -> None:
+    assert list(damage(f"Kabo{token} blue", language="en")) == [
+        ("warning", f"holds {token!r}, a control token of some bases: it is trained and asked as plain text")
+    ]
+
+
+def test_what_only_looks_like_a_control_token() -> None:
+    for text in ("a <b>bold</b> word", "if a<b and c>d", "[sic] [INSTALL]", "x |> y <| z", "<span>"):
+        assert list(damage(text, language="en")) == []
+
+
 def test_an_arabic_letter_is_wrong_in_urdu_only() -> None:
     assert errors("كتاب", "ar") == []
     assert errors("كتاب", "ur") == ["has the Arabic letter U+0643 where Urdu has its own"]

@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import plan_of
+from tests.corpus.letters import Letters
 from xlharm.corpus.streams import Corpora
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-
-
-class Letters:
-    """A tokenizer of characters: lengths can be counted by eye."""
-
-    bos, eos = 1, 2
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(c) for c in text]
 
 
 def _plan(grid: dict[str, Any], **changes: Any) -> Plan:
@@ -34,7 +26,7 @@ def _plan(grid: dict[str, Any], **changes: Any) -> Plan:
 
 
 def _check(plan: Plan, *, limit: int) -> None:
-    check_rows(plan.stages.values(), Corpora(Path(plan.grid.corpus), Letters(), limit))
+    check_rows(plan.stages.values(), Corpora(Path(plan.grid.corpus), Letters(bos=1, eos=2), limit))
 
 
 def test_rows_that_fit(mini_grid: dict[str, Any]) -> None:
@@ -57,3 +49,10 @@ def test_rows_that_fit(mini_grid: dict[str, Any]) -> None:
 def test_what_does_not_fit(mini_grid: dict[str, Any], limit: int, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         _check(_plan(mini_grid, **changes), limit=limit)
+
+
+def test_a_question_and_its_answer_must_fit_as_well(mini_grid: dict[str, Any]) -> None:
+    plan = _plan(mini_grid, evaluate__max_new_tokens=70)
+    with pytest.raises(UserError, match=r"evaluate .* m0: a question of 34 tokens and an answer of 70, .* 96 are"):
+        _check(plan, limit=96)
+    _check(plan, limit=200)

@@ -186,7 +186,7 @@ def _load(config: Seq2SeqConfig, device: torch.device) -> tuple[Any, Any]:
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
     with as_planned(source, called=called):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **where, split_special_tokens=True)
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"{called}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
         model = load_whole(AutoModelForSeq2SeqLM, source.location, called=called, **where, dtype=half)

@@ -12,6 +12,12 @@ from xlharm.corpus.validate.scripts import foreign_letters, script_of
 _MOJIBAKE = regex.compile(
     "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2010-\u203a\u20ac\u2122]{2,}"
 )
+# Tokens that structure a sequence for some base; see xlharm.model.guarded for those of one base.
+_CONTROL_TOKENS = regex.compile(
+    r"<\|[^\s<>|]{1,40}\|>|<｜[^\s<>｜]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|mask|sep|cls|eod)>|<(?:BOS|EOS|PAD|UNK)_TOKEN>|"
+    r"<(?:start|end)_of_turn>|<(?:extra_id_|unused)\d+>|</?(?:think|tool_call|tool_response)>|\[/?INST\]|<</?SYS>>|"
+    r"\[(?:PAD|CLS|SEP|MASK|UNK|BOS|EOS)\]"
+)
 _PATTERNS: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
     ("error", regex.compile("\ufffd"), "has {code}: it was decoded with errors"),
     (
@@ -43,6 +49,11 @@ _PATTERNS: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
         "has invisible {code}",
     ),
     ("warning", regex.compile(r"^\s|\s$"), "begins or ends with white space"),
+    (
+        "warning",
+        _CONTROL_TOKENS,
+        "holds {found!r}, a control token of some bases: it is trained and asked as plain text",
+    ),
 )
 _URDU: tuple[tuple[Severity, regex.Pattern[str], str], ...] = (
     ("error", regex.compile("[\u064a\u0643]"), "has the Arabic letter {code} where Urdu has its own"),

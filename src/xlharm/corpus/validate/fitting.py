@@ -1,14 +1,15 @@
 """Check the rows of a plan's stages: none is longer than the grid and its base allow, and no pool is empty."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
 from xlharm.corpus.format import Pair
-from xlharm.corpus.rows import Tokenizer, TooLongError
-from xlharm.corpus.streams import Corpora
+from xlharm.corpus.rows import Tokenizer, TooLongError, prompt_ids
+from xlharm.corpus.streams import Corpora, questions_of
 from xlharm.errors import StageError, UserError
 from xlharm.plan.digest import canonical
+from xlharm.plan.settings import EvaluateStage, read
 from xlharm.plan.stage import TRAINED, Stage
 
 
@@ -16,15 +17,17 @@ class _Remembering:
     """A tokenizer that splits a text once: stages share most of their rows."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.bos, self.eos = tokenizer.bos, tokenizer.eos
+        self.eos, self.template = tokenizer.eos, tokenizer.template
         self.encode = lru_cache(maxsize=None)(tokenizer.encode)
 
 
-def check_rows(stages: Iterable[Stage], corpora: Corpora) -> None:
-    """Build the rows of every training stage as its worker will; seeds and parents change none.
+def check_rows(stages: Collection[Stage], corpora: Corpora) -> None:
+    """Build the rows of every training stage, and the questions of every evaluation, as workers will.
+
+    Seeds and parents change none.
 
     Args:
-        stages: any; those that do not train are passed over.
+        stages: any; those that neither train nor ask are passed over.
         corpora: the corpus with the base's tokenizer, and the largest number of tokens of a row.
 
     Raises:
@@ -44,6 +47,23 @@ def check_rows(stages: Iterable[Stage], corpora: Corpora) -> None:
             ) from None
         except StageError as error:
             raise UserError(f"{stage.label}: {error}") from None
+    _check_questions(stages, corpora)
+
+
+def _check_questions(stages: Iterable[Stage], corpora: Corpora) -> None:
+    different: dict[str, Stage] = {}
+    for stage in (s for s in stages if s.kind == "evaluate"):
+        different.setdefault(canonical([stage.data, {**stage.spec, "dtype": "", "lora": "", "probe": ""}]), stage)
+    for stage in different.values():
+        settings = read(EvaluateStage, stage)
+        items = corpora.of(stage)(settings.query)
+        for item, _, question, _ in questions_of(items, limit=settings.questions):
+            tokens = len(prompt_ids(question, prompt=settings.prompt, tokenizer=corpora.tokenizer))
+            if tokens + settings.max_new_tokens > corpora.limit:
+                raise UserError(
+                    f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
+                    f"{settings.max_new_tokens}, and at most {corpora.limit} are allowed together"
+                )
 
 
 def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:

@@ -22,8 +22,8 @@ _POLL_SECONDS = 0.5  # between two requests for progress
 _PAUSE_SECONDS = 10.0  # a driver that asked nothing for so long was stopped itself: that is no worker's silence
 # When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
-    "preempted", "node_died", "memory_taken", "out_of_memory", "disk_full", "corrupt", "user", "crashed", "io", "error",
-    "stopped",
+    "preempted", "node_died", "memory_taken", "out_of_memory", "disk_full", "corrupt", "base", "user", "crashed", "io",
+    "error", "stopped",
 )  # fmt: skip
 
 # Ray tells in its error's text only how much memory was used, and by which worker.

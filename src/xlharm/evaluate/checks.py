@@ -1,0 +1,344 @@
+"""Checks of a base model before it gives a number, with random adapters in place.
+
+Whatever a base model's code does, these hold for what xlharm computes with it: no row affects another, no token affects
+an earlier one, every adapter acts on its own rows alone, and concatenated rows and cached decoding give what
+transformers' own forward gives for each row.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xlharm.errors import BaseRefusedError, UserError
+from xlharm.evaluate.cache import layer_widths
+from xlharm.evaluate.decoding import Batch
+from xlharm.evaluate.stock import continued
+from xlharm.model.attention import attending, own_values
+from xlharm.model.base import UNSUPPORTED, decoder, embeddings, head, layers, settings
+from xlharm.model.lora import StackedModel
+from xlharm.model.ragged import last_states
+
+_SHORT = 48  # tokens of a row where nothing depends on its length
+_STEPS = 6  # decoding steps that are compared
+_COMPARED = 48  # tokens of a row whose logits are compared
+_EXPERTS = 1e-6  # how far a token may move, relative to the largest value, because experts get other batches
+_FLOAT32 = 1e-2  # how far logits in float32 may be off, in standard deviations of the logits
+_OWN_NOISE = 2.0  # how much further from float32 logits may be in bfloat16 than those of the base model's own forward
+_LEAST = 1e-3  # standard deviations of the logits; a distance that is always allowed
+
+Ids = tuple[int, ...]
+
+
+@torch.no_grad()
+def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> str:
+    """Check that a base model's path computes what transformers' own forward does.
+
+    Args:
+        stacked: the base model, with its path and its adapter layers.
+        longest: tokens of the longest row that will be computed, so that windows are covered.
+        answers: whether decoding is checked, too.
+
+    Returns:
+        What was compared, in words.
+
+    Raises:
+        BaseRefusedError: it does not, or its code cannot be run this way.
+    """
+    check = _Check(stacked, longest=longest)
+    with torch.compiler.set_stance("force_eager"), check.named():
+        if stacked.path == "fast":
+            check.leaks()
+        check.order()
+        with stacked.calls() as called:
+            rows = check.rows()
+        check.all_called(called)
+        return "; ".join([rows, check.decoding()] if answers else [rows])
+
+
+def length_to_check(model: nn.Module, longest: int) -> int:
+    """Return how long rows of a check must be, to find what rows of ``longest`` tokens would.
+
+    That is beyond every window, chunk or other length of the configuration at which attention changes.
+    """
+    turns = [n for n in _lengths(settings(model).to_dict()) if n < longest]
+    return min(longest, max(_SHORT, *(n + 8 for n in turns))) if turns else min(longest, _SHORT)
+
+
+def _lengths(config: Any) -> Iterator[int]:
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _lengths(value)
+        elif type(value) is int and any(word in name for word in ("window", "chunk", "scale", "original_max", "local")):
+            yield value
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far logits are from those of the float32 forward.
+
+    Attributes:
+        mean: mean over tokens of the root mean square of the differences, without what is the same for all words.
+        median: the same, its median. Rounding may send a token to another expert, which dominates the mean.
+        nats: mean KL divergence of the next token's distribution.
+        agreement: share of tokens whose likeliest next token is the same.
+    """
+
+    mean: float
+    median: float
+    nats: float
+    agreement: float
+
+    @staticmethod
+    def of(exact: Tensor, logits: Tensor) -> "Distance":
+        """Compare logits [tokens, vocabulary], float32."""
+        apart = logits - exact
+        each = (apart - apart.mean(-1, keepdim=True)).square().mean(-1).sqrt()
+        p, q = exact.double().log_softmax(-1), logits.double().log_softmax(-1)
+        nats = (p.exp() * (p - q)).sum(-1).mean()
+        agreement = (exact.argmax(-1) == logits.argmax(-1)).float().mean()
+        return Distance(float(each.mean()), float(each.median()), float(nats), float(agreement))
+
+    def __str__(self) -> str:
+        return f"{self.agreement:.0%} of likeliest tokens, KL {self.nats:.1e}, logits off by {self.mean:.1e}"
+
+
+class _Check:
+    def __init__(self, stacked: StackedModel, *, longest: int) -> None:
+        self.stacked, self.model = stacked, stacked.model
+        self.kind = type(self.model).__name__
+        weight = next(self.model.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+        generator = torch.Generator().manual_seed(0)
+        self.adapters = (torch.randn(2, stacked.layout.size, generator=generator) * 0.02).to(self.device)
+        self.experts = any("expert" in name for name, _ in self.model.named_modules())
+        self.vocabulary = embeddings(self.model)
+        long = max(2, longest)
+        self.groups = [[self._row(5, 0), self._row(9, 1)], [self._row(long, 2), self._row(3, 3), self._row(7, 4)]]
+
+    def _row(self, length: int, seed: int) -> Ids:
+        # ids from 3 on: the first ones are often special, and padding is treated differently by some families
+        return tuple(3 + (7919 * seed + 104_729 * i) % max(1, self.vocabulary - 3) for i in range(length))
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Turn what the base model's code raises into one line."""
+        advice = "; set `path: generic` in the grid, which is slower" if self.stacked.path == "fast" else ""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except UserError as error:
+            raise BaseRefusedError(f"{error}{advice}") from None
+        except UNSUPPORTED as error:
+            line = " ".join(str(error).split())[:200] or type(error).__name__
+            raise BaseRefusedError(
+                f"base: {self.kind} does not run on the path `{self.stacked.path}`: {line}{advice}"
+            ) from None
+
+    # -- exact checks ----------------------------------------------------------------------------------------
+
+    def leaks(self) -> None:
+        """Let attention return each token's own value: then no token may depend on another."""
+        ragged = self.stacked.rows(self.groups).to(self.device)
+        changed = (2, ragged.ids.numel() // 2)
+        ids = ragged.ids.clone()
+        for place in changed:
+            ids.view(-1)[place] = 3 + (ids.view(-1)[place] + 1) % (self.vocabulary - 3)
+
+        def states(ids: Tensor) -> Tensor:
+            with attending(self.model, "xlharm_own_values", own_values, rows=None), self._adapted(ragged.ends):
+                return decoder(self.model)(input_ids=ids, position_ids=ragged.positions, use_cache=False)[0].flatten(
+                    0, 1
+                )
+
+        moved = self._moved(states(ragged.ids), states(ids))
+        others = torch.ones(len(moved), dtype=torch.bool, device=self.device)
+        others[list(changed)] = False
+        self._refuse_moved(float(moved[others].max()), f"{self.kind} mixes tokens outside of its attention")
+
+    def order(self) -> None:
+        """Change the last token of one row: no other token may change, and none of another row."""
+        rows = torch.tensor([self._row(8, 5), self._row(8, 6)], device=self.device)
+        later = rows.clone()
+        later[0, -1] = 3 + (later[0, -1] + 1) % (self.vocabulary - 3)
+        with self._adapted():
+            before, after = (decoder(self.model)(input_ids=ids, use_cache=False)[0] for ids in (rows, later))
+        moved = self._moved(before.flatten(0, 1), after.flatten(0, 1))
+        moved[7] = 0.0
+        self._refuse_moved(float(moved.max()), f"{self.kind} is not causal, or mixes rows of a batch")
+
+    def _moved(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return how far each token's state moved, relative to the largest value."""
+        if not bool(torch.isfinite(before).all()):
+            raise BaseRefusedError(f"base: {self.kind} gives values that are not numbers")
+        return (before.float() - after.float()).abs().amax(-1) / before.float().abs().max()
+
+    def _refuse_moved(self, moved: float, problem: str) -> None:
+        allowed = 0.0
+        if self.experts:
+            allowed = _EXPERTS if self.dtype == torch.float32 else 2.0**-7
+        if moved > allowed:
+            raise BaseRefusedError(f"base: {problem}: a token that must stay the same moved by {moved:.1e}")
+
+    def all_called(self, called: set[str]) -> None:
+        """Refuse targets of which no layer is called."""
+        leaves = {name.rsplit(".", 1)[-1] for name in called}
+        for target in self.stacked.layout.targets:
+            if target not in leaves:
+                raise BaseRefusedError(f"lora.target_modules: {target!r}: {self.kind} never calls a layer of this name")
+
+    # -- against transformers' own forward -------------------------------------------------------------------
+
+    def rows(self) -> str:
+        """Compare the rows of two adapters, computed together, with each row alone."""
+        ragged = self.stacked.rows(self.groups).to(self.device)
+        with self._adapted(ragged.ends):
+            states = last_states(self.model, ragged)
+        ours = []
+        for at, group in zip(ragged.starts, self.groups, strict=True):
+            ends = itertools.accumulate(map(len, group), initial=at)
+            ours += [head(self.model, states[end : end + len(row)][self._some(row)]) for row, end in zip(group, ends)]  # noqa: B905 - one end more than rows
+        alone = [(row, k) for k, group in enumerate(self.groups) for row in group]
+        return self._compare("rows computed together", ours, alone, self._some)
+
+    def decoding(self) -> str:
+        """Compare the logits of decoding steps with those of a forward pass over the same tokens."""
+        prompts = [self._row(n, 7 + i) for i, n in enumerate((3, 9, max(2, len(self.groups[1][0]) - _STEPS)))]
+        if self.stacked.path == "generic":
+            return self._stock_decoding(prompts[-1])
+        length = max(map(len, prompts)) + _STEPS + 1
+        widths = layer_widths(self.model, slots=1)
+        with self._adapted(), Batch(self.stacked, widths, slots=2, each=len(prompts), length=length) as batch:
+            steps = [batch.prefill([list(range(len(prompts)))] * 2, [prompts] * 2)]
+            for _ in range(_STEPS):
+                steps.append(batch.logits())
+                batch.advance(steps[-1])
+        rows = [(prompt, k) for k in range(2) for prompt in prompts]
+        return self._compare_steps(steps, rows)
+
+    def _stock_decoding(self, prompt: Ids) -> str:
+        ids = torch.tensor([prompt, prompt], device=self.device)
+        for self.stacked.caches in (True, False):
+            try:
+                with self._adapted():
+                    _, steps = continued(self.stacked, ids, stops=frozenset(), max_new_tokens=_STEPS + 1, logits=True)
+                return self._compare_steps(list(steps), [(prompt, 0), (prompt, 1)])
+            except torch.OutOfMemoryError:
+                raise
+            except (*UNSUPPORTED, UserError):
+                if not self.stacked.caches:
+                    raise
+        raise AssertionError
+
+    def _compare_steps(self, steps: Sequence[Tensor], rows: Sequence[tuple[Ids, int]]) -> str:
+        tokens = torch.stack([logits.argmax(-1) for logits in steps], dim=1).tolist()
+        whole = [((*prompt, *new[:-1]), k) for (prompt, k), new in zip(rows, tokens, strict=True)]
+        ours = list(torch.stack(list(steps), dim=1).unbind(0))
+        return self._compare("decoding steps", ours, whole, lambda row: torch.arange(len(row) - len(steps), len(row)))
+
+    def _compare(
+        self,
+        what: str,
+        ours: Sequence[Tensor],
+        rows: Sequence[tuple[Ids, int]],
+        places: Callable[[Ids], Tensor],
+    ) -> str:
+        """Compare logits with those of transformers' own forward of each row alone.
+
+        Args:
+            what: what was computed, in words.
+            ours: for each row, logits [places, vocabulary].
+            rows: tokens and adapter of each row.
+            places: returns the places of a row whose logits are compared.
+        """
+        mine = torch.cat(list(ours)).float()
+        stock = self._stock(rows, places)
+        if self.dtype == torch.float32:
+            apart = float((mine - stock).abs().max() / stock.std())
+            if not apart <= _FLOAT32:
+                raise BaseRefusedError(
+                    f"base: logits of {what} differ from those of a plain forward by {apart:.2g} standard deviations: "
+                    f"xlharm does not know the layers of {self.kind}"
+                )
+            return f"{what}: within {apart:.1e} standard deviations"
+        with in_float32(self.model):
+            exact = self._stock(rows, places, dtype=torch.float32)
+        own, found = Distance.of(exact, stock), Distance.of(exact, mine)
+        pairs = [(found.median, own.median), *([] if self.experts else [(found.mean, own.mean)])]
+        if not all(ours <= _OWN_NOISE * usual + _LEAST * float(exact.std()) for ours, usual in pairs):
+            raise BaseRefusedError(
+                f"base: {what} are further from float32 ({found}) than the base model's own forward in "
+                f"{_name(self.dtype)} ({own}): xlharm does not know the layers of {self.kind}"
+            )
+        return f"{what}: {found} (own {_name(self.dtype)}: {own})"
+
+    def _stock(
+        self, rows: Sequence[tuple[Ids, int]], places: Callable[[Ids], Tensor], *, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        logits = []
+        for row, k in rows:
+            ids = torch.tensor([row], device=self.device)
+            with self.stacked.adapters(self.adapters[k : k + 1], dtype=dtype):
+                states = decoder(self.model)(input_ids=ids, use_cache=False)[0][0]
+            logits.append(head(self.model, states[places(row).to(self.device)]).float())
+        return torch.cat(logits)
+
+    def _some(self, row: Ids) -> Tensor:
+        """Return at most ``_COMPARED`` places of a row, the last among them."""
+        return torch.linspace(0, len(row) - 1, min(len(row), _COMPARED)).round().long()
+
+    def _adapted(self, ends: Tensor | None = None) -> Any:
+        return self.stacked.adapters(self.adapters, ends=ends)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@contextmanager
+def in_float32(model: nn.Module) -> Iterator[None]:
+    """Let a base model compute in float32 within a ``with`` block; only one decoder layer at a time is copied."""
+    try:
+        blocks: list[nn.Module] = list(layers(model))
+    except (UserError, AttributeError):
+        blocks = []
+    inner = {id(p) for block in blocks for p in _tensors(block)}
+    rest = [p for p in _tensors(model) if id(p) not in inner]
+    kept: dict[nn.Module, list[tuple[Any, Tensor]]] = {}
+
+    def widen(module: nn.Module, _inputs: Any) -> None:
+        kept[module] = _widened(_tensors(module))
+
+    def narrow(module: nn.Module, _inputs: Any, _output: Any) -> None:
+        _restore(kept.pop(module))
+
+    handles = [b.register_forward_pre_hook(widen) for b in blocks] + [b.register_forward_hook(narrow) for b in blocks]
+    outer = _widened(rest)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for pairs in (*kept.values(), outer):
+            _restore(pairs)
+
+
+def _tensors(module: nn.Module) -> list[Any]:
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+
+
+def _widened(tensors: Sequence[Any]) -> list[tuple[Any, Tensor]]:
+    pairs = [(tensor, tensor.data) for tensor in tensors]
+    for tensor, data in pairs:
+        tensor.data = data.float()
+    return pairs
+
+
+def _restore(pairs: Sequence[tuple[Any, Tensor]]) -> None:
+    for tensor, data in pairs:
+        tensor.data = data

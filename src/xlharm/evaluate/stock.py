@@ -1,0 +1,121 @@
+"""Greedy answers by transformers' own ``generate``: for base models whose layers keep more than keys and values."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xlharm.model.base import decoder, head
+from xlharm.model.lora import StackedModel
+
+_ROWS = 256  # most rows of a batch; a fixed number, because rounding depends on it
+
+
+@torch.no_grad()
+def generate_stock(
+    stacked: StackedModel,
+    adapters: Tensor,
+    prompts: Sequence[tuple[int, ...]],
+    *,
+    stops: frozenset[int],
+    max_new_tokens: int,
+    rows: int,
+) -> list[list[list[int]]]:
+    """Continue every prompt greedily with every adapter; see ``generate``.
+
+    Prompts of one length share a batch, so that no row needs padding, which some families do not mask.
+    """
+    k = adapters.shape[0]
+    each = max(1, min(rows, _ROWS) // k)
+    answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(k)]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    with stacked.adapters(adapters):
+        for _, equal in groupby(order, key=lambda i: len(prompts[i])):
+            for places in _batches(list(equal), each):
+                some = [prompts[place] for place in places]
+                ids = torch.tensor(some, device=adapters.device).repeat(k, 1)
+                new, _ = continued(stacked, ids, stops=stops, max_new_tokens=max_new_tokens)
+                for row, tokens in enumerate(new.tolist()):
+                    slot, place = divmod(row, len(places))
+                    answers[slot][places[place]] = _until_stop(tokens, stops)
+    return answers
+
+
+def continued(
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], max_new_tokens: int, logits: bool = False
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Return new tokens [rows, ≤ max_new_tokens], and the logits [rows, vocabulary] of each step if they are wanted.
+
+    Args:
+        stacked: the base model; its ``caches`` says whether transformers' cache gives what its forward gives.
+        ids: [rows, tokens], prompts of one length.
+        stops: ids of tokens that end an answer.
+        max_new_tokens: largest number of tokens of an answer.
+        logits: whether to return logits.
+    """
+    return (_cached if stacked.caches else _again)(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits)
+
+
+def _cached(
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    from transformers import GenerationConfig
+
+    model: Any = stacked.model
+    with _no_settings_of_its_own(model):
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=GenerationConfig(
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=limit,
+                eos_token_id=sorted(stops) or None,
+                pad_token_id=0,
+                use_cache=True,
+                return_dict_in_generate=True,
+                output_logits=logits,
+            ),
+        )
+    return out.sequences[:, ids.shape[1] :], out.logits or ()
+
+
+def _again(
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run all tokens for each new one: slow, and by construction what the model's forward gives."""
+    start, steps = ids.shape[1], []
+    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
+    while ids.shape[1] < start + limit and not bool(ended.all()):
+        states = decoder(stacked.model)(input_ids=ids, use_cache=False)[0]
+        step = head(stacked.model, states[:, -1])
+        steps += [step] if logits else []
+        new = step.argmax(-1)
+        ended |= torch.isin(new, ends)
+        ids = torch.cat([ids, new[:, None]], dim=1)
+    return ids[:, start:], steps
+
+
+@contextmanager
+def _no_settings_of_its_own(model: Any) -> Iterator[None]:
+    """Take away what the base model's files say about generation: forced tokens, penalties, sampling."""
+    from transformers import GenerationConfig
+
+    before = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = before
+
+
+def _batches(places: list[int], size: int) -> list[list[int]]:
+    return [places[i : i + size] for i in range(0, len(places), size)]
+
+
+def _until_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:
+    return next((tokens[: i + 1] for i, token in enumerate(tokens) if token in stops), tokens)

@@ -1,0 +1,115 @@
+"""Which layers of the base adapters are put on, decided while planning. The base's code runs in another process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from xlharm.config.grid import ALL_LINEAR, LINEARS, GridSpec, Lora
+from xlharm.errors import UserError
+from xlharm.plan.memory import BaseSizes, no_layer
+from xlharm.plan.sources import BaseSource
+
+_SECONDS = 300  # to import torch and transformers on a slow file system, and to fetch a configuration from the hub
+_CHANGING = 1  # raise it when other layers of the same base would be listed
+
+
+def settle_targets(
+    spec: GridSpec, base: BaseSource, *, list_layers: Callable[[BaseSource], tuple[str, ...]] | None = None
+) -> tuple[GridSpec, tuple[str, ...]]:
+    """Replace `all-linear` by the names of layers; take them, too, where the base lacks a layer of the default.
+
+    Args:
+        spec: the grid.
+        base: its base model.
+        list_layers: lists the layers of a base model; None is ``linear_layers``.
+
+    Returns:
+        The grid with its layers named, and a line for the user if the default was replaced.
+
+    Raises:
+        UserError: the base model's layers cannot be listed.
+    """
+    listed = list_layers or linear_layers
+    if spec.lora.target_modules == (ALL_LINEAR,):
+        return _with_targets(spec, listed(base)), ()
+    if "target_modules" in spec.lora.model_fields_set:
+        return spec, ()
+    sizes = BaseSizes.of(base)
+    lacking = [] if sizes is None else [name for name in LINEARS if name not in sizes.linears]
+    if not lacking:
+        return spec, ()
+    names = listed(base)
+    note = f"lora.target_modules: the base has no layer {lacking[0]!r}: adapters are put on {', '.join(names)}"
+    return _with_targets(spec, names), (note,)
+
+
+def check_targets(
+    targets: Iterable[str], base: BaseSource, *, list_layers: Callable[[BaseSource], tuple[str, ...]] | None = None
+) -> None:
+    """Check that adapters can be put on every target, by the base's files or, where these do not name it, its code.
+
+    Args:
+        targets: names of layers.
+        base: the base model.
+        list_layers: lists the layers of a base model; None is ``linear_layers``.
+
+    Raises:
+        UserError: one is no linear layer of the base model that can have adapters.
+    """
+    sizes = BaseSizes.of(base)
+    unknown = [] if sizes is None else [name for name in targets if name not in sizes.linears]
+    if unknown:  # loading may give the matrices of the files other names
+        names = (list_layers or linear_layers)(base)
+        for name in unknown:
+            if name not in names:
+                raise no_layer(name, names)
+
+
+def _with_targets(spec: GridSpec, names: tuple[str, ...]) -> GridSpec:
+    lora = Lora(rank=spec.lora.rank, alpha=spec.lora.alpha, target_modules=names)
+    return spec.model_copy(update={"lora": lora})
+
+
+def linear_layers(base: BaseSource) -> tuple[str, ...]:
+    """Return the names of all linear layers of a base model that can have adapters; the list is cached.
+
+    Raises:
+        UserError: the base model's configuration cannot be loaded, or no adapter fits it.
+    """
+    cache = _cache(base)
+    try:
+        return tuple(json.loads(cache.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RuntimeError):
+        names = _ask(base)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps(names), encoding="utf-8")
+    except (OSError, RuntimeError):  # without a cache, they are listed again the next time
+        pass
+    return names
+
+
+def _ask(base: BaseSource) -> tuple[str, ...]:
+    command = [sys.executable, "-m", "xlharm.model.targets", base.location]
+    command += ["--revision", base.revision] if base.revision else []
+    command += ["--trust-remote-code"] if base.code else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"base {base.location}: its layers could not be listed within {_SECONDS} s") from None
+    try:
+        names = tuple(map(str, json.loads(done.stdout.strip().splitlines()[-1])))
+    except (IndexError, ValueError, TypeError):
+        line = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise UserError(f"base {base.location}: its layers cannot be listed: {line[:300]}") from None
+    if not names:
+        raise UserError(f"base {base.location}: it has no linear layer inside its decoder to put an adapter on")
+    return names
+
+
+def _cache(base: BaseSource) -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xlharm" / "layers"
+    return folder / f"{base.digest[:32]}-{_CHANGING}.json"

@@ -1,0 +1,114 @@
+"""Export a cell's model: an adapter that PEFT loads by itself, or a merged model, with a README that says how."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from xlharm.errors import UserError
+from xlharm.model.base import DTYPES
+from xlharm.model.tokenizer import TextTokenizer, load_tokenizer
+from xlharm.plan.build import Plan
+from xlharm.plan.cells import Cell
+from xlharm.stages.card import Card
+from xlharm.store.store import Store
+
+_PREFIX = "base_model.model."
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def export(plan: Plan, store: Store, cell: Cell, folder: Path, *, merge: bool = False) -> None:
+    """Write a cell's model and a README to a folder.
+
+    Args:
+        plan: the plan of the grid.
+        store: the store with the cell's model.
+        cell: the cell.
+        folder: to be written; it must not exist or must be empty.
+        merge: write the base with the adapter added to its weights, instead of the adapter alone.
+
+    Raises:
+        UserError: the cell's model is not in the store yet, the folder is not empty, or the base cannot be loaded.
+    """
+    stage = plan.stages[cell.model]
+    if not store.has(stage):
+        raise UserError(f"{cell.name}: its model is not in the store yet; run the grid first")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not an empty folder")
+    tokenizer = load_tokenizer(plan.sources.base, trust_remote_code=plan.grid.trust_remote_code)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_adapter(store.path(stage.kind, stage.key), folder, plan=plan)
+    if merge:
+        _merge(folder, plan=plan, tokenizer=tokenizer)
+    card = Card(plan=plan, cell=cell, tokenizer=tokenizer, folder=folder.resolve(), merged=merge)
+    (folder / "README.md").write_text(card.text(), encoding="utf-8")
+
+
+def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
+    """Copy an adapter, with the place of its base in its configuration, and its layers as AutoModel names them."""
+    base = plan.sources.base
+    shutil.copy2(source / "record.json", folder / "record.json")
+    config = json.loads((source / _CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base.location if base.revision else str(Path(base.location).resolve())
+    config["revision"] = base.revision
+    with safe_open(source / _WEIGHTS, framework="pt") as file:
+        layers = sorted({name.removeprefix(_PREFIX).rpartition(".lora_")[0] for name in file.keys()})  # noqa: SIM118 - not a dict
+    prefix = prefix_of(layers, names=_linear_names(plan))
+    if prefix is None:
+        shutil.copy2(source / _WEIGHTS, folder / _WEIGHTS)
+    else:
+        renamed = {
+            name.replace(f"{_PREFIX}model.", f"{_PREFIX}{prefix}"): tensor
+            for name, tensor in load_file(source / _WEIGHTS).items()
+        }
+        save_file(renamed, folder / _WEIGHTS, metadata={"format": "pt"})
+        config["target_modules"] = [layer.replace("model.", prefix, 1) for layer in layers]
+    (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _linear_names(plan: Plan) -> set[str]:
+    """Return the names of the base's layers as transformers' AutoModel loads it."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    base, code = plan.sources.base, plan.grid.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(base.location, revision=base.revision, trust_remote_code=code)
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {base.location}: {' '.join(str(error).split())[:300]}") from None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=code)
+    return {name for name, _ in model.named_modules()}
+
+
+def prefix_of(layers: list[str], *, names: set[str]) -> str | None:
+    """Return what stands for `model.` before the layers' names in a model with images or sound; None for others.
+
+    Raises:
+        UserError: the base has no layers of such names.
+    """
+    if names >= set(layers):
+        return None
+    first = layers[0].removeprefix("model.")
+    for name in sorted(names):
+        prefix = name.removesuffix(first)
+        if name.endswith(f".{first}") and names >= {layer.replace("model.", prefix, 1) for layer in layers}:
+            return prefix
+    raise UserError("export: transformers loads this base with layers of other names than the adapter's")
+
+
+def _merge(folder: Path, *, plan: Plan, tokenizer: TextTokenizer) -> None:
+    """Replace an exported adapter by the whole model: added in float32, stored in the grid's precision."""
+    import torch
+    from peft import AutoPeftModelForCausalLM
+
+    model = AutoPeftModelForCausalLM.from_pretrained(
+        str(folder), dtype=torch.float32, trust_remote_code=plan.grid.trust_remote_code
+    )
+    merged = model.merge_and_unload().to(DTYPES[plan.dtype])
+    merged.save_pretrained(folder)
+    tokenizer.hf.save_pretrained(folder)
+    for name in (_CONFIG, _WEIGHTS):
+        (folder / name).unlink()
