@@ -6,7 +6,7 @@ import pytest
 
 from tests.plan.worlds import grid_of
 from tests.test_plain_files import BOMB
-from xlharm.config.grid import Prompt
+from xlharm.config.grid import GridSpec, Prompt
 from xlharm.config.load import load_grid, parse_grid
 from xlharm.config.training import key_settings
 from xlharm.errors import UserError
@@ -161,6 +161,8 @@ def test_a_chat_prompt_has_a_short_form() -> None:
     assert prompt == parse_grid(long, name="g").prompt
     assert prompt.template == "chat"
     assert Prompt.model_validate(key_settings(prompt)) == prompt  # as a worker reads it
+    schema = GridSpec.model_json_schema()["properties"]["prompt"]
+    assert {"const": "chat", "type": "string"} in schema["anyOf"]  # an editor takes both
 
 
 def test_new_settings_of_prompts_leave_keys_alone() -> None:

@@ -45,28 +45,57 @@ def test_control_tokens_are_special_or_written_by_the_template() -> None:
 
 
 class Slow:
-    """A tokenizer in Python: it cannot be told to read a control token as text."""
+    """A tokenizer in Python with `</s>` as token 2; ``splits`` says whether it can be told to read it as text."""
 
-    backend_tokenizer = None
+    backend_tokenizer: Any = None
     unk_token_id = None
 
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": [ord(letter) for letter in text.replace("</s>", "\x02")]}
+    def __init__(self, *, splits: bool) -> None:
+        from tokenizers import AddedToken
+
+        self._splits = splits
+        self.added_tokens_decoder = {2: AddedToken("</s>", special=True)}
+
+    def __call__(self, text: str, *, split_special_tokens: bool = False, **_: Any) -> dict[str, list[int]]:
+        marked = text if split_special_tokens and self._splits else text.replace("</s>", "\x02")
+        return {"input_ids": [ord(letter) for letter in marked]}
 
 
 class Stubborn(Slow):
     """One whose backend reads `</s>` as a control token whatever it is told."""
 
     def __init__(self) -> None:
-        from tokenizers import AddedToken, Tokenizer, models
+        from tokenizers import Tokenizer, models
 
-        self.backend_tokenizer = Tokenizer(models.WordLevel({"</s>": 0, "a": 1}, unk_token="a"))
-        self.added_tokens_decoder = {0: AddedToken("</s>", special=True)}
+        super().__init__(splits=False)
+        self.backend_tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="a"))
 
 
-@pytest.mark.parametrize(("hf", "number"), [(Slow(), 2), (Stubborn(), 0)])
-def test_a_text_that_cannot_be_read_as_text_is_named(hf: Any, number: int) -> None:
-    encoder = GuardedEncoder(hf, {"</s>": number})
-    assert encoder.encode("</s>") == [number]
+def test_a_slow_tokenizer_is_told_to_split() -> None:
+    encoder = GuardedEncoder(Slow(splits=True), {"</s>": 2})
+    assert encoder.encode("a", "</s>") == [ord(letter) for letter in "a</s>"]
+    assert encoder.encode("a</s>", "b") == [ord("a"), 2, ord("b")]
+
+
+@pytest.mark.parametrize(
+    ("hf", "parts"),
+    [
+        (Slow(splits=True), ("a</s>", "</s>")),  # it can split all or nothing
+        (Slow(splits=False), ("", "</s>")),
+        (Stubborn(), ("", "</s>")),
+    ],
+)
+def test_a_text_that_cannot_be_read_as_text_is_named(hf: Any, parts: tuple[str, ...]) -> None:
+    encoder = GuardedEncoder(hf, {"</s>": 2})
+    assert encoder.encode("</s>") == [2]
     with pytest.raises(UserError, match="a text holds '</s>', which the base's tokenizer cannot read as text"):
-        encoder.encode("", "</s>")
+        encoder.encode(*parts)
+
+
+def test_a_copy_of_the_tokenizer_is_made_only_for_a_template_with_control_tokens() -> None:
+    encoder = GuardedEncoder(hf_tokenizer("llama3"), text_tokenizer("llama3").controls)
+    ids = encoder.encode("Q: ", "a<|eot_id|>")
+    assert "_backend" not in vars(encoder)
+    whole = encoder.encode("<|eot_id|>Q: ", "a<|eot_id|>")
+    assert "_backend" in vars(encoder)
+    assert whole[1:] == ids

@@ -1,5 +1,6 @@
 """Counting tokens before a run: as the workers will, without torch, and with a clear word where it cannot be done."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from tests.model.chats import FAMILIES, hf_tokenizer, text_tokenizer
 from xlharm.config.grid import Prompt
 from xlharm.corpus.finding import assets
+from xlharm.corpus.rows import article_row, prompt_ids
 from xlharm.errors import UserError
 from xlharm.model.tokenizer import TextTokenizer, check_vocabulary, light_tokenizer, load_tokenizer, positions
 from xlharm.plan.base_files import folder_base
@@ -78,6 +80,23 @@ def test_bos_can_be_set_apart_from_what_the_tokenizer_does() -> None:
     tokenizer = TextTokenizer(with_bos)
     assert tokenizer.template(Prompt()).head == ()
     assert tokenizer.template(Prompt(bos=True)).head == (with_bos.bos_token_id,)
+
+
+def test_a_sequence_may_begin_with_two_tokens() -> None:
+    """As GLM 4 has it. They are the context of the first token of an article."""
+    from tokenizers.processors import TemplateProcessing
+
+    hf = copy.deepcopy(hf_tokenizer("qwen3"))
+    names = ("<|im_start|>", "<|im_end|>")
+    first, second = hf.convert_tokens_to_ids(list(names))
+    hf.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{names[0]} {names[1]} $A", special_tokens=list(zip(names, (first, second), strict=True))
+    )
+    tokenizer = TextTokenizer(hf)
+    row = article_row("a b", prompt=Prompt(), tokenizer=tokenizer, limit=99)
+    assert (row.ids[:2], row.start) == ((first, second), 2)
+    with pytest.raises(UserError, match=r"^prompt\.question: it begins with the tokenizer's own first token"):
+        prompt_ids("a", prompt=Prompt(question=f"{names[0]}{{question}}"), tokenizer=tokenizer)
 
 
 def test_the_prompt_of_a_chat_begins_as_its_template_does() -> None:

@@ -47,7 +47,7 @@ def exported(
     base = Path(shutil.copytree(mini_base, folder / "base"))
     (base / "chat_template.jinja").write_text(CHAT)
     prompt = {"text": {}, "without bos": {"bos": False}, "chat": {"template": "chat"}}[request.param]
-    training = {"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "sequence_length": 200}
+    training = {"steps": 40, "batch_size": 4, "learning_rate": 1e-2}
     stages = {"contaminate": {**training, "steps": 4}, "sft": training}
     grid = {**mini_grid, "base": str(base), "prompt": prompt, "stages": stages, "contaminate": ["de"]}
     grid |= {"languages": ["en"], "unlearn": {"none": []}, "evaluate": {"max_new_tokens": 12}, "exclude": []}
@@ -70,6 +70,9 @@ def test_the_readmes_code_answers_as_ask_does(exported: tuple[Plan, Store, Path]
     assert not (folder / "merged" / "adapter_config.json").exists()
     with pytest.raises(UserError, match="exists and is not an empty folder"):
         export(plan, store, cell, folder / "adapter")
+    with pytest.raises(UserError, match="none: cannot be written: "):
+        export(plan, store, cell, folder / "adapter" / "README.md" / "none")
+    assert {path.name for path in folder.iterdir()} == {"adapter", "base", "merged", "store"}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
@@ -92,15 +92,6 @@ class Prompt(Strict):
         before, _, after = self.answer.partition("{answer}")
         return before, after
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            if data != "chat":
-                raise ValueError(f"expected `chat`, or a mapping with question and answer, found {data!r}")
-            return {"template": "chat"}
-        return data
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         texts = sorted({"question", "answer"} & self.model_fields_set)
@@ -116,6 +107,14 @@ class Prompt(Strict):
         if stop and not stop.strip(" \t"):
             raise ValueError("answer: it ends with spaces, which also occur within answers: end it with a line break")
         return self
+
+
+def _written_out(prompt: Any) -> Any:
+    if not isinstance(prompt, str):
+        return prompt
+    if prompt != "chat":
+        raise ValueError(f"expected `chat`, or a mapping with question and answer, found {prompt!r}")
+    return {"template": "chat"}
 
 
 class Contaminate(Training):
@@ -196,7 +195,7 @@ class GridSpec(Strict):
     methods: dict[Name, Method] = Field(default_factory=dict)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)] = (0,)
     lora: Lora = Lora()
-    prompt: Prompt = Prompt()
+    prompt: Annotated[Prompt, BeforeValidator(_written_out, json_schema_input_type=Prompt | Literal["chat"])] = Prompt()
     stages: Stages = Stages()
     evaluate: Evaluate = Evaluate()
     probes: dict[Name, AnyProbe] = Field(default_factory=dict)

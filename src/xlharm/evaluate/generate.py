@@ -24,8 +24,7 @@ def stop_ids(tokenizer: TextTokenizer, template: Template) -> frozenset[int]:
     """Return the ids of tokens that end an answer: the template's, and all tokens that contain its ``stop``."""
     ids = template.stops
     if template.stop:
-        pieces = tokenizer.hf.batch_decode([[i] for i in range(len(tokenizer.hf))])
-        ids |= {i for i, piece in enumerate(pieces) if template.stop in piece}
+        ids |= {i for i, piece in enumerate(tokenizer.pieces) if template.stop in piece}
     return ids
 
 

@@ -4,6 +4,7 @@ import copy
 import re
 import secrets
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 from xlharm.errors import UserError
@@ -33,8 +34,8 @@ def _chat_templates(hf: Any) -> str:
 class GuardedEncoder:
     """Encodes parts of a template, in which control tokens count, and texts, in which they do not.
 
-    The tokenizer sees one string, so words are split as in the whole. In it, control tokens of the template have
-    random names, which no text can contain, and the tokens of the usual names are switched off.
+    The tokenizer sees one string, so words are split as in the whole. If the template has control tokens, a copy of the
+    tokenizer gets random names for them, which no text can contain, and the usual names are switched off.
 
     Args:
         hf: the Hugging Face tokenizer.
@@ -46,11 +47,19 @@ class GuardedEncoder:
         self._controls = dict(controls)
         self._pattern = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or r"(?!)")
         self._forbidden = frozenset(controls.values()) - {hf.unk_token_id}
+        known = hf.added_tokens_decoder  # a copy at every access
+        self._all_special = all(known[number].special for number in controls.values())
         self._names: dict[str, str] = {}
         self._ids: dict[int, int] = {}
-        self._backend = None
-        if getattr(hf, "backend_tokenizer", None) is not None:
-            self._backend = self._guarded(copy.deepcopy(hf.backend_tokenizer))
+
+    @cached_property
+    def _backend(self) -> Any:
+        """A copy of the Rust tokenizer with other names for control tokens; None if there is no Rust tokenizer.
+
+        It takes as long to make as to load the tokenizer, so it is made only if it is needed.
+        """
+        backend = getattr(self._hf, "backend_tokenizer", None)
+        return None if backend is None else self._guarded(copy.deepcopy(backend))
 
     def _guarded(self, backend: Any) -> Any:
         from tokenizers import AddedToken
@@ -75,11 +84,15 @@ class GuardedEncoder:
         Raises:
             UserError: a text holds a control token that this tokenizer cannot read as text.
         """
-        if self._backend is None:
+        if self._all_special and not any(self._pattern.search(part) for part in parts[::2]):
+            settings = {"add_special_tokens": False, "split_special_tokens": True}
+            ids = list(self._hf("".join(parts), **settings)["input_ids"])
+        elif self._backend is not None:
+            pieces = (part if i % 2 else self._renamed(part) for i, part in enumerate(parts))
+            ids = self._backend.encode("".join(pieces), add_special_tokens=False).ids
+        else:
             self._refuse(parts, among=self._controls)
             return list(self._hf("".join(parts), add_special_tokens=False)["input_ids"])
-        pieces = (part if i % 2 else self._renamed(part) for i, part in enumerate(parts))
-        ids = self._backend.encode("".join(pieces), add_special_tokens=False).ids
         if not self._forbidden.isdisjoint(ids):
             produced = self._forbidden.intersection(ids)
             self._refuse(parts, among=[content for content, n in self._controls.items() if n in produced])

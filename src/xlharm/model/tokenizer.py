@@ -55,6 +55,11 @@ class TextTokenizer:
         """Return the text of ids, without special tokens."""
         return str(self.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    @cached_property
+    def pieces(self) -> list[str]:
+        """The text of each token alone, by id."""
+        return list(self.hf.batch_decode([[number] for number in range(len(self.hf))]))
+
     def template(self, prompt: Prompt) -> Template:
         """Return how questions and answers are written.
 
@@ -69,7 +74,8 @@ class TextTokenizer:
         head, chat = self._head(prompt.bos), prompt.template == "chat"
         question, answer = chat_parts(self.hf, system=prompt.system) if chat else (prompt.asked, prompt.answered)
         closing = self._controls_in(answer[1])
-        opening = {n for n in self._controls_in(*question) if self.hf.added_tokens_decoder[n].special}
+        known = self.hf.added_tokens_decoder
+        opening = {number for number in self._controls_in(*question) if known[number].special}
         stop = self._encoder.before_controls(answer[1])
         return Template(
             head=head,

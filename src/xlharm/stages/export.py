@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -30,7 +31,8 @@ def export(plan: Plan, store: Store, cell: Cell, folder: Path, *, merge: bool = 
         merge: write the base with the adapter added to its weights, instead of the adapter alone.
 
     Raises:
-        UserError: the cell's model is not in the store yet, the folder is not empty, or the base cannot be loaded.
+        UserError: the cell's model is not in the store yet, the folder is not empty or cannot be written, or the base
+            cannot be loaded. The folder appears whole or not at all.
     """
     stage = plan.stages[cell.model]
     if not store.has(stage):
@@ -38,12 +40,22 @@ def export(plan: Plan, store: Store, cell: Cell, folder: Path, *, merge: bool = 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder")
     tokenizer = load_tokenizer(plan.sources.base, trust_remote_code=plan.grid.trust_remote_code)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_adapter(store.path(stage.kind, stage.key), folder, plan=plan)
-    if merge:
-        _merge(folder, plan=plan, tokenizer=tokenizer)
     card = Card(plan=plan, cell=cell, tokenizer=tokenizer, folder=folder.resolve(), merged=merge)
-    (folder / "README.md").write_text(card.text(), encoding="utf-8")
+    stored = store.path(stage.kind, stage.key)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as outer:
+            scratch = Path(outer) / "model"
+            scratch.mkdir()
+            write_adapter(stored, scratch, plan=plan)
+            if merge:
+                _merge(scratch, plan=plan, tokenizer=tokenizer)
+            (scratch / "README.md").write_text(card.text(), encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            scratch.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
