@@ -149,7 +149,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield value
         case dict():
             for key, entry in value.items():
-                yield key
+                yield from _strings(key)
                 yield from _strings(entry)
         case list():
             for entry in value:
@@ -186,7 +186,12 @@ def parse_yaml(text: str, *, name: str) -> Any:
         _check_events(name, text)
         yaml = _yaml()
         yaml.Constructor = _Constructor
-        return yaml.load(StringIO(text))
+        value = yaml.load(StringIO(text))
+        if _HALF.search(text) or _HALF_WRITTEN.search(text):
+            half = next(filter(None, map(half_character, _strings(value))), None)
+            if half:
+                raise UserError(f"{name}: half a character ({half}, a lone surrogate)")
+        return value
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"{name}: {line}not valid YAML: {one_line(str(error.problem), most=200)}") from None

@@ -84,3 +84,12 @@ def test_users_homes_and_devices_as_grids(xlharm_here: Xlharm) -> None:
         done = xlharm_here("plan", name)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert message in done.stderr
+
+
+def test_arguments_that_do_not_fit_are_shown_as_text(xlharm_here: Xlharm) -> None:
+    done = xlharm_here("plan", "grid.yaml", "\u202e\x1b[31mmore")
+    assert done.returncode == 2
+    assert "<U+202E>" in done.stderr
+    assert not {"\x1b", "\u202e"} & set(done.stderr)
+    assert xlharm_here("--version").returncode == 0
+    assert xlharm_here("nosuch").returncode == 2

@@ -116,6 +116,8 @@ def test_bad_values_name_field_and_expectation(path: Path, override: str, messag
         (TEXT + "seeds: [" + "9" * 4000 + "]", "seeds.0: "),
         (TEXT + "revision: [2024-01-01]", "found ['2024-01-01']"),  # a date is the text that stands there
         (TEXT + "12: x", "12: "),
+        (TEXT + "a[b: x", "a[b: unknown key"),
+        (TEXT.replace("objective: npo", 'objective: "\\ud800"'), "half a character (U+D800"),
         ("name: \x07", "not valid YAML"),
         ("name: " + "x" * (1 << 20), "at most 1048576 are read"),
         (TEXT + "seeds: " + "y" * 90_000, "found 'yyyy"),

@@ -34,7 +34,7 @@ def test_what_a_command_raises_is_seen(error: BaseException, reason: str) -> Non
 
 @pytest.mark.parametrize("text", ["\x1b[31m", "\u202e", "x" * 30_000])
 def test_what_acts_on_a_terminal_is_seen(text: str) -> None:
-    def says() -> None:
+    def says(**_: object) -> None:
         import sys
 
         sys.stderr.write(text)

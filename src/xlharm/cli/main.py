@@ -5,7 +5,7 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -15,7 +15,7 @@ from xlharm.cli import bases, corpora, inspect, judge, planning, running, submit
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.report.console import Terminal
-from xlharm.visible import one_line
+from xlharm.visible import one_line, visible
 
 HELP = """Run grids that study how harm spreads across the languages of an LLM.
 
@@ -36,6 +36,8 @@ how often answers about real details are right), in every query language.
 """
 
 _GO_ON = "finished stages are stored; run the same command again to go on"
+# the class of errors of arguments, which typer does not name: UsageError, and its base ClickException
+_Refused: type[Exception] = typer.BadParameter.__mro__[2]
 _LONGEST = 2000  # characters of a message; what data say is shortened where it is quoted
 
 app = typer.Typer(
@@ -80,7 +82,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a finished run must not fail because the terminal is not UTF-8
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except _Refused as error:
+        _usage(error)
     except UserError as error:
         _fail(str(error))
     except (StoreError, EngineError) as error:
@@ -95,6 +100,14 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         _fail_os(error)
+
+
+def _usage(error: Any) -> NoReturn:
+    """Show an error of the arguments as typer does, but what they hold as text."""
+    shown = io.StringIO()
+    error.show(file=shown)
+    sys.stderr.write(visible(shown.getvalue()))
+    sys.exit(error.exit_code)
 
 
 def _fail_os(error: OSError) -> None:

@@ -86,7 +86,10 @@ def _first_line(error: ValidationError) -> str:
     match first["type"]:
         case "extra_forbidden":
             fields = list(model.model_fields) if model else []
-            message = f"unknown key{nearest(str(location[-1]), fields)} (known: {', '.join(fields)})"
+            # a key that looks like one of pydantic's own names, such as `a[`, is left out of the location
+            key = _short(str(first["loc"][-1]))
+            message = f"unknown key{nearest(key, fields)} (known: {', '.join(fields)})"
+            where = where or key
         case "union_tag_not_found":
             tag, known = _choices(location)
             where, message = f"{where}.{tag}", f"missing; one of {', '.join(known)}"
