@@ -69,6 +69,8 @@ def test_standard_output_that_takes_nothing_is_one_line(tmp_path: Path) -> None:
 def test_a_store_in_the_home_of_nobody(xlharm_here: Xlharm, grid_file: Path) -> None:
     done = xlharm_here("plan", grid_file, "--store", "~nobody-of-this-name/store")
     assert (done.returncode, done.stderr) == (0, "--store ~nobody-of-this-name/store: nothing is there yet\n")
+    done = xlharm_here("plan", grid_file, "--store", "x\u202e\x1b")
+    assert (done.returncode, done.stderr) == (0, "--store x<U+202E><U+001B>: nothing is there yet\n")
     done = xlharm_here("plan", grid_file, "--store", "x" * 300)
     assert (done.returncode, done.stderr.count("at most 255 bytes")) == (2, 1)
 

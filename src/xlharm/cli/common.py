@@ -12,6 +12,7 @@ from xlharm.api import Grid
 from xlharm.plan.build import Plan
 from xlharm.report.console import Terminal
 from xlharm.store.store import Store
+from xlharm.visible import visible
 
 GridPath = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file, for example grid/quickstart.yaml.")]
 StoreUrl = Annotated[
@@ -51,9 +52,9 @@ def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bo
     """Open a grid; say so where its store has nothing yet, or is not there."""
     grid = api.open_grid(path, store=store, overrides=overrides or (), writes=writes)
     for note in grid.plan().notes:
-        typer.echo(note, err=True)
+        typer.echo(visible(note), err=True)
     if grid.store.empty:
-        typer.echo(f"--store {store}: nothing is there yet", err=True)
+        typer.echo(visible(f"--store {store}: nothing is there yet"), err=True)
     return Session(grid)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 from xlharm.errors import UserError
+from xlharm.visible import visible
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +79,7 @@ def results(
             sys.stdout.write(render(table, form=form).decode("utf-8"))
         return
     for line in results.damaged:
-        typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
+        typer.echo(visible(f"damaged, left out until the grid is run again: {line}"), err=True)
     table = results.table
     if not table.num_rows and (kept := session.store.folders()):
         hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
