@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo quick test heavy-test gpu-test slurm-test families fuzz check audit format docs lock clean
+.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families fuzz check audit format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
 	@echo "make quick       run the tests that need neither a cluster nor minutes; of a part: make quick ARGS=tests/plan"
 	@echo "make test        run the test suite with its coverage"
 	@echo "make heavy-test  run the slowest tests, which make test leaves out"
+	@echo "make faults      run the campaign of faults (docs/reliability.md); XLHARM_FLIPS=N and XLHARM_SEED=N choose others"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
 	@echo "make fuzz        try 10,000 changed inputs at every border; of another seed: make fuzz SEED=2 COUNT=500"
@@ -47,6 +48,9 @@ test: setup
 
 heavy-test: setup
 	$(BIN)/python -m pytest -m heavy
+
+faults: setup
+	$(BIN)/python -m pytest -m heavy tests/faults -rs -s
 
 gpu-test: setup
 	$(BIN)/python -m pytest -m gpu -rs

@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import xlharm
+from tests.engine.worlds import commit
 from xlharm import api
 from xlharm.api import Grid
 from xlharm.engine.progress import Snapshot
@@ -104,10 +105,30 @@ def test_ask_gives_the_answer_of_the_evaluation(finished: tuple[Grid, list[Snaps
         grid.ask("fr", "Who?")
 
 
-def test_a_second_run_does_nothing_and_remembers_the_precision(finished: tuple[Grid, list[Snapshot]]) -> None:
+def test_a_second_run_does_nothing_and_writes_nothing(finished: tuple[Grid, list[Snapshot]], grid_file: Path) -> None:
     grid, _ = finished
-    assert grid.run(executor="in-process").ran == 0
     assert json.loads(grid.store.read_text("grids/mini.json"))["dtype"] == "float32"
+
+    def files() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in grid.store.local.rglob("*")}
+
+    before = files()
+    again = xlharm.open(grid_file, store=grid.store.url)
+    assert again.run(executor="in-process").ran == 0
+    assert (again.status().finished, files()) == (True, before)
+
+
+def test_status_counts_a_damaged_stage_as_left(finished: tuple[Grid, list[Snapshot]], grid_file: Path) -> None:
+    grid, _ = finished
+    key = next(k for k, stage in grid.plan().stages.items() if stage.kind == "evaluate")
+    path = grid.store.local / "stages" / "evaluate" / key[:16] / "record.json"
+    content = path.read_text()
+    path.write_text(content.replace('"hits":', '"Hits":', 1))
+    status = xlharm.open(grid_file, store=grid.store.url).status()
+    path.write_text(content)
+    assert status.stages["evaluate"] == {"done": 5, "running": 0, "failed": 0, "left": 1}
+    assert "record.json does not match" in status.damaged[0]
+    assert (status.finished, status.complete) == (False, 2)
 
 
 def test_what_is_not_there_yet_is_said(grid_file: Path, tmp_path: Path) -> None:
@@ -121,7 +142,7 @@ def test_what_is_not_there_yet_is_said(grid_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("gpu", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_precision_follows_the_machine_until_the_grid_is_begun(
+def test_auto_precision_follows_the_machine_until_the_store_has_stages(
     grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool, dtype: str
 ) -> None:
     monkeypatch.setattr(api, "has_gpu", lambda: gpu)
@@ -132,8 +153,10 @@ def test_auto_precision_follows_the_machine_until_the_grid_is_begun(
 
     assert opened(dtype="auto") == dtype
     assert opened(dtype="bfloat16") == "bfloat16"
-    name = xlharm.open(grid_file, store=store.url).plan().grid.name
-    store.write_text(f"grids/{name}.json", '{"dtype": "bfloat16"}')
-    assert opened(dtype="auto") == "bfloat16"
-    store.write_text(f"grids/{name}.json", "damaged")
-    assert opened(dtype="auto") == dtype
+    store.write_text("grids/mini.json", '{"dtype": "bfloat16"}')
+    assert opened(dtype="auto") == dtype  # a note decides nothing
+    for other, stages in (("bfloat16", 1), ("float32", 2)):
+        plan = xlharm.open(grid_file, store=store.url, overrides={"dtype": other}).plan()
+        for stage in list(plan.stages.values())[:stages]:
+            commit(store, stage)
+        assert opened(dtype="auto") == other

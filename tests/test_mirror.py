@@ -80,7 +80,6 @@ ELSEWHERE = {
     "stages/edit.py": "stages/test_methods.py and model/test_arithmetic.py",
     "stages/job.py": "types without logic",
     "stages/training.py": "stages/test_runner.py and test_methods.py",
-    "store/checkpoint.py": "store/test_store.py: on every kind of store",
     "store/record.py": "store/test_store.py: types without logic",
     "train/forward.py": "stages/test_methods.py and invariance/test_ranks.py: the same result however rows are cut",
     "train/loop.py": "stages/test_runner.py and test_methods.py",

@@ -1,5 +1,6 @@
 """A model whose files lack something is refused: transformers would fill it with random numbers and only warn."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -109,4 +110,23 @@ def test_a_hub_model_is_of_its_commit(tmp_path: Path, monkeypatch: pytest.Monkey
         path.parent.mkdir(parents=True)
         path.write_text("{}")
     with as_planned(source, called="base org/model"):
+        pass
+
+
+def test_a_damaged_weight_file_in_the_hubs_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    source = BaseSource(location="org/model", revision="a" * 40, digest="d", size=0)
+    model = tmp_path / "models--org--model"
+    snapshot, blobs = model / "snapshots" / ("a" * 40), model / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    blob = blobs / hashlib.sha256(b"weights").hexdigest()
+    blob.write_bytes(b"weights")
+    (snapshot / "config.json").write_text("{}")
+    (snapshot / "model.safetensors").symlink_to(blob)
+    with as_planned(source, called="base org/model"):
+        pass
+    blob.write_bytes(b"weightS")
+    message = rf"^base org/model: {blob}: damaged; delete it, so that it is downloaded again"
+    with pytest.raises(UserError, match=message), as_planned(source, called="base org/model"):
         pass

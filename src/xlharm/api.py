@@ -28,6 +28,7 @@ from xlharm.errors import UserError, nearest
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
+from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind
 from xlharm.plan.targets import settle_targets
 from xlharm.store.lease import Leases
@@ -47,12 +48,14 @@ class Status:
     Attributes:
         stages: for each kind of stage in the plan, how many are ``done``, ``running``, ``failed`` and ``left``.
         failures: why stages have no result, by key.
+        damaged: a line about each finished stage that is damaged; it counts as left.
         complete: how many cells have all their results.
         cells: how many cells there are.
     """
 
     stages: dict[Kind, dict[str, int]]
     failures: dict[str, Failure]
+    damaged: tuple[str, ...]
     complete: int
     cells: int
 
@@ -87,7 +90,7 @@ class Grid:
     def status(self) -> Status:
         """Count what is done, running, failed and left."""
         stages = self._plan.stages
-        done = self.store.done(stages)
+        done, damaged = self.store.sound(stages)
         failures = self.store.failures({k: s for k, s in stages.items() if k not in done})
         running = Leases(self.store).running()
         counts = {}
@@ -100,7 +103,8 @@ class Grid:
             }
             counts[kind] = {**some, "left": len(keys) - sum(some.values())}
         complete = sum(all(k in done for k in c.leaves) for c in self._plan.cells)
-        return Status(stages=counts, failures=failures, complete=complete, cells=len(self._plan.cells))
+        lines = tuple(f"{stages[key].label}: {error}" for key, error in damaged.items())
+        return Status(stages=counts, failures=failures, damaged=lines, complete=complete, cells=len(self._plan.cells))
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -159,12 +163,13 @@ class Grid:
         self, options: RunOptions, *, executor: Executor, on_progress: Callable[[Snapshot], None]
     ) -> RunOutcome:
         """Do what ``run`` does, with options that ``run_options`` has checked."""
-        self.remember()
+        if options.retry_failed or self.store.sound(self._plan.stages)[0] != self._plan.stages.keys():
+            self.remember()  # opens the store for writing; a finished one need not be writable
         start = on_ray if executor == "ray" else in_process
         return run_grid(self._plan, self.store, options, on_progress=on_progress, start_executor=start)
 
     def remember(self) -> None:
-        """Write down in the store what the grid is run with: its precision, its settings, its base's files."""
+        """Write down in the store, for people, what the grid is run with: its precision, settings and base's files."""
         if not self._writes:
             self.store, self._writes = Store(self.store.url), True
         spec = self._plan.grid
@@ -190,7 +195,7 @@ class Grid:
         return self.stored().table.to_pandas()
 
     def view(self, name: str) -> "pd.DataFrame":
-        """Return a view: effects, methods, transfer, probes, scores, judges, seeds or signatures.
+        """Return a view: findings, effects, methods, transfer, probes, scores, judges, seeds or signatures.
 
         Raises:
             UserError: there is no such view.
@@ -200,6 +205,20 @@ class Grid:
         if name not in VIEWS:
             raise UserError(f"view {name!r}: expected one of {', '.join(VIEWS)}{nearest(name, VIEWS)}")
         return view(name, self.stored()).to_pandas()
+
+    def contrast(self, first: str, second: str) -> "pd.DataFrame":
+        """Compare two cells in each query language, paired by item and seed; see ``analysis.paired.contrast``.
+
+        Args:
+            first: ``contaminate/unlearn/method/seed``; without the seed all seeds; trailing parts may be left out.
+            second: another cell.
+
+        Raises:
+            UserError: no such cell, several fit, or both are the same.
+        """
+        from xlharm.analysis.paired import contrast
+
+        return contrast(self.stored(), first, second).to_pandas()
 
     def answers(self, cell: str | Cell, query: str) -> "pd.DataFrame":
         """Return a cell's answers in a query language: questions, answers, and what matching and judges say of them.
@@ -283,7 +302,7 @@ def open_grid(
     sources = resolve(spec, grid_path=Path(path))
     spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
-    plan = build(spec, sources=sources, dtype=_precision(spec, opened))
+    plan = _plan_for(spec, sources, opened)
     return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes)
 
 
@@ -300,23 +319,16 @@ def _base_note(digest: str) -> str:
     return f"bases/{digest[:16]}.json"
 
 
-def begun_with(name: str, store: Store) -> Any:
-    """Return the precision that a grid was begun with, or None."""
-    try:
-        return json.loads(store.read_text(f"grids/{name}.json")).get("dtype")
-    except (OSError, ValueError, AttributeError):
-        return None
+def _plan_for(spec: GridSpec, sources: Sources, store: Store) -> Plan:
+    """Build the plan; decide what `dtype: auto` means.
 
-
-def _precision(spec: GridSpec, store: Store) -> Dtype:
-    """Say what `dtype: auto` means for a grid.
-
-    What the grid was begun with, so that a laptop finds what a GPU computed; else bfloat16 where this machine
-    has a GPU, else float32.
+    The precision in which the store has more of the grid's stages, so that a laptop finds what a GPU computed; if it
+    has none, bfloat16 where this machine has a GPU, else float32.
     """
     if spec.dtype != "auto":
-        return spec.dtype
-    begun = begun_with(spec.name, store)
-    if begun is not None:
-        return "bfloat16" if begun == "bfloat16" else "float32"
-    return "bfloat16" if has_gpu() else "float32"
+        return build(spec, sources=sources, dtype=spec.dtype)
+    here: Dtype = "bfloat16" if has_gpu() else "float32"
+    other: Dtype = "float32" if has_gpu() else "bfloat16"
+    plans = [build(spec, sources=sources, dtype=dtype) for dtype in (here, other)]
+    done = store.done(plans[0].stages | plans[1].stages)
+    return max(plans, key=lambda plan: len(done & plan.stages.keys()))  # the first of equals

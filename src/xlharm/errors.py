@@ -34,8 +34,12 @@ def _corrupt(message: str, key: str) -> CorruptArtifactError:
     return CorruptArtifactError(message, key=key)
 
 
+class OlderStageError(CorruptArtifactError):
+    """A stage is stored in a format that this version does not read. A run does not compute it again by itself."""
+
+
 class StoreError(OSError):
-    """A remote store cannot be reached, or refuses a request; its contents do not change.
+    """A file of a store cannot be read, or a remote store cannot be reached; its contents do not change.
 
     Attributes:
         status: the HTTP status of its response, None when there is none.

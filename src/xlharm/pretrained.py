@@ -1,7 +1,9 @@
 """Load a model only as it was planned and whole: transformers would fill missing weights with random numbers."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from xlharm.errors import UserError
-from xlharm.plan.base_files import check_files
+from xlharm.parallel import side_by_side
+from xlharm.plan.base_files import check_files, weight_files
+from xlharm.plan.digest import file_digest
 from xlharm.plan.sources import BaseSource
 
 
@@ -20,9 +24,9 @@ def as_planned(source: BaseSource, *, called: str) -> Iterator[None]:
     Raises:
         UserError: they are others.
     """
-    check_files(source, called=called)
+    check_files(source, called=called, contents=True)
     yield
-    check_files(source, called=called)
+    check_files(source, called=called, contents=False)
     _check_snapshot(source, called=called)
 
 
@@ -39,6 +43,19 @@ def _check_snapshot(source: BaseSource, *, called: str) -> None:
     path = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
     if not isinstance(path, str) or Path(path).parent.name != source.revision:
         raise UserError(f"{called}: the hub gave another commit than {source.revision}")
+    folder = Path(path).parent
+    side_by_side([partial(_check_blob, folder / name, called=called) for name in weight_files(folder)])
+
+
+def _check_blob(path: Path, *, called: str) -> None:
+    """Compare a weight file of the hub's cache with its name there, which is its SHA-256.
+
+    Raises:
+        UserError: its content is another one.
+    """
+    sha256 = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", sha256) and file_digest(path) != sha256:
+        raise UserError(f"{called}: {path.resolve()}: damaged; delete it, so that it is downloaded again")
 
 
 def copy_from_files(model: Any) -> None:

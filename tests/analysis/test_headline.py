@@ -11,8 +11,7 @@ from xlharm.store.store import Store
 
 
 def told(plan: Plan, store: Store) -> str:
-    readings = GridResults(plan, store).readings
-    return headline(groups_of(plan, readings), readings).replace("\u00a0", " ")
+    return headline(GridResults(plan, store)).replace("\u00a0", " ")
 
 
 def test_the_sentence_says_the_numbers(plan: Plan, full: Store) -> None:
@@ -33,6 +32,8 @@ def test_an_unfinished_grid_says_what_is_missing(plan: Plan, partial: Store, emp
 
 def test_a_model_that_fell_silent_is_not_told_as_success(plan: Plan, tmp_path: Path) -> None:
     def silent(cell: Cell, query: str) -> tuple[float, float]:
+        if cell.contaminate == "none":
+            return (0.0, 0.9)
         return (0.8, 0.9) if cell.unlearn == "none" else (0.0, 0.0)
 
     store = Store(str(tmp_path))
@@ -44,7 +45,7 @@ def test_a_model_that_fell_silent_is_not_told_as_success(plan: Plan, tmp_path: P
 def test_many_sets_are_told_by_their_extremes(tmp_path: Path) -> None:
     sets = {name: [name] for name in ("en", "de", "fr", "zh", "ru", "jv")}
     plan, store = plan_of(unlearn={"none": [], **sets}, contaminate=["ur"]), Store(str(tmp_path))
-    fill(plan, store, share=lambda cell, _: (0.02 * len(cell.unlearn) + 0.1 * (cell.unlearn == "fr"), 0.9), n=50)
+    fill(plan, store, share=lambda cell, _: ({"none": 0.5, "fr": 0.14}.get(cell.unlearn, 0.04), 0.9), n=50)
     text = told(plan, store)
     assert "of 6 ways to unlearn, the lowest: after unlearning" in text
     assert "the highest: after unlearning French" in text
@@ -67,3 +68,21 @@ def test_of_many_sets_a_damaged_one_is_never_the_lowest(tmp_path: Path) -> None:
     fill(plan, store, share=silent_after_french, n=50)
     text = told(plan, store)
     assert "of 5 ways to unlearn (1 with damage), the lowest without damage: after unlearning English" in text
+
+
+def test_contamination_that_did_not_take_is_no_success(plan: Plan, tmp_path: Path) -> None:
+    """A grid in which the fakes were never learned has low OF everywhere, which says nothing about unlearning."""
+    store = Store(str(tmp_path))
+    fill(plan, store, share=lambda cell, _: (0.06 if cell.contaminate == "de" else 0.0, 0.9), n=50)
+    assert told(plan, store) == "Contamination did not take in German and Urdu."
+
+
+def test_seeds_are_taken_together(tmp_path: Path) -> None:
+    plan = plan_of(contaminate=["de"], unlearn={"none": [], "en": ["en"]}, languages=["en", "de"], seeds=3)
+    store = Store(str(tmp_path))
+    rates = {"none": (0.8, 0.8, 0.8), "en": (0.1, 0.2, 0.6)}
+    fill(plan, store, share=lambda cell, _: (rates[cell.unlearn][cell.seed], 0.9))
+    assert told(plan, store) == (
+        "Before unlearning, the fake detail is in 80 % of the answers in the contaminating language and 80 % in "
+        "English; after unlearning English, in up to 30 % (German fakes asked in English); rates over 3 seeds."
+    )

@@ -30,5 +30,5 @@ def test_failures_and_damage_say_why(tmp_path: Path) -> None:
     (store.path("sft", plan.cells[0].lineage[1]) / "record.json").write_text("{}")
     found = origins(GridResults(plan, store))
     assert found.waiting == 3
-    assert "unreadable record" in found.missing[0].reason
+    assert "record.json does not match the checksum in _SUCCESS" in found.missing[0].reason
     assert found.missing[1].reason == "io: s3://h gone"

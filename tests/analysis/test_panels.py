@@ -1,8 +1,12 @@
-from tests.analysis.worlds import plan_of
-from xlharm.analysis.panels import groups_of
+import shutil
+from pathlib import Path
+
+from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.panels import groups, groups_of, pooled_groups
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
+from xlharm.store.record import Failure
 from xlharm.store.store import Store
 
 NOTHING = Readings({})
@@ -44,9 +48,10 @@ def test_missing_and_absent_are_told_apart(plan: Plan, partial: Store) -> None:
 
 def test_every_method_and_seed_has_its_group() -> None:
     plan = plan_of(methods={"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}, seeds=[0, 1])
-    groups = groups_of(plan, NOTHING)
-    assert [(g.seed, g.method) for g in groups] == [(0, "npo"), (0, "ga"), (1, "npo"), (1, "ga")]
-    shown = {row.cell.name for g in groups for p in g.panels for row in p.rows if row.cell}
+    panels = groups_of(plan, NOTHING)
+    assert [(g.seed, g.method) for g in panels] == [(seed, m) for seed in (None, 0, 1) for m in ("npo", "ga")]
+    assert pooled_groups(panels) == panels[:2]
+    shown = {row.cell.name for g in panels for p in g.panels for row in p.rows if row.cell}
     assert shown == {cell.name for cell in plan.cells}
 
 
@@ -64,6 +69,24 @@ def test_source_that_names_a_set_already_there_shows_the_same_cell() -> None:
         "en/en/npo/0",
         "en/en/npo/0",
     ]
+
+
+def test_a_square_names_the_stage_that_failed(tmp_path: Path) -> None:
+    plan, store = (
+        plan_of(languages=["en"], contaminate=["de"], unlearn={"none": [], "en": ["en"]}),
+        Store(str(tmp_path)),
+    )
+    fill(plan, store, skip=("de/en",), n=4)
+    failed = plan.stages[plan.cell("de/en").model]
+    shutil.rmtree(store.path("unlearn", failed.key))
+    store.write_failure(
+        Failure(
+            key=failed.key, kind="unlearn", label=failed.label, reason="nan", message="loss", final=True, failed="now"
+        )
+    )
+    before, after = groups(GridResults(plan, store))[0].panels
+    assert (before.rows[0].spots[0].why, before.rows[0].spots[0].state) == ("", "done")
+    assert (after.rows[0].spots[0].why, after.rows[0].spots[0].state) == (f"{failed.label} failed: nan", "missing")
 
 
 def test_long_sets_are_named_by_their_codes() -> None:

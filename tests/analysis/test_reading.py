@@ -1,13 +1,16 @@
-import pyarrow as pa
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from xlharm.analysis.intervals import wilson
+from xlharm.analysis.items import Hits
 from xlharm.analysis.reading import Rate, Reading, Readings, highest, place, whole
 
 
 def rate(hits: int, n: int = 100) -> Rate:
     low, high = wilson(hits, n)
-    return Rate(value=100 * hits / n, low=100 * low, high=100 * high, n=n)
+    return Rate(value=100 * hits / n, low=100 * low, high=100 * high, n=n, items=n)
 
 
 def reading(unlearn: str, *, of: int, qr: int = 90, degenerate: float = 0.0, query: str = "en") -> Reading:
@@ -59,25 +62,20 @@ def test_rounding_never_makes_a_part_nothing_or_all(value: float, text: str) -> 
     assert whole(value) == text
 
 
-def test_an_unfinished_table_has_no_readings() -> None:
-    from xlharm.analysis.table import SCHEMA
+def test_several_seeds_are_damaged_where_one_of_them_is() -> None:
+    found = [
+        replace(reading(unlearn, of=40 if unlearn == "none" else 0, qr=qr), seed=seed)
+        for unlearn, rates in (("none", {None: 90, 0: 90, 1: 90}), ("en", {None: 75, 0: 90, 1: 60}))
+        for seed, qr in rates.items()
+    ]
+    known = Readings.of(found, seeds=(0, 1))
+    assert known.warnings(found[3]) == ("seed 1: QR fell from 90 to 60",)
+    assert known.warnings(found[4]) == ()
 
-    assert Readings.of_table(SCHEMA.empty_table()).by_place == {}
 
-
-def test_nothing_is_rounded_twice() -> None:
-    """51 of 100: the lower bound is 41.348, which two decimals and then one would make 41.4."""
-    from xlharm.analysis.table import SCHEMA
-
-    row = dict.fromkeys(SCHEMA.names, None) | {
-        "n": 100,
-        "of": 51.0,
-        "of_lo": 41.35,
-        "of_hi": 60.58,
-        "n_qr": 0,
-        "seed": 0,
-    }
-    (found,) = Readings.of_table(pa.Table.from_pylist([row], schema=SCHEMA)).by_place.values()
-    assert found.of is not None
-    assert f"{found.of.low:.1f}" == "41.3"
-    assert found.qr is None
+def test_a_rate_counts_questions_and_items() -> None:
+    two_each = Hits(("a", "b", "c"), np.array([2, 1, 0]), np.array([2, 2, 2]))
+    rate_of_two = Rate.of_hits(two_each)
+    assert rate_of_two is not None
+    assert (rate_of_two.value, rate_of_two.n, rate_of_two.items) == (50.0, 6, 3)
+    assert Rate.of_hits(Hits((), np.array([], int), np.array([], int))) is None

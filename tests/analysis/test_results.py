@@ -2,9 +2,9 @@
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -18,7 +18,6 @@ from xlharm.plan.build import Plan
 from xlharm.report.figure import write_figure
 from xlharm.report.html import write_report
 from xlharm.report.terminal import print_results
-from xlharm.store import store as stores
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 from xlharm.tracking.mirror import runs_of
@@ -27,29 +26,30 @@ from xlharm.tracking.mirror import runs_of
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Count what is read and verified, by stage."""
-    counts: dict[str, Counter[str]] = {"record": Counter(), "verified": Counter(), "rows": Counter(), "list": Counter()}
-    record_text, verify, finished, read_table = Store.record_text, stores._verify, Store.finished, pq.read_table
+    names = ("record", "verified", "hits", "answers", "list")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+    record_bytes, verify, finished, rows = Store.record_bytes, Store.verify, Store.finished, GridResults.rows
 
-    def count_record(self: Store, kind: str, folder: str) -> str:
+    def count_record(self: Store, kind: str, folder: str) -> bytes:
         counts["record"][folder] += 1
-        return record_text(self, kind, folder)
+        return record_bytes(self, kind, folder)
 
-    def count_verified(folder: Path, record: Record) -> None:
-        counts["verified"][folder.name] += 1
-        verify(folder, record)
+    def count_verified(self: Store, record: Record) -> None:
+        counts["verified"][record.key[:16]] += 1
+        verify(self, record)
 
-    def count_rows(path: Path) -> object:
-        counts["rows"][path.parent.name] += 1
-        return read_table(path)
+    def count_rows(self: GridResults, key: str, *, columns: Sequence[str] | None = None) -> object:
+        counts["hits" if columns else "answers"][key[:16]] += 1
+        return rows(self, key, columns=columns)
 
     def count_lists(self: Store, kind: str) -> set[str]:
         counts["list"][kind] += 1
         return finished(self, kind)
 
-    monkeypatch.setattr(Store, "record_text", count_record)
+    monkeypatch.setattr(Store, "record_bytes", count_record)
     monkeypatch.setattr(Store, "finished", count_lists)
-    monkeypatch.setattr(stores, "_verify", count_verified)
-    monkeypatch.setattr(pq, "read_table", count_rows)
+    monkeypatch.setattr(Store, "verify", count_verified)
+    monkeypatch.setattr(GridResults, "rows", count_rows)
     return counts
 
 
@@ -61,10 +61,11 @@ def test_the_report_the_views_and_the_mirror_read_everything_once(
     write_figure(results, tmp_path / "figure.svg")
     for name in VIEWS:
         view(name, results)
-    print_results(results.table, Console(file=io.StringIO()))
+    print_results(results, Console(file=io.StringIO()))
     runs_of(results)
     evaluations = {key[:16] for cell in plan.cells for key in cell.evaluations.values()}
-    assert reads["rows"] == dict.fromkeys(evaluations, 1)
+    assert reads["hits"] == dict.fromkeys(evaluations, 1)
+    assert reads["answers"] == dict.fromkeys(evaluations, 1)  # for the page alone
     assert reads["verified"] == dict.fromkeys(evaluations, 1)
     assert reads["record"] == dict.fromkeys((key[:16] for key in plan.stages), 1)
     assert reads["list"] == dict.fromkeys({stage.kind for stage in plan.stages.values()}, 1)

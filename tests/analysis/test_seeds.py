@@ -6,7 +6,7 @@ import pytest
 
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.seeds import measured_sd, pooled, powers
+from xlharm.analysis.seeds import measured_sd, powers, shown
 from xlharm.analysis.views import view
 from xlharm.plan.cells import Cell
 from xlharm.store.store import Store
@@ -25,12 +25,14 @@ def three(tmp_path: Path) -> GridResults:
 
 
 def test_seeds_are_pooled_and_their_spread_is_told(three: GridResults) -> None:
-    (row,) = pooled(three)
-    assert (row["seeds"], row["n"], row["n_qr"], row["of"]) == (3, 100, 100, pytest.approx(40))
+    (row,) = view("seeds", three).to_pylist()
+    counts = {name: row[name] for name in ("seeds", "n", "items", "n_qr", "items_qr", "of")}
+    assert counts == {"seeds": 3, "n": 100, "items": 100, "n_qr": 100, "items_qr": 100, "of": pytest.approx(40)}
     assert row["of_sd"] == pytest.approx(20)
     assert row["qr_sd"] == pytest.approx(0, abs=1e-9)
-    # seeds spread more than items: the interval is far wider than 100 or 300 items alone would give (± 9.6)
-    assert row["of_hi"] - row["of_lo"] > 35
+    # three seeds of 20, 40, 60: 40 ± 4.303 · 20 / √3 = 40 ± 50 by seeds alone, drawn into 0 to 100 by Wilson's score
+    assert row["of_lo"] < 12
+    assert row["of_hi"] > 78
     assert row["qr_hi"] - row["qr_lo"] < 15
     assert measured_sd(three) == pytest.approx(0.2)
 
@@ -40,7 +42,17 @@ def test_one_seed_has_nothing_to_pool(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     fill(plan, store)
     assert view("seeds", GridResults(plan, store)).num_rows == 0
-    assert measured_sd(GridResults(plan, store)) is None
+    results = GridResults(plan, store)
+    assert measured_sd(results) is None
+    assert shown(results) is results.readings
+
+
+def test_the_tables_show_all_seeds_together_and_each(three: GridResults) -> None:
+    readings = shown(three)
+    rates = {
+        seed: r.of.value for seed in (None, 0, 1, 2) if (r := readings.get("de", "none", "none", seed, "en")) and r.of
+    }
+    assert rates == {None: pytest.approx(40), 0: 20, 1: 40, 2: 60}
 
 
 def test_more_questions_cannot_buy_seeds() -> None:

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from xlharm.analysis import statistics
-from xlharm.analysis.intervals import wilson
 from xlharm.analysis.statistics import (
-    hierarchical_bootstrap,
+    false_discovery,
     holm,
     ks_two_sample,
-    paired_bootstrap,
     permutation_paired,
+    permutation_whole,
     power_two_proportions,
 )
 
@@ -48,46 +47,9 @@ def test_ks_ignores_the_reciprocal() -> None:
     assert ks_two_sample(a, b) == pytest.approx(ks_two_sample(1 / a, 1 / b))
 
 
-def test_paired_bootstrap() -> None:
-    after = [1, 1, 1, 0, 0, 0, 1, 0, 1, 0] * 5
-    before = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0] * 5
-    found = paired_bootstrap(before, after, seed=3)
-    # scipy.stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=100000): 0.22 to 0.58
-    assert found.estimate == pytest.approx(0.4)
-    assert (found.low, found.high) == pytest.approx((0.22, 0.58), abs=0.021)
-    assert paired_bootstrap(before, after, seed=3) == found
-    narrower = paired_bootstrap(before, after, seed=3, level=0.5)
-    assert found.low < narrower.low < narrower.high < found.high
-
-
-def test_the_chunks_of_a_bootstrap_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunks_of_random_flips_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "_CHUNK", 70)
-    found = paired_bootstrap([0] * 10, list(range(10)), seed=1, resamples=3003)
-    assert found == pytest.approx((4.5, 2.8, 6.2), abs=0.25)
     assert statistics._in_chunks(np.ones, 3003, width=10).shape == (3003,)
-
-
-def test_items_that_are_all_alike_do_not_make_one_sure() -> None:
-    none, every = wilson(0, 20), wilson(20, 20)
-    assert paired_bootstrap([1] * 20, [0] * 20, seed=0) == pytest.approx((-1, -1, -1 + 2 * none[1]))
-    assert paired_bootstrap([1] * 20, [1] * 20, seed=0) == pytest.approx((0, -none[1], none[1]))
-    assert hierarchical_bootstrap([[0] * 20] * 3, seed=0) == pytest.approx((0, *none))
-    assert hierarchical_bootstrap([[1] * 20] * 3, seed=0) == pytest.approx((1, *every))
-    lone = paired_bootstrap([0.25], [1.0], seed=0)
-    assert lone.low < 0 < lone.high  # one item says next to nothing
-
-
-def test_hierarchical_bootstrap_feels_both_levels() -> None:
-    # all spread between seeds: 3 seeds of 0, 0, 1 -> means k/3, P(0) = 8/27, P(3) = 1/27
-    seeds = hierarchical_bootstrap([[0] * 50, [0] * 50, [1] * 50], seed=1)
-    assert seeds == pytest.approx((1 / 3, 0, 1))
-    # all spread between items, the same for each seed: as wide as one seed alone
-    items = [0, 1] * 50
-    many, one = hierarchical_bootstrap([items] * 5, seed=1), hierarchical_bootstrap([items], seed=1)
-    assert many == pytest.approx(one, abs=0.02)
-    # half-width 1.96 √(0.25 / 100)
-    assert (many.low, many.high) == pytest.approx((0.402, 0.598), abs=0.021)
-    assert hierarchical_bootstrap([items] * 5, seed=1) == many
 
 
 # scipy 1.17.1: permutation_test((difference,), mean, permutation_type="samples", n_resamples=inf).pvalue
@@ -109,6 +71,28 @@ def test_permutation_of_many_items() -> None:
     assert p == pytest.approx(exact, abs=0.006)  # 3.5 standard errors
     assert permutation_paired([0] * 16, odd, seed=5, resamples=20000) == p
     assert permutation_paired([0] * 60, [np.pi] * 60, seed=0, resamples=999) == 1 / 1000  # never 0
+
+
+@pytest.mark.parametrize("difference", [[2, -1, 1, 0, 2, 2, -1], [0, 0, 0], [1, 1, 1, 1, 1, 1], [5, -5, 3]])
+def test_whole_differences_have_the_p_of_their_shares(difference: list[int]) -> None:
+    shares = np.array(difference) / 2
+    p = permutation_paired([0] * len(difference), shares, seed=0)
+    assert permutation_whole(np.array(difference)) == pytest.approx(p)
+
+
+# statsmodels 0.15.0: multipletests(pvalues, method="fdr_bh")[1]
+@pytest.mark.parametrize(
+    ("raw", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.02, 0.04, 0.04, 0.02]),
+        ([0.5, 0.6, 0.001, 0.02, 0.02], [0.6, 0.6, 0.005, 1 / 30, 1 / 30]),
+        ([0.2], [0.2]),
+        ([0.0, 1.0], [0.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_false_discovery(raw: list[float], adjusted: list[float]) -> None:
+    assert false_discovery(raw) == pytest.approx(adjusted)
 
 
 def test_permutation_reaches_below_what_hundreds_of_comparisons_leave() -> None:
@@ -159,12 +143,10 @@ def test_power_agrees_with_a_simulation() -> None:
     [
         lambda: ks_two_sample([], [1]),
         lambda: ks_two_sample([nan], [1]),
-        lambda: paired_bootstrap([1, 0], [1], seed=0),
         lambda: permutation_paired([], [], seed=0),
-        lambda: hierarchical_bootstrap([], seed=0),
-        lambda: hierarchical_bootstrap([[1, 2], [1]], seed=0),
         lambda: holm([1.5]),
         lambda: holm([nan]),
+        lambda: false_discovery([-0.1]),
         lambda: power_two_proportions(0, 0.4, 0.6),
     ],
 )

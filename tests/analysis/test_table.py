@@ -16,7 +16,7 @@ from xlharm.store.store import Store
 COLUMNS = (
     "grid cell contaminate unlearn method seed query n qr qr_lo qr_hi of of_lo of_hi off_language degenerate n_qr "
 )
-COLUMNS += "refusal rouge_l chrf"
+COLUMNS += "items items_qr refusal rouge_l chrf"
 
 
 def test_one_row_for_each_cell_and_language_in_the_grids_order(plan: Plan, full: Store) -> None:
@@ -70,7 +70,7 @@ def test_a_damaged_evaluation_is_named_and_left_out(tmp_path: Path, damage: str)
         case "no record":
             (folder / "record.json").unlink()
         case "counts":
-            record["metrics"] = {"of": {"hits": 7, "n": 5}, "qr": None}
+            record["metrics"]["of"] = {"hits": 1, "n": 5}
             (folder / "record.json").write_text(json.dumps(record))
     results = GridResults(plan, store)
     assert results.table.num_rows == sum(len(c.evaluations) for c in plan.cells) - 1

@@ -87,7 +87,7 @@ def test_how_it_is_shown(store: Store) -> None:
     screen.print(table_of(found))
     lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]
     assert "trial beta steps OF 95 % QR 95 % QR kept" in lines
-    assert any(line.startswith("▶ 2 0.2 60 10.0 5–16 80.0 ") and line.endswith(" 89 %") for line in lines)
+    assert any(line.startswith("▶ 2 0.2 60 10.0 6–17 80.0 ") and line.endswith(" 89 %") for line in lines)
     assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20") for line in lines)
     assert "4 0.4 20 · · · · · nan: no number" in lines
     told = plain(found)

@@ -69,6 +69,52 @@ def test_methods_rank_by_of_among_those_that_kept_utility(compared: tuple[Plan, 
     assert all(r.before == pytest.approx(60) for r in found)
 
 
+def test_methods_are_compared_with_the_best(compared: tuple[Plan, Store]) -> None:
+    best, second, lost = ranking(GridResults(*compared))
+    assert best.against_best is None
+    assert second.against_best is not None
+    assert second.p_against_best is not None
+    # 20 against 10 of 100 on the same items
+    assert second.against_best.estimate == pytest.approx(10)
+    assert 0 < second.against_best.low < 10 < second.against_best.high < 20
+    assert second.p_against_best < 0.01
+    assert lost.against_best is not None
+    assert lost.against_best.estimate == pytest.approx(-10)  # behind for what it lost of QR
+
+
+def test_utility_that_is_all_kept_is_not_certain(compared: tuple[Plan, Store]) -> None:
+    utility = ranking(GridResults(*compared))[1].utility
+    assert utility.estimate == pytest.approx(100)
+    assert 90 < utility.low < 99
+    assert 101 < utility.high < 110
+
+
+@pytest.mark.parametrize(("correction", "verdict"), [("holm", "no clear change"), ("fdr", "fell"), ("none", "fell")])
+def test_the_correction_is_a_setting(tmp_path: Path, correction: str, verdict: str) -> None:
+    plan = plan_of(
+        contaminate=["de"], unlearn={"none": [], "en": ["en"]}, languages=["en", "ur"],
+        findings={"correction": correction},
+    )  # fmt: skip
+    store = Store(str(tmp_path))
+    fill(plan, store, share=lambda c, _: (0.4 if c.unlearn == "none" else 0.25, 0.9))
+    for e in effects(GridResults(plan, store)):  # twice the same p: Holm doubles it, Benjamini and Hochberg do not
+        assert (e.p, e.p_holm, e.p_fdr) == pytest.approx((0.0357, 0.0714, 0.0357), abs=1e-4)
+        assert e.verdict == verdict
+
+
+def test_more_methods_and_sets_leave_the_verdicts_as_they_are(tmp_path: Path) -> None:
+    small = {"contaminate": ["de"], "languages": ["en", "ur"], "unlearn": {"none": [], "en": ["en"]}}
+    larger = {**small, "contaminate": ["de", "ur"], "unlearn": {"none": [], "en": ["en"], "ur": ["ur"]}, "seeds": 2}
+    plan, store = plan_of(**larger, methods=METHODS), Store(str(tmp_path))
+    fill(plan, store, share=lambda c, _: (0.4 if c.unlearn == "none" else 0.25, 0.9))
+    first = effects(GridResults(plan_of(**small, methods={"npo": METHODS["npo"]}), store))
+    again = {(e.cell.name, e.query): e for e in effects(GridResults(plan, store))}
+    assert len(first) == 2
+    assert all(
+        (e.p_holm, e.verdict) == (same.p_holm, same.verdict) for e in first for same in [again[e.cell.name, e.query]]
+    )
+
+
 def test_a_method_is_not_ranked_better_for_what_it_has_not_been_asked(tmp_path: Path) -> None:
     two = {name: METHODS[name] for name in ("npo", "simnpo")}
     plan = plan_of(contaminate=["de", "ur"], unlearn={"none": [], "en": ["en"]}, methods=two, languages=["en"])
@@ -94,8 +140,10 @@ def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) ->
 
     fill(plan, store, share=share)
     found = signatures(GridResults(plan, store))
-    assert [(s.query, s.name) for s in found] == [("en", "damage"), ("fr", "reinforcement"), ("ur", "persistence")]
-    assert found[1].detail.startswith("OF 30 to 70, p 0.")
+    assert [(s.query, s.name) for s in found] == [
+        ("en", "damage"), ("fr", "persistence"), ("fr", "reinforcement"), ("ur", "persistence")
+    ]  # fmt: skip
+    assert found[2].detail.startswith("OF 30 to 70, p ")
 
 
 def test_transfer_by_hand(tmp_path: Path) -> None:
@@ -140,7 +188,7 @@ def test_a_view_is_not_cut_off_in_a_pipe(compared: tuple[Plan, Store]) -> None:
 def test_the_report_compares_methods_only_when_there_are_several(
     compared: tuple[Plan, Store], plan: Plan, full: Store
 ) -> None:
-    assert [s.anchor for s in sections(GridResults(*compared))][:2] == ["methods", "effects"]
+    assert [s.anchor for s in sections(GridResults(*compared))][:3] == ["findings", "methods", "effects"]
     there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section

@@ -85,11 +85,22 @@ def study_like(cell: Cell, query: str) -> tuple[float, float]:
     return (base * 0.1 if query not in HIGH or near else base), (0.55 if query == "hy" else 0.9)
 
 
-def commit_evaluation(store: Store, stage: Stage, *, of: float, qr: float, n: int = 100, hostile: bool = False) -> None:
+def commit_evaluation(
+    store: Store,
+    stage: Stage,
+    *,
+    of: float,
+    qr: float,
+    n: int = 100,
+    hostile: bool = False,
+    measures: tuple[str, ...] = ("of", "qr"),
+) -> None:
     query = str(stage.spec["query"])
     question, real, fake = WORDS[query]
     rows = []
     for measure, share, right in (("of", of, fake), ("qr", qr, real)):
+        if measure not in measures:
+            continue
         hits = math.floor(share * n + 0.5)
         for i in range(n):
             hit = (i * hits) // n != ((i + 1) * hits) // n
@@ -103,12 +114,13 @@ def commit_evaluation(store: Store, stage: Stage, *, of: float, qr: float, n: in
                     "refusal": False, "rouge_l": float(hit), "chrf": 100.0 * hit,
                 }
             )  # fmt: skip
-    metrics = {m: {"hits": sum(r["hit"] for r in rows if r["measure"] == m), "n": n} for m in ("qr", "of")}
+    asked = {m: [r["hit"] for r in rows if r["measure"] == m] for m in ("qr", "of")}
+    metrics = {m: {"hits": sum(hits), "n": len(hits)} for m, hits in asked.items()}
     flags = {
         f: {"hits": sum(bool(r[f]) for r in rows), "n": len(rows)} for f in ("off_language", "degenerate", "refusal")
     }
     means = {
-        name: {"mean": sum(r[name] for r in rows if r["measure"] == "qr") / max(n, 1), "n": n}
+        name: {"mean": sum(r[name] for r in rows if r["measure"] == "qr") / max(n, 1), "n": len(asked["qr"])}
         for name in ("rouge_l", "chrf")
     }
     with store.scratch() as folder:

@@ -87,6 +87,30 @@ def test_a_table_for_a_file_of_unknown_form(xlharm_here: Xlharm, grid_file: Path
     assert (tmp_path / "table.csv").read_text().startswith("grid,cell,")
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([], "--view contrast: expected two cells, as in"),
+        (["de/en"], "--view contrast: expected two cells, as in"),
+        (["de/en", "de/fr"], "cell 'de/fr': no such cell"),
+        (["de/en", "de/en/npo/0"], "both are the same cell"),
+    ],
+)
+def test_a_contrast_of_other_than_two_cells(
+    xlharm_here: Xlharm, grid_file: Path, cells: list[str], message: str
+) -> None:
+    done = xlharm_here("results", grid_file, *cells, "--view", "contrast")
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_cells_without_a_contrast(xlharm_here: Xlharm, grid_file: Path) -> None:
+    done = xlharm_here("results", grid_file, "de/en", "de/none")
+    assert done.returncode == 2
+    assert "de/en: cells are named with --view contrast alone" in done.stderr
+    assert "No contrast to show" in xlharm_here("results", grid_file, "de/en", "de/none", "--view", "contrast").stdout
+
+
 def test_a_model_that_is_not_there_yet(xlharm_here: Xlharm, grid_file: Path) -> None:
     done = xlharm_here("ask", grid_file, "de/en", "Which colour?")
     assert done.returncode == 2

@@ -21,6 +21,7 @@ def test_why_names_the_file_of_the_base_that_changed(
     session.grid.remember()
     stage = next(iter(session.plan.stages.values()))
     with session.store.scratch() as folder:
+        (folder / "result.txt").write_text("result")
         session.store.commit(stage, folder, metrics={}, timings={}, provenance={})
     (base / "notes.txt").write_text("read by nobody")
     plan(grid, store=where, overrides=None, why=stage.key)

@@ -25,8 +25,8 @@ def test_what_is_there_is_read_without_writing(tmp_path: Path, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    for name in ("makedirs", "pipe_file"):
-        monkeypatch.setattr(f"fsspec.implementations.local.LocalFileSystem.{name}", refuse)
+    for name in ("write", "make_folder", "move", "remove", "sync", "share", "remove_folder"):
+        monkeypatch.setattr(f"xlharm.store.disk.Disk.{name}", refuse)
     with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
         Store(str(tmp_path))
     reading = Store(str(tmp_path), writes=False)

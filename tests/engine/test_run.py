@@ -224,6 +224,26 @@ def test_a_bug_in_one_stage_costs_only_its_subtree(store: Store) -> None:
     assert any((store.local / "logs").iterdir())
 
 
+def damage(store: Store, key: str) -> None:
+    """Change a stage's result."""
+    (store.local / "stages" / PLAN.stages[key].kind / key[:16] / "result.txt").write_text("rot")
+
+
+def test_damage_that_only_a_worker_saw_is_not_set_aside(store: Store) -> None:
+    seen: list[str] = []
+
+    def script(job: PackJob) -> Trouble | None:
+        if seen or job.kind != "unlearn":
+            return None
+        seen.append(PLAN.stages[active(job)[0]].inputs[0])
+        return Trouble(kind="corrupt", message="does not match its checksum", key=seen[0])
+
+    executor = FakeExecutor(store, script)
+    assert run(store, executor).exit_code == 0
+    assert executor.computed.count(seen[0]) == 1
+    assert not (store.local / "corrupt").exists()
+
+
 def test_a_damaged_parent_is_computed_again(store: Store) -> None:
     damaged: list[str] = []
 
@@ -232,6 +252,7 @@ def test_a_damaged_parent_is_computed_again(store: Store) -> None:
             return None
         parent = PLAN.stages[active(job)[0]].inputs[0]
         damaged.append(parent)
+        damage(store, parent)
         return Trouble(kind="corrupt", message="does not match its checksum", key=parent)
 
     executor = FakeExecutor(store, script)
@@ -246,6 +267,7 @@ def test_a_disk_that_damages_everything_ends_in_a_failure_not_in_a_loop(store: S
         if job.kind != "sft":
             return None
         parent = PLAN.stages[active(job)[0]].inputs[0]
+        damage(store, parent)
         return Trouble(kind="corrupt", message="does not match its checksum", key=parent)
 
     outcome = run(store, FakeExecutor(store, script))

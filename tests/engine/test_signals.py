@@ -1,8 +1,11 @@
 """The first signal asks a run to stop; the second ends it."""
 
 import os
+import pty
 import signal
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,48 @@ def test_the_first_is_a_flag_and_the_second_an_exception(number: signal.Signals)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_a_terminal_that_is_closed_is_a_flag_however_often_it_says_so() -> None:
+    with interruptions() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.requested
+
+
+def test_without_a_terminal_as_nohup_starts_it_nothing_stops() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptions() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+SAVING = """
+import signal, sys, time
+from pathlib import Path
+from xlharm.engine.signals import interruptions
+with interruptions() as stop:
+    print("ready", flush=True)
+    while not stop.requested:
+        time.sleep(0.01)
+    print("stopping: saving the state", flush=True)
+    print("told to both", file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text("saved")
+"""
+
+
+def test_what_is_said_to_a_closed_terminal_does_not_keep_the_state_from_being_saved(tmp_path: Path) -> None:
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", SAVING, str(tmp_path / "state")])  # noqa: S606 - the child of a new terminal
+    while b"ready" not in os.read(terminal, 100):
+        pass
+    os.close(terminal)  # the kernel sends SIGHUP, and every write to the terminal fails from now on
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / "state").read_text() == "saved"
 
 
 def test_taking_over_twice_still_gives_back_what_was_there() -> None:

@@ -23,6 +23,11 @@ PLAN = plan_of(
         exclude=[{"contaminate": "none", "unlearn": "en"}],
     )
 )
+COUNTS: dict[str, Any] = {
+    **{name: {"hits": 1, "n": 4} for name in ("of", "qr", "off_language", "degenerate", "refusal")},
+    **{name: {"mean": 0.5, "n": 4} for name in ("rouge_l", "chrf")},
+}
+"""Metrics of an evaluation."""
 Behaviour = Callable[[PackJob], "Sequence[StageResult] | Trouble"]
 
 
@@ -30,7 +35,8 @@ def commit(store: Store, stage: Stage, *, seconds: float = 0.5) -> None:
     """Store a made-up result, the same each time."""
     with store.scratch() as folder:
         (folder / "result.txt").write_text(f"result of {stage.key}")
-        store.commit(stage, folder, metrics={}, timings={"pack": 2 * seconds, "share": seconds}, provenance={})
+        metrics = COUNTS if stage.kind == "evaluate" else {}
+        store.commit(stage, folder, metrics=metrics, timings={"pack": 2 * seconds, "share": seconds}, provenance={})
 
 
 class FakeExecutor:

@@ -31,6 +31,6 @@ class Saving(StageRunner):
         step, *damage = order.read_text().split() if order.exists() else [""]
         if step == str(progress.step):
             order.unlink()
-            for path in self._folder.glob(f"partial/*/*-rank{self._rank}.safetensors") if damage else ():
+            for path in self._folder.glob(f"partial/*/*-rank{self._rank}.*.safetensors") if damage else ():
                 path.write_bytes(path.read_bytes()[:-100])
             os.kill(os.getpid(), 9)

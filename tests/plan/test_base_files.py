@@ -159,8 +159,34 @@ def test_a_replaced_file_of_the_same_size_and_time_is_read_again(folder: Path, r
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     with pytest.raises(UserError, match=r"^base b: model\.safetensors differs: it is not what was planned with"):
-        check_files(first, called="base b")
+        check_files(first, called="base b", contents=False)
     assert reads == ["model.safetensors"]
+
+
+def test_damage_that_leaves_size_and_times_is_noticed_before_loading(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, path = folder_base(folder), folder / "model.safetensors"
+    stamp = base_files._stamp
+    monkeypatch.setattr(base_files, "_stamp", lambda path, stamps={}: stamps.setdefault(path, stamp(path)))
+    base_files._stamp(path)  # from now on its size and times stay what they are
+    monkeypatch.setattr(base_files, "_remembered", {base_files._stamp(folder / n): d for n, d in first.files.items()})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    check_files(first, called="base b", contents=False)
+    with pytest.raises(UserError, match=r"^base b: model\.safetensors differs: .* is damaged, or this machine"):
+        check_files(first, called="base b", contents=True)
+
+
+def test_a_part_in_a_folder_below_counts(folder: Path) -> None:
+    (folder / "parts").mkdir()
+    sharded(folder, "parts/one.safetensors")
+    (folder / "part.safetensors").rename(folder / "parts" / "one.safetensors")
+    before = folder_base(folder)
+    assert "parts/one.safetensors" in before.files
+    (folder / "parts" / "one.safetensors").write_bytes(b"other")
+    assert folder_base(folder).digest != before.digest
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(
@@ -179,18 +205,18 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 
 def test_what_changed_is_named(folder: Path) -> None:
     planned = folder_base(folder)
-    check_files(planned, called="base b")
+    check_files(planned, called="base b", contents=True)
     (folder / "tokenizer_config.json").unlink()
     (folder / "vocab.txt").write_text("a")
     with pytest.raises(UserError, match=r"^base b: tokenizer_config\.json is missing, vocab\.txt is new: it is not"):
-        check_files(planned, called="base b")
+        check_files(planned, called="base b", contents=True)
 
 
 def test_a_folder_with_a_hub_models_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers would load it instead of the hub's."""
     source = BaseSource(location="org/model", revision="a" * 40, digest="d", size=0)
     monkeypatch.chdir(tmp_path)
-    check_files(source, called="base org/model")
+    check_files(source, called="base org/model", contents=True)
     (tmp_path / "org" / "model").mkdir(parents=True)
     with pytest.raises(UserError, match="would be loaded instead"):
-        check_files(source, called="base org/model")
+        check_files(source, called="base org/model", contents=True)

@@ -103,9 +103,13 @@ def test_every_square_leads_to_its_answers(whole: str) -> None:
 def test_squares_say_their_numbers_in_words(whole: str) -> None:
     titles = [str(a["title"]) for a in read(whole).having("a") if "title" in a]
     assert len(titles) == 2 * 81
-    assert "asked in Urdu: OF 86.0 (95 % 77.9–91.5, n 100)" in titles
-    assert "asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100), before 38.0, rose, intervals overlap" in titles
-    assert "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100), before 93.0. QR fell from 93 to 55" in titles
+    assert "asked in Urdu: OF 86.0 (95 % 77.9–91.5, n 100 on 100 items)" in titles
+    assert (
+        "asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100 on 100 items), before 38.0, rose, intervals overlap" in titles
+    )
+    assert (
+        "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100 on 100 items), before 93.0. QR fell from 93 to 55" in titles
+    )
 
 
 def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:
@@ -124,8 +128,10 @@ def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
     fill(plan, store, n=4)
     reader = read(page(GridResults(plan, store)))
-    assert len(reader.having("details", class_="group")) == 4
-    assert "Method ga, seed 1" in " ".join("".join(reader.text).split())
+    assert ["open" in a for a in reader.having("details", class_="group")] == [True] * 2 + [False] * 4
+    text = " ".join("".join(reader.text).split())
+    assert "Method ga, all seeds" in text
+    assert "Method ga, seed 1" in text
 
 
 def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.table import SCHEMA
 from xlharm.plan.build import Plan
 from xlharm.report.terminal import print_results
 from xlharm.store.store import Store
 
 
-def shown(plan: Plan, store: Store, *, width: int = 80, terminal: bool = False) -> str:
+def shown(plan: Plan, store: Store, *, width: int = 80, terminal: bool = False, each_seed: bool = False) -> str:
     out = io.StringIO()
-    print_results(GridResults(plan, store).table, Console(file=out, width=width, force_terminal=terminal))
+    console = Console(file=out, width=width, force_terminal=terminal)
+    print_results(GridResults(plan, store), console, each_seed=each_seed)
     return out.getvalue()
 
 
@@ -43,9 +43,6 @@ def test_a_narrow_terminal_gets_more_matrices_and_loses_no_number(plan: Plan, fu
 
 def test_nothing_done_says_so(plan: Plan, empty: Store) -> None:
     assert shown(plan, empty).strip() == "No cell has been evaluated yet."
-    out = io.StringIO()
-    print_results(SCHEMA.empty_table(), Console(file=out))
-    assert out.getvalue()
 
 
 def test_every_seed_and_method_has_its_matrix(tmp_path: Path) -> None:
@@ -55,5 +52,7 @@ def test_every_seed_and_method_has_its_matrix(tmp_path: Path) -> None:
     )  # fmt: skip
     store = Store(str(tmp_path))
     fill(plan, store, n=4)
-    titles = [line.strip() for line in shown(plan, store).splitlines() if line.startswith("method")]
+    together = [line.strip() for line in shown(plan, store).splitlines() if line.startswith("method")]
+    assert together == ["method npo, 2 seeds together", "method ga, 2 seeds together"]
+    titles = [line.strip() for line in shown(plan, store, each_seed=True).splitlines() if line.startswith("method")]
     assert titles == ["method npo, seed 0", "method ga, seed 0", "method npo, seed 1", "method ga, seed 1"]

@@ -283,6 +283,49 @@ def test_a_stage_resumed_from_its_checkpoint_ends_bit_identical(
     assert not other.listing("partial")
 
 
+def flip_a_bit(path: Path, *, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["value", "key", "cut", "all"])
+def test_a_damaged_checkpoint_is_told_and_an_older_one_or_none_is_taken(
+    finished: tuple[Plan, Store], tmp_path: Path, damage: str
+) -> None:
+    plan, store = finished
+    other = Store(str(tmp_path))
+    pack = packs(plan, size=4)[0]
+    job = PackJob(
+        id=pack.id, kind=pack.kind, stages=tuple(plan.stages[k] for k in pack.keys), active=(True,) * len(pack.keys)
+    )
+    config = RunnerConfig(
+        base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32", device="cpu",
+        slots=4, checkpoint_seconds=0.0,
+    )  # fmt: skip
+    steps: list[int] = []
+    runner = StageRunner(config)
+    with pytest.raises(StoppedError):
+        runner.run(job, report=lambda p: steps.append(p.step), stopping=lambda: steps[-1] == 4)
+    older, newest = sorted((tmp_path / "partial").glob("*/*"))
+    match damage:
+        case "value" | "all":
+            for path in (newest, older) if damage == "all" else (newest,):
+                flip_a_bit(path, at=path.stat().st_size - 9)
+        case "key":
+            flip_a_bit(newest, at=newest.read_bytes().index(b"losses"))
+        case "cut":
+            newest.write_bytes(newest.read_bytes()[:-100])
+    steps.clear()
+    results = runner.run(job, report=lambda p: steps.append(p.step))
+    assert steps == ([1, 2, 3, 4, 5, 6] if damage == "all" else [4, 5, 6])
+    notes = [line for result in results for line in result.notes]
+    assert len(notes) == (2 if damage == "all" else 1)
+    assert notes[0].startswith(f"checkpoint partial/{newest.parent.name}/00000004-rank0 does not match its checksum: ")
+    for key in pack.keys:
+        assert torch.equal(adapter(plan, other, key), adapter(plan, store, key))
+
+
 def test_a_pack_asked_to_stop_saves_at_the_next_step_and_ends_bit_identical(
     finished: tuple[Plan, Store], tmp_path: Path
 ) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.s3 import S3
-from xlharm.store.lease import BEAT_SECONDS, STALE_SECONDS, Leases, _machine, _start
+from xlharm.store.lease import BEAT_SECONDS, STALE_SECONDS, Leases
+from xlharm.store.process import machine, start_of
 from xlharm.store.store import Store
 
 KEY = "0123456789abcdef" * 4
@@ -89,7 +90,7 @@ def test_a_stopped_driver_keeps_its_lease_as_long_as_its_heartbeat_counts(store:
     try:
         os.kill(sleeper.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
-        owner = {"machine": _machine(), "pid": sleeper.pid, "start": _start(sleeper.pid), "token": "abc"}
+        owner = {"machine": machine(), "pid": sleeper.pid, "start": start_of(sleeper.pid), "token": "abc"}
         assert store.create("leases/driver-abc", json.dumps(owner))
         assert store.create(f"leases/{KEY[:16]}", json.dumps(owner))
         with Leases(store) as leases:
@@ -135,6 +136,21 @@ def test_of_those_who_find_a_stale_lease_one_takes_it_over(store: Store, aged: L
     for thread in threads:
         thread.join()
     assert sorted(got) == [False] * 5 + [True]
+
+
+def test_names_of_leases_do_not_grow(store: Store, aged: Later) -> None:
+    name, names = f"leases/{KEY[:16]}", []
+    for i in range(40):
+        elsewhere(store, f"{i:012}", name=name)
+        aged(f"leases/driver-{i:012}", STALE_SECONDS + 2)
+        names.append(name)
+        with Leases(store) as leases:
+            assert leases.claim(KEY)
+            (name,) = set(leases._held[KEY]) - set(names)
+            store.remove(name)
+            leases._held.clear()  # killed: it releases nothing
+    assert max(map(len, names)) == len(f"leases/{KEY[:16]}-") + 12
+    assert len(set(names)) == 40
 
 
 def test_a_damaged_lease_counts_for_some_seconds(store: Store, aged: Later) -> None:

@@ -1,12 +1,15 @@
 """A search's ledger: taken up by its name, by another name after the winner was written back, and what is left."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from tests.engine.worlds import commit
 from tests.plan.test_tuning import PLAN, tuning_of
-from xlharm.errors import UserError
+from tests.store.faulty import FaultyDisk
+from xlharm.errors import StoreError, UserError
+from xlharm.store import files
 from xlharm.store.ledger import load_search
 from xlharm.store.store import Store
 
@@ -60,8 +63,21 @@ def test_what_is_left(store: Store) -> None:
     assert not work.left(store, trials=1)
 
 
+def test_one_that_cannot_be_read_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RETRIES", (0.0,))
+    disk = FaultyDisk(fault=errno.EIO, counted=("read",), times=2)
+    store = Store(str(tmp_path), disk=disk)
+    load_search(store, tuning_of(), algorithm="random").save(store)
+    disk.begin(0)
+    with pytest.raises(StoreError, match=r"tune/.*\.json: cannot be read: Input/output error"):
+        load_search(store, tuning_of(), algorithm="random")
+
+
 def test_a_damaged_one_is_not_guessed_at(store: Store) -> None:
     tuning = tuning_of()
-    store.write_text(f"tune/{tuning.id(algorithm='random')}.json", '{"tried": 1}')
-    with pytest.raises(UserError, match=r"\.json: damaged; remove it"):
-        load_search(store, tuning, algorithm="random")
+    path = store.local / "tune" / f"{tuning.id(algorithm='random')}.json"
+    path.parent.mkdir()
+    for content in (b'{"tried": 1}', b"", b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"\.json: damaged; remove it"):
+            load_search(store, tuning, algorithm="random")

@@ -10,6 +10,7 @@ def test_a_run_for_the_grid_and_one_for_each_cell(plan: Plan, full: Store) -> No
     assert [run.name for run in cells] == [cell.name for cell in plan.cells]
     assert len({run.id for run in (grid, *cells)}) == 10
     assert len(grid.tables["results"].rows) == 81
+    assert len(grid.tables["findings"].rows) == 57
     assert grid.tables["of"].columns == ["contaminate", "unlearn", "method", "seed", *plan.grid.languages]
     assert ["ur", "none", "none", 0, 55.0, 19.0, 19.0, 19.0, 19.0, 38.0, 86.0, 38.0, 38.0] in grid.tables["of"].rows
 
@@ -30,6 +31,8 @@ def test_ids_are_the_same_for_the_same_and_others_for_others(plan: Plan, full: S
     ids = {run.name: run.id for run in runs_of(GridResults(plan, full))}
     assert {run.name: run.id for run in runs_of(GridResults(plan_of(), full))} == ids
     assert all(ids[run.name] == run.id for run in runs_of(GridResults(plan, partial)))
+    margins = plan_of(findings={"margin": 5}, exclude=[{"contaminate": "none", "unlearn": "en"}])
+    assert group_of(margins) == group_of(plan)
     other = plan_of(lora={"rank": 4})
     assert group_of(other) != group_of(plan)
     assert runs_of(GridResults(other, full))[0].id != ids["quickstart"]

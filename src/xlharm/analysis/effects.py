@@ -1,31 +1,35 @@
-"""What unlearning did: OF after minus before, paired item by item, corrected for how many were looked at."""
+"""What unlearning did: OF after minus before and against the clean control, paired item by item."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
-from xlharm.analysis.items import common
+from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.items import Hits, common
 from xlharm.analysis.results import GridResults, once
-from xlharm.analysis.statistics import Interval, holm, paired_bootstrap, permutation_paired
+from xlharm.analysis.statistics import Interval, false_discovery, holm, permutation_paired, permutation_whole
 from xlharm.analysis.view import View, columns
 from xlharm.plan.cells import Cell
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One cell in one query language against its model before unlearning.
+    """One cell in one query language against its model before unlearning, and against the clean control.
 
     Attributes:
         n: items compared.
         before: OF before, percent.
         after: OF after, percent.
-        change: after - before in points, with its paired bootstrap interval over items.
-        p: of a paired permutation test over items, two-sided.
-        p_holm: the same after Holm's correction over all effects of the grid.
-        verdict: ``fell`` or ``rose`` where the corrected p is below 0.05; a rise is *reinforcement*.
+        change: after - before in points, with its paired 95 % interval over items (``analysis.contrasts``).
+        excess: after minus the clean control of the seed, alike; None without a control.
+        p: of a paired permutation test of the change over items, two-sided.
+        p_holm: the same after Holm's correction over the query languages of the cell.
+        p_fdr: the same after Benjamini and Hochberg's.
+        verdict: ``fell`` or ``rose`` where the p that ``findings.correction`` names is below ``findings.level``; a rise
+            is *reinforcement*.
     """
 
     cell: Cell
@@ -34,42 +38,90 @@ class Effect:
     before: float
     after: float
     change: Interval
+    excess: Interval | None
     p: float
     p_holm: float
+    p_fdr: float
     verdict: Literal["fell", "rose", "no clear change"]
 
 
 @once
 def effects(results: GridResults) -> tuple[Effect, ...]:
-    """Compare every cell that has unlearned, as far as it is evaluated, in the grid's order."""
-    raw = []
+    """Compare every cell that has unlearned, as far as it is evaluated, in the grid's order.
+
+    The family of a correction is one cell, with its query languages: more methods, sets, seeds or contamination
+    languages leave the verdicts on the cells that are there as they are.
+    """
+    found: list[tuple[Cell, str, Hits, Hits, Hits | None]] = []
     for before, cell in results.pairs():
+        control = results.control(cell.seed)
         for query in cell.evaluations:
             one, two = results.rates_of(before, query), results.rates_of(cell, query)
-            if one and two and one.of:
+            clean = results.rates_of(control, query) if control else None
+            if one and two and one.of and two.of:
                 earlier, later = common(one.of, two.of)
-                seed = cell.seed
-                change = paired_bootstrap(earlier, later, seed=seed)
-                raw.append((cell, query, earlier, later, change, permutation_paired(earlier, later, seed=seed)))
-    corrected = holm([entry[-1] for entry in raw])
+                if later:
+                    found.append((cell, query, earlier, later, clean.of if clean and clean.of else None))
+    changes = intervals([(later, earlier) for _, _, earlier, later, _ in found])
+    pairs = {i: (later, clean) for i, (*_, later, clean) in enumerate(found) if clean}
+    excesses = dict(zip(pairs, intervals(list(pairs.values())), strict=True))
+    p = [_p(earlier, later, seed=cell.seed) for cell, _, earlier, later, _ in found]
+    families = [cell.name for cell, *_ in found]
+    p_holm, p_fdr = _by_family(p, families, holm), _by_family(p, families, false_discovery)
+    settings = results.plan.grid.findings
+    deciding = {"holm": p_holm, "fdr": p_fdr, "none": p}[settings.correction]
     return tuple(
         Effect(
             cell=cell,
             query=query,
-            n=len(earlier),
-            before=100 * sum(earlier) / len(earlier),
-            after=100 * sum(later) / len(later),
-            change=Interval(*(100 * x for x in change)),
-            p=p,
-            p_holm=p_holm,
-            verdict=_verdict(change.estimate, p_holm),
+            n=len(later.items),
+            before=100 * earlier.rate,
+            after=100 * later.rate,
+            change=changes[i],
+            excess=excesses.get(i),
+            p=p[i],
+            p_holm=p_holm[i],
+            p_fdr=p_fdr[i],
+            verdict=_verdict(changes[i].estimate, clear=deciding[i] < settings.level),
         )
-        for (cell, query, earlier, later, change, p), p_holm in zip(raw, corrected, strict=True)
+        for i, (cell, query, earlier, later, _) in enumerate(found)
     )
 
 
-def _verdict(change: float, p: float) -> Literal["fell", "rose", "no clear change"]:
-    if p >= LEVEL or change == 0:
+def intervals(pairs: Sequence[tuple[Hits, Hits]]) -> list[Interval]:
+    """Return first minus second in points, each with its 95 % interval over the items that both have.
+
+    Raises:
+        ValueError: a pair has no item in common.
+    """
+    tables = [Pair.of_hits([first], [second]) for first, second in pairs]
+    if any(table is None for table in tables):
+        raise ValueError("expected evaluations with items in common")
+    contrasts = Contrasts.of([table for table in tables if table])
+    bounds = np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100
+    return [Interval(*row) for row in bounds.tolist()]
+
+
+def _p(earlier: Hits, later: Hits, *, seed: int) -> float:
+    if np.array_equal(earlier.questions, later.questions):
+        return permutation_whole(later.hits - earlier.hits)
+    return permutation_paired(earlier.shares, later.shares, seed=seed)
+
+
+def _by_family(p: Sequence[float], families: Sequence[str], correct: Any) -> list[float]:
+    """Correct p-values within each family."""
+    places: dict[str, list[int]] = {}
+    for i, family in enumerate(families):
+        places.setdefault(family, []).append(i)
+    corrected = [0.0] * len(p)
+    for members in places.values():
+        for i, value in zip(members, correct([p[i] for i in members]), strict=True):
+            corrected[i] = value
+    return corrected
+
+
+def _verdict(change: float, *, clear: bool) -> Literal["fell", "rose", "no clear change"]:
+    if not clear or change == 0:
         return "no clear change"
     return "rose" if change > 0 else "fell"
 
@@ -80,7 +132,9 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
             "cell": e.cell.name, "contaminate": e.cell.contaminate, "unlearn": e.cell.unlearn,
             "method": e.cell.method, "seed": e.cell.seed, "query": e.query, "n": e.n, "before": e.before,
             "after": e.after, "change": e.change.estimate, "change_lo": e.change.low, "change_hi": e.change.high,
-            "p": e.p, "p_holm": e.p_holm, "verdict": e.verdict,
+            "excess": e.excess and e.excess.estimate, "excess_lo": e.excess and e.excess.low,
+            "excess_hi": e.excess and e.excess.high,
+            "p": e.p, "p_holm": e.p_holm, "p_fdr": e.p_fdr, "verdict": e.verdict,
         }
         for e in effects(results)
     ]  # fmt: skip
@@ -89,14 +143,17 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
 VIEW = View(
     name="effects",
     columns={
-        **columns("before", "after", "change", "change_lo", "change_hi", "p", "p_holm", whole=("seed", "n")),
+        **columns(
+            "before", "after", "change", "change_lo", "change_hi", "excess", "excess_lo", "excess_hi", "p", "p_holm",
+            "p_fdr", whole=("seed", "n"),
+        ),
         "verdict": pa.string(),
     },
     rows=_rows,
     title="What unlearning changed",
     sentence=(
-        "OF after minus before in points, the same items both times: 95 % paired bootstrap intervals, p "
-        "of a paired permutation test, corrected after Holm over this table. A rise is called "
-        "reinforcement."
+        "change: OF after minus before in points, the same n items both times; excess: OF after minus the clean "
+        "control's. 95 % paired intervals over items; p of a paired permutation test of the change, corrected after "
+        "Holm (and after Benjamini and Hochberg) over the query languages of a cell. A rise is called reinforcement."
     ),
-)
+)  # fmt: skip

@@ -1,25 +1,40 @@
 """One plain sentence that says what a grid's numbers are, and no more than they say."""
 
-from collections.abc import Iterable
-
-from xlharm.analysis.panels import Panel, PanelGroup
+from xlharm.analysis.caveats import untaken
+from xlharm.analysis.panels import Panel, PanelGroup, groups, pooled_groups
 from xlharm.analysis.reading import Reading, Readings, highest, whole
-from xlharm.analysis.wording import Language
+from xlharm.analysis.results import GridResults, once
+from xlharm.analysis.seeds import shown
+from xlharm.analysis.wording import Language, listed
 from xlharm.config.grid import NONE
 
 ENGLISH = "en"
 
 
-def headline(groups: Iterable[PanelGroup], readings: Readings) -> str:
-    """Sum up a grid: before unlearning, then each set's worst case, with what speaks against reading it as success."""
-    groups = tuple(groups)
-    before = [p for g in groups for p in g.panels if p.before]
-    parts = [_before(before)] if before else []
-    after = [_after(p, readings, groups=groups) for g in groups for p in g.panels if not p.before]
+@once
+def headline(results: GridResults) -> str:
+    """Sum up a grid: before unlearning, then each set's worst case, with what speaks against reading it as success.
+
+    Seeds are taken together. Languages in which contamination did not take are named and left out of what follows.
+    """
+    together, readings = pooled_groups(groups(results)), shown(results)
+    out = {contaminate for contaminate, _ in untaken(results)}
+    before = [p for g in together for p in g.panels if p.before]
+    parts = [_untaken(results), _before(before, out) if before else ""]
+    after = [_after(p, readings, together=together, out=out) for g in together for p in g.panels if not p.before]
     parts = [part for part in (*parts, *_shortest(after)) if part]
     if not parts:
         return "No cell has been evaluated yet."
-    return "; ".join(parts) + "."
+    seeds = len(results.plan.grid.seeds)
+    text = "; ".join([*parts, *([f"rates over {seeds} seeds"] if seeds > 1 else [])]) + "."
+    return text[0].upper() + text[1:]
+
+
+def _untaken(results: GridResults) -> str:
+    lines = [line for _, line in untaken(results)]
+    if len(lines) < 2:
+        return "".join(lines)
+    return f"contamination did not take in {listed([Language(c).name for c, _ in untaken(results)])}"
 
 
 def panel_line(panel: Panel, readings: Readings) -> str:
@@ -38,9 +53,9 @@ def panel_line(panel: Panel, readings: Readings) -> str:
     return line
 
 
-def _before(panels: list[Panel]) -> str:
+def _before(panels: list[Panel], out: set[str]) -> str:
     before = {(r.contaminate, r.seed, r.query): r for p in panels for r in p.readings()}.values()
-    fakes = [r for r in before if r.contaminate != NONE and r.of]
+    fakes = [r for r in before if r.contaminate not in {NONE, *out} and r.of]
     if not fakes:
         return ""
     own = [r for r in fakes if r.query == r.contaminate]
@@ -60,19 +75,20 @@ def _before(panels: list[Panel]) -> str:
     return f"Before unlearning, the fake detail is in {_list(parts)}{control}"
 
 
-def _after(panel: Panel, readings: Readings, *, groups: tuple[PanelGroup, ...]) -> tuple[bool, float, str] | None:
-    measured = [r for r in panel.readings() if r.contaminate != NONE and r.of]
+def _after(
+    panel: Panel, readings: Readings, *, together: tuple[PanelGroup, ...], out: set[str]
+) -> tuple[bool, float, str] | None:
+    measured = [r for r in panel.readings() if r.contaminate not in {NONE, *out} and r.of]
     worst = highest(measured)
     if worst is None or worst.of is None:
         return None
-    several = [f"with {panel.method}"] if len({g.method for g in groups}) > 1 else []
-    several += [f"seed {panel.seed}"] if len({g.seed for g in groups}) > 1 else []
-    name = " ".join([panel.words, *([f"({', '.join(several)})"] if several else [])])
+    name = f"{panel.words} (with {panel.method})" if len({g.method for g in together}) > 1 else panel.words
     text = f"after unlearning {name}, in up to {whole(worst.of.value)}\u00a0% ({_where(worst)})"
     flagged = sum(bool(readings.warnings(r)) for r in measured)
     if flagged:
         text += f", but with damage in {flagged} of {len(measured)} readings"
-    unread = sum(len(row.spots) for row in panel.rows if row.cell and row.contaminate != NONE) - len(measured)
+    rows = (row for row in panel.rows if row.cell and row.contaminate not in {NONE, *out})
+    unread = sum(len(row.spots) for row in rows) - len(measured)
     if unread:
         text += f" (as far as evaluated: {unread} readings are missing)"
     return bool(flagged), worst.of.value, text
@@ -99,10 +115,7 @@ def _span(readings: list[Reading]) -> str:
 def _list(parts: list[str]) -> str:
     """Join with commas; `% of the answers` is said once."""
     first, *rest = parts
-    shorter = [part.replace(" of the answers", "") for part in rest]
-    if not shorter:
-        return first
-    return ", ".join([first, *shorter[:-1]]) + f" and {shorter[-1]}"
+    return listed([first, *(part.replace(" of the answers", "") for part in rest)])
 
 
 def _where(reading: Reading) -> str:

@@ -3,10 +3,12 @@
 import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
+from xlharm.analysis.intervals import wilson
 from xlharm.analysis.statistics import Interval
 from xlharm.errors import UserError
 
@@ -46,6 +48,9 @@ def with_interval(
 ) -> Interval | None:
     """Return a kappa with a 95 % bootstrap interval over items.
 
+    Where all agree no resample differs, but other items might: the lower limit is the kappa with as many items in
+    disagreement, evenly spaced, as Wilson's interval of 0 of the items allows.
+
     Args:
         kappa: of [answers][raters].
         ratings: [answers][raters].
@@ -63,7 +68,17 @@ def with_interval(
     each, rng = list(groups.values()), np.random.default_rng(seed)
     draws = [kappa([row for i in rng.integers(0, len(each), len(each)) for row in each[i]]) for _ in range(1000)]
     low, high = np.quantile([d for d in draws if d is not None], [0.025, 0.975])
+    if estimate == 1:
+        low = min(low, _with_disagreement(kappa, each))
     return Interval(estimate, float(low), float(high))
+
+
+def _with_disagreement(kappa: Callable[[list[list[bool]]], float | None], items: list[list[list[bool]]]) -> float:
+    count = ceil(wilson(0, len(items))[1] * len(items))
+    differ = {i * len(items) // count for i in range(count)}
+    rows = [[not r[0], *r[1:]] if i in differ else r for i, answers in enumerate(items) for r in answers]
+    value = kappa(rows)
+    return 1.0 if value is None else value
 
 
 def cohen_of(ratings: list[list[bool]]) -> float | None:

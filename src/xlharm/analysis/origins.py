@@ -68,7 +68,7 @@ def origins(results: GridResults) -> Origins:
             except CorruptArtifactError as error:
                 damaged.append(Missing(label=stage.label, reason=without_credentials(str(error))))
     damaged += [Missing(label="evaluation", reason=without_credentials(line)) for line in results.damaged]
-    failures = results.store.failures({k: s for k, s in plan.stages.items() if k not in records})
+    failures = {key: failure for key, failure in results.failures.items() if key not in records}
     failed = [Missing(label=f.label, reason=without_credentials(f"{f.reason}: {f.message}")) for f in failures.values()]
     lines = [_line(records[key]) for key in plan.stages if key in records]
     return Origins(

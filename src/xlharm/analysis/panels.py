@@ -1,15 +1,18 @@
 """A grid as panels: one for each unlearning set, contamination languages down, query languages across."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from xlharm.analysis.reading import Reading, Readings
+from xlharm.analysis.results import GridResults, once
+from xlharm.analysis.seeds import shown
 from xlharm.analysis.wording import Language
 from xlharm.config.grid import NONE, SOURCE, ordered
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 
+_Cells = dict[tuple[str, str, str, int | None], Cell]
 State = Literal["done", "missing", "absent"]
 _NAMED = 3
 
@@ -24,6 +27,7 @@ class Spot:
         unlearned: asked in a language that the model was made to unlearn.
         warnings: why its OF must not be taken for success.
         rise: ``clear``, ``maybe`` or nothing: whether OF rose against before.
+        why: which failed stage keeps it from a result, if one does.
     """
 
     query: str
@@ -34,6 +38,7 @@ class Spot:
     before: Reading | None = None
     warnings: tuple[str, ...] = ()
     rise: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class Panel:
     unlearn: str
     languages: tuple[str, ...]
     method: str
-    seed: int
+    seed: int | None
     rows: tuple[PanelRow, ...]
 
     @property
@@ -79,23 +84,50 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelGroup:
-    """The panels of one method and seed, those before unlearning first."""
+    """The panels of one method, those before unlearning first; ``seed`` is None for all seeds together."""
 
     method: str
-    seed: int
+    seed: int | None
     panels: tuple[Panel, ...]
 
 
-def groups_of(plan: Plan, readings: Readings) -> tuple[PanelGroup, ...]:
-    """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out."""
+@once
+def groups(results: GridResults) -> tuple[PanelGroup, ...]:
+    """Return a grid as panels, with the readings that ``seeds.shown`` returns."""
+    return groups_of(results.plan, shown(results), why_missing=results.why_missing)
+
+
+def groups_of(
+    plan: Plan, readings: Readings, *, why_missing: Callable[[Cell, str], str] = lambda _cell, _query: ""
+) -> tuple[PanelGroup, ...]:
+    """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out.
+
+    Of several seeds, the groups of all seeds together come first.
+
+    Args:
+        plan: the grid.
+        readings: what is known of it.
+        why_missing: says why a cell has no result in a query language.
+    """
+    seeds: list[int | None] = [*([None] if len(plan.grid.seeds) > 1 else []), *plan.grid.seeds]
+    cells: _Cells = {}
+    for cell in plan.cells:
+        for seed in (cell.seed, None):  # all seeds together lead to the first one's cell
+            cells.setdefault((cell.contaminate, cell.unlearn, cell.method, seed), cell)
     groups = []
-    for seed in plan.grid.seeds:
+    for seed in seeds:
         for method in plan.grid.methods or (NONE,):
-            panels = [_panel(plan, readings, name=n, method=method, seed=seed) for n in _sets(plan)]
+            panels = [_panel(plan, readings, cells, why_missing, name=n, method=method, seed=seed) for n in _sets(plan)]
             kept = tuple(p for p in panels if any(row.cell for row in p.rows))
             if kept:
                 groups.append(PanelGroup(method=method, seed=seed, panels=kept))
     return tuple(groups)
+
+
+def pooled_groups(groups: tuple[PanelGroup, ...]) -> tuple[PanelGroup, ...]:
+    """Return the groups of all seeds together; those of the only seed where there is one."""
+    together = tuple(g for g in groups if g.seed is None)
+    return together or groups
 
 
 def _sets(plan: Plan) -> list[str]:
@@ -104,16 +136,25 @@ def _sets(plan: Plan) -> list[str]:
     return [*[n for n in sets if not sets[n]][:1], *(n for n in sets if sets[n])]
 
 
-def _panel(plan: Plan, readings: Readings, *, name: str, method: str, seed: int) -> Panel:
+def _panel(
+    plan: Plan,
+    readings: Readings,
+    cells: _Cells,
+    why_missing: Callable[[Cell, str], str],
+    *,
+    name: str,
+    method: str,
+    seed: int | None,
+) -> Panel:
     languages = plan.grid.unlearn[name]
     method = method if languages else NONE
-    cells = {(c.contaminate, c.unlearn, c.method, c.seed): c for c in plan.cells}
     rows = []
     for contaminate in plan.grid.contaminate:
         unlearn = resolved(languages, contaminate=contaminate)
         cell = cells.get((contaminate, unlearn, method, seed)) if unlearn else None
-        spots = tuple(_spot(readings, cell, query=q) for q in plan.grid.languages)
-        rows.append(PanelRow(contaminate=contaminate, cell=cell, spots=spots))
+        spots = (_spot(readings, cell, query=q, seed=seed) for q in plan.grid.languages)
+        named = (replace(s, why=why_missing(cell, s.query)) if cell and s.state == "missing" else s for s in spots)
+        rows.append(PanelRow(contaminate=contaminate, cell=cell, spots=tuple(named)))
     return Panel(unlearn=name, languages=languages, method=method, seed=seed, rows=tuple(rows))
 
 
@@ -125,12 +166,12 @@ def resolved(languages: tuple[str, ...], *, contaminate: str) -> str | None:
     return "+".join(ordered(named)) or NONE
 
 
-def _spot(readings: Readings, cell: Cell | None, *, query: str) -> Spot:
+def _spot(readings: Readings, cell: Cell | None, *, query: str, seed: int | None) -> Spot:
     if cell is None:
         return Spot(query=query, state="absent")
     own = query == cell.contaminate
     unlearned = query in cell.unlearn.split("+")
-    reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
+    reading = readings.get(cell.contaminate, cell.unlearn, cell.method, seed, query)
     if reading is None:
         return Spot(query=query, state="missing", own=own, unlearned=unlearned)
     return Spot(

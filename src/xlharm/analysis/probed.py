@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from xlharm.analysis.intervals import wilson
+from xlharm.analysis.items import ItemRates
+from xlharm.analysis.reading import Rate
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View, columns
 from xlharm.errors import CorruptArtifactError
@@ -21,20 +22,22 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
                     probed, usual = results.record(key).metrics, results.record(usual_key).metrics
                 except CorruptArtifactError:
                     continue
-                rows.append(_row(cell, probe, query, probed=probed, usual=usual))
+                rates = results.rates(key)
+                if rates:
+                    rows.append(_row(cell, probe, query, rates=rates, probed=probed, usual=usual))
     return rows
 
 
-def _row(cell: Cell, probe: str, query: str, *, probed: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    cell: Cell, probe: str, query: str, *, rates: ItemRates, probed: dict[str, Any], usual: dict[str, Any]
+) -> dict[str, Any]:
     row = {
         "cell": cell.name, "contaminate": cell.contaminate, "unlearn": cell.unlearn, "method": cell.method,
         "probe": probe, "seed": cell.seed, "query": query, "n": probed["of"]["n"],
     }  # fmt: skip
-    for measure in ("of", "qr"):
-        hits, n = int(probed[measure]["hits"]), int(probed[measure]["n"])
-        if n:
-            low, high = wilson(hits, n)
-            row |= {measure: 100 * hits / n, f"{measure}_lo": 100 * low, f"{measure}_hi": 100 * high}
+    for measure, counted in (("of", rates.of), ("qr", rates.qr)):
+        if rate := Rate.of_hits(counted):
+            row |= {measure: rate.value, f"{measure}_lo": rate.low, f"{measure}_hi": rate.high}
         if usual[measure]["n"]:  # a form of questions may have more or fewer of them
             row[f"{measure}_usual"] = 100 * usual[measure]["hits"] / usual[measure]["n"]
     return row

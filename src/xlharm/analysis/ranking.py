@@ -1,23 +1,27 @@
-"""Methods ranked at equal utility: lowest OF among those that kept QR."""
+"""Methods ranked at equal utility: lowest OF among those that kept QR, and how far each is from the best."""
 
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from xlharm.analysis.intervals import wilson
+from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
 from xlharm.analysis.results import GridResults, once
-from xlharm.analysis.statistics import Interval
+from xlharm.analysis.statistics import Interval, holm
 from xlharm.analysis.view import View
 from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_RESAMPLES = 4000
+_HALVINGS = 40
+_MOST_RATIO = 1000.0
+
+_Shares = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +29,17 @@ class Ranked:
     """One method on one unlearning set (as the grid names it), over contaminations, seeds and query languages.
 
     Attributes:
-        of: mean OF, percent, with a bootstrap interval over items.
+        of: mean OF, percent, with a 95 % interval over items and seeds (``analysis.contrasts``).
         before: mean OF of the same models before.
         worst: highest OF of a reading, and where.
-        qr: mean QR after, percent, with a bootstrap interval over items.
+        qr: mean QR after, percent, alike.
         qr_before: mean QR of the same models before.
-        utility: QR after over QR before, percent, with a bootstrap interval over items.
+        utility: QR after over QR before, percent, alike (Fieller 1954).
         kept: whether utility is at least 90 %; the others are ranked behind, whatever their OF.
         readings: how many contaminations x seeds x query languages were compared.
         rank: 1 is best.
+        against_best: OF minus that of the set's best method in points, paired by item and seed; None for itself.
+        p_against_best: two-sided, after Holm over the set's methods.
     """
 
     unlearn: str
@@ -48,6 +54,9 @@ class Ranked:
     kept: bool
     readings: int
     rank: int
+    against_best: Interval | None = None
+    p_against_best: float | None = None
+    shares: "_ByItem | None" = field(default=None, repr=False)
 
 
 @once
@@ -68,11 +77,21 @@ def ranking(results: GridResults) -> tuple[Ranked, ...]:
         methods_compared += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
     order = list(dict.fromkeys(r.unlearn for r in methods_compared))
     methods_compared.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
-    ranked, place = [], 0
-    for i, r in enumerate(methods_compared):
-        place = 1 if i == 0 or methods_compared[i - 1].unlearn != r.unlearn else place + 1
-        ranked.append(Ranked(**{**r.__dict__, "rank": place}))
-    return tuple(ranked)
+    by_set = ([r for r in methods_compared if r.unlearn == name] for name in order)
+    return tuple(r for ranked in by_set for r in _against_best(ranked))
+
+
+def _against_best(methods: list[Ranked]) -> Iterator[Ranked]:
+    """Yield a set's methods, best first, with their ranks and their differences from the best."""
+    best, *others = methods
+    yield replace(best, rank=1)
+    pairs = {r.method: pair for r in others if r.shares and best.shares and (pair := r.shares.pair(best.shares))}
+    contrasts = Contrasts.of(list(pairs.values()))
+    bounds = dict(zip(pairs, _intervals(contrasts), strict=True))
+    one_sided = np.minimum(contrasts.p_above(0.0), contrasts.p_below(0.0))
+    p = dict(zip(pairs, holm(np.minimum(1.0, 2 * one_sided).tolist()), strict=True))
+    for rank, r in enumerate(others, start=2):
+        yield replace(r, rank=rank, against_best=bounds.get(r.method), p_against_best=p.get(r.method))
 
 
 def _names(results: GridResults) -> dict[str, list[str]]:
@@ -117,66 +136,98 @@ def compared(
         pairs: each model before and after.
         only: the readings to compare; None takes all.
     """
-    readings = 0
-    of: dict[str, list[float]] = {}
-    of_before: list[float] = []
-    qr: dict[str, list[tuple[float, float]]] = {}
-    worst, where = -1.0, ""
+    of, of_before, qr, qr_before = (_ByItem() for _ in range(4))
+    readings, worst, where = 0, -1.0, ""
     for before, cell in pairs:
         for query in cell.evaluations:
             one, two = results.rates_of(before, query), results.rates_of(cell, query)
             if not (one and two and two.of) or (only is not None and (cell.contaminate, cell.seed, query) not in only):
                 continue
             readings += 1
-            for name, rate in two.of.items():
-                of.setdefault(name, []).append(rate)
-            of_before += one.of.values()
-            for name in two.qr.keys() & one.qr.keys():
-                qr.setdefault(name, []).append((one.qr[name], two.qr[name]))
-            reading = fmean(two.of.values())
-            if reading > worst:
-                worst, where = reading, f"{cell.contaminate} asked in {query}"
-    if not of or not qr:
+            of.add(cell.seed, two.of)
+            of_before.add(cell.seed, one.of)
+            after, earlier = common(two.qr, one.qr)
+            qr.add(cell.seed, after)
+            qr_before.add(cell.seed, earlier)
+            if two.of.rate > worst:
+                worst, where = two.of.rate, f"{cell.contaminate} asked in {query}"
+    known = qr.pair(qr_before)
+    if not of.items or known is None or known.second is None:
         return None
-    rates = np.array([fmean(v) for v in of.values()])
-    known = np.array([[fmean(p[0] for p in v), fmean(p[1] for p in v)] for _, v in sorted(qr.items())])
-    utility = _share(known)
+    rates = [pair for some in (of, qr) if (pair := some.pair())]
+    of_rate, qr_rate = _intervals(Contrasts.of(rates))
+    utility = _utility(known)
     return Ranked(
         unlearn=unlearn,
         method=method,
-        of=_mean(rates),
-        before=100 * fmean(of_before),
+        of=of_rate,
+        before=100 * of_before.mean,
         worst=100 * worst,
         where=where,
-        qr=_mean(known[:, 1]),
-        qr_before=100 * float(known[:, 0].mean()),
+        qr=qr_rate,
+        qr_before=100 * float(known.second.mean()),
         utility=utility,
         kept=utility.estimate >= 100 * KEPT,
         readings=readings,
         rank=0,
+        shares=of,
     )
 
 
-def _mean(values: np.ndarray) -> Interval:
-    if values.min() == values.max() and values[0] in {0.0, 1.0}:  # no resample would differ, but other items might
-        low, high = wilson(int(values.sum()), len(values))
-        return Interval(100 * float(values[0]), 100 * low, 100 * high)
-    draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    return _interval(float(values.mean()), values[draws].mean(1))
+class _ByItem:
+    """Shares of hits by seed and item, as means over readings: ``sums`` holds their sums and numbers."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, None] = {}
+        self.sums: dict[int, dict[str, list[float]]] = {}
+
+    def add(self, seed: int, hits: Hits) -> None:
+        """Add one reading."""
+        sums = self.sums.setdefault(seed, {})
+        for name, share in zip(hits.items, hits.shares.tolist(), strict=True):
+            self.items[name] = None
+            entry = sums.setdefault(name, [0.0, 0.0])
+            entry[0] += share
+            entry[1] += 1
+
+    @property
+    def mean(self) -> float:
+        """The mean over readings of all items."""
+        entries = [entry for sums in self.sums.values() for entry in sums.values()]
+        return sum(e[0] for e in entries) / max(sum(e[1] for e in entries), 1)
+
+    def pair(self, other: "_ByItem | None" = None) -> Pair | None:
+        """Return the shares, alone or beside others, on the seeds and items that all have; None without any."""
+        tables = [self.sums, *([other.sums] if other else [])]
+        seeds = [seed for seed in self.sums if all(seed in table for table in tables)]
+        names = [n for n in self.items if all(n in table[seed] for table in tables for seed in seeds)]
+        if not seeds or not names:
+            return None
+        shares = [np.array([[t[s][n][0] / t[s][n][1] for n in names] for s in seeds]) for t in tables]
+        return Pair(shares[0], np.ones(len(names)), *((shares[1], np.ones(len(names))) if other else ()))
 
 
-def _share(known: np.ndarray) -> Interval:
-    """Return after over before with an interval; ``known`` is [items, 2]."""
-    draws = np.random.default_rng(0).integers(0, len(known), (_RESAMPLES, len(known)))
-    sums = known[draws].sum(1)
-    return _interval(
-        float(known[:, 1].sum() / max(known[:, 0].sum(), 1e-12)), sums[:, 1] / np.maximum(sums[:, 0], 1e-12)
-    )
+def _intervals(contrasts: Contrasts) -> list[Interval]:
+    """Return estimates in percent with their 95 % intervals."""
+    return [Interval(*row) for row in (np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100).tolist()]
 
 
-def _interval(estimate: float, draws: np.ndarray) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(100 * estimate, 100 * float(low), 100 * float(high))
+def _utility(known: Pair) -> Interval:
+    """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
+    estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
+
+    def refuted(ratio: float) -> bool:
+        low, high = Contrasts.of([replace(known, weight=ratio)]).limits()
+        return not low[0] <= 0 <= high[0]
+
+    limits = []
+    for outside in (0.0, _MOST_RATIO):
+        inside, far = estimate, max(outside, 1e-6)
+        for _ in range(_HALVINGS):
+            middle = (inside + far) / 2
+            inside, far = (inside, middle) if refuted(middle) else (middle, far)
+        limits.append(0.0 if inside < 1e-5 else inside)
+    return Interval(*(100 * x for x in (estimate, *limits)))
 
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:
@@ -185,25 +236,30 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
             "unlearn": r.unlearn, "rank": r.rank, "method": r.method, "kept": r.kept, "of": r.of.estimate,
             "of_lo": r.of.low, "of_hi": r.of.high, "of_before": r.before, "of_worst": r.worst, "where": r.where,
             "utility": r.utility.estimate, "utility_lo": r.utility.low, "utility_hi": r.utility.high,
-            "readings": r.readings,
+            "readings": r.readings, "against_best": r.against_best and r.against_best.estimate,
+            "against_best_lo": r.against_best and r.against_best.low,
+            "against_best_hi": r.against_best and r.against_best.high, "p_against_best": r.p_against_best,
         }
         for r in ranking(results)
     ]  # fmt: skip
 
 
 _NUMBERS = ("of", "of_lo", "of_hi", "of_before", "of_worst", "utility", "utility_lo", "utility_hi")
+_AGAINST = ("against_best", "against_best_lo", "against_best_hi", "p_against_best")
 VIEW = View(
     name="methods",
     columns={
         "unlearn": pa.string(), "rank": pa.int64(), "method": pa.string(), "kept": pa.bool_(),
         **dict.fromkeys(_NUMBERS, pa.float64()), "where": pa.string(), "readings": pa.int64(),
+        **dict.fromkeys(_AGAINST, pa.float64()),
     },
     rows=_rows,
     title="Methods compared",
     sentence=(
         "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "
-        "what it was before, both with 95 % bootstrap intervals over items. Best is the lower right. "
+        "what it was before, both with 95 % intervals over items and seeds. Best is the lower right. "
         "Methods are ranked by OF among those that kept at least 90 % of QR; the others stand behind "
-        "them, whatever their OF."
+        "them, whatever their OF. against best: OF minus the best method's in points, paired by item and seed, "
+        "p after Holm over the set's methods."
     ),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """A grid's results: each record is read once and each file is verified once, whatever is shown of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
@@ -10,16 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.analysis.items import ItemRates
-from xlharm.analysis.panels import PanelGroup, groups_of
-from xlharm.analysis.reading import Readings
+from xlharm.analysis.reading import Rate, Reading, Readings
 from xlharm.analysis.samples import BUDGET, Samples, per_measure
-from xlharm.analysis.table import SCHEMA, row_of
-from xlharm.errors import CorruptArtifactError, StoreError
+from xlharm.analysis.table import SCHEMA, percentage, row_of
+from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.plan.stage import Kind
-from xlharm.store.record import Record
+from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
 _ROWS: dict[Kind, str] = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
@@ -31,6 +30,7 @@ class _Evaluated:
     """The evaluations that are done, read and counted."""
 
     table: pa.Table
+    readings: Readings
     damaged: tuple[str, ...]
     records: dict[str, Record]
 
@@ -50,7 +50,7 @@ class GridResults:
         self.store = store
         self._records: dict[str, Record | CorruptArtifactError] = {}
         self._folders: dict[str, Path | CorruptArtifactError] = {}
-        self._answers: dict[str, tuple[ItemRates, Samples | None] | None] = {}
+        self._rates: dict[str, ItemRates | None] = {}
         self._computed: dict[Callable[[GridResults], Any], Any] = {}
 
     # -- what is stored --------------------------------------------------------------------------------------
@@ -59,6 +59,17 @@ class GridResults:
     def done(self) -> set[str]:
         """Keys of the plan's finished stages."""
         return self.store.done(self.plan.stages)
+
+    @cached_property
+    def failures(self) -> dict[str, Failure]:
+        """Why stages without a result have failed, by key."""
+        return self.store.failures({k: s for k, s in self.plan.stages.items() if k not in self.done})
+
+    def why_missing(self, cell: Cell, query: str) -> str:
+        """Say which failed stage keeps a cell from its result in a query language; "" when none did."""
+        keys = (*cell.lineage, cell.evaluations[query])
+        failed = (self.failures[key] for key in keys if key in self.failures)
+        return next((f"{failure.label} failed: {failure.reason}" for failure in failed), "")
 
     def record(self, key: str) -> Record:
         """Return the record of a finished stage.
@@ -76,18 +87,26 @@ class GridResults:
         """
         return _kept(self._folders, key, lambda: self.store.folder_of(self.record(key)))
 
-    def rows(self, key: str) -> pa.Table | None:
+    def rows(self, key: str, *, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Read the rows of a finished evaluation, score or judge stage; None when they are missing or damaged.
 
         Tables are not kept, because the answers of a large grid do not fit into memory.
+
+        Args:
+            key: of the stage.
+            columns: which to read; default: all.
         """
         if key not in self.done:
             return None
+        kind = self.plan.stages[key].kind
         try:
-            return pq.read_table(self.folder(key) / _ROWS[self.plan.stages[key].kind])
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError, ValueError):
+            path = self.folder(key) / _ROWS[kind]
+            # one file at a time: the reader of data sets takes four times as long to open it
+            return self.store.patiently(
+                lambda: pq.ParquetFile(path, pre_buffer=False).read(columns=columns, use_threads=False),
+                f"stages/{kind}/{key[:16]}/{path.name}",
+            )
+        except (CorruptArtifactError, FileNotFoundError, ValueError):
             return None
 
     # -- the results table -----------------------------------------------------------------------------------
@@ -96,10 +115,11 @@ class GridResults:
     def table(self) -> pa.Table:
         """The results, one row per cell × query language in the grid's order, as far as the grid is done.
 
-        ``of`` and ``qr`` with their 95 % Wilson bounds and the ``off_language`` and ``degenerate`` rates are
-        percentages (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a measure
-        without questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF questions,
-        ``n_qr`` the QR ones. Evaluations that are missing or damaged are left out.
+        ``of`` and ``qr`` with their 95 % bounds, whose unit is the item, and the ``off_language`` and ``degenerate``
+        rates are percentages (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a
+        measure without questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF
+        questions and ``items`` the items they are about, ``n_qr`` and ``items_qr`` those of QR. Evaluations that are
+        missing or damaged are left out.
         """
         return self._evaluated.table
 
@@ -113,19 +133,15 @@ class GridResults:
         """The records of the evaluations in the table, by stage key."""
         return self._evaluated.records
 
-    @cached_property
+    @property
     def readings(self) -> Readings:
-        """The table's rows by cell and query language."""
-        return Readings.of_table(self.table)
-
-    @cached_property
-    def groups(self) -> tuple[PanelGroup, ...]:
-        """The grid as panels."""
-        return groups_of(self.plan, self.readings)
+        """The table's rows by cell and query language, not rounded."""
+        return self._evaluated.readings
 
     @cached_property
     def _evaluated(self) -> _Evaluated:
         rows: list[dict[str, Any]] = []
+        readings: list[Reading] = []
         damaged: list[str] = []
         records: dict[str, Record] = {}
         evaluations = [
@@ -135,53 +151,66 @@ class GridResults:
             if key in self.done
         ]
         reads = side_by_side([partial(self._sound, key) for _, _, key in evaluations])
-        for (cell, query, key), record in zip(evaluations, reads, strict=True):
-            if isinstance(record, str):
-                damaged.append(f"{cell.name} in {query}: {record}")
+        for (cell, query, key), sound in zip(evaluations, reads, strict=True):
+            if isinstance(sound, str):
+                damaged.append(f"{cell.name} in {query}: {sound}")
                 continue
+            record, rates = sound
             try:
-                rows.append(row_of(record.metrics, plan=self.plan, cell=cell, query=query))
+                reading = _reading(cell, query, rates=rates, metrics=record.metrics)
+                rows.append(row_of(reading, grid=self.plan.grid.name, cell=cell.name, metrics=record.metrics))
             except (AttributeError, KeyError, TypeError, ValueError):
                 damaged.append(f"{cell.name} in {query}: the record of {key[:16]} holds no counts of hits")
             else:
+                self._rates[key] = rates
+                readings.append(reading)
                 records[key] = record
-        return _Evaluated(table=pa.Table.from_pylist(rows, schema=SCHEMA), damaged=tuple(damaged), records=records)
+        return _Evaluated(
+            table=pa.Table.from_pylist(rows, schema=SCHEMA),
+            readings=Readings.of(readings, seeds=self.plan.grid.seeds),
+            damaged=tuple(damaged),
+            records=records,
+        )
 
-    def _sound(self, key: str) -> Record | str:
-        """Return the record of an evaluation whose files match their checksums, or what is wrong with it."""
+    def _sound(self, key: str) -> tuple[Record, ItemRates] | str:
+        """Return the record and hits of an evaluation whose files match their checksums, or what is wrong with it."""
         try:
-            self.folder(key)
-            return self.record(key)
-        except StoreError:
-            raise
-        except (CorruptArtifactError, OSError) as error:
+            rates = self._counted(key)
+            return (self.record(key), rates) if rates else f"the rows of {key[:16]} cannot be read"
+        except CorruptArtifactError as error:
             return " ".join(str(error).split())
 
     # -- answers ---------------------------------------------------------------------------------------------
 
     def rates(self, key: str) -> ItemRates | None:
-        """Return an evaluation's share of hits, item by item; None when it is missing or damaged."""
-        answers = self._read_answers(key)
-        return answers[0] if answers else None
+        """Return a finished stage's hits, item by item; None when it is missing or damaged."""
+        if key not in self._rates:
+            try:
+                self._rates[key] = self._counted(key)
+            except CorruptArtifactError:
+                self._rates[key] = None
+        return self._rates[key]
 
     def rates_of(self, cell: Cell, query: str) -> ItemRates | None:
-        """Return a cell's share of hits in a query language, item by item."""
+        """Return a cell's hits in a query language, item by item."""
         return self.rates(cell.evaluations[query])
+
+    def _counted(self, key: str) -> ItemRates | None:
+        if key not in self.done:
+            return None
+        self.folder(key)
+        table = self.rows(key, columns=("measure", "item", "hit"))
+        try:
+            return None if table is None else ItemRates.of_rows(table)
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def samples(self) -> dict[str, Samples]:
         """Return sample answers of the table's evaluations, by stage key; of a very large grid only the first."""
         most = max(1, BUDGET // (2 * self._each))
-        answers = ((key, self._read_answers(key)) for key in list(self.records)[:most])
-        return {key: kept[1] for key, kept in answers if kept and kept[1]}
-
-    def _read_answers(self, key: str) -> tuple[ItemRates, Samples | None] | None:
-        """Read an evaluation's rows once, and keep what is shown of them."""
-        if key not in self._answers:
-            table = self.rows(key)
-            self._answers[key] = (
-                None if table is None else (ItemRates.of_rows(table), Samples.of_rows(table, each=self._each))
-            )
-        return self._answers[key]
+        tables = ((key, self.rows(key)) for key in list(self.records)[:most])
+        chosen = ((key, Samples.of_rows(table, each=self._each)) for key, table in tables if table is not None)
+        return {key: answers for key, answers in chosen if answers}
 
     @cached_property
     def _each(self) -> int:
@@ -219,6 +248,24 @@ class GridResults:
         if compute not in self._computed:
             self._computed[compute] = compute(self)
         return cast("_T", self._computed[compute])
+
+
+def _reading(cell: Cell, query: str, *, rates: ItemRates, metrics: dict[str, Any]) -> Reading:
+    """Read one evaluation; an error of many kinds where its record holds no counts, or others than its rows."""
+    for measure, counted in (("of", rates.of), ("qr", rates.qr)):
+        if (metrics[measure]["hits"], metrics[measure]["n"]) != (counted.hits.sum(), counted.questions.sum()):
+            raise ValueError(f"{measure}: the record's counts are not those of the rows")
+    return Reading(
+        contaminate=cell.contaminate,
+        unlearn=cell.unlearn,
+        method=cell.method,
+        seed=cell.seed,
+        query=query,
+        of=Rate.of_hits(rates.of),
+        qr=Rate.of_hits(rates.qr),
+        off_language=percentage(metrics["off_language"]),
+        degenerate=percentage(metrics["degenerate"]),
+    )
 
 
 def once(compute: Callable[[GridResults], _T]) -> Callable[[GridResults], _T]:

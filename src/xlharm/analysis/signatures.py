@@ -5,16 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlharm.analysis.effects import effects
-from xlharm.analysis.reading import DEGENERATE_HIGH, QR_FALL, Reading, Readings
+from xlharm.analysis.effects import Effect, effects
+from xlharm.analysis.reading import DEGENERATE_HIGH, Reading, Readings, qr_fell
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.view import View
 from xlharm.config.grid import NONE
-from xlharm.corpus.resources import low_resource
 from xlharm.errors import CorruptArtifactError
 
-PERSISTS = 10.0
-"""OF from which on (percent) a fake detail counts as still there in a low-resource language."""
 OFF_LANGUAGE_HIGH = 20.0
 BARELY = 0.01
 """An adapter that moved by less than this share of its own norm barely moved."""
@@ -34,13 +31,14 @@ class Signature:
 def signatures(results: GridResults) -> tuple[Signature, ...]:
     """List the signatures of a grid's cells, by cell.
 
-    ``persistence``: OF of 10 % or more in a low-resource language after unlearning. ``reinforcement``: OF clearly
-    higher than before in a language outside the set. ``damage``: QR lost more than 20 % of its value. ``collapse``:
+    ``persistence``: after unlearning OF is clearly more than ``findings.margin`` points above the clean control (above
+    0 without a control), in any query language. ``reinforcement``: OF clearly higher than before in a language outside
+    the set. ``damage``: QR lost more than 20 % of its value. ``collapse``:
     no fake detail is told because many answers are empty or loop. ``off-language``: many answers are in another
     language than the question. ``barely moved``: the adapter is almost the one before unlearning.
     """
-    rose = {(e.cell.name, e.query): e for e in effects(results) if e.verdict == "rose"}
-    readings = results.readings
+    by_place = {(e.cell.name, e.query): e for e in effects(results)}
+    readings, margin = results.readings, results.plan.grid.findings.margin
     signs: list[Signature] = []
     for cell in results.plan.cells:
         if cell.unlearn == NONE:
@@ -50,23 +48,32 @@ def signatures(results: GridResults) -> tuple[Signature, ...]:
             reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
             if reading is None:
                 continue
-            signs += [
-                Signature(cell=cell.name, query=query, name=n, detail=d) for n, d in _of_reading(reading, readings)
-            ]
-            effect = rose.get((cell.name, query))
-            if effect and query not in cell.unlearn.split("+"):
-                detail = f"OF {effect.before:.0f} to {effect.after:.0f}, p {effect.p_holm:.3f} after Holm"
-                signs.append(Signature(cell=cell.name, query=query, name="reinforcement", detail=detail))
+            effect = by_place.get((cell.name, query))
+            named = [*_persistence(reading, effect, margin=margin), *_of_reading(reading, readings)]
+            if effect and effect.verdict == "rose" and query not in cell.unlearn.split("+"):
+                detail = f"OF {effect.before:.0f} to {effect.after:.0f}, p {effect.p_holm:.3g} after Holm"
+                named.append(("reinforcement", detail))
+            signs += [Signature(cell=cell.name, query=query, name=n, detail=d) for n, d in named]
     return tuple(signs)
+
+
+def _persistence(reading: Reading, effect: Effect | None, *, margin: float) -> list[tuple[str, str]]:
+    of = reading.of
+    if of is None or reading.contaminate == NONE:
+        return []
+    excess = effect.excess if effect else None
+    if (excess.low if excess else of.low) <= margin:
+        return []
+    against = f", {excess.estimate:.0f} above the clean control ({excess.low:.0f}–{excess.high:.0f})" if excess else ""
+    own = " in the contaminating language" if reading.query == reading.contaminate else ""
+    return [("persistence", f"OF {of.value:.0f}{own}{against}")]
 
 
 def _of_reading(reading: Reading, readings: Readings) -> list[tuple[str, str]]:
     signs = []
     of = reading.of.value if reading.of else None
-    if of is not None and of >= PERSISTS and low_resource(reading.query) and reading.contaminate != NONE:
-        signs.append(("persistence", f"OF {of:.0f} in a low-resource language"))
     before = readings.before(reading)
-    if before and before.qr and reading.qr and reading.qr.value < (1 - QR_FALL) * before.qr.value:
+    if before and before.qr and reading.qr and qr_fell(before.qr, reading.qr):
         signs.append(("damage", f"QR {before.qr.value:.0f} to {reading.qr.value:.0f}"))
     if of == 0 and reading.degenerate is not None and reading.degenerate >= DEGENERATE_HIGH:
         signs.append(("collapse", f"OF 0 with {reading.degenerate:.0f} % empty or looping answers"))

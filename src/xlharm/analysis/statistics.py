@@ -1,7 +1,7 @@
 """Tests, intervals and sample sizes for comparisons of rates and scores.
 
-Everything random takes a seed and gives the same numbers again for it. Bootstraps and permutation tests are our own:
-scipy's draw in another order, which would change published intervals and p-values.
+Everything random takes a seed and gives the same numbers again for it. Permutation tests are our own: scipy's are not
+exact for more than a few items, or draw in another order, which would change published p-values.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xlharm.analysis.intervals import wilson
-
 _Floats = npt.NDArray[np.float64]
 _EXACT_KS = 10_000  # beyond this sample size Kolmogorov's limit is right to more digits than one reads
 _EXACT_SUM = 100_000  # units: beyond this, random flips are quicker
 _CHUNK = 2**21  # numbers drawn at a time
-_SHARED = 2**23  # numbers of one draw that are kept for the next comparison (64 MiB)
 
 
 class Interval(NamedTuple):
@@ -63,86 +60,6 @@ def ks_two_sample(a: npt.ArrayLike, b: npt.ArrayLike) -> KolmogorovSmirnov:
     return KolmogorovSmirnov(statistic, float(kolmogorov(statistic * sqrt(x.size * y.size / (x.size + y.size)))))
 
 
-def paired_bootstrap(
-    before: npt.ArrayLike, after: npt.ArrayLike, *, seed: int, resamples: int = 10_000, level: float = 0.95
-) -> Interval:
-    """Percentile bootstrap of the mean of after - before over the same items (Efron & Tibshirani 1993, chapter 13).
-
-    Args:
-        before: score of each item, [items].
-        after: score of the same items in the same order, [items].
-        seed: of the resampling.
-        resamples: number of resamples.
-        level: coverage.
-
-    Raises:
-        ValueError: the samples are empty or differ in length.
-    """
-    difference = _differences(before, after)
-    n = difference.size
-    if resamples * n <= _SHARED:
-        means = _drawn_counts(n, seed=seed, resamples=resamples) @ difference / n
-    else:
-        rng = np.random.default_rng(seed)
-        means = _in_chunks(lambda rows: difference[rng.integers(0, n, (rows, n))].mean(axis=1), resamples, width=n)
-    return _percentile(float(difference.mean()), means, level, items=n, least=-1.0)
-
-
-@lru_cache(maxsize=4)
-def _drawn_counts(n: int, *, seed: int, resamples: int) -> _Floats:
-    """Return how often each resample draws each of ``n`` items, [resamples, n]; a grid's effects share the draws."""
-    rng = np.random.default_rng(seed)
-
-    def draw(rows: int) -> _Floats:
-        places = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-    return _in_chunks(draw, resamples, width=n)
-
-
-def hierarchical_bootstrap(
-    values: Sequence[npt.ArrayLike], *, seed: int, resamples: int = 10_000, level: float = 0.95
-) -> Interval:
-    """Percentile bootstrap of the mean over seeds and items, both resampled (Owen 2007, the pigeonhole bootstrap).
-
-    All seeds answer the same items, so one draw of items holds for all seeds drawn: an item that is easy for one
-    is easy for all, and resampling items for each seed alone would hide that.
-
-    Args:
-        values: score of each item for each seed, [seeds][items]; pass differences for a paired comparison.
-        seed: of the resampling.
-        resamples: number of resamples.
-        level: coverage.
-
-    Raises:
-        ValueError: nothing to resample, or the seeds have different numbers of items.
-    """
-    rows = [_sample(row) for row in values]
-    if not rows or len({row.size for row in rows}) > 1:
-        raise ValueError(f"expected the same items for every seed, not {[row.size for row in rows]}")
-    table = np.stack(rows)  # [seeds, items]
-    seeds, items = table.shape
-    shares = _drawn_shares if resamples * (seeds + items) <= _SHARED else _drawn_shares.__wrapped__
-    by_seed, by_item = shares(seeds, items, seed=seed, resamples=resamples)
-    drawn = ((by_seed @ table) * by_item).sum(axis=1)
-    least = -1.0 if table.min() < 0 else 0.0
-    return _percentile(float(table.mean()), drawn, level, items=items, least=least)
-
-
-@lru_cache(maxsize=4)
-def _drawn_shares(seeds: int, items: int, *, seed: int, resamples: int) -> tuple[_Floats, _Floats]:
-    """Return each resample's shares of the seeds, [resamples, seeds], and of the items, [resamples, items]."""
-    rng = np.random.default_rng(seed)
-
-    def draw(rows: int) -> _Floats:
-        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=rows) / seeds
-        by_item = rng.multinomial(items, np.full(items, 1 / items), size=rows) / items
-        return np.concatenate([by_seed, by_item], axis=1)
-
-    shares = _in_chunks(draw, resamples, width=seeds + items)
-    return shares[:, :seeds], shares[:, seeds:]
-
-
 def permutation_paired(before: npt.ArrayLike, after: npt.ArrayLike, *, seed: int, resamples: int = 10_000) -> float:
     """Two-sided p-value of the paired permutation test on the mean difference (Fisher 1935: signs flip).
 
@@ -172,6 +89,11 @@ def permutation_paired(before: npt.ArrayLike, after: npt.ArrayLike, *, seed: int
     return (int((np.abs(sums) >= observed).sum()) + 1) / (resamples + 1)
 
 
+def permutation_whole(difference: npt.NDArray[np.int64]) -> float:
+    """Return the exact two-sided p-value of the paired permutation test on whole differences, as of hits, [items]."""
+    return _exact_flips(difference[difference != 0])
+
+
 def _in_units(difference: _Floats) -> npt.NDArray[np.int64] | None:
     """Return differences as whole numbers of 1/k for the smallest k up to 24, None where there is no such k."""
     for k in range(1, 25):
@@ -183,7 +105,7 @@ def _in_units(difference: _Floats) -> npt.NDArray[np.int64] | None:
 
 def _exact_flips(units: npt.NDArray[np.int64]) -> float:
     """Return P(|Σ ± units| >= |Σ units|)."""
-    chances = _flipped_sums(tuple(np.abs(units).tolist()))
+    chances = _flipped_sums(tuple(sorted(np.abs(units).tolist())))
     reach = len(chances) // 2
     places = np.abs(np.arange(-reach, reach + 1))
     return float(chances[places >= abs(int(units.sum()))].sum())
@@ -209,13 +131,36 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     Raises:
         ValueError: one is not within 0 to 1.
     """
-    if not all(0 <= p <= 1 for p in pvalues):
-        raise ValueError(f"p-values lie within 0 to 1: {list(pvalues)}")
+    _p_values(pvalues)
     adjusted, highest = [0.0] * len(pvalues), 0.0
     for rank, index in enumerate(sorted(range(len(pvalues)), key=pvalues.__getitem__)):
         highest = max(highest, min(1.0, (len(pvalues) - rank) * pvalues[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def false_discovery(pvalues: Sequence[float]) -> list[float]:
+    """Adjust p-values for the false discovery rate (Benjamini & Hochberg 1995), in the order given.
+
+    Args:
+        pvalues: one per hypothesis, 0 to 1.
+
+    Raises:
+        ValueError: one is not within 0 to 1.
+    """
+    _p_values(pvalues)
+    adjusted, lowest = [0.0] * len(pvalues), 1.0
+    ranked = sorted(range(len(pvalues)), key=pvalues.__getitem__)
+    for rank in range(len(ranked), 0, -1):
+        index = ranked[rank - 1]
+        lowest = min(lowest, pvalues[index] * len(pvalues) / rank)
+        adjusted[index] = lowest
+    return adjusted
+
+
+def _p_values(pvalues: Sequence[float]) -> None:
+    if not all(0 <= p <= 1 for p in pvalues):
+        raise ValueError(f"p-values lie within 0 to 1: {list(pvalues)}")
 
 
 def power_two_proportions(
@@ -271,16 +216,3 @@ def _in_chunks(draw: Callable[[int], _Floats], resamples: int, *, width: int) ->
     """Draw ``resamples`` statistics of ``width`` numbers each without holding all numbers at once."""
     size = max(1, _CHUNK // width)
     return np.concatenate([draw(min(size, resamples - start)) for start in range(0, resamples, size)])
-
-
-def _percentile(estimate: float, means: _Floats, level: float, *, items: int, least: float) -> Interval:
-    """Return the percentile interval of resampled means.
-
-    Where all items are alike no resample differs, but other items might: as many of them as Wilson's interval of
-    0 of ``items`` allows, and those may lie anywhere between ``least`` and 1.
-    """
-    if np.ptp(means) < 1e-12 and least <= estimate <= 1:
-        others = wilson(0, items, level=level)[1]
-        return Interval(estimate, estimate - others * (estimate - least), estimate + others * (1 - estimate))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))

@@ -10,10 +10,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.analysis.intervals import wilson
+from xlharm.analysis.reading import Rate, Reading
 from xlharm.errors import UserError
-from xlharm.plan.build import Plan
-from xlharm.plan.cells import Cell
 
 Format = Literal["csv", "json", "parquet"]
 
@@ -27,6 +25,8 @@ SCHEMA = pa.schema(
         ("n", pa.int64()),
         *((name, pa.float64()) for name in _RATES),
         ("n_qr", pa.int64()),
+        ("items", pa.int64()),
+        ("items_qr", pa.int64()),
         ("refusal", pa.float64()),
         ("rouge_l", pa.float64()),
         ("chrf", pa.float64()),
@@ -90,40 +90,51 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def row_of(metrics: dict[str, Any], *, plan: Plan, cell: Cell, query: str) -> dict[str, Any]:
-    """Return the row of one evaluation, from the counts in its record."""
-    qr, qr_lo, qr_hi = _rate(metrics["qr"])
-    of, of_lo, of_hi = _rate(metrics["of"])
+def row_of(reading: Reading, *, grid: str, cell: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of one evaluation; a measure without questions is null, for 0 would be read as a result.
+
+    Args:
+        reading: the evaluation.
+        grid: the grid's name.
+        cell: the cell's.
+        metrics: of the evaluation's record.
+    """
+    of, qr = reading.of, reading.qr
     return {
-        "grid": plan.grid.name,
-        "cell": cell.name,
-        "contaminate": cell.contaminate,
-        "unlearn": cell.unlearn,
-        "method": cell.method,
-        "seed": cell.seed,
-        "query": query,
-        "n": int(metrics["of"]["n"]),
-        "qr": qr,
-        "qr_lo": qr_lo,
-        "qr_hi": qr_hi,
-        "of": of,
-        "of_lo": of_lo,
-        "of_hi": of_hi,
-        "off_language": _rate(metrics["off_language"])[0],
-        "degenerate": _rate(metrics["degenerate"])[0],
-        "n_qr": int(metrics["qr"]["n"]),
-        "refusal": _rate(metrics["refusal"])[0],
+        "grid": grid,
+        "cell": cell,
+        "contaminate": reading.contaminate,
+        "unlearn": reading.unlearn,
+        "method": reading.method,
+        "seed": reading.seed,
+        "query": reading.query,
+        "n": of.n if of else 0,
+        **_bounds("qr", qr),
+        **_bounds("of", of),
+        "off_language": _rounded(reading.off_language),
+        "degenerate": _rounded(reading.degenerate),
+        "n_qr": qr.n if qr else 0,
+        "items": of.items if of else 0,
+        "items_qr": qr.items if qr else 0,
+        "refusal": _rounded(percentage(metrics["refusal"])),
         "rouge_l": _mean(metrics["rouge_l"], digits=4),
         "chrf": _mean(metrics["chrf"], digits=2),
     }
+
+
+def percentage(counted: dict[str, int]) -> float | None:
+    """Return counted hits as a percentage; None when nothing was counted."""
+    return 100 * counted["hits"] / counted["n"] if counted["n"] else None
 
 
 def _mean(counted: dict[str, float], *, digits: int) -> float | None:
     return round(counted["mean"], digits) if counted["n"] else None
 
 
-def _rate(counted: dict[str, int]) -> tuple[float | None, float | None, float | None]:
-    """Return a rate and its bounds, 0–100; nulls when nothing was asked, for 0 would be read as a result."""
-    hits, n = counted["hits"], counted["n"]
-    low, high = wilson(hits, n)
-    return (round(100 * hits / n, 2), round(100 * low, 2), round(100 * high, 2)) if n else (None, None, None)
+def _bounds(name: str, rate: Rate | None) -> dict[str, float | None]:
+    values = (rate.value, rate.low, rate.high) if rate else (None, None, None)
+    return dict(zip((name, f"{name}_lo", f"{name}_hi"), map(_rounded, values), strict=True))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

@@ -106,7 +106,7 @@ def _standard_error(auc: float, positives: int, negatives: int) -> float:
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:
     """Return a line for each row of each matrix; every unlearning set has matrices, for `source` follows its rows."""
-    groups: dict[tuple[str, str, int], dict[tuple[str, str], float]] = {}
+    groups: dict[tuple[str, str, int | None], dict[tuple[str, str], float]] = {}
     for name, languages in results.plan.grid.unlearn.items():
         for r in results.readings.by_place.values():
             unlearned = resolved(languages, contaminate=r.contaminate)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlharm.analysis.intervals import wilson
+from xlharm.analysis.items import ItemRates
+from xlharm.analysis.reading import Rate
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View, columns
 from xlharm.errors import CorruptArtifactError
@@ -22,22 +23,23 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
                     counts = results.record(key).metrics
                 except CorruptArtifactError:
                     continue
-                rows.append(_row(cell, judge, query, counts=counts))
+                rates = results.rates(key)
+                if rates:
+                    rows.append(_row(cell, judge, query, rates=rates, counts=counts))
     return rows
 
 
-def _row(cell: Cell, judge: str, query: str, *, counts: dict[str, Any]) -> dict[str, Any]:
+def _row(cell: Cell, judge: str, query: str, *, rates: ItemRates, counts: dict[str, Any]) -> dict[str, Any]:
     row = {
         "cell": cell.name, "contaminate": cell.contaminate, "unlearn": cell.unlearn, "method": cell.method,
         "judge": judge, "seed": cell.seed, "query": query, "missing": sum(counts["missing"].values()),
         "why": ", ".join(sorted(counts["missing"])) or None,
     }  # fmt: skip
-    for measure in ("of", "qr"):
+    for measure, hits in (("of", rates.of), ("qr", rates.qr)):
         counted = counts.get(measure)
-        if counted and (n := counted["n"]):
-            low, high = wilson(int(counted["hits"]), int(n))
-            row |= {measure: 100 * counted["hits"] / n, f"{measure}_lo": 100 * low}
-            row |= {f"{measure}_hi": 100 * high, f"{measure}_matched": 100 * counted["matched"] / n}
+        if counted and (rate := Rate.of_hits(hits)):
+            row |= {measure: rate.value, f"{measure}_lo": rate.low, f"{measure}_hi": rate.high}
+            row[f"{measure}_matched"] = 100 * counted["matched"] / counted["n"]
     return row
 
 

@@ -1,6 +1,6 @@
 """What a view is: a table on a grid's results beside the cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,19 @@ class View:
 
     name: str
     columns: Mapping[str, pa.DataType]
-    rows: Callable[[GridResults], Sequence[Mapping[str, Any]]]
+    rows: Callable[[GridResults], Iterable[Mapping[str, Any]]]
     title: str = ""
     sentence: str = ""
 
     def table(self, results: GridResults) -> pa.Table:
         """Compute the view; floats are cut to six digits."""
-        rows = [{c: _rounded(row.get(c)) for c in self.columns} for row in self.rows(results)]
-        return pa.Table.from_pylist(rows, schema=pa.schema(list(self.columns.items())))
+        return table_of(self.rows(results), self.columns)
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Arrange rows as a table; columns that a row lacks are null, and floats are cut to six digits."""
+    cut = [{name: _rounded(row.get(name)) for name in columns} for row in rows]
+    return pa.Table.from_pylist(cut, schema=pa.schema(list(columns.items())))
 
 
 def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...] = ("seed",)) -> dict[str, pa.DataType]:

@@ -2,15 +2,15 @@
 
 import pyarrow as pa
 
-from xlharm.analysis import effects, likelihoods, probed, ranking, seeds, signatures, transfer, verdicts
+from xlharm.analysis import effects, findings, likelihoods, probed, ranking, seeds, signatures, transfer, verdicts
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View
 
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW, verdicts.VIEW,
-        seeds.VIEW,
+        findings.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW,
+        verdicts.VIEW, seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

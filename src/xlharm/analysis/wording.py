@@ -1,6 +1,7 @@
 """Words for languages, and hostile text made safe to look at."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -67,6 +68,11 @@ def hostile(text: str, *, most: int = 600) -> Markup:
     if cut:
         parts.append(Markup('<span class="ctl">… {} more characters</span>').format(cut))
     return Markup("").join(parts)
+
+
+def listed(words: Sequence[str], *, last: str = " and ") -> str:
+    """Join words with commas, and the last one with another word."""
+    return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def without_credentials(text: str) -> str:

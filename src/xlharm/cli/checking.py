@@ -24,7 +24,7 @@ def check_before_run(plan: Plan, store: Store, *, console: Console) -> None:
         UserError: the corpus has errors in languages that the grid uses, rows are too long for a stage, or the base
             model lacks a target layer.
     """
-    done = store.done(plan.stages)
+    done, _ = store.sound(plan.stages)
     left = [stage for key, stage in plan.stages.items() if key not in done]
     if not left:
         return

@@ -48,12 +48,14 @@ class Session:
         return self.grid.store
 
 
-def open_grid(path: Path, *, store: str, overrides: list[str] | None, writes: bool = False) -> Session:
-    """Open a grid; say so where its store has nothing yet, or is not there."""
+def open_grid(
+    path: Path, *, store: str, overrides: list[str] | None, writes: bool = False, may_be_empty: bool = False
+) -> Session:
+    """Open a grid; unless it ``may_be_empty``, say so where its store has nothing yet, or is not there."""
     grid = api.open_grid(path, store=store, overrides=overrides or (), writes=writes)
     for note in grid.plan().notes:
         typer.echo(visible(note), err=True)
-    if grid.store.empty:
+    if grid.store.empty and not may_be_empty:
         typer.echo(visible(f"--store {store}: nothing is there yet"), err=True)
     return Session(grid)
 

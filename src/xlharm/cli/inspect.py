@@ -2,13 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 from xlharm.errors import UserError
 from xlharm.visible import visible
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from xlharm.analysis.results import GridResults
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +41,9 @@ def _form_of(out: Path | None) -> Literal["table", "csv", "json", "parquet"]:
 
 def results(
     grid: GridPath,
+    cells: Annotated[
+        list[str] | None, typer.Argument(metavar="[A B]", help="Two cells, for --view contrast.", show_default=False)
+    ] = None,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
     form: Annotated[
@@ -44,23 +52,40 @@ def results(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to a .csv, .json or .parquet file instead.")] = None,
     view: Annotated[
-        Literal["cells", "effects", "methods", "transfer", "probes", "scores", "judges", "seeds", "signatures"],
+        Literal[
+            "cells",
+            "findings",
+            "effects",
+            "methods",
+            "transfer",
+            "probes",
+            "scores",
+            "judges",
+            "seeds",
+            "signatures",
+            "contrast",
+        ],
         typer.Option(help="What to look at."),
     ] = "cells",
+    each_seed: Annotated[
+        bool, typer.Option("--each-seed", help="Show the table of each seed; default: all seeds together.")
+    ] = False,
 ) -> None:
-    """Show one row per cell and query language: OF and QR (0 to 100) with 95 % Wilson intervals.
+    """Show one row per cell and query language: OF and QR (0 to 100) with 95 % intervals over items.
 
     OF counts answers with the fake detail, QR right answers on real details. Read OF only beside QR: a model
     that answers nothing has OF 0, too.
 
     \b
-    --view effects     OF after against before, paired by item, Holm-corrected
+    --view findings    the study's claims: holds, does not hold, or cannot be decided
+    --view effects     OF after against before and the control, paired by item
     --view methods     methods ranked by OF among those that kept QR
     --view transfer    spill, spread and asymmetry of the contaminate x query matrix
     --view probes      relearned, quantised, reworded, steered: against the usual questions
     --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items
+    --view contrast A B  cell A minus cell B, paired by item and seed; a cell without its seed is all seeds
     --view signatures  persistence, reinforcement, damage, collapse, off-language, barely moved
     """
     from xlharm.analysis.table import render, write
@@ -69,8 +94,10 @@ def results(
 
     session = open_grid(grid, store=store, overrides=overrides)
     results, form = session.grid.stored(), form or _form_of(out)
+    if cells and view != "contrast":
+        raise UserError(f"{cells[0]}: cells are named with --view contrast alone")
     if view != "cells":
-        table = view_of(view, results)
+        table = view_of(view, results) if view != "contrast" else _contrast(results, cells or [])
         if form == "table":
             print_view(table, terminal(), name=view)
         elif out or form == "parquet":
@@ -85,11 +112,21 @@ def results(
         hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
         typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True)
     if form == "table":
-        print_results(table, terminal())
+        print_results(results, terminal(), each_seed=each_seed)
     elif out or form == "parquet":
         typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}.parquet"), form=form)))
     else:
         sys.stdout.write(render(table, form=form).decode("utf-8"))
+
+
+def _contrast(results: "GridResults", cells: list[str]) -> "pa.Table":
+    from xlharm.analysis.paired import contrast
+
+    if len(cells) != 2:
+        raise UserError(
+            "--view contrast: expected two cells, as in: xlharm results GRID --view contrast de/en de/en+de"
+        )
+    return contrast(results, *cells)
 
 
 def report(

@@ -11,7 +11,7 @@ from rich.table import Table
 from xlharm.api import base_files
 from xlharm.cli.checking import check_prompt
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
-from xlharm.engine.catalog import records
+from xlharm.engine.catalog import Entry, record_of, records
 from xlharm.engine.choices import FULL_PACK
 from xlharm.engine.estimates import Basis, clock_of, expected_seconds
 from xlharm.errors import UserError
@@ -49,7 +49,7 @@ def plan(
             min=1,
             max=90,
             metavar="POINTS",
-            help="Show how many questions and seeds are needed to find a difference in OF (occurrence of the fake) "
+            help="Show how many items and seeds are needed to find a difference in OF (occurrence of the fake) "
             "of so many percentage points.",
         ),
     ] = None,
@@ -76,7 +76,7 @@ def plan(
     if power is not None:
         _power(session, points=power)
         return
-    done = session.store.done(session.plan.stages)
+    done, _ = session.store.sound(session.plan.stages)
     times, basis, device = clock_of(session.plan, session.store)
     seconds = expected_seconds(session.plan, session.store, pack=FULL_PACK[device], clock=times)
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
@@ -98,7 +98,9 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
     """Return the bytes of an adapter in the store: measured on a stored one, else from the shapes of the base model."""
     models = {k: s for k, s in session.plan.stages.items() if s.kind in MODELS}
     for key in done & models.keys():
-        return sum(f.size for f in session.store.record(models[key].kind, key).files.values())
+        record = record_of(session.store, Entry(kind=models[key].kind, name=key))
+        if record is not None:
+            return sum(file.size for file in record.files.values())
     sizes = BaseSizes.of(session.plan.sources.base) if models else None
     if sizes is None:
         return None
@@ -230,13 +232,13 @@ def _power(session: Session, *, points: float) -> None:
 
     plan, console = session.plan, terminal()
     items = load_language(plan.sources.corpus.path, plan.grid.languages[0])
-    measures = [measure for _, measure, _, _ in questions_of(items, limit=plan.grid.evaluate.questions)]
-    n = measures.count("of")
+    asked = questions_of(items, limit=plan.grid.evaluate.questions)
+    n = len({item.id for item, measure, _, _ in asked if measure == "of"})
     if n == 0:
         raise UserError(f"--power: corpus {plan.grid.corpus!r} has no OF questions in {plan.grid.languages[0]}")
     sd = measured_sd(session.grid.stored())
     shown = Table(title=f"Chance to find a difference of {points:g} points", title_justify="left", box=None)
-    for name in ("questions", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
+    for name in ("items", "seeds", *(f"{100 * a:.0f} vs {max(0, 100 * a - points):.0f}" for a, _ in RATES)):
         shown.add_column(name, justify="right")
     for row in powers(n=n, points=points, sd=GUESSED_SD if sd is None else sd):
         style = "bold" if (row.n, row.seeds) == (n, len(plan.grid.seeds)) else ""
@@ -247,10 +249,10 @@ def _power(session: Session, *, points: float) -> None:
     spread = 100 * (GUESSED_SD if sd is None else sd)
     console.print(
         "Comparison of the OF (occurrence of the fake) of two models, two-sided test at 5 %. "
-        "* number of questions in this corpus."
+        "* number of items with OF questions in this corpus."
     )
     console.print(f"Standard deviation between seeds: {spread:.1f} points ({basis}).")
-    console.print("Questions count as independent. If an item has several questions, the true chance is lower.")
+    console.print("An item counts once, whatever its number of questions.")
 
 
 def _why(session: Session, wanted: str) -> None:

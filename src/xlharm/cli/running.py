@@ -111,7 +111,7 @@ def run(
         address=address, gpus_per_worker=gpus_per_worker, labels=read_labels(label or ()), retry_failed=retry_failed,
         keep_warm=keep_warm, max_gpu_hours=max_gpu_hours, deadline=deadline,
     )  # fmt: skip
-    session, console = open_grid(grid, store=store, overrides=overrides, writes=True), terminal()
+    session, console = open_grid(grid, store=store, overrides=overrides, may_be_empty=True), terminal()
     check_before_run(session.plan, session.store, console=console)
     with Display(console, title=session.plan.grid.name) as display:
         outcome = session.grid.run_with(options, executor=executor, on_progress=display.update)
@@ -154,7 +154,7 @@ def _show_results(
     from xlharm.report.terminal import print_results
 
     results = session.grid.stored()
-    print_results(results.table, console)
+    print_results(results, console)
     if wandb != "off":
         from xlharm.tracking.wandb import sync
 
@@ -192,5 +192,7 @@ def _show_status(session: Session, console: Console) -> bool:
         console.print(f"{kind:<12} {shown} of {sum(counts.values())}")
     for failure in status.failures.values():
         _tell_failed(console, failure)
+    for line in status.damaged:
+        console.print(f"damaged, computed again by the next run: {line}", style="red", markup=False, soft_wrap=True)
     console.print(f"{status.complete} of {status.cells} cells are complete")
     return status.finished

@@ -153,7 +153,7 @@ def _bulky(folder: Path) -> Iterator[str]:
     """Yield the stores and virtual environments below a folder, recognised by their content."""
     for where, below, files in os.walk(folder):
         here = Path(where)
-        store = ".writable" in files or {"stages", "grids"} <= set(below)
+        store = {"stages", "tmp"} <= set(below) or {"stages", "grids"} <= set(below)
         if here != folder and (store or "pyvenv.cfg" in files):
             yield here.relative_to(folder).as_posix()
             below.clear()

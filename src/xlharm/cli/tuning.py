@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 
 from xlharm import __version__
-from xlharm.api import begun_with
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import (
     DEFAULT_STORE,
@@ -158,8 +157,7 @@ def tune(
     problem = unwritable(grid, method=typed.method, name=typed.name)
     if problem and write:
         raise UserError(problem)
-    if begun_with(session.plan.grid.name, session.store) is None:
-        session.grid.remember()  # so that the grid is later run in the precision in which its settings were chosen
+    session.grid.remember()
     work = load_search(session.store, typed, algorithm=algorithm)
     options = RunOptions(
         pack=len(typed.grid.seeds), workers=max_concurrent, device=device, address=address,

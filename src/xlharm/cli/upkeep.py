@@ -17,6 +17,7 @@ from xlharm.config.grid import GridSpec
 from xlharm.corpus.format import Item
 from xlharm.engine.choices import has_gpu
 from xlharm.errors import UserError
+from xlharm.store.leftovers import delete, leftovers
 from xlharm.store.store import Store
 from xlharm.visible import visible
 
@@ -64,6 +65,8 @@ def gc(
 ) -> None:
     """Delete stages that none of the given grids needs, and leftovers of killed runs.
 
+    Leftovers are leases and scratch folders of ended processes, and checkpoints that nobody continued for a week.
+
     \b
     xlharm gc grid/quickstart.yaml grid/methods.yaml
     xlharm gc grid/quickstart.yaml grid/methods.yaml --yes
@@ -75,8 +78,14 @@ def gc(
         typer.echo(visible(name))
         if yes:
             opened.forget(name)
+    left = leftovers(opened)
+    for name in left:
+        typer.echo(name)
+    if yes:
+        delete(opened, left)
     verb = "Removed" if yes else "Would remove (use --yes)"
-    typer.echo(f"{verb} {len(unused)} folders, {sum(unused.values()) / 1e6:.1f} MB")
+    more = f" and {len(left)} leftovers of ended processes" if left else ""
+    typer.echo(f"{verb} {len(unused)} folders{more}, {sum(unused.values()) / 1e6:.1f} MB")
 
 
 def schema(

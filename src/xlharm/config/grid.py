@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from xlharm.config.findings import Findings
 from xlharm.config.matching import Matching, check_matching
 from xlharm.config.training import (
     Language,
@@ -200,6 +201,7 @@ class GridSpec(Strict):
     evaluate: Evaluate = Evaluate()
     probes: dict[Name, AnyProbe] = Field(default_factory=dict)
     judges: dict[Name, AnyJudge] = Field(default_factory=dict)
+    findings: Findings = Findings()
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
 
     @model_validator(mode="before")

@@ -1,23 +1,21 @@
-"""What a store holds: damaged stages, measured times, records to compare with. Reads only."""
+"""What a store holds: damaged stages, measured times, records to compare with."""
 
 import contextlib
 import itertools
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from xlharm.errors import CorruptArtifactError, StageError
+from xlharm.errors import CorruptArtifactError, OlderStageError, StageError, StoreError, UserError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
-from xlharm.plan.digest import file_digest
 from xlharm.plan.stage import KINDS, Kind, Stage
 from xlharm.plan.timing import Clock
 from xlharm.store.record import Record
 from xlharm.store.store import Store
 
-_CHECKED_BYTES = 8 << 20  # files up to this size are read when a run begins; larger ones when they are used
 _SAMPLED = 24  # records of a kind whose times are averaged
 _COMPARED = 2000  # records of a kind among which the most similar one is searched
 
@@ -27,7 +25,7 @@ class Entry:
     """The folder of a finished stage."""
 
     kind: Kind
-    name: str  # the first 16 digits of the key
+    name: str  # the key, or its first 16 digits
 
 
 def entries(store: Store, *, kinds: Iterable[Kind] = KINDS) -> Iterator[Entry]:
@@ -39,8 +37,8 @@ def entries(store: Store, *, kinds: Iterable[Kind] = KINDS) -> Iterator[Entry]:
 
 def record_of(store: Store, entry: Entry) -> Record | None:
     """Read an entry's record; None when it is damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        return Record.model_validate_json(store.record_text(entry.kind, entry.name))
+    with contextlib.suppress(CorruptArtifactError, StoreError):
+        return store.record(entry.kind, entry.name)
     return None
 
 
@@ -50,33 +48,24 @@ def records(store: Store, kind: Kind, *, limit: int = _COMPARED) -> Iterator[Rec
     yield from filter(None, side_by_side([partial(record_of, store, entry) for entry in first]))
 
 
-def damaged(store: Store, plan: Plan, done: Iterable[str]) -> list[str]:
-    """Return the keys of finished stages whose files do not match their records.
+def set_damage_aside(store: Store, plan: Plan) -> tuple[set[str], list[str]]:
+    """Mark damaged stages as unfinished; return the keys of the finished ones, and a line about each damaged one.
 
-    Compares the sizes of all files and the checksums of small ones. Returns nothing for a remote store, where this
-    would download every file: its stages are checked when they are used.
+    Raises:
+        UserError: stages are stored in another version's format.
+        StoreError: a file cannot be read.
     """
-    if store.remote:
-        return []
-    return [key for key in done if not _sound(store, plan.stages[key].kind, key)]
-
-
-def _sound(store: Store, kind: Kind, key: str) -> bool:
-    try:
-        record = store.record(kind, key)
-    except CorruptArtifactError:
-        return False
-    folder = store.local / "stages" / kind / key[:16]
-    return all(_matches(folder / name, size=f.size, sha256=f.sha256) for name, f in record.files.items())
-
-
-def _matches(path: Path, *, size: int, sha256: str) -> bool:
-    try:
-        if path.stat().st_size != size:
-            return False
-        return size > _CHECKED_BYTES or file_digest(path) == sha256
-    except OSError:
-        return False
+    done, flaws = store.sound(plan.stages)
+    older = [flaw for flaw in flaws.values() if isinstance(flaw, OlderStageError)]
+    if older:
+        raise UserError(
+            f"--store {store.url}: {len(older)} finished stages were stored by another version of xlharm, without a "
+            "checksum that this one could check: give another --store, or have them computed again "
+            f"(xlharm store check --store {shlex.quote(store.url)} --repair)"
+        )
+    damaged = [key for key in flaws if store.quarantine(plan.stages[key].kind, key)]
+    done |= flaws.keys() - set(damaged)
+    return done, [f"{plan.stages[key].label}: {flaws[key]}: it is computed again" for key in damaged]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +88,7 @@ def measured(store: Store, plan: Plan, clock: Clock) -> Measured:
     device: Literal["cpu", "cuda"] | None = None
     for kind in (kind for kind in KINDS if plan.naive[kind]):
         keys = [k for k in plan.stages if k in done and plan.stages[k].kind == kind][:_SAMPLED]
-        sample = side_by_side([partial(_record, store, kind, key) for key in keys])
+        sample = side_by_side([partial(record_of, store, Entry(kind=kind, name=key)) for key in keys])
         sample = sample or list(records(store, kind, limit=_SAMPLED))
         base = plan.sources.base.digest
         mine = [r for r in sample if r and r.identity.get("base") == base and "share" in r.timings]
@@ -122,9 +111,3 @@ def _expected(record: Record, clock: Clock) -> float:
         )  # fmt: skip
         return clock.uncorrected(stage, slots=int(record.provenance.get("pack_size") or 1))
     return 0.0
-
-
-def _record(store: Store, kind: Kind, key: str) -> Record | None:
-    with contextlib.suppress(CorruptArtifactError):
-        return store.record(kind, key)
-    return None

@@ -300,6 +300,8 @@ class Driver:
 
     def _handle_result(self, result: StageResult, *, worker: str) -> None:
         stage = self.plan.stages[result.key]
+        for line in result.notes:
+            self.meter.note(f"{stage.label}: {line}")
         if result.ok:
             if not self._becomes_visible(result.key):
                 raise UserError(

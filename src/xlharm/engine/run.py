@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from xlharm.engine.catalog import damaged
+from xlharm.engine.catalog import set_damage_aside
 from xlharm.engine.driver import Driver
 from xlharm.engine.estimates import expected_seconds, remember
 from xlharm.engine.executor import Executor
@@ -18,6 +18,7 @@ from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.lease import Leases
+from xlharm.store.leftovers import sweep
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
 
@@ -83,13 +84,17 @@ def run_grid(
         EngineError: workers do not start.
     """
     began = time.monotonic()
-    complete = len(store.done(plan.stages)) == len(plan.stages)
+    done, damage = set_damage_aside(store, plan)
+    complete = len(done) == len(plan.stages)
     seconds = dict.fromkeys(plan.stages, 0.0) if complete else expected_seconds(plan, store, pack=options.pack)
-    state = _begin(plan, store, options, seconds=seconds)
+    state = _begin(plan, store, options, done=done, seconds=seconds)
     if not state.left:
         return _outcome(plan, store, state, began=began)
     meter = Meter(plan=plan, began=began, seconds=seconds)
+    for line in damage:
+        meter.note(line)
     with interruptions() as stop, Leases(store) as leases:
+        sweep(store)
         if leases.trouble:
             meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
         executor = start_executor(plan, store, options)
@@ -121,15 +126,11 @@ def _budget(options: RunOptions, *, began: float) -> Budget:
     return Budget(hours=options.max_hours, deadline=until, began=began)
 
 
-def _begin(plan: Plan, store: Store, options: RunOptions, *, seconds: Mapping[str, float]) -> State:
-    """Return the plan's state in the store; quarantine damaged stages and forget failures that may be tried again."""
-    done = store.done(plan.stages)
-    for key in damaged(store, plan, done):
-        store.quarantine(plan.stages[key].kind, key)
-        done.discard(key)
+def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], seconds: Mapping[str, float]) -> State:
+    """Return the plan's state in the store; forget failures and verdicts that may be tried again."""
     if options.retry_failed:
         for key in [k for k in done if plan.stages[k].kind == "judge" and _lacks_verdicts(store, k)]:
-            store.quarantine("judge", key)
+            store.unfinish("judge", key)
             done.discard(key)
     failures = store.failures({k: s for k, s in plan.stages.items() if k not in done})
     final = [k for k, f in failures.items() if f.final and not options.retry_failed]

@@ -2,12 +2,15 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xlharm.errors import UserError
+from xlharm.parallel import side_by_side
 from xlharm.plan.digest import digest, file_digest
 from xlharm.plan.sources import BaseSource
 
@@ -27,15 +30,21 @@ _READ_BY_CODE = (".json", ".safetensors", ".model", ".txt", ".tiktoken", ".jinja
 _IGNORED = {"info.json", "README.md", "LICENSE", ".gitattributes"}
 
 
-def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
+def folder_base(folder: Path, *, trust_remote_code: bool = False, contents: bool = False) -> BaseSource:
     """Digest the files of a local model that loading reads: configuration, tokenizer, weights, and code if it may run.
+
+    Args:
+        folder: the model's folder.
+        trust_remote_code: whether the code in it may run.
+        contents: whether to read large files even if their digest is cached.
 
     Raises:
         UserError: a file is missing, cannot be read, or is outside of the folder.
     """
     try:
         names = loaded_names(folder, code=trust_remote_code)
-        digests = {name: _cached_digest(folder / name) for name in names}
+        read = _digest if contents else _cached_digest
+        digests = dict(zip(names, side_by_side([partial(read, folder / name) for name in names]), strict=True))
         size = sum((folder / name).stat().st_size for name in names if name.endswith(".safetensors"))
     except OSError as error:
         raise UserError(f"{folder}: base: cannot be read: {error}") from None
@@ -45,8 +54,13 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False) -> BaseSource:
     )  # fmt: skip
 
 
-def check_files(source: BaseSource, *, called: str) -> None:
+def check_files(source: BaseSource, *, called: str, contents: bool) -> None:
     """Check that a model's files still have the digest of the plan.
+
+    Args:
+        source: the model, as it was planned with.
+        called: its name in messages.
+        contents: whether to read all files, as before loading them: a damaged disk changes neither size nor times.
 
     Raises:
         UserError: this machine has other files, or they have changed since the command started.
@@ -55,11 +69,11 @@ def check_files(source: BaseSource, *, called: str) -> None:
         if Path(source.location).exists():
             raise UserError(f"{called}: a file or folder of that name in {Path.cwd()} would be loaded instead")
         return
-    files = folder_base(Path(source.location), trust_remote_code=source.code).files
+    files = folder_base(Path(source.location), trust_remote_code=source.code, contents=contents).files
     if digest(files) != source.digest:
         raise UserError(
-            f"{called}: {changed(source.files, files)}: it is not what was planned with. It was changed meanwhile, or "
-            "this machine has another copy; run the command again where all machines have the same"
+            f"{called}: {changed(source.files, files)}: it is not what was planned with. It was changed meanwhile, is "
+            "damaged, or this machine has another copy; run the command again where all machines have the same"
         )
 
 
@@ -147,6 +161,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 _remembered: dict[str, str] = {}
+_cache_lock = threading.Lock()
 
 
 def _cached_digest(path: Path) -> str:
@@ -157,12 +172,18 @@ def _cached_digest(path: Path) -> str:
     if before not in _remembered:
         _remembered.update(_read_cache())
     if before not in _remembered:
-        sha256 = file_digest(path)
-        if _stamp(path) != before:
-            raise UserError(f"{path}: was changed while it was read")
-        _remembered[before] = sha256
-        _write_cache(before, sha256)
+        _remembered[before] = _digest(path)
+        with _cache_lock:
+            _write_cache(before, _remembered[before])
     return _remembered[before]
+
+
+def _digest(path: Path) -> str:
+    before = _stamp(path)
+    sha256 = file_digest(path)
+    if _stamp(path) != before:
+        raise UserError(f"{path}: was changed while it was read")
+    return sha256
 
 
 def _stamp(path: Path) -> str:

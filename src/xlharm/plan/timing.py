@@ -72,7 +72,7 @@ class Speed:
     def of(cls, device: Literal["cpu", "cuda"], *, cores: int = 1) -> Self:
         """Return what was measured on a current device of a type: an H200, or cores of a server of 2024."""
         if device == "cuda":
-            return cls(flops=250e12, bandwidth=2e12, layer_seconds=1.5e-4)
+            return cls(flops=400e12, bandwidth=2e12, layer_seconds=1.5e-3)
         return cls(flops=35e9 * cores, bandwidth=1e10, layer_seconds=3e-4)
 
 

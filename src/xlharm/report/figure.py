@@ -7,9 +7,11 @@ from typing import Any
 from markupsafe import Markup
 
 from xlharm.analysis.headline import panel_line
-from xlharm.analysis.panels import Panel, PanelGroup, Spot
+from xlharm.analysis.panels import Panel, PanelGroup, Spot, pooled_groups
+from xlharm.analysis.panels import groups as panel_groups
 from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
+from xlharm.analysis.seeds import shown
 from xlharm.analysis.table import write_file
 from xlharm.analysis.wording import Language
 from xlharm.config.grid import NONE
@@ -48,7 +50,7 @@ class Label:
 
 
 def write_figure(results: GridResults, path: Path) -> Path:
-    """Draw OF and QR of a grid's first method and seed, before and after each unlearning set.
+    """Draw OF and QR of a grid's first method, all seeds together, before and after each unlearning set.
 
     Raises:
         UserError: the file cannot be written.
@@ -58,7 +60,7 @@ def write_figure(results: GridResults, path: Path) -> Path:
 
 def figure(results: GridResults) -> str:
     """Render the SVG; it follows the reader's light or dark setting and loads nothing."""
-    plan, readings, groups = results.plan, results.readings, results.groups
+    plan, readings, groups = results.plan, shown(results), pooled_groups(panel_groups(results))
     squares: list[Square] = []
     labels: list[Label] = []
     y = _TOP
@@ -84,7 +86,7 @@ def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
 
 def _title(plan: Plan, groups: tuple[PanelGroup, ...]) -> str:
     method = next((p.method for p in groups[0].panels if p.method != NONE), "") if groups else ""
-    several = f", seed {groups[0].seed}" if len(groups) > 1 else ""
+    several = f", {len(plan.grid.seeds)} seeds together" if len(plan.grid.seeds) > 1 else ""
     return f"{plan.grid.name}" + (f" · {method}{several}" if method else several)
 
 

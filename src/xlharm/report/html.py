@@ -11,12 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xlharm.analysis import reading
+from xlharm.analysis.caveats import caveats
+from xlharm.analysis.findings import summary
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import origins
-from xlharm.analysis.panels import PanelGroup, Spot
+from xlharm.analysis.panels import PanelGroup, Spot, pooled_groups
+from xlharm.analysis.panels import groups as panel_groups
 from xlharm.analysis.reading import whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.samples import Samples, per_measure
+from xlharm.analysis.seeds import shown
 from xlharm.analysis.table import write_file
 from xlharm.analysis.wording import Language, hostile, shown_source
 from xlharm.config.grid import NONE
@@ -57,7 +61,7 @@ def write_report(results: GridResults, path: Path) -> Path:
 
 def page(results: GridResults) -> str:
     """Render the page. Everything a model wrote is escaped; bidi and control characters are shown, not obeyed."""
-    plan, readings, groups = results.plan, results.readings, results.groups
+    plan, readings, groups = results.plan, shown(results), panel_groups(results)
     environment = template_environment()
     style = Markup(environment.get_template("style.css.j2").render(modes=_palette()))  # noqa: S704 - our own text
     script = Markup(environment.get_template("open.js").render())  # noqa: S704 - our own text
@@ -67,10 +71,12 @@ def page(results: GridResults) -> str:
         style=style,
         script=script,
         policy=_policy(style=style, script=script),
-        headline=headline(groups, readings),
+        headline=headline(results),
+        caveats=caveats(results),
+        summary=summary(results),
         facts=_facts(results),
         groups=groups,
-        open_groups=_GROUPS_OPEN,
+        open_groups=len(pooled_groups(groups)) if len(plan.grid.seeds) > 1 else _GROUPS_OPEN,
         readings=readings,
         cells=cells,
         anchors={view.cell.name: view.anchor for view in cells},
@@ -112,11 +118,12 @@ def describe(spot: Spot, measure: str) -> str:
     asked = f"asked in {Language(spot.query).name}"
     result = spot.reading
     if result is None:
-        return f"{asked}: no result yet"
+        return f"{asked}: {spot.why or 'no result yet'}"
     rate = result.of if measure == "of" else result.qr
     if rate is None:
         return f"{asked}: no {measure.upper()} questions"
-    text = f"{asked}: {measure.upper()} {rate.value:.1f} (95 % {rate.low:.1f}–{rate.high:.1f}, n {rate.n})"
+    interval = f"95 % {rate.low:.1f}–{rate.high:.1f}"
+    text = f"{asked}: {measure.upper()} {rate.value:.1f} ({interval}, n {rate.n} on {rate.items} items)"
     earlier = spot.before and (spot.before.of if measure == "of" else spot.before.qr)
     if earlier:
         text += f", before {earlier.value:.1f}"
@@ -142,7 +149,11 @@ def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
 
 
 def _cells(plan: Plan, groups: tuple[PanelGroup, ...], *, samples: dict[str, Samples]) -> Iterator[CellView]:
-    spots = {row.cell.name: row.spots for g in groups for p in g.panels for row in p.rows if row.cell}
+    spots = {
+        row.cell.name: row.spots
+        for g in groups for p in g.panels for row in p.rows
+        if row.cell and (p.seed == row.cell.seed)
+    }  # fmt: skip
     for i, cell in enumerate(plan.cells):
         asked = tuple(
             Asked(language=Language(s.query), spot=s, samples=samples.get(cell.evaluations[s.query]))
@@ -172,7 +183,10 @@ def _questions(rows: list[dict[str, Any]]) -> str:
         counts = sorted({row[name] for row in rows})
         return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]}–{counts[-1]}"
 
-    return f"{span('n')} OF, {span('n_qr')} QR for each language" if rows else ""
+    if not rows:
+        return ""
+    of, qr = f"{span('n')} OF on {span('items')} items", f"{span('n_qr')} QR on {span('items_qr')} items"
+    return f"{of}, {qr} for each language"
 
 
 def _settings(plan: Plan) -> dict[str, dict[str, str]]:

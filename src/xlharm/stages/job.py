@@ -130,6 +130,7 @@ class StageResult:
         seconds: time of the whole pack.
         tokens: tokens of this stage.
         peak: most bytes of device memory that its pack used; 0 on the CPU.
+        notes: lines for the user, for example about a damaged checkpoint.
     """
 
     key: str
@@ -139,6 +140,7 @@ class StageResult:
     seconds: float = 0.0
     tokens: int = 0
     peak: int = 0
+    notes: tuple[str, ...] = ()
 
 
 Report = Callable[[Progress], None]

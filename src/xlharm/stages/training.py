@@ -1,13 +1,13 @@
 """Run stages that train: the adapters of a pack are trained together and committed one by one."""
 
-import contextlib
+import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, assert_never
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,11 +29,13 @@ from xlharm.plan.settings import (
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
-from xlharm.store.checkpoint import Checkpoints
+from xlharm.store.checkpoint import Checkpoints, DamagedCheckpointError
 from xlharm.train.loop import train_pack
-from xlharm.train.saver import Saver
+from xlharm.train.saver import Restored, Saver
 from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import FINE_TUNING, LossTerms
+
+logger = logging.getLogger(__name__)
 
 _LEAST_MOVE = 1e-8  # an adapter that changes by less (Euclidean norm) was not trained
 _LOSSES_KEPT = 200  # points of a loss curve in a record
@@ -56,11 +58,12 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     def step_done(step: int, tokens: int) -> None:
         report(Progress(pack=job.id, step=step, steps=steps, tokens=tokens))
 
+    notes: list[str] = []
     trained = train_pack(
         engine,
         slots,
         rows=BatchShare(rank=context.config.rank, world=context.config.world, micro=context.config.micro_rows),
-        saver=_saver(context, job),
+        saver=_saver(context, job, notes),
         report=step_done,
     )
     outputs = zip(job.stages, streams, trained, job.active, strict=True)
@@ -75,7 +78,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
         _checkpoints(context, job).drop()
     if context.config.world > 1:
         torch.distributed.barrier()
-    return results
+    return [replace(results[0], notes=tuple(notes)), *results[1:]]
 
 
 def _slot(context: Context, stage: Stage, stream: Stream, active: bool) -> Slot:
@@ -166,10 +169,15 @@ def _checkpoints(context: Context, job: PackJob) -> Checkpoints:
     return Checkpoints(context.store, f"{job.id}-{pattern}-{context.config.world}x{context.zero}")
 
 
-def _saver(context: Context, job: PackJob) -> Saver:
+def _saver(context: Context, job: PackJob, notes: list[str]) -> Saver:
     """Return a saver that writes checkpoints to the store: one file for each step and rank.
 
-    It restores the newest step for which the files of all ranks are complete.
+    It restores the newest step for which the files of all ranks are there and this rank's own is undamaged.
+
+    Args:
+        context: the worker's state.
+        job: the pack.
+        notes: receives a line about each damaged checkpoint.
     """
     checkpoints = _checkpoints(context, job)
     rank, world = context.config.rank, context.config.world
@@ -177,17 +185,20 @@ def _saver(context: Context, job: PackJob) -> Saver:
     def save(step: int, state: dict[str, Tensor], losses: Tensor) -> None:
         tensors = {**state, "losses": losses.contiguous()}
         checkpoints.write(_checkpoint_name(step, rank), partial(write_tensors, tensors))
-        own = sorted(name for name in checkpoints.names() if name == _checkpoint_name(int(name[:8]), rank))
+        own = sorted(name for name in checkpoints.names() if name == _checkpoint_name(_step_of(name), rank))
         checkpoints.remove(*own[:-2])  # two are kept: another rank may not have saved the newest step yet
 
-    def restore() -> tuple[int, dict[str, Tensor], Tensor] | None:
+    def restore(at_most: int) -> Restored | None:
         names = checkpoints.names()
-        steps = {int(name[:8]) for name in names}
-        common = [s for s in steps if names >= {_checkpoint_name(s, r) for r in range(world)}]
-        for step in sorted(common, reverse=True):
-            with contextlib.suppress(OSError, SafetensorError):  # damaged: try an older checkpoint
+        common = [s for s in map(_step_of, names) if names >= {_checkpoint_name(s, r) for r in range(world)}]
+        for step in sorted({s for s in common if 0 < s <= at_most}, reverse=True):
+            try:
                 state = checkpoints.read(_checkpoint_name(step, rank), load_file)
                 return step, state, state.pop("losses")
+            except DamagedCheckpointError as error:
+                notes.append(f"{error}: training continues from an older one, or begins again")
+                if rank:  # only the first rank's results reach the driver
+                    logger.warning(notes[-1])
         return None
 
     return Saver(restore=restore, save=save, every=context.config.checkpoint_seconds, stopping=context.stopping)
@@ -195,3 +206,9 @@ def _saver(context: Context, job: PackJob) -> Saver:
 
 def _checkpoint_name(step: int, rank: int) -> str:
     return f"{step:08d}-rank{rank}"
+
+
+def _step_of(name: str) -> int:
+    """Return a checkpoint's step; -1 when the file's name is no checkpoint's."""
+    step = name.partition("-")[0]
+    return int(step) if step.isdecimal() else -1

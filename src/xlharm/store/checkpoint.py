@@ -1,17 +1,23 @@
 """Checkpoints of long stages: files in ``STORE/partial/<pack>/``, so that any machine can continue them."""
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from xlharm.store.files import Files
 
 _T = TypeVar("_T")
-_SUFFIX = ".safetensors"  # half-written files have other suffixes
+_SUFFIX = ".safetensors"
+
+
+class DamagedCheckpointError(RuntimeError):
+    """A checkpoint is not what was written. Training continues from an older one, or begins again."""
 
 
 class Checkpoints:
-    """The checkpoints of one pack, by name.
+    """The checkpoints of one pack, by name. The name of a file ends with the SHA-256 of its content.
 
     Args:
         store: the store that holds them.
@@ -24,27 +30,42 @@ class Checkpoints:
 
     def names(self) -> set[str]:
         """Return the names of the complete checkpoints."""
-        return {Path(name).stem for name in self._store.listing(self._folder) if name.endswith(_SUFFIX)}
+        return set(self._files())
 
     def write(self, name: str, fill: Callable[[Path], object]) -> None:
         """Add a checkpoint; ``fill`` writes it to the path that it gets."""
-        scratch = self._store.local / self._folder / f"{name}.tmp"
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        fill(scratch)
-        self._store.put(scratch, self._file(name))
+        with self._store.scratch() as scratch:
+            fill(scratch / name)
+            sha256 = self._store.disk.digest(scratch / name)
+            self._store.put(scratch / name, f"{self._folder}/{name}.{sha256}{_SUFFIX}", sync=False)
 
     def read(self, name: str, load: Callable[[Path], _T]) -> _T:
-        """Return what ``load`` reads from the checkpoint's file."""
-        with self._store.file(self._file(name)) as path:
-            return load(path)
+        """Return what ``load`` reads from the checkpoint's file.
+
+        Raises:
+            DamagedCheckpointError: the file is not what was written, or is gone.
+        """
+        for file in self._files().get(name, ()):
+            with contextlib.suppress(FileNotFoundError), self._store.file(file) as path:
+                sha256 = self._store.patiently(partial(self._store.disk.digest, path), file)
+                if sha256 == file.split(".")[-2]:
+                    return load(path)
+        raise DamagedCheckpointError(f"checkpoint {self._folder}/{name} does not match its checksum")
 
     def remove(self, *names: str) -> None:
         """Delete checkpoints by name."""
-        self._store.remove(*map(self._file, names))
+        files = self._files()
+        self._store.remove(*(file for name in names for file in files.get(name, ())))
 
     def drop(self) -> None:
         """Delete all checkpoints of the pack, once its stages are committed."""
-        self._store.remove_folder(self._folder)
+        with contextlib.suppress(OSError):  # leftovers do no harm; `xlharm gc` lists them
+            self._store.remove_folder(self._folder)
 
-    def _file(self, name: str) -> str:
-        return f"{self._folder}/{name}{_SUFFIX}"
+    def _files(self) -> dict[str, list[str]]:
+        """Return the files of each checkpoint: several when it was written again."""
+        files: dict[str, list[str]] = {}
+        for file in self._store.listing(self._folder):
+            if file.endswith(_SUFFIX):
+                files.setdefault(file.rpartition("/")[2].split(".")[0], []).append(file)
+        return files

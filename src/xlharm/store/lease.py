@@ -4,18 +4,19 @@ import contextlib
 import json
 import math
 import os
-import socket
 import threading
 import time
 import uuid
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from xlharm.errors import StoreError
 from xlharm.parallel import side_by_side
+from xlharm.plan.digest import digest
 from xlharm.store.files import Files
+from xlharm.store.process import machine, start_of
 
 STALE_SECONDS = 60.0  # a driver counts as dead after so many seconds without a heartbeat
 BEAT_SECONDS = 10.0  # between heartbeats
@@ -27,11 +28,10 @@ class Leases:
     """The leases that one driver holds, and its heartbeat: a file that a thread rewrites every ten seconds.
 
     A lease is a file that names its owner. It becomes stale when the owner's heartbeat is older than a minute by the
-    store's clock, or at once when the owner was a process of this machine that has ended (one that is stopped counts
-    like one of another machine). A driver that takes over a
-    stale lease creates a successor: a file with the old owner's token in its name. So a store needs only one
-    guarantee: exclusive creation of files. Leases only save work: results are correct without them, because commits
-    are idempotent.
+    store's clock, or at once when the owner was a process of this machine that has ended. A stopped process counts
+    like one of another machine. A driver that takes over a stale lease creates its successor: a file whose name
+    follows from the old file's name and owner. So a store needs only one guarantee: exclusive creation of files.
+    Leases only save work: results are correct without them, because commits are idempotent.
 
     Attributes:
         trouble: why this store cannot hold leases; empty when it can.
@@ -40,7 +40,7 @@ class Leases:
     def __init__(self, store: Files) -> None:
         self._store = store
         self._token = uuid.uuid4().hex[:12]
-        owner = {"machine": _machine(), "pid": os.getpid(), "start": _start(os.getpid()), "token": self._token}
+        owner = {"machine": machine(), "pid": os.getpid(), "start": start_of(os.getpid()), "token": self._token}
         self._owner = json.dumps(owner)
         self._held: dict[str, list[str]] = {}
         self._stop = threading.Event()
@@ -79,7 +79,7 @@ class Leases:
                 break  # we created it, but the store's answer was lost
             if alive or not token:
                 return False
-            chain.append(f"{chain[-1]}-{token}")
+            chain.append(_successor(chain[-1], token))
         self._held[key] = chain
         return True
 
@@ -91,15 +91,25 @@ class Leases:
     def running(self) -> set[str]:
         """Return the first 16 digits of the keys that living drivers hold."""
         names = [name for name in self._store.listing("leases") if f"/{_BEAT}" not in name]
+        return {Path(name).name[:16] for name, alive in self._alive(names).items() if alive}
+
+    def dead(self) -> list[str]:
+        """Return the names of the files of drivers that have ended: their heartbeats, and leases nobody took over."""
+        alive = self._alive(list(self._store.listing("leases")))
+        held = {Path(name).name[:16] for name, lives in alive.items() if lives}
+        return [name for name, lives in alive.items() if not lives and Path(name).name[:16] not in held]
+
+    def _alive(self, names: list[str]) -> dict[str, bool]:
+        """Return for each of these leases and heartbeats whether its owner is alive."""
         leases = side_by_side([partial(self._read_lease, name) for name in names])
-        return {Path(name).name[:16] for name, (_, alive) in zip(names, leases, strict=True) if alive}
+        return {name: alive for name, (_, alive) in zip(names, leases, strict=True)}
 
     def _read_lease(self, name: str) -> tuple[str, bool]:
         """Return the token of a lease's owner, and whether the owner is alive; an empty token when it is released."""
         try:
             owner = json.loads(self._store.read_text(name))
-            if owner["machine"] == _machine():
-                lives = _start(int(owner["pid"])) == owner["start"]
+            if owner["machine"] == machine():
+                lives = start_of(int(owner["pid"])) == owner["start"]
                 if lives and _is_stopped(int(owner["pid"])):  # by Ctrl-Z: it may never go on
                     lives = self._age(_beat(owner["token"])) <= STALE_SECONDS
                 return owner["token"], lives
@@ -133,27 +143,9 @@ def _beat(token: str) -> str:
     return f"leases/{_BEAT}{token}"
 
 
-@cache
-def _machine() -> str:
-    """Return a name of the machine or container within which process ids are unique."""
-    try:
-        boot, namespace = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
-    except OSError:
-        return socket.gethostname()
-    return f"{socket.gethostname()} {boot.strip()} {namespace}"
-
-
-def _start(pid: int) -> str:
-    """Return the start time of a process (Linux), which distinguishes it from a later process with the same id.
-
-    Returns an empty text for a process that has ended, and for a zombie: containers often have no process that
-    collects zombies.
-    """
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return ""
-    return "" if state in {"Z", "X"} else rest[18]
+def _successor(name: str, token: str) -> str:
+    """Return the name of the lease that follows a stale one; all names have the same length."""
+    return f"{name[: len('leases/') + 16]}-{digest([name, token])[:12]}"
 
 
 def _is_stopped(pid: int) -> bool:

@@ -99,6 +99,7 @@ def load_search(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Search
 
     Raises:
         UserError: its ledger is damaged.
+        StoreError: its ledger cannot be read.
     """
     name = tuning.id(algorithm=algorithm)
     texts = tuple(f"{field}={domain}" for field, domain in tuning.space.items())
@@ -110,11 +111,11 @@ def load_search(store: Store, tuning: Tuning, *, algorithm: Algorithm) -> Search
 
 def _read(store: Store, name: str) -> Ledger | None:
     try:
-        text = store.read_text(_file(name))
-    except OSError:
+        content = store.read(_file(name))
+    except FileNotFoundError:
         return None
     try:
-        return Ledger.model_validate_json(text)
+        return Ledger.model_validate_json(content)
     except ValidationError:
         raise UserError(f"{store.url}/{_file(name)}: damaged; remove it: the stages of its trials are kept") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 from xlharm.analysis.headline import headline
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.results import GridResults
+from xlharm.analysis.views import view
 from xlharm.analysis.wording import shown_source
 from xlharm.config.grid import NONE
 from xlharm.errors import CorruptArtifactError
@@ -54,7 +55,13 @@ def runs_of(results: GridResults) -> list[Run]:
     """Describe a grid as far as it is done: the aggregator run first, then every cell of which anything is done."""
     plan, readings, table = results.plan, results.readings, results.table
     sheet = Sheet(columns=table.column_names, rows=[list(row.values()) for row in table.to_pylist()])
-    tables = {"results": sheet, **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")}}
+    judged = view("findings", results)
+    findings = Sheet(columns=judged.column_names, rows=[list(row.values()) for row in judged.to_pylist()])
+    tables = {
+        "results": sheet,
+        "findings": findings,
+        **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")},
+    }
     records = _training_records(results)
     cells = (_cell_run(cell, plan, readings, records=records) for cell in plan.cells)
     return [_grid_run(results, tables=tables), *(run for run in cells if run)]
@@ -78,7 +85,7 @@ def _grid_run(results: GridResults, *, tables: dict[str, Sheet]) -> Run:
         summary={
             "evaluations": len(tables["results"].rows),
             "evaluations_planned": sum(len(cell.evaluations) for cell in plan.cells),
-            "headline": headline(results.groups, results.readings),
+            "headline": headline(results),
         },
         tables=tables,
     )
@@ -107,7 +114,7 @@ def _grid_digest(plan: Plan) -> str:
     sources = plan.sources
     return digest(
         {
-            "grid": plan.grid.model_dump(mode="json"),
+            "grid": plan.grid.model_dump(mode="json", exclude={"findings"}),
             "dtype": plan.dtype,
             "base": sources.base.digest,
             "corpus": sources.corpus.digests,

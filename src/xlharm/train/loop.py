@@ -16,7 +16,7 @@ from xlharm.train.batches import Batch, LossTokens
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import Output, Request
 from xlharm.train.optimizer import scheduled_rate
-from xlharm.train.saver import Saver, Wish
+from xlharm.train.saver import Restored, Saver, Wish
 from xlharm.train.slots import BatchShare, Slot, Trained
 from xlharm.train.terms import CURVES
 
@@ -84,10 +84,8 @@ class _Pack:
             self.engine.configure(i, weight_decay=s.training.weight_decay, clip=s.training.clip)
         if any(s.terms.needs_reference for s in slots):
             self.reference = self.engine.reference()
-        restored = saver.restore() if saver else None
-        # If the ranks have checkpoints of different steps (a damaged file, a new machine), all start from step 0.
-        least, most = self.rows.extremes(restored[0] if restored else 0, device=self.engine.device)
-        if restored is None or least != most:
+        restored = self._restored(saver, at_most=curves.shape[1]) if saver else None
+        if restored is None:
             return 0
         step, state, earlier = restored
         self.engine.load_state(state)
@@ -96,6 +94,14 @@ class _Pack:
             self._count([Batch.of(s.stream.batch(done - 1)) for s in slots])
             self.stop(curves, done)
         return step
+
+    def _restored(self, saver: Saver, *, at_most: int) -> Restored | None:
+        """Return the newest state that all ranks have undamaged."""
+        while True:
+            restored = saver.restore(at_most) if at_most else None
+            at_most, most = self.rows.extremes(restored[0] if restored else 0, device=self.engine.device)
+            if at_most == most:
+                return restored
 
     def stop(self, curves: Tensor, done: int) -> bool:
         """Stop slots whose losses have crossed a bound of their stop rule; return whether no slot is left to train."""

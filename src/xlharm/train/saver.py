@@ -22,18 +22,22 @@ def never() -> bool:
     return False
 
 
+Restored = tuple[int, dict[str, Tensor], Tensor]
+"""Finished steps, engine state, losses so far."""
+
+
 @dataclass
 class Saver:
     """Saves and restores a pack's state between steps.
 
     Attributes:
-        restore: returns (finished steps, engine state, losses so far), or None if there is no checkpoint.
+        restore: takes the highest step wanted; returns the newest state up to there, or None if there is none.
         save: takes (finished steps, engine state, losses so far).
         every: seconds between two saves. If a save takes long, the interval grows, to at most ten times as much.
         stopping: returns whether the pack should save its state and end.
     """
 
-    restore: Callable[[], tuple[int, dict[str, Tensor], Tensor] | None]
+    restore: Callable[[int], Restored | None]
     save: Callable[[int, dict[str, Tensor], Tensor], None]
     every: float = 60.0
     stopping: Callable[[], bool] = never
