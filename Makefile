@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
 
-.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families check format docs lock clean
+.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families fuzz check audit format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
@@ -15,8 +15,10 @@ help:
 	@echo "make faults      run the campaign of faults (docs/reliability.md); XLHARM_FLIPS=N and XLHARM_SEED=N choose others"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
+	@echo "make fuzz        try 10,000 changed inputs at every border; of another seed: make fuzz SEED=2 COUNT=500"
 	@echo "make families    judge every family of models that transformers has; the table of docs/families.md"
 	@echo "make check       ruff, mypy, import rules, spelling"
+	@echo "make audit       known vulnerabilities and licences of the dependencies; needs PyPI"
 	@echo "make format      format the code with ruff"
 	@echo "make docs        build the documentation to site/; fails on a broken link"
 	@echo "make lock        pin the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest versions"
@@ -56,6 +58,12 @@ gpu-test: setup
 slurm-test: setup
 	PATH="$$PATH:/usr/sbin" $(BIN)/python -m pytest -m slurm tests/cluster -rs
 
+COUNT ?= 10000
+SEED ?= 1
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.borders --count $(COUNT) --seed $(SEED)
+
 families: setup
 	$(BIN)/python -m tests.families.matrix $(ARGS)
 
@@ -65,6 +73,16 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell src docs grid cluster recipes README.md
+
+# The tools are in an environment of their own: they are no part of what they look at.
+$(VENV)/audit/ready:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit pip-licenses
+	@touch $@
+
+audit: setup $(VENV)/audit/ready
+	$(VENV)/audit/bin/pip-licenses --python $(BIN)/python --order=license
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.lock
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -52,7 +52,6 @@ ELSEWHERE = {
     "engine/driver.py": "engine/test_run.py: the driver with scripted workers",
     "engine/events.py": "engine/test_scheduler.py: types without logic",
     "engine/executor.py": "engine/test_in_process.py and faults/: a protocol",
-    "engine/ray/gang.py": "faults/test_gang.py and test_processes.py",
     "engine/ray/submit.py": "cli/test_submit.py: on a real head",
     "engine/ray/warm.py": "faults/test_processes.py and engine/ray/test_translate.py",
     "engine/ray/worker.py": "faults/test_processes.py: in real workers",

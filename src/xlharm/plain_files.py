@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, ScalarEvent
 
 from xlharm.errors import UserError
+from xlharm.visible import one_line
 
 MAX_BYTES = 2 << 30
 """Most bytes of a data file: all of it is read into memory."""
@@ -148,7 +149,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield value
         case dict():
             for key, entry in value.items():
-                yield key
+                yield from _strings(key)
                 yield from _strings(entry)
         case list():
             for entry in value:
@@ -168,21 +169,38 @@ def read_yaml(path: Path) -> Any:
     Raises:
         UserError: file, line and what is wrong: not YAML, a tag, too many levels or values, not UTF-8.
     """
-    text = read_text(path, most=_YAML_BYTES)
+    return parse_yaml(read_text(path, most=_YAML_BYTES), name=str(path))
+
+
+def parse_yaml(text: str, *, name: str) -> Any:
+    """Read YAML 1.2; dates stay text.
+
+    Args:
+        text: of at most ``MAX_NODES`` values.
+        name: of the file, for messages.
+
+    Raises:
+        UserError: name, line and what is wrong: not YAML, a tag, too many levels or values.
+    """
     try:
-        _check_events(path, text)
+        _check_events(name, text)
         yaml = _yaml()
         yaml.Constructor = _Constructor
-        return yaml.load(StringIO(text))
+        value = yaml.load(StringIO(text))
+        if _HALF.search(text) or _HALF_WRITTEN.search(text):
+            half = next(filter(None, map(half_character, _strings(value))), None)
+            if half:
+                raise UserError(f"{name}: half a character ({half}, a lone surrogate)")
+        return value
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path}: {line}not valid YAML: {error.problem}") from None
+        raise UserError(f"{name}: {line}not valid YAML: {one_line(str(error.problem), most=200)}") from None
     except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{name}: not valid YAML: {one_line(str(error), most=200)}") from None
     except RecursionError:
-        raise UserError(f"{path}: nested deeper than {MAX_DEPTH} levels") from None
-    except ValueError as error:  # Python's own limit for numbers; a UserError is one, too
-        raise error if isinstance(error, UserError) else UserError(f"{path}: a number of thousands of digits") from None
+        raise UserError(f"{name}: nested deeper than {MAX_DEPTH} levels") from None
+    except (ValueError, OverflowError) as error:  # Python's own limits for numbers; a UserError is a ValueError, too
+        raise error if isinstance(error, UserError) else UserError(f"{name}: a number of thousands of digits") from None
 
 
 def _yaml() -> YAML:
@@ -221,11 +239,11 @@ class _Values:
             self._sizes[anchor] = size
 
 
-def _check_events(path: Path, text: str) -> None:
+def _check_events(name: str, text: str) -> None:
     """Refuse what would be large or is no plain data, before any value is made."""
     values = _Values()
     for event in _yaml().parse(StringIO(text)):
-        place = f"{path}: line {event.start_mark.line + 1}"
+        place = f"{name}: line {event.start_mark.line + 1}"
         try:
             values.add(event)
         except KeyError:

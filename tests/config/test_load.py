@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.plan.worlds import grid_of
+from tests.test_plain_files import BOMB
 from xlharm.config.grid import GridSpec, Prompt
 from xlharm.config.load import load_grid, parse_grid
 from xlharm.config.training import key_settings
@@ -103,6 +104,39 @@ def test_bad_values_name_field_and_expectation(path: Path, override: str, messag
     with pytest.raises(UserError, match=message) as caught:
         load_grid(path, overrides=[override])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: !!python/object/apply:os.system [x]", "line 1: tag"),
+        (BOMB, "more than 20000 values"),
+        ("name: " + "[" * 900, "nested deeper than 64 levels"),
+        ("seeds: " + "9" * 5000, "a number of thousands of digits"),
+        (TEXT + "seeds: [" + "9" * 4000 + "]", "seeds.0: "),
+        (TEXT + "revision: [2024-01-01]", "found ['2024-01-01']"),  # a date is the text that stands there
+        (TEXT + "12: x", "12: "),
+        (TEXT + "a[b: x", "a[b: unknown key"),
+        (TEXT.replace("objective: npo", 'objective: "\\ud800"'), "half a character (U+D800"),
+        ("name: \x07", "not valid YAML"),
+        ("name: " + "x" * (1 << 20), "at most 1048576 are read"),
+        (TEXT + "seeds: " + "y" * 90_000, "found 'yyyy"),
+    ],
+)  # fmt: skip
+def test_files_beyond_limits_are_one_short_line(path: Path, text: str, message: str) -> None:
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_grid(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 800
+
+
+def test_overrides_have_the_same_limits(path: Path) -> None:
+    for value in ("[" * 900, "!!python/name:os.system x", "9" * 5000, "&a [*a]"):
+        with pytest.raises(UserError, match=r"^-s seeds: ") as caught:
+            load_grid(path, overrides=[f"seeds={value}"])
+        assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "name: [", "a: 1\na: 2", "just words", ""])

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from xlharm.engine.policy import CRASHES, IO_RETRIES, Abort, GiveUp, Policy, Recompute, Retry, Split
+from xlharm.engine.policy import CRASHES, IO_RETRIES, MEMORY_RETRIES, Abort, GiveUp, Policy, Recompute, Retry, Split
 from xlharm.engine.trouble import Trouble, TroubleKind, trouble_of
 from xlharm.errors import CorruptArtifactError, UserError
 from xlharm.stages.job import OutOfMemoryError
@@ -41,6 +41,15 @@ def test_memory() -> None:
     assert decisions("out_of_memory", times=1) == [GiveUp(reason="out_of_memory")]
     trouble = Trouble(kind="out_of_memory", message="m")
     assert Policy().decide(trouble, pack="p", size=2, larger_device=True) == Retry()
+
+
+def test_memory_that_others_took_is_waited_for_longer_each_time_and_never_splits_a_pack() -> None:
+    answers = decisions("memory_taken", times=MEMORY_RETRIES + 1, size=4)
+    delays = [d.delay for d in answers if isinstance(d, Retry)]
+    assert delays[:8] == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert len(delays) == MEMORY_RETRIES
+    assert set(delays[8:]) == {300}
+    assert answers[-1] == GiveUp(reason="out_of_memory")
 
 
 def test_io_backs_off_longer_each_time() -> None:

@@ -44,6 +44,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(driver_module, "_VISIBLE_SECONDS", 0.2)
     monkeypatch.setattr(policy, "IO_DELAY", 0.01)
+    monkeypatch.setattr(policy, "MEMORY_DELAY", 0.01)
 
 
 def active(job: PackJob) -> list[str]:
@@ -104,7 +105,7 @@ def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(sto
     assert first.active == (False, False, True)
 
 
-@pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "io"])
+@pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "memory_taken", "io"])
 def test_passing_trouble_costs_nothing_but_time(store: Store, kind: TroubleKind) -> None:
     troubled: set[str] = set()
 
@@ -340,6 +341,39 @@ def test_workers_that_do_not_start(store: Store, kind: TroubleKind, error: type[
 
     with pytest.raises(error, match=message):
         run(store, Broken(store))
+
+
+def test_a_worker_larger_than_its_machine_is_told_without_advice_for_gpus(store: Store) -> None:
+    class TooLarge(FakeExecutor):
+        def size(self) -> int:
+            return 0
+
+        def wait(self, *, timeout: float):
+            trouble = Trouble(kind="out_of_memory", message="it used 20.1 of 23.5 GB", lost=True)
+            return [driver_module.WorkerReply(worker="w0", pack=None, trouble=trouble, lost=True)]
+
+    with pytest.raises(UserError, match="machines with more memory") as raised:
+        run(store, TooLarge(store))
+    assert "--zero" not in str(raised.value)
+
+
+def test_workers_that_a_full_machine_ends_are_started_again(store: Store) -> None:
+    class Full(FakeExecutor):
+        evicted = 0
+
+        def idle(self, place: Place) -> list[str]:
+            return super().idle(place) if self.evicted > 5 else []
+
+        def wait(self, *, timeout: float):
+            if self.evicted > 5:
+                return super().wait(timeout=timeout)
+            self.evicted += 1
+            trouble = Trouble(kind="memory_taken", message="other processes fill the machine's memory", lost=True)
+            return [driver_module.WorkerReply(worker="w0", pack=None, trouble=trouble, lost=True)]
+
+    snapshots: list[Snapshot] = []
+    assert run(store, Full(store), snapshots=snapshots).exit_code == 0
+    assert any("other processes fill" in note for s in snapshots for note in s.notes)
 
 
 def test_another_driver_s_stages_are_waited_for_not_computed(store: Store) -> None:

@@ -97,7 +97,7 @@ class FakeExecutor:
         job = self.jobs.pop(worker)
         answer = self.script(job)
         if isinstance(answer, Trouble):
-            lost = answer.kind in {"crashed", "preempted", "node_died"}
+            lost = answer.kind in {"crashed", "preempted", "node_died", "memory_taken"}
             return [WorkerReply(worker=worker, pack=job.id, trouble=answer, lost=lost)]
         return [WorkerReply(worker=worker, pack=job.id, results=self.compute(job) if answer is None else answer)]
 

@@ -1,6 +1,6 @@
 """A driver process for tests: ``python -m tests.faults.drive STORE RUNNER [option=value …]``.
 
-An option in capitals is a constant of the executor's module.
+An option in capitals is a constant of the executor's module and of ``health``.
 """
 
 import json
@@ -32,9 +32,12 @@ def main() -> None:
     def start(plan: Plan, store: Store, given: RunOptions) -> Executor:
         prepare(given.address)  # before anything imports Ray
         from xlharm.engine.ray import executor as ray_executor
+        from xlharm.engine.ray import health
 
         for name, value in constants.items():
-            setattr(ray_executor, name, value)
+            for module in (ray_executor, health):
+                if hasattr(module, name):
+                    setattr(module, name, value)
         return ray_executor.start(plan, store, given, runner=runner)
 
     outcome = run_grid(

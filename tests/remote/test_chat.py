@@ -148,7 +148,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
 def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(UserError, match=r"http://host/v1: the environment variable SOME_KEY is not set"):
-        client("http://user:pass@host/v1", api_key_env="SOME_KEY")
+        client("http://host/v1", api_key_env="SOME_KEY")
 
 
 def test_the_rate_is_held() -> None:

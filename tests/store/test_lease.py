@@ -14,6 +14,7 @@ import pytest
 
 from tests.s3 import S3
 from xlharm.store.lease import BEAT_SECONDS, STALE_SECONDS, Leases
+from xlharm.store.process import machine, start_of
 from xlharm.store.store import Store
 
 KEY = "0123456789abcdef" * 4
@@ -82,6 +83,28 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(store: Store) -> No
         assert leases.claim(KEY)
         assert leases.running() == {KEY[:16]}
     holder.wait()
+
+
+def test_a_stopped_driver_keeps_its_lease_as_long_as_its_heartbeat_counts(store: Store, aged: Later) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+        owner = {"machine": machine(), "pid": sleeper.pid, "start": start_of(sleeper.pid), "token": "abc"}
+        assert store.create("leases/driver-abc", json.dumps(owner))
+        assert store.create(f"leases/{KEY[:16]}", json.dumps(owner))
+        with Leases(store) as leases:
+            assert not leases.claim(KEY)
+            aged("leases/driver-abc", STALE_SECONDS + 5)
+            os.kill(sleeper.pid, signal.SIGCONT)
+            os.waitid(os.P_PID, sleeper.pid, os.WCONTINUED | os.WNOWAIT)
+            assert not leases.claim(KEY)  # it goes on, and beats again soon
+            os.kill(sleeper.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+            assert leases.claim(KEY)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_the_lease_of_another_machine_goes_stale_with_its_heartbeat(store: Store, aged: Later) -> None:

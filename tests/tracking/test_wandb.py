@@ -5,12 +5,14 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.analysis.worlds import fill, plan_of
+from tests.analysis.worlds import commit_training, fill, plan_of
+from tests.tracking.server import WandbServer, wandb_server
 from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
@@ -38,6 +40,29 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     store = Store(str(tmp_path_factory.mktemp("small")))
     fill(plan, store, n=20)
     return plan, store
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
+    """A server, somebody who is logged in to it, and little patience."""
+    import wandb
+
+    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 3)
+    monkeypatch.setattr("xlharm.tracking.wandb._FINISH_SECONDS", 3)
+    monkeypatch.setattr("xlharm.tracking.wandb._WAITS", (0.0,))
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
+        monkeypatch.delenv(name, raising=False)
+    with wandb_server() as running:
+        wandb.teardown()  # it remembers the address of an earlier test
+        monkeypatch.setenv("WANDB_BASE_URL", running.url)
+        yield running
+        wandb.teardown()
+
+
+def curves(server: WandbServer) -> list[int]:
+    """Return the number of points of each cell's curve; the first run is the grid's and has tables."""
+    return [len(run.history) for run in list(server.runs.values())[1:]]
 
 
 def records(folder: Path) -> list[Any]:
@@ -135,8 +160,95 @@ def test_a_server_that_does_not_answer_means_offline(
         folders = sync(GridResults(plan, store), mode="online", folder=tmp_path)
     assert len(folders) == 1 + len(plan.cells)
     assert all("offline-run" in path.name for path in folders)
-    assert "the mirror is written offline" in caplog.text
+    assert "0 runs were sent, 7 are written offline" in caplog.text
     assert KEY not in caplog.text
+
+
+def test_what_is_sent_arrives_once(server: WandbServer, small: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = small
+    assert len(sync(GridResults(plan, store), folder=tmp_path)) == 1 + len(plan.cells)
+    assert curves(server) == [10, 15, 10, 15, 15, 15]
+    assert {run.project for run in server.runs.values()} == {"xlharm"}
+    started = len(server.started)
+    assert sync(GridResults(plan, store), folder=tmp_path) == []
+    assert len(server.started) == started
+    (tmp_path / "wandb" / "xlharm-sent.jsonl").unlink()  # nothing is remembered: all is sent, nothing is doubled
+    assert len(sync(GridResults(plan, store), folder=tmp_path)) == 1 + len(plan.cells)
+    assert curves(server) == [10, 15, 10, 15, 15, 15]
+
+
+def test_a_sync_after_more_stages_adds_their_points(
+    server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(languages=["en", "ur"], contaminate=["ur"])
+    store = Store(str(tmp_path / "store"))
+    for stage in plan.stages.values():
+        if stage.kind in ("contaminate", "sft"):
+            commit_training(store, stage)
+    sync(GridResults(plan, store), folder=tmp_path)
+    assert curves(server) == [10] * len(plan.cells)
+    fill(plan, store, n=20)
+    monkeypatch.setenv("WANDB_PROJECT", "another")
+    assert len(sync(GridResults(plan, store), folder=tmp_path, project="xlharm")) == 1 + len(plan.cells)
+    assert curves(server) == [10, 15, 15, 15]
+    steps = [line["_step"] for run in list(server.runs.values())[1:] for line in run.history]
+    assert steps == [*range(10), *range(15), *range(15), *range(15)]
+
+
+@pytest.mark.slow  # each waits for one time-out
+@pytest.mark.parametrize("failure", [(500, "TimeoutError"), (0, "TimeoutError"), (404, "_NotSentError")])
+def test_a_file_stream_that_fails_costs_one_warning(
+    server: WandbServer,
+    small: tuple[Plan, Store],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    failure: tuple[int, str],
+) -> None:
+    plan, store = small
+    (server.stream, kind), server.stream_limit = failure, 21
+    folders = sync(GridResults(plan, store), folder=tmp_path)
+    assert [path.name.startswith("offline-run-") for path in folders] == [False] * 2 + [True] * 5
+    assert sorted(path.name for path in (tmp_path / "wandb").glob("*run-*")) == sorted(p.name for p in folders)
+    assert len(set(server.started)) == 3  # the others were not tried
+    (warning,) = [line for line in caplog.messages if "W&B does not take" in line]
+    assert f"({kind}): 2 runs were sent, 5 are written offline" in warning
+    server.stream = 200
+    assert len(sync(GridResults(plan, store), folder=tmp_path)) == 5
+    assert curves(server) == [10, 15, 10, 15, 15, 15]
+    assert not list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+@pytest.mark.slow  # W&B's core asks several times before it gives up
+def test_too_many_requests_are_waited_for(
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    plan, store = small
+    server.free_starts = 3
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        server.free_starts = None
+
+    monkeypatch.setattr("xlharm.tracking.wandb.time.sleep", wait)
+    folders = sync(GridResults(plan, store), folder=tmp_path)
+    assert not any(path.name.startswith("offline") for path in folders)
+    assert server.refused
+    assert waits == [0.0]
+    assert curves(server) == [10, 15, 10, 15, 15, 15]
+    assert [line for line in caplog.messages if "asks for fewer requests" in line]
+
+
+def test_project_and_entity(
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = small
+    monkeypatch.setenv("WANDB_PROJECT", "from-the-environment")
+    sync(GridResults(plan, store), folder=tmp_path)
+    assert {run.project for run in server.runs.values()} == {"from-the-environment"}
+    with pytest.raises(UserError, match="--project a/b: Invalid project name 'a/b'"):
+        sync(GridResults(plan, store), folder=tmp_path, project="a/b")
 
 
 def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
 """What every command shares: its arguments, the grid that it opens, and the terminal."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
+from rich.console import Console
 
 from xlharm import api
 from xlharm.api import Grid
 from xlharm.plan.build import Plan
+from xlharm.report.console import Terminal
 from xlharm.store.store import Store
 from xlharm.visible import visible
 
@@ -55,22 +54,10 @@ def open_grid(
     """Open a grid; unless it ``may_be_empty``, say so where its store has nothing yet, or is not there."""
     grid = api.open_grid(path, store=store, overrides=overrides or (), writes=writes)
     for note in grid.plan().notes:
-        typer.echo(note, err=True)
+        typer.echo(visible(note), err=True)
     if grid.store.empty and not may_be_empty:
-        typer.echo(f"--store {store}: nothing is there yet", err=True)
+        typer.echo(visible(f"--store {store}: nothing is there yet"), err=True)
     return Session(grid)
-
-
-class Terminal(Console):
-    """A console for which nothing in a text is markup, an emoji's name or a terminal's control sequence."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False, **settings)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Write out controls that stand in texts; Rich's own have segments of their own."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def terminal() -> Console:

@@ -8,6 +8,7 @@ import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
 from xlharm.errors import UserError
+from xlharm.visible import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +106,7 @@ def results(
             sys.stdout.write(render(table, form=form).decode("utf-8"))
         return
     for line in results.damaged:
-        typer.echo(f"damaged, left out until the grid is run again: {line}", err=True)
+        typer.echo(visible(f"damaged, left out until the grid is run again: {line}"), err=True)
     table = results.table
     if not table.num_rows and (kept := session.store.folders()):
         hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
@@ -175,11 +176,22 @@ def sync(
     mode: Annotated[
         Literal["online", "offline"], typer.Option(help="online means offline unless logged in.")
     ] = "online",
-    folder: Annotated[Path | None, typer.Option(help="Where offline runs go; default: here.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where W&B's files go; default: here.")] = None,
+    project: Annotated[str | None, typer.Option(help="W&B project. Default: $WANDB_PROJECT, or xlharm.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="W&B team or user. Default: $WANDB_ENTITY, or the account's own.")
+    ] = None,
 ) -> None:
-    """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell."""
+    """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell.
+
+    Runs that W&B has received before are sent again only if they have changed. Which ones it has is remembered in
+    wandb/xlharm-sent.jsonl; delete this file to send everything.
+    """
     from xlharm.tracking.wandb import sync as mirror
 
     session = open_grid(grid, store=store, overrides=overrides)
-    for run in mirror(session.grid.stored(), mode=mode, folder=folder):
+    folders = mirror(session.grid.stored(), mode=mode, folder=folder, project=project, entity=entity)
+    for run in folders:
         typer.echo(str(run))
+    if not folders:
+        typer.echo("nothing to send: W&B has every run as it is in the store", err=True)

@@ -22,6 +22,7 @@ from xlharm.plan.families import path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
 from xlharm.store.record import Record
+from xlharm.visible import visible
 
 _PROMPT_TOKENS = 300  # upper estimate for one prompt of a judge
 
@@ -268,7 +269,7 @@ def _why(session: Session, wanted: str) -> None:
         else:
             changes = [line for line in nearest if not line.startswith("inputs")]
             below = ["its input stage differs"] if len(changes) < len(nearest) else []
-            typer.echo(f"{stage.label} ({stage.key[:16]}): " + "; ".join([*changes, *below]))
+            typer.echo(visible(f"{stage.label} ({stage.key[:16]}): " + "; ".join([*changes, *below])))
 
 
 def _candidates(session: Session, stage: Stage) -> list[list[str]]:

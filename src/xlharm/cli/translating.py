@@ -15,6 +15,7 @@ from rich.table import Table
 from xlharm.cli.common import terminal
 from xlharm.corpus.finding import corpus_folder
 from xlharm.errors import UserError
+from xlharm.plain_files import expanded
 
 if TYPE_CHECKING:  # these modules import an HTTP client, and every command imports this module
     from xlharm.cli.translators import ChatSide, LocalSide
@@ -130,7 +131,7 @@ def translate_(
             address=address, workers=workers,
         )  # fmt: skip
     maker = side.maker  # first of all, as it raises an error if there is no such model
-    folder = Folder(source, out.expanduser(), languages=languages)
+    folder = Folder(source, expanded(str(out)), languages=languages)
     try:
         work = work_of(folder, maker=maker, score=back_translation, retry_failed=retry_failed, limit=limit)
         finished = not work.steps or _run(work, folder, side, retry_failed=retry_failed, console=console)

@@ -49,9 +49,17 @@ class ChatSide:
         try:
             endpoint = Endpoint(url=url, **fields)
         except ValidationError as error:
-            field = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = str(first["loc"][0])
             if field == "url":
-                raise UserError(f"--endpoint {url}: expected an address such as https://host/v1") from None
+                refused = first["type"] == "value_error"  # it holds a secret, which is not repeated
+                reason = first["msg"].removeprefix("Value error, ")
+                wanted = (
+                    f"--endpoint: {reason}"
+                    if refused
+                    else f"--endpoint {url}: expected an address such as https://host/v1"
+                )
+                raise UserError(wanted) from None
             raise UserError(f"--{field.replace('_', '-')}: expected another value") from None
         ChatClient(endpoint)
         return cls(endpoint=endpoint, yes=yes)

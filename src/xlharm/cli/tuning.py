@@ -30,6 +30,7 @@ from xlharm.engine.options import RunOptions
 from xlharm.engine.placement import check_share
 from xlharm.errors import UserError
 from xlharm.plan.tuning import Tuning, cells_meant, cut_down
+from xlharm.report.console import Terminal
 from xlharm.store.lease import Leases
 from xlharm.store.ledger import Algorithm, Ledger, SearchState, TrialEntry, load_search
 from xlharm.store.store import Store
@@ -151,7 +152,7 @@ def tune(
         grid=grid, store=store, overrides=overrides, cell=cell, search=search or [], halving=scheduler == "asha",
         corpus=corpus, items=items,
     )  # fmt: skip
-    console = Console(stderr=True, highlight=False) if as_json else terminal()
+    console = Terminal(stderr=True) if as_json else terminal()
     session, typed = request.opened(console)
     problem = unwritable(grid, method=typed.method, name=typed.name)
     if problem and write:

@@ -19,6 +19,7 @@ from xlharm.engine.choices import has_gpu
 from xlharm.errors import UserError
 from xlharm.store.leftovers import delete, leftovers
 from xlharm.store.store import Store
+from xlharm.visible import visible
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +75,7 @@ def gc(
     opened = Store(store, writes=yes)
     unused = {n: size for n, size in sorted(opened.folders().items()) if n.rpartition("/")[2] not in needed}
     for name in unused:
-        typer.echo(name)
+        typer.echo(visible(name))
         if yes:
             opened.forget(name)
     left = leftovers(opened)

@@ -1,13 +1,11 @@
 """Grid files and overrides in, a validated ``GridSpec`` out; every mistake is one clear line."""
 
+import os
 from collections.abc import Iterable, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from xlharm.config.grid import GridSpec
 from xlharm.config.kinds import Kinds
@@ -15,7 +13,9 @@ from xlharm.config.plugins import find_plugins, load_plugins, read_plugin
 from xlharm.errors import UserError, nearest
 from xlharm.judges import JUDGES
 from xlharm.methods import METHODS
+from xlharm.plain_files import expanded, parse_yaml, read_yaml
 from xlharm.probes import PROBES
+from xlharm.visible import one_line
 
 
 def load_grid(path: Path, *, overrides: Iterable[str] = ()) -> GridSpec:
@@ -49,13 +49,10 @@ def parse_grid(data: object, *, name: str) -> GridSpec:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such grid file{_beside(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    return _yaml(text, name=str(path)) or {}
+    path = expanded(str(path))
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: no such grid file{_beside(path)}")
+    return read_yaml(path) or {}
 
 
 def _beside(path: Path) -> str:
@@ -63,21 +60,11 @@ def _beside(path: Path) -> str:
     return nearest(path.name, (p.name for p in folder.glob("*.y*ml"))) if folder.is_dir() else ""
 
 
-def _yaml(text: str, *, name: str) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(StringIO(text))
-    except MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{name}{line}: not valid YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def _override(data: Any, override: str) -> dict[str, Any]:
     path, equals, value = override.partition("=")
     if not equals or not path:
-        raise UserError(f"-s {override}: expected key=value, for example -s stages.contaminate.steps=30")
-    return _set(data, path.split("."), _yaml(value, name=f"-s {path}"), shown=path)
+        raise UserError(f"-s {_short(override)}: expected key=value, for example -s stages.contaminate.steps=30")
+    return _set(data, path.split("."), parse_yaml(value, name=f"-s {_short(path)}"), shown=_short(path))
 
 
 def _set(data: Any, keys: list[str], value: Any, *, shown: str) -> dict[str, Any]:
@@ -99,7 +86,10 @@ def _first_line(error: ValidationError) -> str:
     match first["type"]:
         case "extra_forbidden":
             fields = list(model.model_fields) if model else []
-            message = f"unknown key{nearest(str(location[-1]), fields)} (known: {', '.join(fields)})"
+            # a key that looks like one of pydantic's own names, such as `a[`, is left out of the location
+            key = _short(str(first["loc"][-1]))
+            message = f"unknown key{nearest(key, fields)} (known: {', '.join(fields)})"
+            where = where or key
         case "union_tag_not_found":
             tag, known = _choices(location)
             where, message = f"{where}.{tag}", f"missing; one of {', '.join(known)}"
@@ -111,8 +101,13 @@ def _first_line(error: ValidationError) -> str:
         case "missing" | "value_error":
             pass
         case _:
-            message = f"{message[:1].lower()}{message[1:]}, found {first['input']!r}"
-    return (f"{where}: {message}" if where else message) + more
+            message = f"{message[:1].lower()}{message[1:]}, found {_short(repr(first['input']))}"
+    return (f"{_short(where)}: {message}" if where else message) + more
+
+
+def _short(text: str) -> str:
+    """Shorten what a file or an argument says, for a message of one line."""
+    return one_line(text, most=120)
 
 
 _Model = type[BaseModel]

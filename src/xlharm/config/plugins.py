@@ -18,6 +18,7 @@ from xlharm.config.kinds import Kinds, source_digest
 from xlharm.errors import UserError, nearest
 from xlharm.judges import JUDGES
 from xlharm.methods import METHODS
+from xlharm.plain_files import expanded
 from xlharm.probes import PROBES
 
 ROOMS: tuple[Kinds[Any], ...] = (METHODS, PROBES, JUDGES)
@@ -57,7 +58,7 @@ def find_plugins(names: object, *, root: Path, grid: str) -> list[str]:
         raise UserError(f"{grid}: plugins: expected a list of Python files, found {names!r}")
     paths = []
     for name in names:
-        path = (root / Path(name).expanduser()).resolve()
+        path = (root / expanded(name)).resolve()
         if not path.is_file():
             beside = nearest(path.name, (p.name for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
             raise UserError(f"{grid}: plugins: {name}: no such file{beside}")

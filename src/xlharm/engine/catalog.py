@@ -102,10 +102,12 @@ def measured(store: Store, plan: Plan, clock: Clock) -> Measured:
 def _expected(record: Record, clock: Clock) -> float:
     """Return the clock's uncorrected seconds for a stored stage; 0 when this version does not know its settings."""
     identity = record.identity
-    stage = Stage(
-        kind=identity["kind"], spec=identity["spec"], inputs=tuple(identity["inputs"]), data=identity["data"],
-        base=identity["base"], label=record.label,
-    )  # fmt: skip
-    with contextlib.suppress(StageError):
+    with contextlib.suppress(
+        StageError, KeyError, TypeError, ValueError, AttributeError
+    ):  # a damaged record counts for 0
+        stage = Stage(
+            kind=identity["kind"], spec=identity["spec"], inputs=tuple(identity["inputs"]), data=identity["data"],
+            base=identity["base"], label=record.label,
+        )  # fmt: skip
         return clock.uncorrected(stage, slots=int(record.provenance.get("pack_size") or 1))
     return 0.0

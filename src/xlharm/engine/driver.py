@@ -278,8 +278,14 @@ class Driver:
             return
         if trouble.kind in {"user", "base", "disk_full", "corrupt"}:
             raise UserError(trouble.message)
-        if trouble.kind == "out_of_memory" and self.executor.rooms():
-            self.meter.note(f"a worker is not used: its device is too small for the base ({trouble.message})")
+        if trouble.kind in {"memory_taken", "node_died"}:
+            self.meter.note(f"a worker did not start: {trouble.message}: trying again later")
+            return
+        if trouble.kind == "out_of_memory" and trouble.lost and not self.executor.size():
+            raise UserError(f"{trouble.message}; use machines with more memory, or fewer --workers on each")
+        if trouble.kind == "out_of_memory" and (trouble.lost or self.executor.rooms()):
+            small = "machine" if trouble.lost else "device"
+            self.meter.note(f"a worker is not used: its {small} is too small for the base ({trouble.message})")
             return
         if trouble.kind == "out_of_memory":
             raise UserError(
@@ -347,7 +353,8 @@ class Driver:
         if trouble.kind == "base":  # no pack can run: one line, once
             raise UserError(trouble.message)
         decision = self.policy.decide(trouble, pack=pack, size=len(keys), larger_device=larger)
-        self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}")
+        later = f" in {decision.delay:.0f} s" if isinstance(decision, Retry) and decision.delay >= 1 else ""
+        self.meter.note(f"{self._label(pack)}: {trouble.message}: {_DECISIONS[type(decision)]}{later}")
         if trouble.detail:
             with contextlib.suppress(OSError):  # the run can go on without this log
                 self.store.write_text(f"logs/{pack}.txt", trouble.detail)

@@ -9,6 +9,9 @@ from xlharm.engine.trouble import Trouble
 CRASHES = 3  # attempts of a pack that crashes its worker
 IO_RETRIES = 5
 IO_DELAY = 1.0  # seconds before the first retry; doubled each time
+MEMORY_RETRIES = 100  # about eight hours
+MEMORY_DELAY = 5.0  # seconds before the first retry; doubled each time
+LONGEST_DELAY = 300.0
 CORRUPTIONS = 3  # recomputations of one damaged stage; more of them point to a faulty disk
 PREEMPTIONS = 1000  # a preemption is not the pack's fault, but a limit ends endless repetition
 
@@ -82,6 +85,9 @@ class Policy:
             case "io":
                 delay = IO_DELAY * 2 ** (count - 1)
                 decision = Retry(delay=delay) if count <= IO_RETRIES else GiveUp(reason="io")
+            case "memory_taken":
+                retry = Retry(delay=memory_delay(count))
+                decision = retry if count <= MEMORY_RETRIES else GiveUp(reason="out_of_memory")
             case "corrupt":
                 damaged = trouble.key if count <= CORRUPTIONS else None
                 decision = Recompute(key=damaged) if damaged else GiveUp(reason="io")
@@ -96,6 +102,11 @@ class Policy:
         """Copy a pack's count of crashes, less one, to its halves, so that repeated splitting ends soon."""
         for half in halves:
             self.counts["crashed", half] = max(self.counts["crashed", pack] - 1, 0)
+
+
+def memory_delay(count: int) -> float:
+    """Return the seconds to wait after something else has filled a machine's memory for the ``count``-th time."""
+    return float(min(MEMORY_DELAY * 2 ** min(count - 1, 10), LONGEST_DELAY))
 
 
 def _smaller(size: int, *, reason: Reason) -> Decision:

@@ -12,6 +12,7 @@ from xlharm.stages.job import OutOfMemoryError
 TroubleKind = Literal[
     "preempted",
     "node_died",
+    "memory_taken",
     "crashed",
     "out_of_memory",
     "disk_full",
@@ -30,16 +31,19 @@ class Trouble:
     """Why a pack has no results.
 
     Attributes:
-        kind: the kind of failure, on which the policy decides.
+        kind: the kind of failure, on which the policy decides. `out_of_memory`: the pack itself is too large;
+            `memory_taken`: something else fills the machine's memory.
         message: one line for the user.
         key: the damaged stage's key, when kind is `corrupt`.
         detail: a traceback, for the log.
+        lost: whether the worker's process has ended.
     """
 
     kind: TroubleKind
     message: str
     key: str | None = None
     detail: str = ""
+    lost: bool = False
 
 
 def trouble_of(error: BaseException) -> Trouble:

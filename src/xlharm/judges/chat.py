@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from xlharm.addresses import Address
 from xlharm.config.training import Positive
 from xlharm.judges.base import Case, Judge, JudgeResources, Verdict
 
@@ -55,7 +56,7 @@ class Chat(Judge):
     """
 
     kind: Literal["chat"]
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Address
     model: str
     translate: bool = False
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0

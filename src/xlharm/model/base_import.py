@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from xlharm.errors import UserError
+from xlharm.plain_files import expanded
 from xlharm.plan.base_files import folder_base, loaded_names
 from xlharm.plan.sources import BaseSource
 
@@ -49,7 +50,7 @@ def import_base(source: str, out: Path, *, revision: str | None = None, dtype: D
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if revision is not None and path.exists():
         raise UserError(f"--revision {revision}: only hub models have revisions")
     with _whole(out) as scratch:

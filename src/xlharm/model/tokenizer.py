@@ -114,7 +114,7 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
         hf = AutoTokenizer.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - damaged files make the libraries raise errors of any class
         raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
     return TextTokenizer(hf, ends=_ends(source))
 
@@ -193,8 +193,8 @@ def _ends(source: BaseSource) -> list[int]:
         settings = _configuration(source)
     except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: generation_config.json: {_line(error)}") from None
-    ends = settings.get("eos_token_id")
-    return [ends] if isinstance(ends, int) else list(ends or ())
+    ends = settings.get("eos_token_id") if isinstance(settings, dict) else None
+    return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
 
 
 def _configuration(source: BaseSource) -> dict[str, Any]:
@@ -202,7 +202,10 @@ def _configuration(source: BaseSource) -> dict[str, Any]:
         config = _json_file(source, "config.json")
     except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: configuration: {_line(error)}") from None
-    return {**config.get("text_config", {}), **config}
+    if not isinstance(config, dict):
+        raise UserError(f"base {source.location}: configuration: config.json: expected a JSON object")
+    text_config = config.get("text_config")
+    return {**(text_config if isinstance(text_config, dict) else {}), **config}
 
 
 def _json_file(source: BaseSource, name: str) -> dict[str, Any]:

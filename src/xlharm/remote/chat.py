@@ -55,13 +55,10 @@ class ChatClient:
         name = self.endpoint.api_key_env
         self._key = os.environ.get(name, "").strip() if name else ""
         if name and not self._key:
-            raise UserError(
-                f"endpoint {_without_password(self.endpoint.url)}: the environment variable {name} is not set"
-            )
+            raise UserError(f"endpoint {self.endpoint.url}: the environment variable {name} is not set")
         if not (self._key.isascii() and self._key.isprintable()):
             raise UserError(
-                f"endpoint {_without_password(self.endpoint.url)}: {name} holds characters that no key has: "
-                "not printable ASCII"
+                f"endpoint {self.endpoint.url}: {name} holds characters that no key has: not printable ASCII"
             )
         logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug lines show headers, with the key
         base = self.endpoint.url.rstrip("/")
@@ -288,8 +285,3 @@ def _error_message(response: httpx.Response) -> str:
         return " ".join(str(error["message"] if isinstance(error, dict) else error).split())[:200]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-
-
-def _without_password(url: str) -> str:
-    """Return an address without a user name and password."""
-    return str(httpx.URL(url).copy_with(userinfo=b""))

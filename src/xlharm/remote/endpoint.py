@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xlharm.addresses import Address
+
 Messages = tuple[tuple[str, str], ...]
 """(role, content) of each message."""
 
@@ -31,7 +33,7 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Address
     model: str
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0

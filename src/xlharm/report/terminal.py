@@ -15,6 +15,7 @@ from xlharm.analysis.reading import RISE_POINTS, Rate, Reading, Readings, whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import shown
 from xlharm.config.grid import NONE
+from xlharm.report.console import Terminal
 
 _PLAIN_WIDTH = 100
 _LABELS = ("contaminate", "unlearn")
@@ -35,7 +36,7 @@ def print_results(results: GridResults, console: Console, *, each_seed: bool = F
         console.print("No cell has been evaluated yet.")
         return
     if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
-        console = Console(file=console.file, width=_PLAIN_WIDTH)
+        console = Terminal(file=console.file, width=_PLAIN_WIDTH)
     readings = shown(results)
     for method, seed in _groups(readings, each_seed=each_seed):
         rows = [r for r in readings.by_place.values() if r.seed == seed and r.method in (method, NONE)]
@@ -62,7 +63,7 @@ def print_view(table: pa.Table, console: Console, *, name: str) -> None:
         lines.add_row(*(Text(_shown(row[column], column)) for column in kept))
     width = max(_PLAIN_WIDTH, lines.__rich_measure__(console, console.options.update(max_width=400)).maximum)
     if not console.is_terminal:  # a pipe has no width: what is cut off there is lost
-        console = Console(file=console.file, width=width)
+        console = Terminal(file=console.file, width=width)
     console.print(lines)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import fsspec
 
 from xlharm.errors import StoreError, UserError
+from xlharm.plain_files import expanded
 from xlharm.plan.digest import digest
 from xlharm.store.disk import Disk
 from xlharm.store.process import process_name
@@ -63,7 +64,7 @@ class Files:
     def __init__(self, url: str, *, writes: bool = True, disk: Disk | None = None) -> None:
         refuse_password(url)
         self.empty = False
-        self.url = url if "://" in url else str(Path(url).expanduser().absolute())
+        self.url = url if "://" in url else str(expanded(url).absolute())
         self.remote = "://" in url and not url.startswith("file://")
         self.disk = disk or Disk()
         try:

@@ -28,10 +28,10 @@ class Leases:
     """The leases that one driver holds, and its heartbeat: a file that a thread rewrites every ten seconds.
 
     A lease is a file that names its owner. It becomes stale when the owner's heartbeat is older than a minute by the
-    store's clock, or at once when the owner was a process of this machine that has ended. A driver that takes over a
-    stale lease creates its successor: a file whose name follows from the old file's name and owner. So a store needs
-    only one guarantee: exclusive creation of files. Leases only save work: results are correct without them, because
-    commits are idempotent.
+    store's clock, or at once when the owner was a process of this machine that has ended. A stopped process counts
+    like one of another machine. A driver that takes over a stale lease creates its successor: a file whose name
+    follows from the old file's name and owner. So a store needs only one guarantee: exclusive creation of files.
+    Leases only save work: results are correct without them, because commits are idempotent.
 
     Attributes:
         trouble: why this store cannot hold leases; empty when it can.
@@ -109,7 +109,10 @@ class Leases:
         try:
             owner = json.loads(self._store.read_text(name))
             if owner["machine"] == machine():
-                return owner["token"], start_of(int(owner["pid"])) == owner["start"]
+                lives = start_of(int(owner["pid"])) == owner["start"]
+                if lives and _is_stopped(int(owner["pid"])):  # by Ctrl-Z: it may never go on
+                    lives = self._age(_beat(owner["token"])) <= STALE_SECONDS
+                return owner["token"], lives
             return owner["token"], self._age(_beat(owner["token"])) <= STALE_SECONDS
         except FileNotFoundError:
             return "", False
@@ -143,3 +146,11 @@ def _beat(token: str) -> str:
 def _successor(name: str, token: str) -> str:
     """Return the name of the lease that follows a stale one; all names have the same length."""
     return f"{name[: len('leases/') + 16]}-{digest([name, token])[:12]}"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in {"T", "t"}
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from statistics import fmean
 from typing import Any
 
@@ -91,7 +92,8 @@ def _grid_run(results: GridResults, *, tables: dict[str, Sheet]) -> Run:
 
 
 def _cell_run(cell: Cell, plan: Plan, readings: Readings, *, records: dict[str, Record]) -> Run | None:
-    trained = [records[key] for key in cell.lineage if key in records]
+    # up to the first record that is missing: what is sent later must only be appended
+    trained = [records[key] for key in takewhile(records.__contains__, cell.lineage)]
     summary = _summary(cell, plan, readings)
     if not (trained or summary):
         return None

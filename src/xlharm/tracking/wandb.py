@@ -1,34 +1,45 @@
-"""W&B as a mirror of the store: rebuilt from it at any time, never asked for anything.
+"""W&B as a mirror of the store: rebuilt from it at any time, never asked for results.
 
 One aggregator run for each grid holds the results table and the matrices; one run for each cell holds its settings,
-its numbers and its training losses. Ids follow from the grid and the models, so a second sync overwrites the first.
+its numbers and its training losses. Ids follow from the grid and the models, and each point of a curve has its own
+step, so a second sync adds what is new and doubles nothing. What was sent is remembered in ``tracking.sent``.
 """
 
+import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.tracking.mirror import Run, group_of, runs_of
+from xlharm.tracking.sent import Sent
+from xlharm.visible import one_line
 
 Mode = Literal["online", "offline", "off"]
 _LOG = logging.getLogger(__name__)
+_PROJECT = "xlharm"
 _START_SECONDS = 30
 _FINISH_SECONDS = 120
-_POINTS = "history/points"
+_WAITS = (15.0, 60.0, 240.0)  # seconds before a run is sent again after "too many requests"
+_TOO_MANY = 429
+_FATAL = "ERROR+4"  # the level at which W&B's core notes that it drops a run's data
+
+
+class _NotSentError(Exception):
+    """W&B's core has ended a run without sending all of its data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Target:
     """Where runs go."""
 
-    mode: Literal["online", "offline"]
     folder: Path
     project: str
     entity: str | None
@@ -40,83 +51,163 @@ def sync(
     *,
     mode: Mode = "online",
     folder: Path | None = None,
-    project: str = "xlharm",
+    project: str | None = None,
     entity: str | None = None,
 ) -> list[Path]:
     """Mirror a grid's results to W&B, as far as the grid is done.
 
-    ``online`` without a login, with ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``;
-    there is no prompt.
+    Runs that were sent before and have not changed are not sent again. ``online`` without a login, with
+    ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``; there is no prompt. The first run
+    that the server does not take within ``_FINISH_SECONDS`` ends the attempts: it and all later runs are written
+    offline.
 
     Args:
         results: of the grid.
         mode: where to.
         folder: runs are written to its ``wandb`` folder; the working directory by default.
-        project: W&B project.
-        entity: W&B team or user; the account's default when None.
+        project: W&B project; None takes ``WANDB_PROJECT``, or ``xlharm``.
+        entity: W&B team or user; None takes ``WANDB_ENTITY``, or the account's default.
 
     Returns:
-        The runs' folders on this machine, the aggregator's first; none when the mode is ``off``.
+        The folders on this machine of the runs that were written, the aggregator's first; none when the mode is
+        ``off``.
 
     Raises:
-        UserError: an unknown mode, or nothing can be written to the folder.
+        UserError: an unknown mode, a project or entity that W&B does not allow, or nothing can be written to the
+            folder.
     """
     actual = _actual_mode(mode)
     if actual is None:
         return []
-    where = _made(folder or Path.cwd())
-    target = _Target(mode=actual, folder=where, project=project, entity=entity, group=group_of(results.plan))
-    return _send(runs_of(results), target=target)
+    target = _Target(
+        folder=_made(folder or Path.cwd()),
+        project=_project(project),
+        entity=entity or os.environ.get("WANDB_ENTITY") or None,
+        group=group_of(results.plan),
+    )
+    runs = runs_of(results)
+    if actual == "offline":
+        return [_write(run, target=target) for run in runs]
+    return _send(runs, target=target)
+
+
+def _project(name: str | None) -> str:
+    import wandb
+
+    chosen = name or os.environ.get("WANDB_PROJECT") or _PROJECT
+    try:
+        wandb.Settings(project=chosen)
+    except (ValueError, wandb.Error) as error:
+        reason = one_line(str(error), most=200)
+        raise UserError(f"--project {one_line(chosen, most=60)}: {reason}") from None
+    return chosen
 
 
 def _send(runs: list[Run], *, target: _Target) -> list[Path]:
+    """Send runs that are not at W&B as they are now; from the first that does not arrive on, write them offline."""
     import wandb
 
+    sent = Sent.read(target.folder / "wandb", to=(wandb.setup().settings.base_url, target.entity, target.project))
+    todo = [run for run in runs if not sent.has(run)]
+    if len(todo) < len(runs):
+        _LOG.info("%d of %d runs are at W&B as they are now", len(runs) - len(todo), len(runs))
     folders = []
-    for run in runs:
+    for done, run in enumerate(todo):
         try:
-            folders.append(_tell(run, target=target))
+            folders.append(_sent_folder(run, target=target))
         except Exception as error:  # noqa: BLE001 - its errors have no common class, and none may cost results
-            if target.mode == "offline":
-                raise UserError(f"{target.folder}: W&B cannot write a run there: {type(error).__name__}") from None
-            # the error's text may quote the request, so only its kind is told
-            _LOG.warning("W&B does not answer (%s); the mirror is written offline", type(error).__name__)
             wandb.teardown()  # its service would refuse the ids of runs that it failed to open
-            return _send(runs, target=replace(target, mode="offline"))
+            # the error's text may quote the request, so only its kind is told
+            _LOG.warning(
+                "W&B does not take what is sent (%s): %d runs were sent, %d are written offline to %s; the next sync "
+                "sends them", type(error).__name__, done, len(todo) - done, target.folder / "wandb",
+            )  # fmt: skip
+            _remove(run, "run", target=target)
+            return folders + [_write(left, target=target) for left in todo[done:]]
+        sent.add(run)
+        _remove(run, "offline-run", target=target)
     return folders
 
 
-def _tell(run: Run, *, target: _Target) -> Path:
+def _sent_folder(run: Run, *, target: _Target) -> Path:
+    """Send a run; where the server asks for fewer requests, wait and send the rest of it again."""
     import wandb
 
-    with _opened(run, target=target) as opened:
+    for seconds in _WAITS:
+        try:
+            return _tell(run, target=target, mode="online")
+        except Exception as error:
+            if not _too_many_requests(run, target=target):
+                raise
+            _LOG.warning("W&B asks for fewer requests (%s): going on in %g s", type(error).__name__, seconds)
+            wandb.teardown()
+            time.sleep(seconds)
+    return _tell(run, target=target, mode="online")
+
+
+def _write(run: Run, *, target: _Target) -> Path:
+    _remove(run, "offline-run", target=target)  # an earlier mirror of the same run, replaced by this one
+    try:
+        return _tell(run, target=target, mode="offline")
+    except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
+        raise UserError(f"{target.folder}: W&B cannot write a run there: {type(error).__name__}") from None
+
+
+def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: _Target) -> None:
+    for folder in (target.folder / "wandb").glob(f"{prefix}-*-{run.id}"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Path:
+    import wandb
+
+    with _opened(run, target=target, mode=mode) as opened:
         opened.config.update(run.config, allow_val_change=True)
         for kind in sorted({name.partition("/")[2] for point in run.history for name in point}):
             opened.define_metric(f"step/{kind}", hidden=True)
             for name in ("loss", "retain_loss"):
                 opened.define_metric(f"{name}/{kind}", step_metric=f"step/{kind}")
-        # the id contains the model's key, so the curve of an earlier sync is this curve: it is not drawn twice
-        if not (opened.resumed and opened.summary.get(_POINTS) == len(run.history)):
-            for point in run.history:
-                opened.log(point)
+        # The id contains the model's key, so an earlier sync sent a beginning of this curve; the server says how much.
+        for step, point in enumerate(run.history):
+            if step >= opened.step:
+                opened.log(point, step=step)
         if run.tables:
             opened.log({n: wandb.Table(columns=t.columns, data=t.rows) for n, t in run.tables.items()})
-        opened.summary.update({**run.summary, _POINTS: len(run.history)})
-        return Path(opened.dir).parent
+        opened.summary.update(run.summary)
+        folder = Path(opened.dir).parent
+    if mode == "online" and any(line.get("level") == _FATAL for line in _core_log(folder)):
+        raise _NotSentError
+    return folder
+
+
+def _too_many_requests(run: Run, *, target: _Target) -> bool:
+    """Whether the server's last refusal of a run was "too many requests"."""
+    folders = sorted((target.folder / "wandb").glob(f"run-*-{run.id}"))
+    statuses = [line["status"] for line in _core_log(folders[-1]) if "status" in line] if folders else []
+    return bool(statuses) and statuses[-1] == _TOO_MANY
+
+
+def _core_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the log that W&B's core writes of a run: what it does not raise stands there only."""
+    path = folder / "logs" / "debug-internal.log"
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a line of something else, or half of one
+            continue
+        if isinstance(entry, dict):
+            yield entry
 
 
 @contextmanager
-def _opened(run: Run, *, target: _Target) -> Iterator[Any]:
+def _opened(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Iterator[Any]:
     import wandb
 
-    if target.mode == "offline":  # an earlier mirror of the same run, replaced by this one
-        for old in (target.folder / "wandb").glob(f"offline-run-*-{run.id}"):
-            shutil.rmtree(old)
     opened = wandb.init(
         id=run.id,
         name=run.name,
         job_type=run.kind,
-        mode=target.mode,
+        mode=mode,
         dir=str(target.folder),
         project=target.project,
         entity=target.entity,
@@ -149,6 +240,7 @@ def _settings() -> Any:
         x_save_requirements=False,
         init_timeout=_START_SECONDS,
         finish_timeout=_FINISH_SECONDS,
+        finish_timeout_raises=True,
     )
 
 

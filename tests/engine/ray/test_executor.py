@@ -1,5 +1,6 @@
 """How many workers are wanted of a cluster that grows. Starts nothing."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from xlharm.engine.options import RunOptions
 from xlharm.engine.placement import WorkerShape
 from xlharm.engine.ray.executor import RayExecutor
+from xlharm.engine.trouble import Trouble
 from xlharm.errors import UserError
 
 
@@ -40,3 +42,14 @@ def test_without_a_number_or_a_cluster_it_stays_a_mistake() -> None:
         choose(RunOptions(pack=8, device="cuda"))
     with pytest.raises(UserError, match="no GPU here"):
         choose(RunOptions(pack=8, workers=4, device="cuda"), local=True)
+
+
+def test_a_worker_on_a_full_machine_is_started_again_later_each_time() -> None:
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._evictions = Counter()
+    full = Trouble(kind="memory_taken", message="full", lost=True)
+    assert [executor._restart_delay("w", full, starting) for starting in (False, True, True)] == [5, 10, 20]
+    assert executor._restart_delay("w", None, False) == 0
+    assert executor._restart_delay("w", full, False) == 5
+    assert executor._restart_delay("w", Trouble(kind="out_of_memory", message="too small"), True) == 300
+    assert executor._restart_delay("w", Trouble(kind="error", message="no"), True) == 2

@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from xlharm.errors import UserError
+from xlharm.plain_files import expanded
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
 
@@ -32,7 +32,7 @@ def source_of(model: str, *, revision: str | None) -> ModelSource:
     Raises:
         UserError: there is no such model, it has no safetensors weights, or the hub does not return its commit.
     """
-    path = Path(model).expanduser()
+    path = expanded(model)
     if (path / "config.json").is_file():
         if revision is not None:
             raise UserError(f"--revision {revision}: only hub models have revisions")

@@ -25,6 +25,7 @@ _OBJECT_STORE = 100 << 20  # bytes; results go through the xlharm store, so Ray'
 _LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 _SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
+_PROBE_SECONDS = 2.0  # the same, for a head that did accept one before
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
     "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
@@ -38,10 +39,12 @@ class Cluster:
 
     Attributes:
         local: whether this process started it; it then ends with the process.
+        head: address of its head, "host:port".
         labels: only nodes with all these labels count.
     """
 
     local: bool
+    head: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def cpus(self) -> list[int]:
@@ -51,6 +54,21 @@ class Cluster:
     def gpus(self) -> int:
         """Return how many GPUs the living nodes have."""
         return sum(int(r.get("GPU", 0)) for r in self._nodes())
+
+    def head_answers(self) -> bool:
+        """Whether the head accepts connections. Ray's own calls would wait for a dead one for a minute or longer."""
+        host, _, port = self.head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    def has_nodes(self) -> bool:
+        """Whether any node lives; call this only while the head answers."""
+        import ray
+
+        return any(node["Alive"] for node in ray.nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
         import ray
@@ -92,11 +110,11 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     import ray
 
     if ray.is_initialized():
-        yield Cluster(local=False)
+        yield Cluster(local=False, head=ray.get_runtime_context().gcs_address)
         return
     try:
         _init(ray, joined, cpus=cpus, device=device)
-        yield Cluster(local=joined is None)
+        yield Cluster(local=joined is None, head=ray.get_runtime_context().gcs_address)
     finally:
         ray.shutdown()
 

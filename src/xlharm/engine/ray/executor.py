@@ -3,7 +3,10 @@
 import contextlib
 import logging
 import math
+import signal
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,8 +15,10 @@ import ray
 from xlharm.engine.executor import RUNNER, WorkerReply
 from xlharm.engine.options import RunOptions, worker_config
 from xlharm.engine.placement import WorkerShape, worker_shape
+from xlharm.engine.policy import memory_delay
 from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray.gang import Gang, create
+from xlharm.engine.ray.health import LONGEST_SILENCE, ClusterWatch, WorkerWatch
 from xlharm.engine.ray.warm import WarmPool, fingerprint
 from xlharm.engine.trouble import Trouble
 from xlharm.errors import UserError
@@ -34,6 +39,7 @@ _NOTE_EVERY = 600.0  # seconds between two such messages
 _RESTART_DELAY = 2.0  # seconds before a worker that failed to start is started again
 _TOO_SMALL_DELAY = 300.0  # the same, when the base did not fit the worker's device
 _USABLE = 0.94  # share of a device's memory for packs; the GPU driver and fragmentation take the rest
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # One worker asks all endpoints, so that a limit on requests holds for the whole run. It loads no base.
 _ENDPOINT_SHAPE = WorkerShape(workers=1, ranks=1, cpus=0, gpus=0, threads=1, device="cpu")
 
@@ -54,11 +60,18 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
     _check(options)
     processes = (options.workers or 1) * options.ranks
     stack = contextlib.ExitStack()
-    with stack:
+
+    def connect() -> Cluster:
+        stack.close()
         cluster = stack.enter_context(connected(options.address, cpus=processes, device=options.device))
-        cluster = replace(cluster, labels=options.labels)
-        executor = RayExecutor(plan, store, options, cluster=cluster, runner=runner)
-        executor.on_close = stack.pop_all().close
+        return replace(cluster, labels=options.labels)
+
+    try:
+        executor = RayExecutor(plan, store, options, cluster=connect(), runner=runner)
+    except BaseException:
+        stack.close()
+        raise
+    executor.connect, executor.on_close = connect, stack.close
     return executor
 
 
@@ -84,12 +97,15 @@ class RayExecutor:
         self._config = worker_config(plan, store, options, device=self._shape.device, threads=self._shape.threads)
         self._warm_pool = WarmPool(kind=fingerprint(self._config, self._shape)) if not cluster.local else None
         self._gangs: dict[str, Gang] = {}
+        self._evictions: Counter[str] = Counter()  # how often in a row a full machine has ended a worker, by name
         self._restart_times: dict[str, float] = {}  # when a name may be used again, by time.monotonic
         self._last_grow = time.monotonic()
         self._stopping = False
         self._max_workers: dict[Place, int] = {"device": self._shape.workers, "endpoint": _ENDPOINT_SHAPE.workers}
         self._demand: Mapping[Place, int] = {}
         self._last_note = -math.inf
+        self._cluster_watch, self._worker_watch = ClusterWatch(), WorkerWatch()
+        self.connect: Callable[[], Cluster] = lambda: cluster
         self.on_close: Callable[[], None] = lambda: None
         if self._warm_pool is not None and options.ranks == 1:
             self._warm_pool.adopt_idle()
@@ -153,8 +169,13 @@ class RayExecutor:
         self._demand = packs
 
     def notes(self) -> Sequence[str]:
-        """Return a message, at most every ten minutes, while the cluster lacks resources for some workers."""
+        """Return what is waited for: resources (at most every ten minutes), silent workers, a silent head."""
         now = time.monotonic()
+        lines = [*self._cluster_watch.notes, *self._worker_watch.notes(self._gangs.values(), now=now)]
+        self._cluster_watch.notes.clear()
+        return lines if self._cluster_watch.silent else [*lines, *self._lacking(now)]
+
+    def _lacking(self, now: float) -> Sequence[str]:
         waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._gangs_of("device"))
         if not waiting or now - self._last_note < _NOTE_EVERY:
             return ()
@@ -163,7 +184,10 @@ class RayExecutor:
         if not each:
             resource, each, total = "CPU", self._shape.cpus, float(sum(self._cluster.cpus()))
         count = waiting * self._shape.ranks * each
-        line = f"waiting for {count:g} {resource}{'' if count == 1 else 's'}; the cluster has {total:g}"
+        line = (
+            f"waiting for {count:g} {resource}{'' if count == 1 else 's'}; the cluster has {total:g}: "
+            "the run goes on when they are free, or machines join (ray start --address)"
+        )
         logger.info(line)
         return (line,)
 
@@ -191,9 +215,14 @@ class RayExecutor:
 
     def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
         """Return the workers' new replies; wait at most ``timeout`` seconds for the first."""
-        if not self._stopping:
+        now = time.monotonic()
+        if self._cluster_watch.has_ended(self._cluster, now=now):
+            return self._restart()
+        if not self._stopping and not self._cluster_watch.silent:
             self._grow()
             self._shrink()
+        if ended := self._end_silent(now):
+            return ended
         calls = [call for gang in self._gangs.values() for call in gang.calls]
         if calls:
             ray.wait(calls, num_returns=1, timeout=timeout, fetch_local=False)
@@ -207,8 +236,6 @@ class RayExecutor:
     def progress(self) -> Mapping[str, Progress]:
         """Return the last reported progress of the running packs, by pack."""
         running = [gang for gang in self._gangs.values() if gang.doing == "running"]
-        for gang in running:
-            gang.poll_progress()
         return {gang.progress.pack: gang.progress for gang in running if gang.progress is not None}
 
     def stop(self) -> None:
@@ -224,25 +251,75 @@ class RayExecutor:
                 if self._warm_pool is not None and self._options.keep_warm and gang.doing == "idle":
                     self._warm_pool.release(gang)
                 else:
-                    gang.kill()
+                    self._kill(gang)
             self._gangs.clear()
         finally:
             self.on_close()
 
     # -- starting and ending workers -------------------------------------------------------------------------
 
+    def _restart(self) -> list[WorkerReply]:
+        """Start our own cluster again; return what its workers were doing."""
+        trouble = Trouble(kind="node_died", message="Ray has ended on this machine", lost=True)
+        replies = [
+            WorkerReply(worker=gang.name, pack=gang.pack, trouble=trouble, lost=True)
+            for gang in self._gangs.values()
+            if gang.pack is not None
+        ]
+        self._gangs.clear()
+        self._restart_times.clear()
+        handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._cluster = self.connect()
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # starting Ray may have replaced them
+                signal.signal(number, handler)
+        return replies
+
+    def _end_silent(self, now: float) -> list[WorkerReply]:
+        """End workers that have not answered for too long; their packs run on others."""
+        silent = []
+        for gang in self._gangs.values():
+            gang.listen(now=now)
+            if gang.silence(now=now) >= LONGEST_SILENCE:
+                silent.append(gang)
+        return [self._ended(gang) for gang in silent]
+
+    def _ended(self, gang: Gang) -> WorkerReply:
+        minutes = LONGEST_SILENCE / 60
+        trouble = Trouble(kind="node_died", message=f"{gang.name} did not answer for {minutes:.0f} min", lost=True)
+        pack = gang.pack
+        self._kill(gang)
+        del self._gangs[gang.name]
+        return WorkerReply(worker=gang.name, pack=pack, trouble=trouble, lost=True)
+
+    def _kill(self, gang: Gang) -> None:
+        if not self._cluster_watch.silent:  # the head would have to do it; without one, workers end with the driver
+            gang.kill()
+
     def _reply(self, gang: Gang) -> WorkerReply | None:
         """Return a worker's reply, None when it has only started; end a worker that can run no more packs."""
         starting, pack = gang.doing == "starting", gang.pack
         results, trouble, lost = gang.take_result()
+        if trouble is None and not starting:
+            self._cluster_watch.pack_ended()
         if starting and trouble is None:
             return None
         lost = lost or starting
         if lost:
-            gang.kill()
+            self._kill(gang)
             del self._gangs[gang.name]
-            self._restart_times[gang.name] = time.monotonic() + _restart_delay(trouble if starting else None)
+            self._restart_times[gang.name] = time.monotonic() + self._restart_delay(gang.name, trouble, starting)
         return WorkerReply(worker=gang.name, pack=pack, results=results, trouble=trouble, lost=lost)
+
+    def _restart_delay(self, name: str, trouble: Trouble | None, starting: bool) -> float:
+        """Return the seconds before a worker is started again: 0 unless it failed to start, or its machine is full."""
+        if trouble is not None and trouble.kind == "memory_taken":
+            self._evictions[name] += 1
+            return memory_delay(self._evictions[name])
+        self._evictions.pop(name, None)
+        if not starting or trouble is None:
+            return 0.0
+        return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY
 
     def _grow(self) -> None:
         """Start workers for packs that run or could start, up to the number that fits the cluster."""
@@ -278,10 +355,3 @@ class RayExecutor:
 
 def _names(place: Place, count: int) -> list[str]:
     return [f"{'worker' if place == 'device' else place}-{i}" for i in range(count)]
-
-
-def _restart_delay(trouble: Trouble | None) -> float:
-    """Return the seconds before a worker is started again: 0 unless it failed to start."""
-    if trouble is None:
-        return 0.0
-    return _TOO_SMALL_DELAY if trouble.kind == "out_of_memory" else _RESTART_DELAY

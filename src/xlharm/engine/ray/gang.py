@@ -1,5 +1,6 @@
 """The driver's side of a worker: one actor, or a gang, the actors of several ranks that start and end together."""
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,11 +19,16 @@ from xlharm.stages.job import PackJob, Progress, RunnerConfig, StageResult
 
 _GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has failed
 _POLL_SECONDS = 0.5  # between two requests for progress
+_PAUSE_SECONDS = 10.0  # a driver that asked nothing for so long was stopped itself: that is no worker's silence
 # When ranks of a gang fail in different ways, the first of these kinds is the cause and the others follow from it.
 _CAUSES: tuple[TroubleKind, ...] = (
-    "preempted", "node_died", "out_of_memory", "disk_full", "corrupt", "base", "user", "crashed", "io", "error",
-    "stopped",
+    "preempted", "node_died", "memory_taken", "out_of_memory", "disk_full", "corrupt", "base", "user", "crashed", "io",
+    "error", "stopped",
 )  # fmt: skip
+
+# Ray tells in its error's text only how much memory was used, and by which worker.
+_MACHINE_MEMORY = re.compile(r"was ([0-9.]+)GB used / ([0-9.]+)GB limit")
+_WORKER_MEMORY = re.compile(r"Selected to kill: .*actual memory used=([0-9.]+)GB")
 
 Actor = Any  # Ray's actor handles have no static type
 
@@ -41,6 +47,7 @@ class Gang:
         pack: id of the pack that it runs.
         progress: the pack's last reported progress.
         since: when ``doing`` last changed, by ``time.monotonic``.
+        where: its first process and machine, in words; empty while they are not known.
     """
 
     name: str
@@ -52,11 +59,14 @@ class Gang:
     pack: str | None = None
     progress: Progress | None = None
     since: float = field(default_factory=time.monotonic)
+    where: str = ""
     _calls: dict[Any, int] = field(default_factory=dict)
     _answers: dict[int, object] = field(default_factory=dict)
     _deadline: float | None = None
-    _progress_call: Any = None
     _placement_call: Any = None
+    _placed_at: float = 0.0
+    _asked: dict[int, Any] = field(default_factory=dict)  # outstanding requests for progress, by rank
+    _heard: dict[int, float] = field(default_factory=dict)  # when each rank last answered
     _last_poll: float = 0.0
 
     # -- calls -----------------------------------------------------------------------------------------------
@@ -75,7 +85,9 @@ class Gang:
     def placed(self) -> bool:
         """Whether the cluster has reserved the worker's resources; all ranks of a gang are placed together."""
         if self._placement_call is not None and ray.wait([self._placement_call], timeout=0, fetch_local=False)[0]:
-            self._placement_call = None
+            answer = _answer(self._placement_call)
+            self.where = answer if isinstance(answer, str) else ""
+            self._placement_call, self._placed_at = None, time.monotonic()
         return self._placement_call is None
 
     def run(self, job: PackJob) -> None:
@@ -93,6 +105,7 @@ class Gang:
         self.doing, self.since = doing, time.monotonic()
         self._calls = {call: rank for rank, call in enumerate(calls)}
         self._answers, self._deadline, self.progress = {}, None, None
+        self._asked, self._heard, self._last_poll = {}, {}, 0.0
 
     @property
     def calls(self) -> list[Any]:
@@ -124,24 +137,37 @@ class Gang:
         troubles = [a for a in self._answers.values() if isinstance(a, Trouble)]
         if troubles:
             cause = min(troubles, key=lambda t: _CAUSES.index(t.kind))
-            lost = cause.kind in {"preempted", "node_died", "crashed", "error"} or len(self.actors) > 1
+            lost = cause.lost or cause.kind == "error" or len(self.actors) > 1
             return [], cause, lost
         results = self._answers.get(0)
         return (results if isinstance(results, list) else []), None, False
 
-    def poll_progress(self) -> None:
-        """Read the answer to the last request for progress, and send the next when it is due."""
-        now = time.monotonic()
-        if self._progress_call is not None:
-            if not ray.wait([self._progress_call], timeout=0)[0]:
-                return
-            answer = _answer(self._progress_call)
-            self._progress_call = None
-            if isinstance(answer, Progress) and answer.pack == self.pack:
-                self.progress = answer
-        if now - self._last_poll >= _POLL_SECONDS:
-            self._last_poll = now
-            self._progress_call = self.actors[0].progress.options(concurrency_group=CONTROL).remote()
+    def listen(self, *, now: float) -> None:
+        """Read the ranks' answers to the last request for progress, and send the next when it is due."""
+        if now - self._last_poll < _POLL_SECONDS or not self.placed():
+            return
+        if now - self._last_poll > _PAUSE_SECONDS:
+            self._heard = dict.fromkeys(range(len(self.actors)), now)
+        self._last_poll = now
+        for rank, actor in enumerate(self.actors):
+            if (call := self._asked.get(rank)) is not None:
+                if not ray.wait([call], timeout=0)[0]:
+                    continue
+                answer = _answer(call)
+                self._heard[rank] = now
+                if rank == 0 and isinstance(answer, Progress) and answer.pack == self.pack:
+                    self.progress = answer
+            self._asked[rank] = actor.progress.options(concurrency_group=CONTROL).remote()
+
+    def silence(self, *, now: float) -> float:
+        """Return for how many seconds a rank has not answered; 0 while it has no pack or no place on a machine."""
+        if self.doing == "idle" or not self.placed():
+            return 0.0
+        return max((now - self._heard.get(rank, now) for rank in self._asked), default=0.0)
+
+    def loading(self, *, now: float) -> float:
+        """Return for how many seconds the worker has been loading the base; 0 when it is not."""
+        return now - self._placed_at if self.doing == "starting" and self.placed() else 0.0
 
     def kill(self) -> None:
         """End the processes and release their resources."""
@@ -195,11 +221,26 @@ def ray_trouble(error: Exception) -> Trouble:
     text = str(error)
     lower = text.lower()
     if isinstance(error, RayActorError) and error.preempted:
-        return Trouble(kind="preempted", message="its machine was taken away")
-    if isinstance(error, RayOutOfMemoryError) or "low on memory" in lower or "out of memory" in lower:
-        return Trouble(kind="out_of_memory", message="the machine ran out of memory")
+        return Trouble(kind="preempted", message="its machine was taken away", lost=True)
+    if isinstance(error, RayOutOfMemoryError) or "low on memory" in lower:
+        return _memory_trouble(text)
     if isinstance(error, NodeDiedError) or "node has died" in lower or "node died" in lower or "node failure" in lower:
-        return Trouble(kind="node_died", message="its machine died")
+        return Trouble(kind="node_died", message="its machine died", lost=True)
     if isinstance(error, RayActorError):
-        return Trouble(kind="crashed", message="the worker process died", detail=text)
-    return Trouble(kind="error", message=f"{type(error).__name__}: {one_line(error)}", detail=text)
+        return Trouble(kind="crashed", message="the worker process died", detail=text, lost=True)
+    return Trouble(kind="error", message=f"{type(error).__name__}: {one_line(error)}", detail=text, lost=True)
+
+
+def _memory_trouble(text: str) -> Trouble:
+    """Say whose memory it was when Ray ended a worker because the machine's memory was nearly full."""
+    on_machine = _MACHINE_MEMORY.search(text)
+    if on_machine is None:  # another version of Ray: by far the most of a machine's memory is seldom one pack's
+        return Trouble(kind="memory_taken", message="the machine's memory is full", detail=text, lost=True)
+    used, limit = map(float, on_machine.groups())
+    own = max((float(hit.group(1)) for hit in _WORKER_MEMORY.finditer(text)), default=0.0)
+    of_all = f"{used:.1f} of {limit:.1f} GB"
+    if own >= used / 2:
+        message = f"the worker needs more memory than its machine has: it used {own:.1f} of {limit:.1f} GB"
+        return Trouble(kind="out_of_memory", message=message, detail=text, lost=True)
+    message = f"other processes fill the machine's memory ({of_all}, of which this worker {own:.1f} GB)"
+    return Trouble(kind="memory_taken", message=message, detail=text, lost=True)

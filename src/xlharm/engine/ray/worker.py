@@ -62,8 +62,11 @@ class Worker:
         self._last_call = time.monotonic()
         return self._progress
 
-    def here(self) -> None:
-        """Do nothing: the answer shows that the process runs (control group)."""
+    def here(self) -> str:
+        """Return the process and its machine, in words (control group)."""
+        import ray
+
+        return f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
 
     def stop(self, pack: str) -> None:
         """Ask a pack to save its state at its next step and end (control group)."""
