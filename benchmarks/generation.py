@@ -14,7 +14,8 @@ from shapes import LINEARS, random_base, rates, seconds, sync
 
 from xlharm.evaluate.cache import layer_widths, row_bytes
 from xlharm.evaluate.generate import generate
-from xlharm.model.lora import StackedModel, layout_of, uninstall
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel, uninstall
 
 
 def prompts(count: int, *, length: int, vocab: int) -> list[tuple[int, ...]]:

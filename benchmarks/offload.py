@@ -20,7 +20,8 @@ from shapes import LINEARS, random_base, sync
 from training import LENGTH, stream
 
 from xlharm.config.training import Training
-from xlharm.model.lora import StackedModel, layout_of, uninstall
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel, uninstall
 from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine

@@ -21,7 +21,8 @@ from training import Changing, stream
 
 from xlharm.config.training import Training
 from xlharm.evaluate.generate import generate
-from xlharm.model.lora import COMPILING, StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import COMPILING, StackedModel
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack

@@ -21,7 +21,8 @@ from shapes import LINEARS, random_base, rates, sync
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import StepRows
-from xlharm.model.lora import StackedModel, layout_of, uninstall
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel, uninstall
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.loop import train_pack

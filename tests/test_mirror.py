@@ -66,6 +66,7 @@ ELSEWHERE = {
     "methods/inputs.py": "methods/test_every.py: types without logic",
     "evaluate/stock.py": "families/test_matrix.py: answers of families on the generic path",
     "model/base.py": "model/test_families.py: bases of every family",
+    "model/layout.py": "model/test_targets.py and test_families.py",
     "model/lora.py": "model/test_ragged.py, test_compiled.py and test_families.py",
     "plan/cells.py": "plan/test_build.py and golden/test_keys.py",
     "plan/judging.py": "stages/test_judging.py and golden/test_keys.py",

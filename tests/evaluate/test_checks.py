@@ -12,7 +12,8 @@ from xlharm.evaluate import cache
 from xlharm.evaluate.checks import Distance, check_base, in_float32, length_to_check
 from xlharm.model import attention
 from xlharm.model.base import decoder
-from xlharm.model.lora import StackedLinear, StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedLinear, StackedModel
 from xlharm.plan.families import Path
 
 SIZES = {

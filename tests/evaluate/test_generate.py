@@ -9,7 +9,8 @@ from xlharm.config.grid import Prompt
 from xlharm.evaluate.generate import generate, stop_ids, text_of
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import load_base
-from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.model.layout import Layout, layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import TextTokenizer
 from xlharm.plan.base_files import folder_base
 

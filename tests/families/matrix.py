@@ -26,7 +26,8 @@ from tests.families.small import small_model
 from xlharm.errors import UserError
 from xlharm.evaluate.checks import check_base
 from xlharm.model.base import load_base
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.targets import all_linear
 from xlharm.plan import families
 from xlharm.plan.base_files import folder_base

@@ -11,7 +11,8 @@ from transformers.pytorch_utils import Conv1D
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.model.lora import AdapterPool, Layout, Segment, StackedModel
+from xlharm.model.layout import Layout, Segment
+from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.train.forward import PackModel, Request
 
 Ids = tuple[int, ...]

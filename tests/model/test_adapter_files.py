@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from xlharm.errors import StageError
 from xlharm.model.adapter_files import load_adapter, save_adapter, write_tensors
-from xlharm.model.lora import Layout, Segment
+from xlharm.model.layout import Layout, Segment
 
 LAYOUT = Layout(
     rank=2, alpha=4, targets=("q_proj", "o_proj"),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xlharm.model.arithmetic import combine, products, project_out
-from xlharm.model.lora import Layout, Segment
+from xlharm.model.layout import Layout, Segment
 
 LAYOUT = Layout(
     rank=3,

@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.model.lora import AdapterPool, StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged
 from xlharm.train.forward import PackModel, Request
 

@@ -14,7 +14,8 @@ from xlharm.evaluate.checks import check_base
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
 from xlharm.model.base import decoder, head, load_base
-from xlharm.model.lora import AdapterPool, StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.sources import BaseSource

@@ -13,7 +13,8 @@ from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import BatchPart, Stream
 from xlharm.evaluate.generate import generate
 from xlharm.model.attention import attention_scores
-from xlharm.model.lora import AdapterPool, StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine

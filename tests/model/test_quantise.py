@@ -8,7 +8,8 @@ import torch
 from tests.families.small import small_model
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.quantise import merged_and_quantised, rounded
 from xlharm.plan.base_files import folder_base
 

@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from xlharm.model.base import decoder
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.ragged import ALIGNED, Ragged, last_states
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ from torch import nn
 from tests.families.small import small_config, small_model
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.base import decoder
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.targets import all_linear, main
 
 LISTED = {

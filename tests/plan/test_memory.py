@@ -9,7 +9,7 @@ from tests.conftest import plan_of
 from xlharm.config.grid import LINEARS
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
-from xlharm.model.lora import layout_of
+from xlharm.model.layout import layout_of
 from xlharm.plan.memory import BaseSizes, estimate_bytes
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.targets import check_targets

@@ -12,7 +12,8 @@ from xlharm.config.grid import Prompt
 from xlharm.corpus.format import Item
 from xlharm.evaluate.asking import Asking
 from xlharm.model.base import load_base
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.base_files import folder_base
 from xlharm.probes import PROBES

@@ -86,7 +86,8 @@ def test_the_layers_are_called_as_transformers_calls_them(family: str, tmp_path:
     from tests.model.test_families import config_of, plain
     from xlharm.model.adapter_files import save_adapter
     from xlharm.model.base import load_base
-    from xlharm.model.lora import StackedModel, layout_of
+    from xlharm.model.layout import layout_of
+    from xlharm.model.lora import StackedModel
 
     base, source, folder = (tmp_path / name for name in ("base", "stored", "exported"))
     AutoModelForCausalLM.from_config(config_of(family)).save_pretrained(base)

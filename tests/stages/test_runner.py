@@ -216,7 +216,8 @@ def test_adapters_load_in_peft_with_the_same_logits(finished: tuple[Plan, Store]
     from transformers import AutoModelForCausalLM
 
     from xlharm.model.base import decoder, head, load_base
-    from xlharm.model.lora import StackedModel, layout_of
+    from xlharm.model.layout import layout_of
+    from xlharm.model.lora import StackedModel
 
     plan, store = finished
     cell = plan.cells[-1]

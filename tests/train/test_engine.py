@@ -3,7 +3,8 @@
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from xlharm.model.lora import StackedModel, layout_of
+from xlharm.model.layout import layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.ragged import Ragged
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine

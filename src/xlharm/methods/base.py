@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from xlharm.methods.inputs import LossInputs
     from xlharm.model.arithmetic import Edited
-    from xlharm.model.lora import Layout
+    from xlharm.model.layout import Layout
 
 
 class LossMethod(Unlearning, ABC):

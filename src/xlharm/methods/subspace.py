@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xlharm.model.arithmetic import Edited
-    from xlharm.model.lora import Layout
+    from xlharm.model.layout import Layout
 
 
 class Subspace(EditMethod):

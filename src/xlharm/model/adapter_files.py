@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlharm.errors import StageError
-from xlharm.model.lora import Layout
+from xlharm.model.layout import Layout
 
 _PREFIX = "base_model.model."
 

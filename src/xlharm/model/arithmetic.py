@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlharm.model.lora import Layout, Segment
+from xlharm.model.layout import Layout, Segment
 
 
 @dataclass(frozen=True)

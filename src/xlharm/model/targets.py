@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from xlharm.model.base import UNSUPPORTED, decoder
-from xlharm.model.lora import adaptable
+from xlharm.model.layout import adaptable
 
 
 @torch.no_grad()

@@ -18,7 +18,8 @@ from xlharm.evaluate.checks import check_base, length_to_check
 from xlharm.judges.base import Judge, ReadyJudge
 from xlharm.model.adapter_files import load_adapter
 from xlharm.model.base import embeddings, is_partitioned, load_base, settings
-from xlharm.model.lora import Layout, StackedModel, layout_of
+from xlharm.model.layout import Layout, layout_of
+from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import check_vocabulary, load_tokenizer
 from xlharm.parallel import side_by_side, threads_here
 from xlharm.plan.families import Path, row_limit

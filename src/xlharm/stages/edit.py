@@ -8,7 +8,7 @@ from xlharm.methods.base import EditMethod
 from xlharm.model.adapter_files import save_adapter
 from xlharm.model.arithmetic import Edited
 from xlharm.model.base import name_of
-from xlharm.model.lora import Layout
+from xlharm.model.layout import Layout
 from xlharm.plan.settings import EditStage, read
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
