@@ -43,7 +43,9 @@ def test_every_number_of_the_tables_is_stored(page: str, stored: dict[tuple[str,
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| unlearned in"):
             language = CODES[cells[3].removeprefix("OF in ")]
-        elif line.startswith("|") and not line.startswith("|---"):
+        elif line.startswith("## The study's findings"):
+            language = ""  # verdicts follow, no numbers
+        elif language and line.startswith("|") and not line.startswith("|---"):
             name, method, *numbers = cells
             place = (language, set_of(name, language), method or "none")
             expected = [said(stored[*place, query], "of") for query in ("en", language, "fr")]

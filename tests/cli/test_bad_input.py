@@ -37,11 +37,11 @@ def test_one_line_and_code_two(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "use"), [("plan", "read"), ("run", "written")])
-def test_a_place_for_no_store(xlharm_here: Xlharm, grid_file: Path, name: str, use: str) -> None:
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_a_place_for_no_store(xlharm_here: Xlharm, grid_file: Path, name: str) -> None:
     done = xlharm_here(name, grid_file, "--store", "/dev/null/store")
     assert done.returncode == 2, done.stderr
-    assert f"--store /dev/null/store: cannot be {use}" in done.stderr
+    assert "--store /dev/null/store: cannot be read: " in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 

@@ -274,9 +274,10 @@ def join_group(*, rank: int, world: int, master: str | None, device: torch.devic
     Raises:
         UserError: there are several ranks, but no address of rank 0.
     """
+    # DeepSpeed reads these for each engine, and a host program may have changed its environment since the first one.
+    os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0"})
     if torch.distributed.is_initialized():
         return
-    os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0"})
     backend = "nccl" if device.type == "cuda" else "gloo"
     if world == 1:
         alone = torch.distributed.HashStore()  # type: ignore[attr-defined] # public, but not exported by name
