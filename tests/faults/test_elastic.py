@@ -78,7 +78,7 @@ def test_gpus_that_are_not_there_yet_are_waited_for_and_that_is_told(store: Path
     )
     with ending(process):
         assert process.stdout is not None
-        assert process.stdout.readline() == "waiting for 2 GPUs; the cluster has 0\n"
+        assert process.stdout.readline().startswith("waiting for 2 GPUs; the cluster has 0: ")
         assert not trace(store, "loaded")
         add("--num-cpus=2", "--num-gpus=2")
         code, told = finished(process)
