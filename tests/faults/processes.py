@@ -37,13 +37,13 @@ def start(command: Sequence[str], **extra: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def finished(process: "subprocess.Popen[str]", *, timeout: float = 180) -> tuple[int, str]:
+def finished(process: "subprocess.Popen[str]", *, timeout: float = 420) -> tuple[int, str]:
     """Wait for a process; return its exit code and what it wrote."""
     told, _ = process.communicate(timeout=timeout)
     return process.returncode, told
 
 
-def verdict(process: "subprocess.Popen[str]", *, timeout: float = 180) -> dict[str, Any]:
+def verdict(process: "subprocess.Popen[str]", *, timeout: float = 420) -> dict[str, Any]:
     """Wait for a driver and return its last line."""
     code, told = finished(process, timeout=timeout)
     try:
