@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, commit
-from xlharm.engine.estimates import clock_of, expected_seconds, remember
+from xlharm.engine.estimates import clocks_of, corrected, expected_seconds, remember
 from xlharm.store.store import Store
+
+CLOCKS = clocks_of(PLAN)
 
 
 @pytest.fixture(autouse=True)
@@ -15,9 +17,9 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plan_without_measurements_is_computed_from_sizes(tmp_path: Path) -> None:
-    clock, basis, device = clock_of(PLAN, Store(str(tmp_path / "store")))
+    clock, basis, device = corrected(CLOCKS, PLAN, Store(str(tmp_path / "store")))
     assert (clock.factors, basis, device) == ({}, "sizes", "cpu")
-    seconds = expected_seconds(PLAN, Store(str(tmp_path / "store")), pack=3)
+    seconds = expected_seconds(PLAN, clock, pack=3)
     assert seconds.keys() == PLAN.stages.keys()
     assert min(seconds.values()) > 0
 
@@ -26,11 +28,11 @@ def test_what_a_store_measured_is_remembered_for_other_stores(tmp_path: Path) ->
     store, other = Store(str(tmp_path / "store")), Store(str(tmp_path / "other"))
     stage = next(s for s in PLAN.stages.values() if s.kind == "contaminate")
     commit(store, stage, seconds=1000.0)
-    clock, basis, _ = clock_of(PLAN, store)
+    clock, basis, _ = corrected(CLOCKS, PLAN, store)
     assert basis == "store"
     assert clock.seconds(stage, slots=1) == pytest.approx(1000.0)
-    remember(PLAN, store)
-    clock, basis, _ = clock_of(PLAN, other)
+    remember(CLOCKS, PLAN, store)
+    clock, basis, _ = corrected(CLOCKS, PLAN, other)
     assert basis == "machine"
     assert clock.seconds(stage, slots=1) == pytest.approx(1000.0, rel=1e-2)
 
@@ -39,4 +41,4 @@ def test_what_a_store_measured_is_remembered_for_other_stores(tmp_path: Path) ->
 def test_a_damaged_cache_is_no_cache(tmp_path: Path, content: str) -> None:
     (tmp_path / "cache" / "xlharm").mkdir(parents=True)
     (tmp_path / "cache" / "xlharm" / "rates.json").write_text(content)
-    assert clock_of(PLAN, Store(str(tmp_path / "store")))[1] == "sizes"
+    assert corrected(CLOCKS, PLAN, Store(str(tmp_path / "store")))[1] == "sizes"

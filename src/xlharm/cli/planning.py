@@ -13,7 +13,7 @@ from xlharm.cli.checking import check_prompt
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
 from xlharm.engine.catalog import Entry, record_of, records
 from xlharm.engine.choices import FULL_PACK
-from xlharm.engine.estimates import Basis, clock_of, expected_seconds
+from xlharm.engine.estimates import Basis, clocks_of, corrected, expected_seconds
 from xlharm.errors import UserError
 from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
@@ -78,8 +78,8 @@ def plan(
         _power(session, points=power)
         return
     done, _ = session.store.sound(session.plan.stages)
-    times, basis, device = clock_of(session.plan, session.store)
-    seconds = expected_seconds(session.plan, session.store, pack=FULL_PACK[device], clock=times)
+    times, basis, device = corrected(clocks_of(session.plan), session.plan, session.store)
+    seconds = expected_seconds(session.plan, times, pack=FULL_PACK[device])
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
         typer.echo(

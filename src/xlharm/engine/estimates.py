@@ -23,20 +23,23 @@ Basis = Literal["store", "machine", "sizes"]
 """Where a correction comes from: this store, earlier runs of this base from this machine, or nowhere."""
 
 
-def clock_of(plan: Plan, store: Store) -> tuple[Clock, Basis, Device]:
-    """Return a plan's clock, where its correction comes from, and the type of the device that it stands for.
+def clocks_of(plan: Plan) -> dict[Device, Clock]:
+    """Return a plan's clock for each type of device, not corrected; this counts the tokens of a part of the corpus.
 
     Raises:
         UserError: a file of the base is damaged.
     """
     sizes = BaseSizes.of(plan.sources.base) or UNKNOWN_BASE
     texts = text_sizes(plan.sources.corpus, plan.grid.prompt, count=counter(plan.sources.base))
-    here: Device = "cuda" if has_gpu() else "cpu"
-    cores = usable_cores()
-    clocks: dict[Device, Clock] = {
-        "cpu": Clock(sizes=sizes, texts=texts, speed=Speed.of("cpu", cores=cores)),
+    return {
+        "cpu": Clock(sizes=sizes, texts=texts, speed=Speed.of("cpu", cores=usable_cores())),
         "cuda": Clock(sizes=sizes, texts=texts, speed=Speed.of("cuda")),
     }
+
+
+def corrected(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> tuple[Clock, Basis, Device]:
+    """Return the clock that holds for a plan, where its correction comes from, and the type of its device."""
+    here: Device = "cuda" if has_gpu() else "cpu"
     in_store = measured(store, plan, clocks[here])
     if in_store.device is not None and in_store.device != here:
         in_store = measured(store, plan, clocks[in_store.device])
@@ -47,24 +50,22 @@ def clock_of(plan: Plan, store: Store) -> tuple[Clock, Basis, Device]:
     return replace(clocks[here], factors=remembered), "machine" if remembered else "sizes", here
 
 
-def expected_seconds(plan: Plan, store: Store, *, pack: int, clock: Clock | None = None) -> dict[str, float]:
+def expected_seconds(plan: Plan, clock: Clock, *, pack: int) -> dict[str, float]:
     """Return the expected seconds of each stage, by key.
 
     Args:
         plan: the plan.
-        store: where times were measured.
+        clock: the plan's.
         pack: most stages of a pack.
-        clock: the plan's clock, where it is known.
     """
-    clock = clock or clock_of(plan, store)[0]
     counts = Counter(stage.kind for stage in plan.stages.values())
     slots = {kind: min(pack, count) for kind, count in counts.items()}
     return {key: clock.seconds(stage, slots=slots[stage.kind]) for key, stage in plan.stages.items()}
 
 
-def remember(plan: Plan, store: Store) -> None:
+def remember(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> None:
     """Keep what a run measured for the next plan with this base, whatever its store; without a cache, do nothing."""
-    clock, basis, device = clock_of(plan, store)
+    clock, basis, device = corrected(clocks, plan, store)
     if basis != "store":
         return
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from xlharm.engine.catalog import set_damage_aside
 from xlharm.engine.driver import Driver
-from xlharm.engine.estimates import expected_seconds, remember
+from xlharm.engine.estimates import clocks_of, corrected, expected_seconds, remember
 from xlharm.engine.executor import Executor
 from xlharm.engine.limits import Budget
 from xlharm.engine.options import RunOptions
@@ -85,8 +85,10 @@ def run_grid(
     """
     began = time.monotonic()
     done, damage = set_damage_aside(store, plan)
-    complete = len(done) == len(plan.stages)
-    seconds = dict.fromkeys(plan.stages, 0.0) if complete else expected_seconds(plan, store, pack=options.pack)
+    seconds, clocks = dict.fromkeys(plan.stages, 0.0), {}
+    if len(done) < len(plan.stages):
+        clocks = clocks_of(plan)
+        seconds = expected_seconds(plan, corrected(clocks, plan, store)[0], pack=options.pack)
     state = _begin(plan, store, options, done=done, seconds=seconds)
     if not state.left:
         return _outcome(plan, store, state, began=began)
@@ -107,7 +109,8 @@ def run_grid(
             driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
-    remember(plan, store)
+    if clocks:  # none where only verdicts were asked for again
+        remember(clocks, plan, store)
     outcome = _outcome(plan, store, state, began=began)
     limited = state.left > 0 and not stop.requested
     return replace(
