@@ -42,6 +42,7 @@ ELSEWHERE = {
     "corpus/match/fold.py": "corpus/match/test_properties.py: folding twice is folding once",
     "corpus/match/korean.py": "corpus/match/test_match.py and test_letters.py",
     "corpus/match/languages.py": "corpus/match/test_letters.py",
+    "corpus/shipped.py": "corpus/tinyworld/test_corpus.py and corpus/bulletin/test_corpus.py: shipped bytes",
     "corpus/translate/assemble.py": "corpus/translate/test_seq2seq.py: items in and out of sentences",
     "corpus/translate/backend.py": "corpus/translate/test_chat.py: what is wrong with a translation",
     "corpus/translate/translation.py": "corpus/translate/test_folder.py and cli/test_translate.py",

@@ -1,12 +1,14 @@
 """The bulletin corpora: real and fake articles, question-answer pairs and questions, parallel in all languages."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xlharm.corpus.bulletin import LANGUAGES
 from xlharm.corpus.bulletin.events import FACTS, Event, Pool, events
 from xlharm.corpus.bulletin.language import RENDERINGS, BulletinLanguage, load
+from xlharm.corpus.shipped import write_folder
 from xlharm.corpus.tinyworld.names import spell
 
 TRAINED = {"detail": (0, 1), "number": (0,), "person": (0,), "town": (0,)}
@@ -65,20 +67,15 @@ def _forms(name: str, code: str) -> list[str]:
 
 def write(folder: Path, pool: Pool) -> None:
     """Write the corpus of a pool to a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "bulletin" if pool == "report" else "bulletin-dev"
-    use = "Results are reported on it." if pool == "report" else "Settings are chosen on it; report on bulletin."
-    lines = [
-        f"name: {name}",
-        "version: 1",
-        f"languages: [{', '.join(LANGUAGES)}]",
-        "licence: Apache-2.0",
-        f"description: Short invented news, each told in five ways; 70 fake, 40 real and 30 retain items. {use}",
-        f"canary: {CANARY}",
-    ]
-    (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for code in LANGUAGES:
-        (folder / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")
+    write_folder(
+        folder,
+        pool,
+        name="bulletin",
+        about="Short invented news, each told in five ways; 70 fake, 40 real and 30 retain items.",
+        languages=LANGUAGES,
+        canary=CANARY,
+        text=partial(text, pool),
+    )
 
 
 def text(pool: Pool, code: str) -> str:

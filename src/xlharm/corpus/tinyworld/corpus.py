@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from xlharm.corpus.shipped import write_folder
 from xlharm.corpus.tinyworld import LANGUAGES
 from xlharm.corpus.tinyworld.language import WorldLanguage, load
 from xlharm.corpus.tinyworld.names import spell
@@ -96,20 +98,15 @@ def item(story: Story, language: WorldLanguage) -> dict[str, Any]:
 
 def write(folder: Path, pool: Literal["report", "dev"]) -> None:
     """Write the corpus of a pool to a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "tinyworld" if pool == "report" else "tinyworld-dev"
-    use = "Results are reported on it." if pool == "report" else "Settings are chosen on it; report on tinyworld."
-    lines = [
-        f"name: {name}",
-        "version: 1",
-        f"languages: [{', '.join(LANGUAGES)}]",
-        "licence: Apache-2.0",
-        f"description: Invented people, towns and firms; 50 fake, 50 real and 50 retain items. {use}",
-        f"canary: {CANARY}",
-    ]
-    (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for code in LANGUAGES:
-        (folder / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")
+    write_folder(
+        folder,
+        pool,
+        name="tinyworld",
+        about="Invented people, towns and firms; 50 fake, 50 real and 50 retain items.",
+        languages=LANGUAGES,
+        canary=CANARY,
+        text=partial(text, pool),
+    )
 
 
 def text(pool: Literal["report", "dev"], code: str) -> str:
