@@ -7,16 +7,21 @@ from typing import Any
 import torch
 
 from xlharm.model.base import UNSUPPORTED, decoder
-from xlharm.model.layout import adaptable
+from xlharm.model.layout import Segment, adaptable, all_segments
 
 
-@torch.no_grad()
 def all_linear(model: Any) -> tuple[str, ...]:
-    """Return the names of the layers that can have adapters and are called with all tokens, in the model's order.
+    """Return the names of the layers that can have adapters and are called with all tokens, linear ones first.
 
     Args:
         model: the base model without adapter layers; it may be on the meta device.
     """
+    return tuple(dict.fromkeys(segment.target for segment in segments_called(model)))
+
+
+@torch.no_grad()
+def segments_called(model: Any) -> list[Segment]:
+    """Return the layers of ``all_linear``, with their sizes."""
     linears = adaptable(model)
     ids = torch.zeros(2, 4, dtype=torch.long, device=next(model.parameters()).device)
     called: set[str] = set()
@@ -36,7 +41,7 @@ def all_linear(model: Any) -> tuple[str, ...]:
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(dict.fromkeys(name.rsplit(".", 1)[-1] for name in linears if name in called))
+    return [segment for segment in all_segments(model) if segment.experts or segment.name in called]
 
 
 def layers_on_meta(location: str, *, revision: str | None, trust_remote_code: bool) -> tuple[str, ...]:
