@@ -41,17 +41,21 @@ class Segment:
     experts: int = 0
 
     @property
+    def matrices(self) -> int:
+        """Number of matrices with an adapter: one for each expert, one of a linear layer."""
+        return max(1, self.experts)
+
+    @property
     def target(self) -> str:
         """Name by which ``lora.target_modules`` names it, such as ``q_proj`` or ``experts.down_proj``."""
         return ".".join(self.name.split(".")[-2 if self.experts else -1 :])
 
     def factors(self, vector: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
         """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P]; a linear layer has one matrix."""
-        count = max(1, self.experts)
-        middle = self.offset + count * rank * self.fan_in
-        end = middle + count * rank * self.fan_out
-        a = vector[self.offset : middle].view(count, rank, self.fan_in)
-        return a, vector[middle:end].view(count, self.fan_out, rank)
+        middle = self.offset + self.matrices * rank * self.fan_in
+        end = middle + self.matrices * rank * self.fan_out
+        a = vector[self.offset : middle].view(-1, rank, self.fan_in)
+        return a, vector[middle:end].view(-1, self.fan_out, rank)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Layout:
 
     def pieces(self) -> list[int]:
         """Return the lengths of A and B of every segment, in order."""
-        return [max(1, s.experts) * self.rank * n for s in self.segments for n in (s.fan_in, s.fan_out)]
+        return [s.matrices * self.rank * n for s in self.segments for n in (s.fan_in, s.fan_out)]
 
     def initial(self, *, seed: int) -> Tensor:
         """Return a new adapter [P]: A is uniform as in nn.Linear and B is zero, so the output does not change yet."""
@@ -90,7 +94,7 @@ class Layout:
         for s in self.segments:
             generator = torch.Generator().manual_seed(mix(seed, "lora", s.name) % 2**63)
             bound = s.fan_in**-0.5
-            count = max(1, s.experts) * self.rank * s.fan_in
+            count = s.matrices * self.rank * s.fan_in
             a = torch.rand(count, generator=generator) * (2 * bound) - bound
             vector[s.offset : s.offset + a.numel()] = a
         return vector
@@ -110,7 +114,7 @@ class Layout:
         mask = torch.zeros(self.size)
         for s in self.segments:
             if s.layer in layers:
-                count = max(1, s.experts) * self.rank * (s.fan_in + s.fan_out)
+                count = s.matrices * self.rank * (s.fan_in + s.fan_out)
                 mask[s.offset : s.offset + count] = 1.0
         return mask
 
@@ -169,7 +173,7 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
     for segment in every:
         if segment.target in targets:
             segments.append(replace(segment, offset=offset))
-            offset += max(1, segment.experts) * rank * (segment.fan_in + segment.fan_out)
+            offset += segment.matrices * rank * (segment.fan_in + segment.fan_out)
     for target in targets:
         if target not in {s.target for s in segments}:
             raise no_layer(target, {s.target for s in every})

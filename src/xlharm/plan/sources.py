@@ -24,7 +24,8 @@ class BaseSource:
         size: bytes of its weights; 0 when unknown.
         files: digest of each file that loading reads, for a folder.
         code: whether code that comes with the model is run, and so is part of the digest.
-        family: the ``model_type`` of a folder's configuration; empty for a hub id, whose files need not be here.
+        family: the ``model_type`` of the part that reads text, from a folder's configuration; empty for a hub id,
+            whose files need not be here.
     """
 
     location: str
