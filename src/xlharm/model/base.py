@@ -30,16 +30,8 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     Raises:
         UserError: the model cannot be loaded, or ``head`` does not compute its logits.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(
-            source.location, revision=source.revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"base {source.location}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     model = load_whole(
-        auto_class(config),
+        auto_class(configuration(source, trust_remote_code=trust_remote_code)),
         source.location,
         called=f"base {source.location}",
         revision=source.revision,
@@ -55,6 +47,22 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     copy_from_files(model)
     _check_head(model, source=source)
     return model  # type: ignore[no-any-return] # transformers is not followed
+
+
+def configuration(source: BaseSource, *, trust_remote_code: bool = False) -> Any:
+    """Return the configuration of a base model's files.
+
+    Raises:
+        UserError: there is none that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
 
 
 @torch.no_grad()
