@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 
 from xlharm.corpus.rows import Row
@@ -14,6 +14,7 @@ from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
 from xlharm.model.layout import Layout
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.model.text import auto_class
 from xlharm.train.forward import PackModel, Request
 
 Ids = tuple[int, ...]
@@ -69,7 +70,8 @@ class Reference:
     """transformers' own model with one adapter at a time."""
 
     def __init__(self, folder: Path, layout: Layout, *, dtype: torch.dtype) -> None:
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+        auto = auto_class(AutoConfig.from_pretrained(folder))
+        self.model: Any = auto.from_pretrained(folder, dtype=dtype).eval()
         self.model.requires_grad_(requires_grad=False)
         self.layout, self.layers = layout, list[Any]()
         for segment in layout.segments:

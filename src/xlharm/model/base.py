@@ -83,8 +83,8 @@ def _of_text(whole: Any, *, source: BaseSource) -> Any:
         ours = full = None
     if ours is None or ours.shape != full.shape or not torch.allclose(ours, full, rtol=1e-3, atol=1e-3):
         raise UserError(
-            f"base {source.location}: xlharm does not find the part of {type(whole).__name__} that reads text: "
-            "save that part as a causal language model, and name its folder as `base`"
+            f"base {source.location}: xlharm does not find a part of {type(whole).__name__} that reads text and gives "
+            "its logits: save the part that you mean as a causal language model, and name its folder as `base`"
         )
     return part
 

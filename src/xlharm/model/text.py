@@ -84,6 +84,10 @@ def _plain(decoder: Any, output: nn.Module) -> Any:
             super().__init__(decoder.config)
             self.model, self.lm_head = decoder, output
 
+        @classmethod
+        def _can_set_experts_implementation(cls) -> bool:
+            return True  # transformers looks for its experts in the source file of the class
+
         def get_input_embeddings(self) -> Any:
             return self.model.get_input_embeddings()
 
