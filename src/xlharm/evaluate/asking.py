@@ -1,7 +1,7 @@
 """A pack of models and the questions that they are asked in one language."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -31,6 +31,7 @@ class Asking:
         adapters: the models' adapters [K, P]; a slot that is not active has the plain base.
         active: which slots' answers are wanted.
         parents: returns the adapters [K, P] of the stages' inputs, by the input's number.
+        figures: what a probe measures while it changes the models, for the metrics of the stages' records.
     """
 
     stacked: StackedModel
@@ -44,6 +45,7 @@ class Asking:
     adapters: Tensor
     active: Sequence[bool]
     parents: Callable[[int], Tensor]
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def questions(self) -> list[tuple[Item, str, str, tuple[str, ...]]]:

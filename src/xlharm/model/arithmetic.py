@@ -5,7 +5,7 @@ of up to n·r. A singular value decomposition cuts it back to rank r; the share 
 returned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,11 +91,10 @@ def project_out(
     return Edited(torch.cat(pieces).float(), lost=0.0, moved=moved**0.5)
 
 
-def products(vector: Tensor, layout: Layout) -> Iterator[Tensor]:
-    """Yield ΔW / scale = B·A of every layer, float64: [out, in] of a linear layer, [experts, out, in] of a stack."""
-    for segment in layout.segments:
-        each = torch.stack([b @ a for a, b in _factors(vector, segment, layout)])
-        yield each if segment.experts else each[0]
+def product(vector: Tensor, segment: Segment, layout: Layout) -> Tensor:
+    """Return ΔW / scale = B·A of a layer, float64: [out, in] of a linear layer, [experts, out, in] of a stack."""
+    each = torch.stack([b @ a for a, b in _factors(vector, segment, layout)])
+    return each if segment.experts else each[0]
 
 
 def _factors(vector: Tensor, segment: Segment, layout: Layout) -> list[tuple[Tensor, Tensor]]:
