@@ -68,7 +68,9 @@ def test_a_mask_of_layers_covers_their_experts() -> None:
     layout = stacked_of("mixtral", rank=2).layout
     mask = layout.mask([1])
     assert mask is not None
-    for s, trained in ((s, mask[s.offset : s.offset + s.matrices * 2 * (s.fan_in + s.fan_out)]) for s in layout.segments):
+    for s, trained in (
+        (s, mask[s.offset : s.offset + s.matrices * 2 * (s.fan_in + s.fan_out)]) for s in layout.segments
+    ):
         assert trained.unique().tolist() == [float(s.layer == 1)]
 
 
@@ -129,7 +131,10 @@ def test_three_steps_are_those_of_peft(kind: str, tmp_path: Path) -> None:
     for k, other in enumerate(theirs):
         (folder := tmp_path / f"end{k}").mkdir()
         save_adapter(pool.slots[k].detach(), folder, layout=layout, base_name="base")
-        found, expected = load_file(folder / "adapter_model.safetensors"), get_peft_model_state_dict(other, save_embedding_layers=False)
+        found, expected = (
+            load_file(folder / "adapter_model.safetensors"),
+            get_peft_model_state_dict(other, save_embedding_layers=False),
+        )
         assert found.keys() == expected.keys()
         apart = max(float((found[name] - expected[name]).abs().max()) for name in found)
         assert apart < 2e-3  # a step of AdamW is 1e-2, whatever the gradient's size

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from xlharm.model import grouped
-from xlharm.model.grouped import Frozen, LowRank, Move, products, products_over
+from xlharm.model.grouped import low_rank, moved, products, products_over, times_frozen
 
 ENDS = torch.tensor([3, 3, 7, 10], dtype=torch.int32)  # the second group is empty
 
@@ -35,8 +35,8 @@ def test_gradients_are_those_of_plain_products(width: int) -> None:
     a, b = random(4, 2, width, seed=1).requires_grad_(), random(4, 6, 2, seed=2).requires_grad_()
     wanted = random(10, 6, seed=3)
     for found, plain in (
-        (LowRank.apply(x, a, b, 1.5, ENDS), each(each(x, a.mT), b.mT) * 1.5),
-        (Frozen.apply(x, a.detach().mT @ b.detach().mT, ENDS), each(x, a.detach().mT @ b.detach().mT)),
+        (low_rank(x, a, b, scale=1.5, ends=ENDS), each(each(x, a.mT), b.mT) * 1.5),
+        (times_frozen(x, a.detach().mT @ b.detach().mT, ENDS), each(x, a.detach().mT @ b.detach().mT)),
     ):
         torch.testing.assert_close(found, plain)
         inputs = [x, a, b] if plain.grad_fn is not None and "Mul" in plain.grad_fn.name() else [x]
@@ -48,7 +48,7 @@ def test_gradients_are_those_of_plain_products(width: int) -> None:
 def test_a_gradient_moves_back() -> None:
     x = random(4, 3, seed=0).requires_grad_()
     forth = torch.tensor([2, 0, 3, 1])
-    moved = Move.apply(x, forth, forth.argsort(), None)
-    (grad,) = torch.autograd.grad((moved * torch.arange(4)[:, None]).sum(), x)
-    assert torch.equal(moved, x[forth])
+    found = moved(x, forth, forth.argsort())
+    (grad,) = torch.autograd.grad((found * torch.arange(4)[:, None]).sum(), x)
+    assert torch.equal(found, x[forth])
     assert grad[:, 0].tolist() == [1, 3, 0, 2]

@@ -39,7 +39,12 @@ def test_a_whole_is_loaded_as_its_text_part(kind: str, tmp_path: Path) -> None:
     stacked = StackedModel(model, layout_of(model, rank=2, alpha=4, targets=targets))
     check_base(stacked, longest=20)
     (answers,) = generate(
-        stacked, torch.zeros(1, stacked.layout.size), [tuple(IDS[0].tolist())], stops=frozenset(), max_new_tokens=4, rows=1
+        stacked,
+        torch.zeros(1, stacked.layout.size),
+        [tuple(IDS[0].tolist())],
+        stops=frozenset(),
+        max_new_tokens=4,
+        rows=1,
     )
     ids = IDS
     for _ in range(4):
@@ -49,7 +54,9 @@ def test_a_whole_is_loaded_as_its_text_part(kind: str, tmp_path: Path) -> None:
 
 def test_a_whole_with_other_logits_than_its_text_part_is_one_line(tmp_path: Path) -> None:
     small_model("aya_vision").save_pretrained(tmp_path)  # transformers leaves out the text part's logit_scale
-    with pytest.raises(UserError, match=r"AyaVision\w+ that reads text and gives its logits: save the part that you mean"):
+    with pytest.raises(
+        UserError, match=r"AyaVision\w+ that reads text and gives its logits: save the part that you mean"
+    ):
         load_base(folder_base(tmp_path), dtype="float32", device=torch.device("cpu"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xlharm.model.grouped import Frozen, LowRank, Move
+from xlharm.model.grouped import low_rank, moved, times_frozen
 
 _NAME = "xlharm"
 _PLACE = "xlharm_adapters"  # attribute of an experts' module: its adapters, by parameter
@@ -150,21 +150,21 @@ def experts_forward(module: Any, hidden: Tensor, experts: Tensor, weights: Tenso
         weight = getattr(module, leaf)
         inputs_first = weight if module.is_transposed else weight.transpose(1, 2)
         x = x.to(weight.dtype)
-        y: Tensor = Frozen.apply(x, inputs_first, ends[slots - 1 :: slots].contiguous())  # type: ignore[no-untyped-call] # autograd
+        y = times_frozen(x, inputs_first, ends[slots - 1 :: slots].contiguous())
         if module.has_bias:
             y = y + getattr(module, f"{leaf}_bias")[group // slots]
         stack = adapters.get(leaf)
         if stack is None or stack.a is None or stack.b is None:
             return y
-        return y + LowRank.apply(x, stack.a, stack.b, stack.scale, ends)  # type: ignore[no-untyped-call] # autograd
+        return y + low_rank(x, stack.a, stack.b, scale=stack.scale, ends=ends)
 
     pairs = hidden[:, None].expand(-1, chosen, -1).flatten(0, 1)
-    x = linear("gate_up_proj" if module.has_gate else "up_proj", _move(pairs, order, back))
+    x = linear("gate_up_proj" if module.has_gate else "up_proj", moved(pairs, order, back))
     x = linear("down_proj", module._apply_gate(x) if module.has_gate else module.act_fn(x))  # noqa: SLF001 - as transformers calls it
     if module.has_post_expert_norm:
         x = module.post_expert_norm(x)
-    x = x * _move(weights.reshape(-1, 1), order, back)
-    return _move(x, back, order).view(tokens, chosen, -1).sum(1).to(hidden.dtype)
+    x = x * moved(weights.reshape(-1, 1), order, back)
+    return moved(x, back, order).view(tokens, chosen, -1).sum(1).to(hidden.dtype)
 
 
 def _slots(stack: StackedExperts, tokens: int, *, device: torch.device) -> Tensor:
@@ -173,8 +173,3 @@ def _slots(stack: StackedExperts, tokens: int, *, device: torch.device) -> Tenso
     if stack.ends is not None:
         return torch.searchsorted(stack.ends.long(), places, right=True)
     return places // (tokens // stack.slots)
-
-
-def _move(x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
-    moved: Tensor = Move.apply(x, forth, back, None)  # type: ignore[no-untyped-call] # autograd has no types
-    return moved

@@ -7,63 +7,39 @@ from torch import Tensor
 from torch.nn.functional import grouped_mm
 
 
-class LowRank(torch.autograd.Function):
-    """scale · x Aᵀ Bᵀ for K groups of tokens, with gradients in the layout of the flat adapter.
+def low_rank(x: Tensor, a: Tensor, b: Tensor, *, scale: float, ends: Tensor | None) -> Tensor:
+    """Return scale · x Aᵀ Bᵀ, each group of rows with its own A and B.
 
-    x is [K, tokens, in], or [tokens, in] with groups that end at ``ends``.
-
-    Autograd's own backward pass would make A's gradient transposed, and copy it once more to flatten it.
+    Args:
+        x: [groups, rows, in]; or [rows, in], with ``ends``.
+        a: [groups, rank, in].
+        b: [groups, out, rank].
+        scale: factor on the result.
+        ends: see ``products``.
     """
-
-    @staticmethod
-    def forward(  # noqa: PLR0917 - autograd passes by position
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, ends: Tensor | None
-    ) -> Tensor:
-        low = products(x, a.transpose(1, 2), ends) * scale
-        ctx.save_for_backward(x, a, b, low, ends)
-        ctx.scale = scale
-        return products(low, b.transpose(1, 2), ends)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, a, b, low, ends = ctx.saved_tensors
-        (grad,) = grads
-        of_low = products(grad, b, ends) * ctx.scale
-        of_x = products(of_low, a, ends) if ctx.needs_input_grad[0] else None
-        return of_x, products_over(of_low, x, ends), products_over(grad, low, ends), None, None
+    result: Tensor = _LowRank.apply(x, a, b, scale, ends)  # type: ignore[no-untyped-call] # autograd has no types
+    return result
 
 
-class Frozen(torch.autograd.Function):
-    """x W for groups of rows x [rows, in] and frozen matrices W [groups, in, out]: only x has a gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, ends)
-        return products(x, weights, ends)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weights, ends = ctx.saved_tensors
-        return products(grads[0].contiguous(), weights.transpose(1, 2), ends), None, None
+def times_frozen(x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """Return ``products`` of rows and matrices that need no gradient."""
+    result: Tensor = _Frozen.apply(x, weights, ends)  # type: ignore[no-untyped-call] # autograd has no types
+    return result
 
 
-class Move(torch.autograd.Function):
+def moved(x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None = None) -> Tensor:
     """Select rows by index, [N, …] → [M, …]; the gradient is selected by index, too.
 
-    Autograd would scatter and add the gradient, which is slower. ``back`` holds the index in the result of each input
-    row; ``real`` is False for input rows that were not selected, whose gradient is zero.
+    Autograd would scatter and add the gradient, which is slower.
+
+    Args:
+        x: [N, …].
+        forth: [M], index of each selected row.
+        back: [N], index in the result of each input row.
+        real: [N], False for input rows that are not selected, whose gradient is zero; None if all are.
     """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
-        ctx.save_for_backward(back, real)
-        return x.index_select(0, forth)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        back, real = ctx.saved_tensors
-        of_x = grads[0].index_select(0, back)
-        return of_x if real is None else of_x * real.view(-1, *[1] * (of_x.dim() - 1)), None, None, None
+    result: Tensor = _Move.apply(x, forth, back, real)  # type: ignore[no-untyped-call] # autograd has no types
+    return result
 
 
 def products(x: Tensor, weights: Tensor, ends: Tensor | None) -> Tensor:
@@ -99,8 +75,8 @@ def products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
     if _has_kernel(x, y):
         return grouped_mm(x.t(), y, offs=ends)
     out, begin = x.new_zeros(len(ends), x.shape[1], y.shape[1]), 0
-    for group, end in zip(out, ends.tolist(), strict=True):
-        group += x[begin:end].t() @ y[begin:end]
+    for group, end in enumerate(ends.tolist()):
+        out[group] = x[begin:end].t() @ y[begin:end]
         begin = end
     return out
 
@@ -111,3 +87,56 @@ def _has_kernel(x: Tensor, y: Tensor) -> bool:
     if x.is_cuda and x.dtype != torch.bfloat16:
         return False
     return all(width * x.element_size() % 16 == 0 for width in widths)
+
+
+class _LowRank(torch.autograd.Function):
+    """``low_rank``, with gradients in the layout of the flat adapter.
+
+    Autograd's own backward pass would make A's gradient transposed, and copy it once more to flatten it.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd passes by position
+        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, ends: Tensor | None
+    ) -> Tensor:
+        low = products(x, a.transpose(1, 2), ends) * scale
+        ctx.save_for_backward(x, a, b, low, ends)
+        ctx.scale = scale
+        return products(low, b.transpose(1, 2), ends)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, a, b, low, ends = ctx.saved_tensors
+        (grad,) = grads
+        of_low = products(grad, b, ends) * ctx.scale
+        of_x = products(of_low, a, ends) if ctx.needs_input_grad[0] else None
+        return of_x, products_over(of_low, x, ends), products_over(grad, low, ends), None, None
+
+
+class _Frozen(torch.autograd.Function):
+    """``times_frozen``: only x has a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, ends)
+        return products(x, weights, ends)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weights, ends = ctx.saved_tensors
+        return products(grads[0].contiguous(), weights.transpose(1, 2), ends), None, None
+
+
+class _Move(torch.autograd.Function):
+    """See ``moved``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+        ctx.save_for_backward(back, real)
+        return x.index_select(0, forth)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        back, real = ctx.saved_tensors
+        of_x = grads[0].index_select(0, back)
+        return of_x if real is None else of_x * real.view(-1, *[1] * (of_x.dim() - 1)), None, None, None

@@ -51,7 +51,7 @@ class Segment:
         return ".".join(self.name.split(".")[-2 if self.experts else -1 :])
 
     def factors(self, vector: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
-        """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P]; a linear layer has one matrix."""
+        """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P]."""
         middle = self.offset + self.matrices * rank * self.fan_in
         end = middle + self.matrices * rank * self.fan_out
         a = vector[self.offset : middle].view(-1, rank, self.fan_in)

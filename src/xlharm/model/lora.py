@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xlharm.errors import UserError
 from xlharm.model.base import decoder, layers
 from xlharm.model.experts import StackedExperts, computing, uninstall_experts
-from xlharm.model.grouped import LowRank
+from xlharm.model.grouped import low_rank
 from xlharm.model.layout import Layout, Wrapped
 from xlharm.model.ragged import Ragged
 from xlharm.plan.families import Path
@@ -113,7 +113,7 @@ class StackedLinear(Wrapped):
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
-        return y + LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return] # autograd
+        return y + low_rank(grouped, self.a, self.b, scale=self.scale, ends=self.ends).view_as(y)
 
     def use(self, a: Tensor, b: Tensor, *, ends: Tensor | None) -> None:
         """Use adapters a [K, 1, rank, in] and b [K, 1, out, rank]."""
@@ -185,7 +185,7 @@ class StackedModel:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the base model, in which the products with adapters are computed, too."""
-        return next(iter(self._layers.values())).weight.dtype  # type: ignore[no-any-return] # a layer of any kind
+        return next(iter(self._layers.values())).weight.dtype
 
     @property
     def uneven(self) -> bool:

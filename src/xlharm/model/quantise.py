@@ -13,7 +13,6 @@ from xlharm.model.arithmetic import product
 from xlharm.model.base import decoder, is_partitioned
 from xlharm.model.lora import StackedLinear, StackedModel
 
-
 # Experts' modules that do not say whether inputs come before outputs in their stacked parameters.
 _INPUTS_FIRST = {"Llama4TextExperts": True, "JetMoeParallelExperts": False, "LongcatFlashExperts": False}
 

@@ -74,7 +74,7 @@ def _plain(decoder: Any, output: nn.Module) -> Any:
     from transformers import GenerationMixin, PreTrainedModel
     from transformers.modeling_outputs import CausalLMOutputWithPast
 
-    class TextModel(PreTrainedModel, GenerationMixin):
+    class TextModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc] # transformers is not followed
         """A decoder and an output layer."""
 
         base_model_prefix = "model"

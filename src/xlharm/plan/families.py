@@ -33,7 +33,6 @@ def row_limit(config: Any) -> int | None:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
-
     if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
         config = config["text_config"]
 

@@ -146,7 +146,8 @@ class Card:
         here = repr(str(self.folder))
         if self.merged:
             return [
-                f"from transformers import {auto}, AutoTokenizer", "", f"model = {auto}.from_pretrained({here}, {dtype})",
+                f"from transformers import {auto}, AutoTokenizer", "",
+                f"model = {auto}.from_pretrained({here}, {dtype})",
             ]  # fmt: skip
         if auto == "AutoModelForCausalLM":
             return [
