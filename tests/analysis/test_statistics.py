@@ -38,8 +38,8 @@ def test_ks_agrees_with_scipy(a: list[float], b: list[float], statistic: float, 
 
 def test_ks_of_large_samples_follows_kolmogorov() -> None:
     # scipy's kolmogorov at 301 / 20000 · √10000
-    found = ks_two_sample(np.arange(20000.0), np.arange(20000.0) + 300.5)
-    assert found == pytest.approx((0.01505, 0.021560247094672153))
+    ours = ks_two_sample(np.arange(20000.0), np.arange(20000.0) + 300.5)
+    assert ours == pytest.approx((0.01505, 0.021560247094672153))
 
 
 def test_ks_ignores_the_reciprocal() -> None:
@@ -134,8 +134,8 @@ def test_power_agrees_with_a_simulation() -> None:
     rates = [np.clip(rng.normal(p, sd, (trials, seeds)), 0, 1) for p in (0.4, 0.5)]
     low, high = (rng.binomial(n, rate).mean(axis=1) / n for rate in rates)
     z = (high - low) / np.sqrt(2 * 0.45 * 0.55 / (n * seeds) + 2 * sd**2 / seeds)
-    found = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
-    assert found == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
+    power = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
+    assert power == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,12 @@ def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: 
     done = xlharm_here("data", "validate", tmp_path / "copy")
     assert done.returncode == 2
     assert done.stderr == ""
-    told = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     for item, field, message in expected:
-        assert any(x.startswith(f"error: en.jsonl: {item}: {field}") and message in x for x in told), (
+        assert any(x.startswith(f"error: en.jsonl: {item}: {field}") and message in x for x in errors), (
             item,
             field,
-            told,
+            errors,
         )
 
 
@@ -123,8 +123,8 @@ def test_newsroom_plans_in_nine_languages(xlharm_here: Xlharm, tmp_path: Path) -
     (tmp_path / "nine" / "corpus.yaml").write_text("languages: [en, de, fr, zh, ru, jv, ur, ha, hy]\n")
     done = xlharm_here("plan", ROOT / "grid" / "newsroom.yaml", "-s", f"corpus={tmp_path / 'nine'}", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["cells"]) == len({cell["cell"] for cell in told["cells"]}) == 49
+    output = json.loads(done.stdout)
+    assert len(output["cells"]) == len({cell["cell"] for cell in output["cells"]}) == 49
 
 
 def test_bulletin_plans_in_nine_languages(xlharm_here: Xlharm) -> None:

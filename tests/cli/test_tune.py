@@ -116,11 +116,11 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
         assert first.returncode == -signal.SIGKILL, first.stdout.read()
         second = xlharm(*wanted, "--json", **calm)
     assert second.returncode == 0, second.stderr + second.stdout
-    told = json.loads(second.stdout)
-    assert told["corpus"] == "tinyworld-dev"
-    assert {t["trial"] for t in told["trials"]} == {1, 2}
-    assert {t["ended"] for t in told["trials"]} <= {"complete", "stopped"}
-    reached = {(t["values"]["learning_rate"], t["values"]["steps"]) for t in told["trials"]}
+    output = json.loads(second.stdout)
+    assert output["corpus"] == "tinyworld-dev"
+    assert {t["trial"] for t in output["trials"]} == {1, 2}
+    assert {t["ended"] for t in output["trials"]} <= {"complete", "stopped"}
+    reached = {(t["values"]["learning_rate"], t["values"]["steps"]) for t in output["trials"]}
     assert len(list((store / "stages" / "unlearn").iterdir())) == len(reached)  # each of them once, and no others
     assert grid.read_text() == GRID
 
@@ -129,7 +129,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert again.returncode == 0, again.stderr + again.stdout
     assert "Nothing to run: all 2 trials are in" in again.stdout
     new = grid.read_text()
-    assert f"    learning_rate: {written(told['winner']['values']['learning_rate'])}   # far too low\n" in new
+    assert f"    learning_rate: {written(output['winner']['values']['learning_rate'])}   # far too low\n" in new
     assert new.count("# xlharm tune: best of 2 trials (learning_rate 2e-5,5e-3) of de/en+de/npo, seed 0 on") == 1
     kept = set(GRID.splitlines()) - {"    learning_rate: 1e-9   # far too low", "    steps: 6"}
     assert kept <= set(new.splitlines())

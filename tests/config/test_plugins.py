@@ -25,9 +25,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 def example(language: str) -> str:
     """Return the first code block of a language in docs/plugins.md."""
-    found = re.search(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    return found[1]
+    block = re.search(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    return block[1]
 
 
 def grid_with(folder: Path, mini_grid: dict[str, Any], source: str, methods: dict[str, Any]) -> Path:

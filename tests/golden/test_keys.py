@@ -93,8 +93,8 @@ def keys_of(grid: dict[str, Any], *, dtype: Any = "float32") -> dict[str, str]:
         for name, judge in grid.get("judges", {}).items()
         if judge["kind"] != "chat"
     }
-    found = sources()
-    known = type(found)(base=found.base, corpus=found.corpus, judges=judges)
+    files = sources()
+    known = type(files)(base=files.base, corpus=files.corpus, judges=judges)
     plan = build(parse_grid(grid, name="grid.yaml"), sources=known, dtype=dtype)
     named = [(f"{s.label} {s.spec.get('probe', '')}".strip(), key) for key, s in plan.stages.items()]
     assert len(dict(named)) == len(named)

@@ -78,24 +78,24 @@ def learnt(stacked: StackedModel, sizes: Sizes, *, layer: int | None = None, ste
     requests = [
         Request(positions=torch.arange(n[0] - 1), labels=torch.tensor(rows_of(n)[0][1:]), layer=layer) for n in sizes
     ]
-    told = PackModel(stacked, pool)(ragged, requests, [None] * len(sizes))
-    loss = sum(logp.sum() + (hidden.sum() if layer else 0) for logp, _, hidden in told)
+    results = PackModel(stacked, pool)(ragged, requests, [None] * len(sizes))
+    loss = sum(logp.sum() + (hidden.sum() if layer else 0) for logp, _, hidden in results)
     loss.backward()
     return torch.stack([slot.grad for slot in pool.slots])
 
 
 def answered(stacked: StackedModel, sizes: Sizes) -> Tensor:
     """Return answers of as many adapters as there are sizes to the prompts of the first."""
-    told = generate(stacked, adapters(stacked, len(sizes)), rows_of(sizes[0] + sizes[-1]), stops=frozenset(),
+    answers = generate(stacked, adapters(stacked, len(sizes)), rows_of(sizes[0] + sizes[-1]), stops=frozenset(),
                     max_new_tokens=8, rows=12)  # fmt: skip
-    return torch.tensor(told)
+    return torch.tensor(answers)
 
 
 def weighed(stacked: StackedModel, sizes: Sizes) -> Tensor:
     """Return the log-probabilities of the rows' tokens."""
     rows = [Row(ids, 1) for mine in sizes for ids in rows_of(mine)]
-    told = likelihoods(stacked, adapters(stacked, len(sizes)), rows, batch=60)
-    return torch.tensor([[x for row in mine for x in row.logp] for mine in told])
+    scores = likelihoods(stacked, adapters(stacked, len(sizes)), rows, batch=60)
+    return torch.tensor([[x for row in mine for x in row.logp] for mine in scores])
 
 
 def level(stacked: StackedModel, sizes: Sizes, *, rows: int) -> Tensor:

@@ -99,15 +99,15 @@ def test_renderings_put_the_same_facts_in_the_same_order_in_every_language(pool:
 
 
 def _parse(article: str, sentences: dict[str, tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    found = sorted((article.index(s), fact) for s, fact in sentences.items() if s in article)
-    return tuple(fact for _, fact in found)
+    facts = sorted((article.index(s), fact) for s, fact in sentences.items() if s in article)
+    return tuple(fact for _, fact in facts)
 
 
 @BOTH
 def test_fifty_items_of_each_role_with_all_kinds_alike(pool: str) -> None:
     kinds = {role: [s.entity.kind for s in told(pool) if s.role == role] for role in ("fake", "real", "retain")}
-    for found in kinds.values():
-        assert {k: found.count(k) for k in set(found)} == {"person": 30, "town": 12, "firm": 8}
+    for kind in kinds.values():
+        assert {k: kind.count(k) for k in set(kind)} == {"person": 30, "town": 12, "firm": 8}
     assert len({s.id for s in told(pool)}) == 150
 
 
