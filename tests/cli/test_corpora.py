@@ -152,6 +152,7 @@ def _tofu(language: str, split: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_a_tofu_folder_in_two_languages_runs_by_import_alone(xlharm: Xlharm, tmp_path: Path) -> None:
     for language in BORN:
         splits = {split: datasets.Dataset.from_list(_tofu(language, split)) for split in ("forget10", "retain90")}

@@ -217,6 +217,7 @@ def test_submit_runs_to_the_end_and_then_has_nothing_to_do(
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], project: Path, tmp_path: Path) -> None:
     address, token = head
     store, log = tmp_path / "shared", tmp_path / "log"

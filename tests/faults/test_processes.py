@@ -89,7 +89,7 @@ def test_kill_9_of_the_driver_leaves_nothing_behind(store: Path) -> None:
         until(lambda: not session_of(process), timeout=90)  # Ray's agents notice last
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.heavy), signal.SIGTERM])
 def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) -> None:
     process = drive(store, "Slow")
     with ending(process):
@@ -114,6 +114,7 @@ def test_two_drivers_on_one_store_do_each_stage_once(store: Path) -> None:
     assert computed(store) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.heavy
 def test_two_drivers_on_one_bucket_do_each_stage_once(s3: S3) -> None:
     url = "s3://bucket/store"
     first, second = drive(url), drive(url)
