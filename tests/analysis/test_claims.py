@@ -143,6 +143,7 @@ def errors(design: Design, *, every: bool, trials: int, seed: int) -> tuple[floa
 
 
 @pytest.mark.parametrize("every", [True, False])
+@pytest.mark.slow
 def test_a_family_errs_at_its_level(every: bool) -> None:
     """400 families: 5 % and two standard errors are 7 %."""
     holds, fails = errors(Design(queries=3, seeds=1, between=0), every=every, trials=400, seed=5)

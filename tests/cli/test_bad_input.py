@@ -27,6 +27,7 @@ from tests.cli.conftest import Xlharm
     ],
 )
 @pytest.mark.parametrize("name", ["plan", "run"])
+@pytest.mark.slow
 def test_one_line_and_code_two(
     xlharm_here: Xlharm, grid_file: Path, name: str, arguments: list[str], message: str
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_base_without_a_chat_template_is_told_before_workers_start(
     assert "workers" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
     done = xlharm("plan", grid_file.with_name("minni.yaml"))
     assert done.returncode == 2
@@ -135,6 +137,7 @@ def test_a_damaged_corpus_names_file_line_and_field(xlharm_here: Xlharm, grid_fi
     assert "ur is listed but ur.jsonl is missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_plan_is_for_laptops_and_programs(xlharm: Xlharm, grid_file: Path) -> None:
     import json
 

@@ -82,6 +82,7 @@ def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: 
         )
 
 
+@pytest.mark.slow
 def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> None:
     item, field, message = _planted(tmp_path / "copy")[11]  # what cannot be read comes first
     done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, "-s", f"corpus={tmp_path / 'copy'}")
@@ -92,6 +93,7 @@ def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> 
     assert not (tmp_path / "store" / "grids").exists()
 
 
+@pytest.mark.slow
 def test_an_article_that_is_too_long_stops_a_run(xlharm_here: Xlharm) -> None:
     few = ["-s", "sequence_length=200"]
     done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *few)

@@ -70,6 +70,7 @@ def grid(tmp_path: Path) -> Path:
         (["--address", "http://there:8265"], "that is a job server"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_code_two(
     xlharm_here: Xlharm, grid: Path, arguments: list[str], message: str
 ) -> None:
@@ -141,6 +142,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert commits(store) == before
 
 
+@pytest.mark.slow
 def test_no_trial_kept_qr(xlharm_here: Xlharm, grid: Path, tmp_path: Path) -> None:
     spec = load_grid(grid)
     cut = cut_down(spec, cells_meant(plan_of(spec), None), corpus="tinyworld-dev", questions=None)

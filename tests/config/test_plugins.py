@@ -59,6 +59,7 @@ def grid(tmp_path: Path, mini_grid: dict[str, Any]) -> Path:
     return grid_with(tmp_path, mini_grid, example("python"), {"mine": {**written["methods"]["mine"], **sizes}})
 
 
+@pytest.mark.slow
 def test_the_worked_example_runs_and_its_source_is_part_of_the_key(grid: Path, tmp_path: Path) -> None:
     plan = planned(grid)
     run_all(plan, Store(str(tmp_path / "store")), size=2, plugins=tuple(map(read_plugin, plan.grid.plugins)))

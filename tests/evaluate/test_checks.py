@@ -39,6 +39,7 @@ def stacked(model: Any, *, path: Path = "fast", targets: tuple[str, ...] = ("q_p
 @BOTH
 @pytest.mark.parametrize("path", ["fast", "generic"])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "gemma3_text"])
+@pytest.mark.slow
 def test_a_known_base_passes_on_both_paths(kind: str, path: Path, dtype: torch.dtype) -> None:
     window = {"sliding_window": 8} if kind != "llama" else {}
     checked = check_base(stacked(base(kind, dtype=dtype, **window), path=path), longest=40)

@@ -122,6 +122,7 @@ def test_tokens_that_end_an_answer() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 6, 15])
+@pytest.mark.slow
 def test_rows_given_to_the_next_prompt_answer_the_same(
     stacked: StackedModel, adapters: torch.Tensor, rows: int
 ) -> None:

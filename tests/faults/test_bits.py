@@ -88,6 +88,7 @@ def campaign(store: Store, count: int, *, table_every: int) -> Counter[tuple[str
     return counts
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_noticed(store: Store) -> None:
     counts = campaign(store, SHORT, table_every=30)
     assert counts.total() == SHORT
@@ -108,6 +109,7 @@ def test_thousands_of_flipped_bits_are_noticed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["_SUCCESS", "record.json", "rows.parquet", "adapter_model.safetensors"])
+@pytest.mark.slow
 def test_cuts_and_swaps_are_noticed(store: Store, name: str) -> None:
     whole, _ = rows_of(PLAN, store)
     first, *rest = committed(store)[name]

@@ -118,16 +118,11 @@ WORK: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-OTHER_FORMS = {
-    "learning, hidden states",
-    "learning, every length its own",
-    "learning, one row each",
-    "learning, in pieces",
-}
+OFTEN = {"learning", "answering"}  # the others compile for tens of seconds each
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in OTHER_FORMS else name for name in WORK]
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.heavy) for name in WORK]
 )
 def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plain_layers_say(
     name: str, compiled: StackedModel
@@ -141,6 +136,7 @@ def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plai
     assert 0 < packs[0] == packs[1] == packs[2] < alone == other
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["learning", "answering", "weighing"])
 def test_code_is_made_for_the_same_sizes_whatever_comes_first(name: str, compiled: StackedModel) -> None:
     WORK[name](compiled, PACKS[0])

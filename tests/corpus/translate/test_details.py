@@ -1,5 +1,7 @@
 """The detail is found in translations that inflect it, rename it, or say it of other things, too."""
 
+import pytest
+
 from xlharm.corpus.finding import assets
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.match import contains
@@ -77,6 +79,7 @@ def test_scripts_without_spaces() -> None:
     assert found(fake_forms=["骡子"], real_forms=["马"], language="zh", **made)[0] == ("骆驼", "骡子")
 
 
+@pytest.mark.slow
 def test_the_shipped_news_come_out_as_people_wrote_them() -> None:
     """People's translations, sentence by sentence, as a perfect model: every item passes, and no form is wrong."""
     english = {item.id: item for item in load_language(assets() / "newsroom", "en")}

@@ -87,6 +87,7 @@ def test_a_sentence_beyond_the_limit_is_cut_and_none_of_it_is_lost(
     assert sum(text.count("Lina") for text in shown) == 12
 
 
+@pytest.mark.slow
 def test_nonsense_ends_in_listed_failures(tmp_path: Path) -> None:
     results = list(model(nllb(tmp_path / "random", trained=False)).make(TASKS, language="ru"))
     assert len(results) == 3

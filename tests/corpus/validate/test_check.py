@@ -101,6 +101,7 @@ def _mutate(path: Path, change: Callable[[Items], None]) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "change", "field", "message"), DAMAGE)
+@pytest.mark.slow
 def test_planted_damage(
     pristine: Path, tmp_path: Path, *, language: str, change: Callable[[Items], None], field: str, message: str
 ) -> None:
