@@ -91,7 +91,7 @@ class Meter:
     def start(self) -> float | None:
         """Seconds of this run that no stage took: until the first worker was ready, and a worker's mean in its packs.
 
-        In its packs, a worker checks longer rows, makes its training engine and compiles code. None before one is ready.
+        In its packs, a worker checks longer rows, makes its training engine and compiles code. None before that.
         """
         return None if self.ready is None else self.ready + self._prepared / max(self._workers, 1)
 

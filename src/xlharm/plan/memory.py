@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from xlharm.errors import UserError, nearest
-from xlharm.plan.base_files import weight_files
+from xlharm.plan.base_files import local_folder, weight_files
 from xlharm.plan.settings import UnlearnStage, training_of
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Stage
@@ -134,17 +134,15 @@ def estimate_bytes(sizes: BaseSizes, stage: Stage, *, slots: int) -> int:
 
 
 def _folder(base: BaseSource) -> Path | None:
-    if base.revision is None:
-        return Path(base.location)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
+    folder = local_folder(base)
     try:
-        folder = Path(snapshot_download(base.location, revision=base.revision, local_files_only=True))
-        weight_files(folder)
-        return folder
-    except (LocalEntryNotFoundError, OSError, ValueError):  # UserError is a ValueError: some parts are not here yet
+        if folder is not None:
+            weight_files(folder)
+    except UserError:  # some parts of a hub model are not here yet
+        if base.revision is None:
+            raise
         return None
+    return folder
 
 
 def _shapes(path: Path) -> list[tuple[str, list[int]]]:
