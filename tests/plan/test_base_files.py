@@ -258,7 +258,9 @@ def test_a_commit_that_is_not_in_the_cache_is_refused_with_the_command_that_fetc
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     downloaded(offline_hub(tmp_path / "hub", monkeypatch), folder, name="org/model")
-    with pytest.raises(UserError, match=f"^org/model: base: .* does not have commit {'d' * 40}; fetch it with `hf down"):
+    with pytest.raises(
+        UserError, match=f"^org/model: base: .* does not have commit {'d' * 40}; fetch it with `hf down"
+    ):
         hub_base("org/model", "d" * 40)
 
 

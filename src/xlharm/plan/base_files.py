@@ -83,6 +83,20 @@ def cached_snapshot(name: str, revision: str) -> Path | None:
     return Path(path).parent if isinstance(path, str) else None
 
 
+def cached_commit(name: str) -> str | None:
+    """Return the commit that the hub's cache knows as a hub model's `main`; None for a folder, or without one."""
+    if "/" not in name or Path(name).expanduser().exists():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # it looks like no hub id: planning names the mistake
+        return None
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
 def local_folder(source: BaseSource) -> Path | None:
     """Return the folder of a model's files on this machine; None if they are not here."""
     if source.revision is None:
