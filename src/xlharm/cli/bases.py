@@ -105,13 +105,13 @@ def _lines(report: "BaseReport") -> Iterator[tuple[str, str]]:
     yield "checks", f"passed. {measured.compared}"
     yield "speed", f"in {report.dtype} on {where}, start-up {clock(measured.start)}"
     for kind, steps in measured.steps.items():
-        pace = f"{steps.tokens / steps.seconds:,.0f} tokens/s, {steps.seconds:.2g} s a step of {measured.slots[kind]} trials"
-        yield "", f"{kind}: {pace}"
+        step = f"{steps.seconds:.2g} s a step of {measured.slots[kind]} trials"
+        yield "", f"{kind}: {steps.tokens / steps.seconds:,.0f} tokens/s, {step}"
     if measured.answers is not None:
         yield "", f"evaluate: {measured.answers.new / measured.answers.seconds:,.0f} new tokens/s"
     yield "memory", f"{_size(memory.weights)} weights; {_size(memory.trial)} for each trial's adapter and optimiser"
-    row = f"about {_size(memory.row)} for a row of {memory.row_tokens} tokens in training, and {_size(memory.logits)} logits"
-    yield "", row + (f"; measured peak {_size(memory.peak)}" if memory.peak else "")
+    row = f"about {_size(memory.row)} for a row of {memory.row_tokens} tokens in training, and {_size(memory.logits)}"
+    yield "", f"{row} for its logits" + (f"; measured peak {_size(memory.peak)}" if memory.peak else "")
     layers = f"{', '.join(report.targets)}: {report.share:.0%} of the base's weights"
     yield "adapters", f"rank {report.rank} on {layers}"
     yield from _texts(report)

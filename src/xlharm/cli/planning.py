@@ -93,18 +93,9 @@ def plan(
     seconds = expected_seconds(session.plan, times, pack=FULL_PACK[device])
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    **_plain(session, costs, done),
-                    "start_seconds": round(times.start, 1),
-                    "measured": basis != "sizes",
-                    "basis": basis,
-                    "device": device,
-                },  # fmt: skip
-                indent=1,
-            )
-        )
+        times_of = {"start_seconds": round(times.start, 1), "basis": basis, "device": device}
+        plain = {**_plain(session, costs, done), **times_of, "measured": basis != "sizes"}
+        typer.echo(json.dumps(plain, indent=1))
         return
     _show(session, costs, done)
     left = sum(line.seconds_left for line in costs.lines)

@@ -170,7 +170,9 @@ def _texts(plan: Plan) -> tuple[Texts, int]:
         return tuple(tokenizer.hf.convert_ids_to_tokens(sorted(ids)))
 
     wanted = {*plan.grid.languages, "en"}
-    counted = fertility(plan.sources.corpus.path, count=lambda text: len(tokenizer.encode("", text)))
+    counted = fertility(
+        plan.sources.corpus.path, count=lambda text: len(tokenizer.hf.encode(text, add_special_tokens=False))
+    )
     texts = Texts(
         begins=tuple(tokenizer.hf.convert_ids_to_tokens(list(template.head))),
         bos=plan.grid.prompt.bos,

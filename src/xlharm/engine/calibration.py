@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xlharm.engine.choices import FULL_PACK, has_gpu
@@ -44,7 +44,7 @@ class Calibration:
     steps: Mapping[Kind, "Steps"]
     answers: "Answers | None"
     slots: Mapping[Kind, int]
-    factors: Mapping[Kind, float] = field(default_factory=dict)
+    factors: Mapping[Kind, float]
 
 
 def calibrate(plan: Plan) -> Calibration:
@@ -62,21 +62,20 @@ def calibrate(plan: Plan) -> Calibration:
         from xlharm.stages.context import Context
 
         context = Context(config)
-        start = time.perf_counter() - begun - context.prepared
-        measured = _measured(plan, context, clock)
-        start += context.prepared  # now with the training engine and compiled code
-    remember_rates(plan.sources.base, device, factors=measured.factors, start=start)
-    return replace(measured, device=device, start=start)
+        loaded = time.perf_counter() - begun
+        measured = _measured(plan, context, clock, device=device, loaded=loaded)
+    remember_rates(plan.sources.base, device, factors=measured.factors, start=measured.start)
+    return measured
 
 
-def _measured(plan: Plan, context: "Context", clock: Clock) -> Calibration:
+def _measured(plan: Plan, context: "Context", clock: Clock, *, device: Device, loaded: float) -> Calibration:
     from xlharm.stages.calibration import answers_of, steps_of
 
     steps: dict[Kind, Steps] = {}
     slots: dict[Kind, int] = {}
     factors: dict[Kind, float] = {}
-    answers = None
-    for kind, job in _jobs(plan, clock):
+    answers, prepared = None, context.prepared
+    for kind, job in jobs_of(plan, clock):
         slots[kind] = len(job.stages)
         if kind == "evaluate":
             answers = answers_of(context, job)
@@ -85,8 +84,9 @@ def _measured(plan: Plan, context: "Context", clock: Clock) -> Calibration:
             steps[kind] = steps_of(context, job)
             factors[kind] = steps[kind].seconds / expected_of_step(job, clock)
     return Calibration(
-        device="cpu", start=0.0, compared=context.compared, steps=steps, answers=answers, slots=slots, factors=factors
-    )
+        device=device, start=loaded + context.prepared - prepared, compared=context.compared, steps=steps,
+        answers=answers, slots=slots, factors=factors,
+    )  # fmt: skip
 
 
 def expected_of_step(job: PackJob, clock: Clock) -> float:
@@ -100,7 +100,7 @@ def expected_of_answers(answers: "Answers", job: PackJob, clock: Clock) -> float
     return clock.of(work, dtype=job.stages[0].spec["dtype"], slots=1)
 
 
-def _jobs(plan: Plan, clock: Clock) -> Iterator[tuple[Kind, PackJob]]:
+def jobs_of(plan: Plan, clock: Clock) -> Iterator[tuple[Kind, PackJob]]:
     """Yield a pack of each kind that trains, and of evaluations without a probe, cut to what a moment can measure."""
     largest: dict[Kind, Pack] = {}
     for pack in packs(plan, size=FULL_PACK["cuda" if has_gpu() else "cpu"]):
