@@ -1,7 +1,6 @@
 """Measures the texts of a corpus in tokens, for estimates of time."""
 
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean
 
 from tokenizers import Tokenizer
@@ -11,6 +10,7 @@ from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.streams import questions_of
 from xlharm.errors import UserError
+from xlharm.plan.base_files import local_folder
 from xlharm.plan.sources import BaseSource, CorpusSource
 from xlharm.plan.timing import TextSizes
 
@@ -20,10 +20,10 @@ _BYTES_A_TOKEN = 3.5  # where there is no tokenizer to ask
 
 def counter(base: BaseSource) -> Callable[[str], float]:
     """Return a function that counts a text's tokens: by the base's tokenizer.json, else by its bytes."""
-    path = Path(base.location) / "tokenizer.json"
-    if path.is_file():
+    folder = local_folder(base)
+    if folder is not None and (folder / "tokenizer.json").is_file():
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception:  # noqa: BLE001 - the library raises bare Exceptions; loading the base will name the mistake
             return by_bytes
         return lambda text: float(len(tokenizer.encode(text, add_special_tokens=False).ids))

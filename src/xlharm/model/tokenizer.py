@@ -156,15 +156,6 @@ def positions(source: BaseSource) -> int | None:
     return row_limit(_configuration(source))
 
 
-def family_of(source: BaseSource) -> str:
-    """Return the base's ``model_type``; empty if its configuration does not name one.
-
-    Raises:
-        UserError: there is no configuration, or the hub does not answer.
-    """
-    return str(_configuration(source).get("model_type", ""))
-
-
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:
     """Make sure that the base has an embedding for every token.
 

@@ -64,11 +64,11 @@ class ScoredText:
 
 def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
     """Score a pack's models on one language's answers and articles; commit the active ones."""
-    begun = time.perf_counter()
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
     context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
+    begun = time.perf_counter()
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
         stacked,
