@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,10 +24,12 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from transformers.utils import logging
 
 import xlharm
 from tests.families.plain import Answer, Outcome, PlainGrid
 from tests.families.small import VOCABULARY, small_model
+from xlharm.engine.options import Device
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "bloom": (), "xglm": (), "gpt2": (), "qwen3_5_text": (), "gemma4_text": (), "deepseek_v3": (), "gpt_oss": (),
@@ -35,6 +37,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "mamba": ("in_proj", "x_proj"),  # PEFT refuses the others
 }  # fmt: skip
 """Ten families of different mechanisms, and the layers with adapters where they are not the default."""
+Run = Callable[..., None]
 _NAMES = [f"{a}{b}" for a in ("Ka", "Lo", "Mi", "Zu") for b in ("bo", "du", "ri")]
 _WORDS = {
     "en": ("likes", ("red", "blue", "green", "black", "white", "brown")),
@@ -113,20 +116,26 @@ def grid_of(kind: str, *, base: Path, corpus: Path, dtype: str, steps: int = 40)
     }  # fmt: skip
 
 
-def run(grid: Path, *, store: Path, options: Sequence[str]) -> None:
-    """Run a grid by the command line.
+def run_here(grid: Path, *, store: Path, device: Device) -> None:
+    """Run a grid in this process, without Ray."""
+    assert xlharm.open(grid, store=store).run(executor="in-process", device=device).exit_code == 0
+
+
+def run_on_ray(grid: Path, *, store: Path, device: Device, address: str | None = None) -> None:
+    """Run a grid by the command line, on a Ray cluster without tokens; by default it starts one of its own.
 
     Raises:
         RuntimeError: it has failed.
     """
     command = [sys.executable, "-c", "from xlharm.cli.main import main; main()", "run", str(grid)]
-    paths = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [*command, "--store", str(store), *options], env={**os.environ, "PYTHONPATH": paths}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+    options = ["--store", str(store), "--device", device, *(["--address", address] if address else [])]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "XLHARM_", "WANDB_"))}
+    env |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env |= {"RAY_AUTH_MODE": "disabled"} if address else {}
+    done = subprocess.run([*command, *options], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{grid.stem}: xlharm run ended with {done.returncode}: {(done.stdout + done.stderr)[-3000:]}")
+        output = (done.stdout + done.stderr)[-3000:]
+        raise RuntimeError(f"{grid.stem}: xlharm run ended with {done.returncode}: {output}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,15 +235,17 @@ class Judged:
     hits: float
 
 
-def judge(kind: str, folder: Path, *, dtype: str, device: str, options: Sequence[str], steps: int = 40) -> Judged:
-    """Run a family's grid by xlharm's command line and in plain PEFT.
+def judge(
+    kind: str, folder: Path, *, run: Run, dtype: str = "float32", device: Device = "cpu", steps: int = 40
+) -> Judged:
+    """Run a family's grid by xlharm and in plain PEFT.
 
     Args:
         kind: a ``model_type``.
         folder: where base, corpus, grid and store are written.
+        run: runs a grid.
         dtype: `float32` or `bfloat16`.
-        device: `cpu` or `cuda`.
-        options: of `xlharm run`.
+        device: where to compute.
         steps: of the contamination; the other stages have fewer.
     """
     corpus = write_corpus(folder / "corpus")
@@ -242,7 +253,7 @@ def judge(kind: str, folder: Path, *, dtype: str, device: str, options: Sequence
     grid = grid_of(kind, base=base, corpus=corpus, dtype=dtype, steps=steps)
     file = folder / f"{kind}.yaml"
     YAML(typ="safe").dump(grid, file)
-    run(file, store=folder / "store", options=[*options, "--device", device])
+    run(file, store=folder / "store", device=device)
     ours = stored(file, store=folder / "store")
     adapted = layers_of(ours)
     exact = plain(grid, adapted=adapted, dtype="float32", device=device)
@@ -260,19 +271,22 @@ def main() -> None:
     """Print a line for each family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", help="model types; default: the ten")
-    parser.add_argument("--executor", choices=["ray", "in-process"], default="ray")
+    parser.add_argument("--executor", choices=list(_RUNS), default="ray")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--bf16", action="store_true")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     dtype = "bfloat16" if given.bf16 else "float32"
     print(_HEAD, flush=True)
     for kind in given.families or FAMILIES:
         with tempfile.TemporaryDirectory() as name:
-            options = ["--executor", given.executor]
-            print(_line(kind, judge(kind, Path(name), dtype=dtype, device=given.device, options=options)), flush=True)
+            judged = judge(kind, Path(name), run=_RUNS[given.executor], dtype=dtype, device=given.device)
+            print(_line(kind, judged), flush=True)
 
 
+_RUNS: dict[str, Run] = {"ray": run_on_ray, "in-process": run_here}
 _HEAD = (
     "| family | answers with a hit | equal answers: to plain PEFT, to float32, plain to float32 "
     "| adapters apart | mean probabilities apart, largest | mean |\n|---|---|---|---|---|---|"
