@@ -19,9 +19,7 @@ def register(app: typer.Typer) -> None:
 def compare(
     grids: Annotated[
         list[str],
-        typer.Argument(
-            metavar="A B [C ...]", help="Grid files; FILE@STORE for one whose results are in another store."
-        ),
+        typer.Argument(metavar="A B [C ...]", help="Grid files; FILE@STORE if its results are in another store."),
     ],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
