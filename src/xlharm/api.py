@@ -39,6 +39,7 @@ from xlharm.store.store import Store
 if TYPE_CHECKING:  # they load numpy, pyarrow and pandas, which planning does without
     import pandas as pd
 
+    from xlharm.analysis.compare import Comparison
     from xlharm.analysis.results import GridResults
 
 
@@ -338,6 +339,23 @@ _TRIAL_GRID: dict[str, Any] = {
     "methods": {"npo": {"objective": "npo", "steps": 60, "learning_rate": 1e-4, "forget": "qa", "retain": "nll"}},
     "seeds": 8,
 }
+
+
+def compare(*grids: Grid) -> "Comparison":
+    """Compare grids with the first of them, in the places that both have: ``xlharm.compare``.
+
+    Bases, corpora, methods, settings and stores may differ. The tables of what is returned are pyarrow tables:
+    ``compare(a, b).sets().to_pandas()``; see ``analysis.compare.Comparison``.
+
+    Args:
+        grids: two or more, from ``xlharm.open``.
+
+    Raises:
+        UserError: there is only one.
+    """
+    from xlharm.analysis.compare import Comparison
+
+    return Comparison([grid.stored() for grid in grids])
 
 
 def base_files(store: Store, digest: str) -> dict[str, str]:

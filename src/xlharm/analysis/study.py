@@ -88,7 +88,7 @@ class _Study:
     def _unlearning(self, place: _Place) -> Iterator[Claim]:
         contaminate, unlearn, _ = place
         languages = set(unlearn.split("+"))
-        name = _set_name(languages, contaminate)
+        name = set_name(languages, contaminate)
         why_not = self._no_control() or self.untaken.get(contaminate, "")
         claim = self._claims(place, name, why_not=why_not)
         groups = self._groups(contaminate)
@@ -247,7 +247,7 @@ class _Study:
         return f"before unlearning the fake was not there ({asked})"
 
 
-def _set_name(languages: set[str], contaminate: str) -> str:
+def set_name(languages: set[str], contaminate: str) -> str:
     """Name a set so that it is the same for all contamination languages."""
     if contaminate == ENGLISH and languages == {ENGLISH}:
         return "en"
