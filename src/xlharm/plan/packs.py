@@ -102,7 +102,7 @@ def pack_shape(stage: Stage) -> str:
     training, method = settings.training, settings.training if isinstance(settings, UnlearnStage) else None
     sizes = {"steps": training.steps, "batch_size": training.batch_size}
     retain = method.retain_batch_size if method and method.retain != "none" else 0
-    return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.rows == "paired"})
+    return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.paired})
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:

@@ -163,7 +163,7 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
             return training.batch_size * _of(texts, settings.training.languages).pair, 0.0, 0.0, training.steps
         case UnlearnStage():
             method, text = settings.training, _of(texts, settings.languages_unlearned)
-            target = method.batch_size * _forget(method.forget, text) * (2 if method.rows == "paired" else 1)
+            target = method.batch_size * _forget(method.forget, text) * (2 if method.paired else 1)
             retain = method.retain_batch_size * _retain(method.retain_text, text) if method.retain != "none" else 0.0
             needs = method.needs if isinstance(method, LossMethod) else frozenset()
             of_target = target if any(need.startswith("reference") for need in needs) else 0.0

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.config.grid import Prompt
+from xlharm.corpus.details import perturbed
 from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.pools import RowMaker
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.likelihood import Likelihood, likelihoods
 from xlharm.evaluate.memorisation import exponential, extraction_strength, min_k, min_k_plus_plus
 from xlharm.model.base import settings
-from xlharm.plan.digest import mix
 from xlharm.plan.families import row_limit
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
@@ -27,7 +27,6 @@ from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
 _ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
 _MEMORISATION = ("exact", "extraction", "min_k", "min_k_pp")
-PERTURBED = 3  # wrong answers to each question
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -118,13 +117,6 @@ def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[ScoredT
     for what, answer in answers:
         yield ScoredText(item.id, what, answer, rows.pair(question, answer))
     yield ScoredText(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
-
-
-def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
-    """Choose wrong answers to an item's question: fake details of other items, by a hash of ids and details."""
-    own = {*item.fake_detail, *item.real_detail}
-    others = dict.fromkeys(f.fake_detail[0] for f in fakes if f.id != item.id and f.fake_detail[0] not in own)
-    return sorted(others, key=lambda detail: mix("perturbed", item.id, detail))[:PERTURBED]
 
 
 def table_of(texts: Sequence[ScoredText], text_likelihoods: Sequence[Likelihood]) -> pa.Table:
