@@ -33,7 +33,7 @@ KINDS = grid_of(
 
 OBJECTIVES = (
     "ga", "graddiff", "kl", "npo", "simnpo", "dpo", "idk", "rmu", "undial", "wga", "satimp", "ceu", "lingtea",
-    "relabel", "task_vector", "subspace",
+    "relabel", "task_vector", "subspace", "altpo", "pdu",
 )  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"ga-{term}": {"objective": "ga", "retain": term} for term in ("nll", "kl", "hidden", "lingtea")},
@@ -51,6 +51,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stop-forget": {"objective": "ga", "stop": {"forget_nll": 6}},
     "stop-retain": {"objective": "graddiff", "stop": {"retain_nll": 4, "window": 5}},
     "stop-both": {"objective": "kl", "stop": {"forget_nll": 6, "retain_nll": 4}},
+    "ceu-published": {"objective": "ceu", "skip_tokens": 1},
+    "lingtea-published": {"objective": "lingtea", "normalisation": "published"},
+    "rmu-published": {"objective": "rmu", "positions": "all"},
+    "warm-up-from-zero": {"objective": "ga", "warmup_steps": 2, "warmup_from_zero": True},
     "mix-balanced": {"objective": "npo", "mix": "balanced"},
     "mix-resource": {"objective": "task_vector", "mix": "resource", "alpha": 2},
     "mix-weights": {"objective": "subspace", "mix": {"en": 3, "ur": 1}, "dimensions": 2, "kept_dimensions": 1},
