@@ -138,7 +138,7 @@ def work_of(stage: Stage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> W
     if stage.kind == "evaluate":
         settings = read(EvaluateStage, stage)
         text = _of(texts, [settings.query])
-        count = min(text.questions, 2 * settings.questions)
+        count = min(text.questions, 2 * settings.questions) * (settings.probe.repeats if settings.probe else 1)
         new = count * settings.max_new_tokens * _ANSWERED
         return Work(flops=body * (count * text.question + new) + head * new, passes=1.0 + settings.max_new_tokens)
     if stage.kind == "score":

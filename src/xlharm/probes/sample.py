@@ -33,6 +33,11 @@ class Sample(AnswerProbe):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: NonNegative = 0
 
+    @property
+    def repeats(self) -> int:
+        """Answers to each question."""
+        return self.samples
+
     def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
         """Let the models answer each question several times, all in one batch."""
         from xlharm.evaluate.sampling import Sampling, random_numbers
