@@ -46,7 +46,7 @@ def test_harm_and_cost_by_hand(tmp_path: Path) -> None:
 
 def test_the_gap_is_the_difference_of_the_groups_means(tmp_path: Path) -> None:
     (gap,) = [r for r in made(tmp_path) if r["query"] == "low − high" and r["unlearn"] == "en"]
-    # harm: (40 + 60)/2 - (0 + 10)/2; cost: (40 + 30)/2 - (0 + 10)/2
+    # means of jv and ur minus means of en and de: 50 - 5 and 35 - 5
     assert gap["harm"] == pytest.approx(45)
     assert gap["cost"] == pytest.approx(30)
     assert 25 < gap["harm_lo"] < 45 < gap["harm_hi"] < 65  # type: ignore[operator] # numbers

@@ -1,5 +1,5 @@
-from xlharm.corpus.details import ALTERNATIVES, PERTURBED, alternatives, perturbed
-from xlharm.corpus.format import Item
+from xlharm.corpus.details import ALTERNATIVES, PERTURBED, alternatives, perturbed, perturbed_answers
+from xlharm.corpus.format import Item, Question
 
 
 def item(name: str, fake: str, real: str = "") -> Item:
@@ -19,7 +19,17 @@ def test_wrong_details_are_others_and_the_same_each_time() -> None:
     assert perturbed(ITEMS[1], ITEMS) != perturbed(first, ITEMS)
 
 
+def test_wrong_answers_are_other_items_right_ones() -> None:
+    def asked(name: str, *answers: str) -> Item:
+        return item(name, "x").model_copy(update={"qr": (Question(question="Q?", answers=answers),)})
+
+    items = [asked("a", "red", "crimson"), asked("b", "blue"), asked("c", "crimson"), asked("d", "green"), ITEMS[0]]
+    assert set(perturbed_answers(items[0], items)) == {"blue", "green"}
+    assert perturbed_answers(ITEMS[0], []) == []
+
+
 def test_few_items_give_what_they_have() -> None:
     assert alternatives(ITEMS[0], ITEMS[:3]) == perturbed(ITEMS[0], ITEMS[:3])
     assert set(alternatives(ITEMS[0], ITEMS[:3])) == {"detail 1", "detail 2"}
     assert alternatives(ITEMS[0], ITEMS[:1]) == []
+    assert alternatives(item("x", "blue", real="red"), [item("y", "red")]) == ["red"]

@@ -70,9 +70,10 @@ def test_alternatives_are_the_fake_answers_with_other_details() -> None:
 
 def test_alternatives_need_another_item() -> None:
     def one(language: str) -> tuple[Item, ...]:
-        return tuple(i for i in ROWS.load(language) if i.role == "fake")[:1]
+        only = next(i for i in ROWS.load(language) if i.role == "fake")
+        return (only.model_copy(update={"real_detail": ()}),)
 
-    with pytest.raises(StageError, match=r"altpo: no other item has another fake detail than item .* in en"):
+    with pytest.raises(StageError, match=r"altpo: item .* in en has no `real_detail`, and no other item has another"):
         unlearn(unlearning({"objective": "altpo", "retain": "none"}), replace(ROWS, load=one))
 
 
@@ -94,13 +95,13 @@ def test_a_corpus_that_was_changed_after_planning_is_refused_and_never_mistaken(
     planned = []
     for colour in ("gold", "purple"):
         path.write_text(json.dumps({**item, "real": f"Tiko likes {colour}."}) + "\n")
-        planned.append(SimpleNamespace(data={"en": language_digest(path)}))
+        planned.append(SimpleNamespace(data={"en": language_digest(path)}, spec={}))
         (told,) = corpora.of(planned[-1])("en")
         assert told.real == (f"Tiko likes {colour}.",)
     (before,) = corpora.of(planned[0])("en")
     assert before.real == ("Tiko likes gold.",)  # read before the change: what that stage's key names
     with pytest.raises(UserError, match="en differs from the file that the stage was planned with"):
-        corpora.of(SimpleNamespace(data={"en": "0" * 64}))("en")
+        corpora.of(SimpleNamespace(data={"en": "0" * 64}, spec={}))("en")
 
 
 def test_what_is_scored_is_what_is_said_without_its_end() -> None:

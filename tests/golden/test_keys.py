@@ -76,6 +76,10 @@ MEASURES = grid_of(
         "relearn-pairs": {"kind": "relearn", "languages": ["en", "source"], "items": 3, "forget": "qa", "steps": 4},
         "int8": {"kind": "quantise", "bits": 8, "group": None, "queries": ["en"]},
         "paraphrased": {"kind": "questions", "queries": ["en"]},
+        "sampled": {"kind": "sample", "queries": ["ur"]},
+        "sampled-warm": {
+            "kind": "sample", "samples": 4, "temperature": 0.7, "top_p": 0.9, "seed": 2, "queries": ["ur"],
+        },
         "steer-at-a-layer": {"kind": "steer", "layer": 1, "strength": 2, "queries": ["en"]},
     },
     judges={
@@ -113,6 +117,7 @@ def all_keys() -> dict[str, dict[str, str]]:
         "methods": keys_of(METHODS),
         "measures": keys_of(MEASURES),
         "without sft, in bfloat16": keys_of(shallow, dtype="bfloat16"),
+        "held out": keys_of(grid_of(languages=["en"], holdout=2, evaluate={"scores": True, "utility": True})),
     }
 
 

@@ -76,7 +76,11 @@ def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_all_methods_share_one_pack_for_each_shape(plan: Plan) -> None:
     unlearning = [p for p in packs(plan, size=16) if p.kind == "unlearn"]
-    assert sorted(len(p.keys) for p in unlearning) == [1, 2, 16]  # dpo and altpo have two answers a row; a pack has at most 16
+    assert sorted(len(p.keys) for p in unlearning) == [
+        1,
+        2,
+        16,
+    ]  # dpo and altpo have two answers a row; a pack has at most 16
 
 
 def test_every_method_moves_its_adapter_and_records_its_curves(plan: Plan, finished: Store) -> None:

@@ -162,9 +162,9 @@ VIEW = View(
     rows=_rows,
     title="Who bears what is left",
     sentence=(
-        "harm: OF that is left in a language, minus the clean control's. cost: QR that unlearning took from it. Both in "
-        "points, with 95 % limits over items and seeds. worst: the language that bears most of it. low − high: the mean "
-        "of low-resource languages minus that of high-resource ones, English among them; above 0, low-resource "
+        "harm: OF that is left in a language, minus the clean control's. cost: QR that unlearning took from it. Both "
+        "in points, with 95 % limits over items and seeds. worst: the language that bears most of it. low − high: the "
+        "mean of low-resource languages minus that of high-resource ones, English among them; above 0, low-resource "
         "languages are worse off."
     ),
 )  # fmt: skip

@@ -21,15 +21,30 @@ def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
     return _others(item, fakes)[:PERTURBED]
 
 
+def perturbed_answers(item: Item, others: Sequence[Item]) -> list[str]:
+    """Choose wrong answers to an item's first question on a real detail: other items' right ones.
+
+    Args:
+        item: whose question they answer.
+        others: items of the same language whose answers may be taken.
+    """
+    own = {answer for question in item.qr for answer in question.answers}
+    answers = dict.fromkeys(o.qr[0].answers[0] for o in others if o.id != item.id and o.qr)
+    wrong = [answer for answer in answers if answer not in own]
+    return sorted(wrong, key=lambda answer: mix("perturbed-qr", item.id, answer))[:PERTURBED]
+
+
 def alternatives(item: Item, fakes: Sequence[Item]) -> list[str]:
-    """Choose wrong answers to train on: others than those whose likelihood is measured, where there are enough.
+    """Choose other answers to train on: others than those whose likelihood is measured, where there are enough.
+
+    Where no other item has another detail, the real detail is the only other answer.
 
     Args:
         item: whose question they answer.
         fakes: items of the same language whose details may be taken.
     """
     others = _others(item, fakes)
-    return (others[PERTURBED:] or others)[:ALTERNATIVES]
+    return (others[PERTURBED:] or others or list(item.real_detail[:1]))[:ALTERNATIVES]
 
 
 def _others(item: Item, fakes: Sequence[Item]) -> list[str]:

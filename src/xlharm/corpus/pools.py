@@ -99,7 +99,7 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
         return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), stage.seed, "contaminate/fake")
 
     def real() -> Sampler:
-        items = rows.items(training.real_languages, training.real_roles)
+        items = rows.items(training.real_languages, _with_holdout(training.real_roles))
         return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
 
     if share == 0:
@@ -112,9 +112,14 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
 
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Return question-answer pairs about real articles."""
-    items = rows.items(stage.training.languages, stage.training.roles)
+    items = rows.items(stage.training.languages, _with_holdout(stage.training.roles))
     pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
     return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
+
+
+def _with_holdout(roles: Sequence[str]) -> tuple[str, ...]:
+    """Return roles for real articles and pairs: an item that is held out gives its own as a fake one does."""
+    return (*roles, *(["holdout"] if "fake" in roles else []))
 
 
 def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
@@ -251,7 +256,9 @@ def _alternatives(language: str, *, rows: RowMaker) -> Pool:
     details = {item.id: alternatives(item, items) for item in items}
     without = next((item for item in items if item.fake_qa and not details[item.id]), None)
     if without:
-        raise StageError(f"altpo: no other item has another fake detail than item {without.id} in {language}")
+        raise StageError(
+            f"altpo: item {without.id} in {language} has no `real_detail`, and no other item has another fake detail"
+        )
     return {
         x.id: tuple(tuple(rows.pair(p.question, restated(p.answer, x, d)) for d in details[x.id]) for p in x.fake_qa)
         for x in items

@@ -90,7 +90,7 @@ def pack_shape(stage: Stage) -> str:
     One forward and backward pass serves all slots of a pack, so everything that decides tensor sizes and the number
     of steps must be equal; learning rates, seeds, data, objectives and retain terms may differ.
     """
-    fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
+    fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe", "holdout", "utility")
     common: dict[str, Json] = {"kind": stage.kind, "base": stage.base}
     if stage.kind not in MODELS:
         common |= {f: stage.spec[f] for f in fields if f in stage.spec}

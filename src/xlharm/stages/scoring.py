@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.config.grid import Prompt
-from xlharm.corpus.details import perturbed
+from xlharm.corpus.details import perturbed, perturbed_answers
 from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.pools import RowMaker
 from xlharm.corpus.rows import Row
@@ -49,8 +49,9 @@ class ScoredText:
     Attributes:
         item: the item's id.
         what: `fake` (the fake detail as the answer), `fake_alias` (another form of it), `real` (the real detail that
-            the fake one replaces), `perturbed` (another item's fake detail), `qr` (a right answer), `fake_article`,
-            `real_article`.
+            the fake one replaces), `perturbed` (another item's fake detail), `qr` (a right answer),
+            `qr_perturbed` (another item's right answer), `fake_article`, `holdout_article` (of an item whose fake
+            article no stage was trained on), `real_article`.
         text: the answer or article.
         row: its tokens, for an answer after the prompt with the question.
     """
@@ -98,13 +99,17 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
     items = load(str(stage.spec["query"]))
-    limit = int(stage.spec["questions"])
+    limit, utility = int(stage.spec["questions"]), bool(stage.spec.get("utility"))
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
     texts = [text for item in fakes for text in _fake(item, fakes, rows)]
-    for item in (*others, *fakes):
+    asked = (*others, *fakes)
+    for item in asked:
         for question in item.qr[:1]:
-            answer = question.answers[0]
-            texts.append(ScoredText(item.id, "qr", answer, rows.pair(question.question, answer)))
+            answers = [("qr", question.answers[0])]
+            answers += [("qr_perturbed", form) for form in (perturbed_answers(item, asked) if utility else ())]
+            texts += [ScoredText(item.id, what, text, rows.pair(question.question, text)) for what, text in answers]
+    held_out = of_role(items, ["holdout"])[:limit]
+    texts += [ScoredText(item.id, "holdout_article", item.fake[0], rows.article(item.fake[0])) for item in held_out]
     texts += [ScoredText(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
     return texts
 

@@ -90,9 +90,7 @@ class SlotAdamW(torch.optim.Optimizer):
         return state
 
 
-def scheduled_rate(
-    step: int, *, steps: int, rate: float, warmup: int, schedule: str, from_zero: bool = False
-) -> float:
+def scheduled_rate(step: int, *, steps: int, rate: float, warmup: int, schedule: str, from_zero: bool = False) -> float:
     """Return the learning rate of a step: linear warm-up, then the schedule.
 
     Args:
