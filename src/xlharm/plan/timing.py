@@ -147,7 +147,7 @@ def work_of(stage: Stage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> W
     if stage.kind == "evaluate":
         settings = read(EvaluateStage, stage)
         text = _of(texts, [settings.query])
-        count = min(text.questions, 2 * settings.questions)
+        count = min(text.questions, 2 * settings.questions) * (settings.probe.repeats if settings.probe else 1)
         new = count * settings.max_new_tokens * _ANSWERED
         return answering(sizes, read=count * text.question, new=new, passes=1.0 + settings.max_new_tokens)
     if stage.kind == "score":
@@ -184,7 +184,7 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
             return training.batch_size * _of(texts, settings.training.languages).pair, 0.0, 0.0, training.steps
         case UnlearnStage():
             method, text = settings.training, _of(texts, settings.languages_unlearned)
-            target = method.batch_size * _forget(method.forget, text) * (2 if method.rows == "paired" else 1)
+            target = method.batch_size * _forget(method.forget, text) * (2 if method.paired else 1)
             retain = method.retain_batch_size * _retain(method.retain_text, text) if method.retain != "none" else 0.0
             needs = method.needs if isinstance(method, LossMethod) else frozenset()
             of_target = target if any(need.startswith("reference") for need in needs) else 0.0
