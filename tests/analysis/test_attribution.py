@@ -77,9 +77,7 @@ def test_overlaps_are_of_each_pair_and_of_all() -> None:
     tables = {"en": table(same), "de": table(same, start=5), "ur": table(other)}
     rows = list(overlap_rows({query: Variants(t) for query, t in tables.items()}))
     found = {(r["query"], r["other"]): r["value"] for r in rows if r["by"] == "layer"}
-    assert found == pytest.approx(
-        {("en", "de"): 1, ("en", "ur"): 0, ("de", "ur"): 0, ("all", "all"): 1 / 3}, abs=1e-9
-    )
+    assert found == pytest.approx({("en", "de"): 1, ("en", "ur"): 0, ("de", "ur"): 0, ("all", "all"): 1 / 3}, abs=1e-9)
     assert not [r for r in rows if r["by"] == "all"]
 
 
@@ -122,7 +120,7 @@ def test_the_interval_of_an_overlap_covers_the_truth() -> None:
             found = overlap([(_lost(rng, one, easy=easy), _lost(rng, two, easy=easy))])
             assert found is not None
             covered += found.low <= truth <= found.high
-        print(f"overlap of {name}: truth {truth:.2f}, covered {covered / 4:.1f} %")  # noqa: T201 - the table in docs
+        print(f"overlap of {name}: truth {truth:.2f}, covered {covered / 4:.1f} %")
         assert 0.925 <= covered / 400 <= 1
 
 

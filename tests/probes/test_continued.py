@@ -57,7 +57,9 @@ def test_with_steps_of_its_own_every_cell_goes_on() -> None:
 
 def test_settings_reach_the_stage_and_nothing_else_does() -> None:
     plan = planned({"times": [1], "text": "articles", "languages": ["source"]}, unlearn={"en": ["en"]})
-    (stage,) = {s.key: s for s in plan.stages.values() if s.kind == "continue" and s.spec["training"]["steps"] == 7}.values()
+    (stage,) = {
+        s.key: s for s in plan.stages.values() if s.kind == "continue" and s.spec["training"]["steps"] == 7
+    }.values()
     assert set(stage.spec["training"]) == {
         "steps", "batch_size", "learning_rate", "warmup_steps", "schedule", "weight_decay", "clip", "text", "languages",
         "roles",

@@ -109,4 +109,5 @@ def inspecting_of(
         texts=64,
         slots=slots,
         adapters=tuple(torch.randn(models, layout.size, generator=torch.Generator().manual_seed(0))),
+        check=lambda _: None,
     )

@@ -1,16 +1,23 @@
 """Probes that look inside, on a whole grid in one process: their tables agree with the grid's own evaluations."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tests.conftest import plan_of
 from tests.stages.test_runner import run_all
 from xlharm.analysis.results import GridResults
+from xlharm.evaluate.inspecting import Inspecting
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
+from xlharm.probes.patch import Patch
+from xlharm.stages.job import OutOfMemoryError, PackJob, RunnerConfig
+from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -56,9 +63,7 @@ def test_with_nothing_switched_off_answers_are_the_cells_own(world: tuple[Plan, 
 
 def test_with_everything_switched_off_all_cells_are_the_same_base(world: tuple[Plan, Store]) -> None:
     for query in ("en", "de"):
-        bases = [
-            [row for row in inside(world, cell, "parts", query) if row["by"] == "all"] for cell in world[0].cells
-        ]
+        bases = [[row for row in inside(world, cell, "parts", query) if row["by"] == "all"] for cell in world[0].cells]
         assert all(base == bases[0] and base for base in bases)
 
 
@@ -97,12 +102,42 @@ def test_one_stage_compares_all_languages(world: tuple[Plan, Store]) -> None:
 
 def test_models_alone_give_what_they_give_in_packs(world: tuple[Plan, Store], tmp_path: Path) -> None:
     plan, store = world
-    other = Store(str(tmp_path / "other"))
-    run_all(plan, other, size=1, kinds=("contaminate", "sft", "unlearn"))
+    other = Store(str(tmp_path))
+    shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("inspect"))
     run_all(plan, other, size=1, kinds=("inspect",))
-    for cell in plan.cells[-1:]:
-        for query in ("en", "de"):
-            tables = [
-                pq.read_table(s.path("inspect", cell.probes["parts"][query]) / "inside.parquet") for s in (store, other)
-            ]
-            assert tables[0].equals(tables[1])
+    for stage in (s for s in plan.stages.values() if s.kind == "inspect"):
+        one, two = (pq.read_table(s.path("inspect", stage.key) / "inside.parquet") for s in (store, other))
+        if stage.spec["probe"]["kind"] == "ablate":
+            assert one.equals(two)
+        for column in ("logp", "cka", "debiased"):
+            if column in one.column_names:
+                assert one[column].to_pylist() == pytest.approx(two[column].to_pylist(), rel=1e-4)
+
+
+def test_a_probe_that_does_not_fit_takes_fewer_slots(
+    world: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = world
+    other = Store(str(tmp_path))
+    shutil.copytree(store.local / "stages", other.local / "stages", ignore=shutil.ignore_patterns("inspect"))
+    whole, tried = Patch.table, []
+
+    def table(probe: Patch, inspecting: Inspecting) -> pa.Table:
+        tried.append(inspecting.slots)
+        if inspecting.slots > fits:
+            raise torch.OutOfMemoryError("too many")
+        return whole(probe, inspecting)
+
+    monkeypatch.setattr(Patch, "table", table)
+    key = plan.cell("de/en/npo/0").probes["patched"]["de"]
+    stage, fits = plan.stages[key], 2
+    config = RunnerConfig(
+        base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32", device="cpu",
+        slots=8,
+    )  # fmt: skip
+    runner, job = StageRunner(config), PackJob(id="p", kind="inspect", stages=(stage,), active=(True,))
+    assert runner.run(job, report=lambda _: None)[0].ok
+    assert tried == [8, 4, 2]
+    fits = 0
+    with pytest.raises(OutOfMemoryError):
+        runner.run(job, report=lambda _: None)

@@ -182,10 +182,10 @@ VIEW = View(
     rows=_rows,
     title="Attribution",
     sentence=(
-        "of_share and qr_share: the percentage of OF and QR that is gone when a part of the adapter is switched off, and "
-        "what is left of it; restored: the percentage of what unlearning took of the fake answer's log-probability that "
-        "comes back when one layer's states are those of the model before; erased: layer erasure ratio, and its mean "
-        "over layers (by depth), in percent; overlap: how far the same parts carry the fake in two languages (cosine); "
+        "of_share and qr_share: the percentage of OF and QR that is gone when a part of the adapter is switched off, "
+        "and what is left; restored: how much of what unlearning took of the fake answer's log-probability comes back "
+        "when one layer's states are those of the model before, percent; erased: layer erasure ratio, and its mean "
+        "over layers (by depth), percent; overlap: how far the same parts carry the fake in two languages (cosine); "
         "cka: similarity of two languages' hidden states at a layer. 95 % intervals over items."
     ),
 )  # fmt: skip

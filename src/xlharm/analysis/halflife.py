@@ -6,11 +6,11 @@ and straight between amounts. Half is back where it first reaches the middle bet
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits
@@ -97,7 +97,7 @@ def half_lives(curves: Sequence[Curve]) -> list[HalfLife]:
 
 
 def _grid(amounts: tuple[float, ...]) -> list[float]:
-    steps = [np.linspace(a, b, _BETWEEN, endpoint=False) for a, b in zip(amounts, amounts[1:], strict=False)]
+    steps = [np.linspace(a, b, _BETWEEN, endpoint=False) for a, b in pairwise(amounts)]
     return [*np.concatenate(steps).tolist(), amounts[-1]]
 
 
@@ -259,12 +259,12 @@ def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
         return
     methods = results.plan.grid.methods
     for (place, curve), half in zip(found.items(), half_lives(list(found.values())), strict=True):
-        once_steps = methods[place.method].steps if place.unit == "steps" else None
+        unit = methods[place.method].steps if place.unit == "steps" else None
         yield {
             "contaminate": place.contaminate, "unlearn": place.unlearn, "method": place.method, "probe": place.probe,
             "state": half.state, "unit": place.unit, "query": place.query, "seeds": curve.before.shape[0],
             "items": curve.before.shape[1], "half_life": half.value, "half_life_lo": half.low,
-            "half_life_hi": half.high, "times": half.value / once_steps if once_steps and half.value is not None else None,
+            "half_life_hi": half.high, "times": half.value / unit if unit and half.value is not None else None,
             "longest": curve.amounts[-1], "of_before": half.before, "of_after": half.after, "of_last": half.last,
         }  # fmt: skip
 
@@ -278,8 +278,8 @@ VIEW = View(
     rows=_rows,
     title="Half-life",
     sentence=(
-        "How much training after unlearning brings half of the removed OF back: in steps of clean training, or in forget "
-        "items that are learned again. times: as a multiple of unlearning's steps. Without a number half was not back "
+        "How much training after unlearning brings half of the removed OF back: in steps of clean training, or in "
+        "forget items that are learned again. times: as a multiple of unlearning's steps. Without a number half was not back "
         "after the longest training, or OF was not clearly removed. 95 % limits over items and seeds."
     ),
 )  # fmt: skip

@@ -21,7 +21,9 @@ def of_mean(values: _Floats, *, low: float = -np.inf, high: float = np.inf, leve
         level: coverage.
     """
     mean = float(values.mean())
-    spread = _quantile(len(values), level) * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else np.inf
+    spread = (
+        _quantile(len(values), level) * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else np.inf
+    )
     return Interval(mean, max(low, mean - spread), min(high, mean + spread))
 
 

@@ -46,7 +46,9 @@ def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
     erased, scores = erasure(held, taken)
     for layer, of_layer in enumerate(erased):
         if (known := of_layer[~np.isnan(of_layer)]).size:
-            yield _row("layer", str(layer), "erased", *(100 * x for x in of_mean(known, low=0, high=1)), items=known.size)
+            yield _row(
+                "layer", str(layer), "erased", *(100 * x for x in of_mean(known, low=0, high=1)), items=known.size
+            )
     if (known := scores[~np.isnan(scores)]).size:
         yield _row("depth", "", "erased", *(100 * x for x in of_mean(known, low=0, high=1)), items=known.size)
 

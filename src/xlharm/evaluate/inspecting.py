@@ -30,6 +30,7 @@ class Inspecting:
         texts: most rows of a batch of given texts, over all adapters.
         slots: most adapters of a batch.
         adapters: the adapters [P] of the model, and of the further models that the probe reads.
+        check: raises UserError if the base model cannot process rows of so many tokens.
     """
 
     stacked: StackedModel
@@ -45,3 +46,4 @@ class Inspecting:
     texts: int
     slots: int
     adapters: tuple[Tensor, ...]
+    check: Callable[[int], None]

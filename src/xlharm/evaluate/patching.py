@@ -64,7 +64,9 @@ def patched_likelihoods(
     return found
 
 
-def _states(stacked: StackedModel, source: Tensor, rows: Sequence[Row], *, needed: Collection[int]) -> dict[int, Tensor]:
+def _states(
+    stacked: StackedModel, source: Tensor, rows: Sequence[Row], *, needed: Collection[int]
+) -> dict[int, Tensor]:
     """Return the source's states after the needed layers, [tokens, width] each, row after row."""
     if not needed:
         return {}

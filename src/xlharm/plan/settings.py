@@ -138,7 +138,7 @@ Settings = TypeVar("Settings", bound=Strict)
 TrainingStage: TypeAlias = ContaminateStage | SftStage | UnlearnStage | FineTuneStage | RelearnStage | ContinueStage
 
 
-def training_of(stage: Stage) -> TrainingStage | None:
+def training_of(stage: Stage) -> TrainingStage | None:  # noqa: PLR0911 - one for each kind
     """Return the settings of a stage that trains; None for one that does not.
 
     Raises:

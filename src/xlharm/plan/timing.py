@@ -163,7 +163,9 @@ def _inspection(settings: InspectStage, sizes: BaseSizes, texts: Mapping[str, Te
     return Work(flops=body * (count * text.pair + new) + head * (count + new), passes=models * passes)
 
 
-def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[float, float, float, int]:
+def _training_tokens(  # noqa: PLR0911 - one for each kind
+    stage: Stage, texts: Mapping[str, TextSizes]
+) -> tuple[float, float, float, int]:
     """Return the tokens of a step on target rows, on retain rows and through the reference model; and the steps."""
     settings = training_of(stage)
     assert settings is not None

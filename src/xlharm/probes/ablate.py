@@ -56,6 +56,7 @@ class Ablate(Inspection):
         parts = [part for by in divisions for part in parts_of(layout, by, components=self.components)]
         names = [(whole, "") for whole in WHOLE] + [(part.by, part.name) for part in parts]
         asking = _asking(inspecting)
+        inspecting.check(max(map(len, asking.prompts), default=0) + inspecting.max_new_tokens)
         rows: list[dict[str, Any]] = []
         for stack in stacks(inspecting.adapters[0], parts, layout=layout, size=inspecting.slots):
             for answers in asking.generate(stack):

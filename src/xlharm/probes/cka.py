@@ -43,9 +43,7 @@ class Cka(Inspection):
         languages = tuple(dict.fromkeys(self.queries or builder.spec.languages))
         if len(languages) < 2:
             return None
-        return Planned(
-            evaluations={"+".join(languages): builder.inspection(model, languages=languages, probe=self)}
-        )
+        return Planned(evaluations={"+".join(languages): builder.inspection(model, languages=languages, probe=self)})
 
     def table(self, inspecting: Inspecting) -> pa.Table:
         """Return a row for each pair of languages and layer.
@@ -60,6 +58,7 @@ class Cka(Inspection):
         from xlharm.evaluate.states import last_token_states
 
         names, prompts = self._prompts(inspecting)
+        inspecting.check(max(len(prompt) for of_language in prompts.values() for prompt in of_language))
         states = {
             language: last_token_states(
                 inspecting.stacked, inspecting.adapters[0], prompts[language], batch=inspecting.texts

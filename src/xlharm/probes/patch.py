@@ -43,7 +43,7 @@ class Patch(Inspection):
         return len(PAIRS) * (layers + 2)
 
     def plan(self, builder: CellBuilder, *, name: str, model: Stage, before: Stage | None) -> Planned | None:
-        """Plan the inspections, which read the model before unlearning and the clean control; None without unlearning."""
+        """Plan inspections that read the model before unlearning and the clean control, too; None without unlearning."""
         planned = super().plan(builder, name=name, model=model, before=before)
         if planned is None or before is None:
             return None
@@ -62,6 +62,7 @@ class Patch(Inspection):
         from xlharm.model.base import settings
 
         items, rows = _fake_answers(inspecting)
+        inspecting.check(max((len(row.ids) for row in rows), default=0))
         depth = int(settings(inspecting.stacked.model).num_hidden_layers)
         adapters = dict(zip(MODELS, inspecting.adapters, strict=False))  # a grid may have no control
         patches: list[tuple[int, ...]] = [(), *((layer,) for layer in range(depth))]

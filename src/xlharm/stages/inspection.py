@@ -2,14 +2,14 @@
 
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from xlharm.corpus.rows import prompt_ids
-from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.inspecting import Inspecting
 from xlharm.model.base import settings as settings_of
 from xlharm.plan.families import row_limit
@@ -34,24 +34,32 @@ def inspect(context: Context, job: PackJob, *, report: Report) -> list[StageResu
     for i, (stage, active) in enumerate(zip(job.stages, job.active, strict=True)):
         if active:
             results.append(_one(context, job, stage))
-        report(Progress(pack=job.id, step=i + 1, steps=len(job.stages), tokens=sum(r.tokens for r in results)))
+        report(Progress(pack=job.id, step=i + 1, steps=len(job.stages), tokens=0))
     return results
 
 
 def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
     begun = time.perf_counter()
-    settings = read(InspectStage, stage)
-    inspecting = _inspecting(context, stage, settings)
-    tokens = [
-        len(prompt_ids(question, prompt=settings.prompt, tokenizer=context.tokenizer))
-        for language in settings.languages
-        for _, _, question, _ in questions_of(inspecting.load(language), limit=settings.questions)
-    ]
-    context.check_rows(stage, max(tokens, default=0) + inspecting.max_new_tokens, answers=settings.probe.asks)
-    table = settings.probe.table(inspecting)
+    table = _table(context, stage, read(InspectStage, stage))
     seconds = time.perf_counter() - begun
     context.commit(job, stage, partial(_write, table), metrics={"rows": table.num_rows}, seconds=seconds, alone=True)
-    return StageResult(key=stage.key, ok=True, seconds=seconds, tokens=sum(tokens))
+    return StageResult(key=stage.key, ok=True, seconds=seconds)
+
+
+def _table(context: Context, stage: Stage, settings: InspectStage) -> pa.Table:
+    """Let the probe look; with less memory it takes fewer slots.
+
+    Splitting a pack of several models would not help, because they do not share a batch.
+    """
+    inspecting = _inspecting(context, stage, settings)
+    while True:
+        try:
+            return settings.probe.table(inspecting)
+        except torch.OutOfMemoryError:
+            if inspecting.slots == 1 or context.config.world > 1:  # ranks must not differ
+                raise
+        torch.cuda.empty_cache()
+        inspecting = replace(inspecting, slots=inspecting.slots // 2)
 
 
 def _inspecting(context: Context, stage: Stage, settings: InspectStage) -> Inspecting:
@@ -70,6 +78,7 @@ def _inspecting(context: Context, stage: Stage, settings: InspectStage) -> Inspe
         texts=TEXTS[context.device.type],
         slots=context.config.slots,
         adapters=tuple(context.adapters(stage.inputs, stacked.layout)),
+        check=partial(context.check_rows, stage, answers=settings.probe.asks),
     )
 
 
