@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.contrasts import Contrasts, Pair, ratios
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
 from xlharm.analysis.results import GridResults, once
@@ -18,9 +18,6 @@ from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_HALVINGS = 40
-_MOST_RATIO = 1000.0
-
 _Shares = npt.NDArray[np.float64]
 
 
@@ -156,7 +153,7 @@ def compared(
         return None
     rates = [pair for some in (of, qr) if (pair := some.pair())]
     of_rate, qr_rate = _intervals(Contrasts.of(rates))
-    utility = _utility(known)
+    utility = Interval(*(100 * x for x in ratios([known])[0]))
     return Ranked(
         unlearn=unlearn,
         method=method,
@@ -210,24 +207,6 @@ class _ByItem:
 def _intervals(contrasts: Contrasts) -> list[Interval]:
     """Return estimates in percent with their 95 % intervals."""
     return [Interval(*row) for row in (np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100).tolist()]
-
-
-def _utility(known: Pair) -> Interval:
-    """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
-    estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
-
-    def refuted(ratio: float) -> bool:
-        low, high = Contrasts.of([replace(known, weight=ratio)]).limits()
-        return not low[0] <= 0 <= high[0]
-
-    limits = []
-    for outside in (0.0, _MOST_RATIO):
-        inside, far = estimate, max(outside, 1e-6)
-        for _ in range(_HALVINGS):
-            middle = (inside + far) / 2
-            inside, far = (inside, middle) if refuted(middle) else (middle, far)
-        limits.append(0.0 if inside < 1e-5 else inside)
-    return Interval(*(100 * x for x in (estimate, *limits)))
 
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:

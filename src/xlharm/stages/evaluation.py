@@ -21,7 +21,7 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 512, "cuda": 2048}
+ROWS = {"cpu": 512, "cuda": 2048}
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -81,7 +81,7 @@ def asking_of(context: Context, job: PackJob, settings: EvaluateStage) -> Asking
         items=context.corpora.of(first)(settings.query),
         limit=settings.questions,
         max_new_tokens=settings.max_new_tokens,
-        rows=_ROWS[context.device.type],
+        rows=ROWS[context.device.type],
         adapters=parents(0),
         active=job.active,
         parents=parents,

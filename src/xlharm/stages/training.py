@@ -19,6 +19,7 @@ from xlharm.model.base import name_of
 from xlharm.parallel import side_by_side
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     FineTuneStage,
     RelearnStage,
     SftStage,
@@ -113,7 +114,7 @@ def _terms(settings: TrainingStage) -> LossTerms:
             return LossTerms.of_method(method, seed=settings.seed)
         case UnlearnStage(training=method):
             raise StageError(f"method {method.objective} has no loss to train on")
-        case ContaminateStage() | SftStage() | FineTuneStage() | RelearnStage():
+        case ContaminateStage() | SftStage() | FineTuneStage() | RelearnStage() | ContinueStage():
             return FINE_TUNING
         case _:
             assert_never(settings)
