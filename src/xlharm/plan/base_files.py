@@ -13,6 +13,7 @@ from typing import Any
 from xlharm.errors import UserError
 from xlharm.parallel import side_by_side
 from xlharm.plan.digest import digest, file_digest
+from xlharm.plan.families import family_of
 from xlharm.plan.sources import BaseSource
 
 _LARGE = 64 << 20  # digests of files with at least so many bytes are cached
@@ -51,7 +52,7 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False, contents: bool
         raise UserError(f"{folder}: base: cannot be read: {error}") from None
     return BaseSource(
         location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code,
-        family=str(_json(folder / "config.json").get("model_type", "")),
+        family=family_of(_json(folder / "config.json")),
     )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
         if job.active[k]:
             texts = [text_of(ids, context.tokenizer, asking.template) for ids in answers[k]]
             table = _table(asking.questions, texts, stage=stage)
-            context.commit(job, stage, partial(_write, table), metrics=count(table), seconds=seconds)
+            metrics = {**count(table), **asking.figures}
+            context.commit(job, stage, partial(_write, table), metrics=metrics, seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
