@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xlharm.analysis.counted import ROWS, Counted, file_status, remember, remembered
 from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
 from xlharm.analysis.samples import BUDGET, Samples, per_measure
@@ -21,7 +22,7 @@ from xlharm.plan.stage import Kind
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
-_ROWS: dict[Kind, str] = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
+_ROWS: dict[Kind, str] = {"evaluate": ROWS, "score": "scores.parquet", "judge": "verdicts.parquet"}
 _T = TypeVar("_T")
 
 
@@ -150,12 +151,16 @@ class GridResults:
             for query, key in cell.evaluations.items()
             if key in self.done
         ]
-        reads = side_by_side([partial(self._sound, key) for _, _, key in evaluations])
-        for (cell, query, key), sound in zip(evaluations, reads, strict=True):
+        known = remembered(self.store, (key for _, _, key in evaluations))
+        unread = dict.fromkeys(key for _, _, key in evaluations if key not in known)
+        reads = side_by_side([partial(self._sound, key) for key in unread])
+        counted: dict[str, Counted | str] = {**known, **dict(zip(unread, reads, strict=True))}
+        for cell, query, key in evaluations:
+            sound = counted[key]
             if isinstance(sound, str):
                 damaged.append(f"{cell.name} in {query}: {sound}")
                 continue
-            record, rates = sound
+            record, rates = sound.record, sound.rates
             try:
                 reading = _reading(cell, query, rates=rates, metrics=record.metrics)
                 rows.append(row_of(reading, grid=self.plan.grid.name, cell=cell.name, metrics=record.metrics))
@@ -164,7 +169,9 @@ class GridResults:
             else:
                 self._rates[key] = rates
                 readings.append(reading)
-                records[key] = record
+                records[key] = self._records[key] = record
+        sound_ones = {key: one for key in records if isinstance(one := counted[key], Counted)}
+        remember(self.store, sound_ones, new=sum(key not in known for key in records))
         return _Evaluated(
             table=pa.Table.from_pylist(rows, schema=SCHEMA),
             readings=Readings.of(readings, seeds=self.plan.grid.seeds),
@@ -172,11 +179,14 @@ class GridResults:
             records=records,
         )
 
-    def _sound(self, key: str) -> tuple[Record, ItemRates] | str:
-        """Return the record and hits of an evaluation whose files match their checksums, or what is wrong with it."""
+    def _sound(self, key: str) -> Counted | str:
+        """Return an evaluation whose files match their checksums, or what is wrong with it."""
+        file = file_status(self.store, key)  # before they are compared: what changes later is read again
         try:
             rates = self._counted(key)
-            return (self.record(key), rates) if rates else f"the rows of {key[:16]} cannot be read"
+            if rates is None:
+                return f"the rows of {key[:16]} cannot be read"
+            return Counted(record=self.record(key), rates=rates, file=file)
         except CorruptArtifactError as error:
             return " ".join(str(error).split())
 
