@@ -5,11 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from xlharm.analysis.charts import Chart, Estimate, Forest, Tone
 from xlharm.analysis.claims import ALL, VERDICTS, Judged, judge, over_all
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.study import claims_of
 from xlharm.analysis.view import View
 from xlharm.config.findings import CLAIMS
+from xlharm.config.grid import NONE
 
 
 @once
@@ -56,6 +58,34 @@ def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw the claims over all contamination languages, by unlearning set and method."""
+    overall = [one for one in findings(results) if one.claim.contaminate == ALL and one.difference]
+    methods = len({one.claim.method for one in overall} - {NONE}) > 1
+    groups: dict[str, list[Estimate]] = {}
+    for one in overall:
+        words = f"unlearning {one.claim.unlearn}" if one.claim.unlearn != NONE else "before unlearning"
+        title = f"{words}, {one.claim.method}" if methods and one.claim.method != NONE else words
+        groups.setdefault(title, []).append(_estimate(one))
+    return tuple(
+        Forest(
+            name=f"findings-{i}", title=f"Findings {title}", axis="difference that decides, points (bar: threshold)",
+            rows=tuple(rows),
+        )
+        for i, (title, rows) in enumerate(groups.items(), 1)
+    )  # fmt: skip
+
+
+def _estimate(one: Judged) -> Estimate:
+    if one.difference is None:
+        raise ValueError("expected a claim with a difference")
+    tones: dict[str, Tone] = {"holds": "good", "does not hold": "bad"}
+    return Estimate(
+        label=f"{one.claim.name} ({one.where})", value=one.difference.estimate, low=one.difference.low,
+        high=one.difference.high, threshold=one.threshold, tone=tones.get(one.verdict, "open"),
+    )  # fmt: skip
+
+
 VIEW = View(
     name="findings",
     columns={
@@ -66,6 +96,7 @@ VIEW = View(
         "why": pa.string(),
     },
     rows=_rows,
+    charts=_charts,
     title="Findings",
     sentence=(
         "The claims of the study (2406.13748), over all contamination languages and in each. difference: of the part "

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from xlharm.analysis.counted import ROWS, Counted, file_status, remember, remembered
 from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
-from xlharm.analysis.samples import BUDGET, Samples, per_measure
 from xlharm.analysis.table import SCHEMA, percentage, row_of
 from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
@@ -52,7 +51,7 @@ class GridResults:
         self._records: dict[str, Record | CorruptArtifactError] = {}
         self._folders: dict[str, Path | CorruptArtifactError] = {}
         self._rates: dict[str, ItemRates | None] = {}
-        self._computed: dict[Callable[[GridResults], Any], Any] = {}
+        self._computed: dict[Callable[..., Any], Any] = {}
 
     # -- what is stored --------------------------------------------------------------------------------------
 
@@ -79,6 +78,13 @@ class GridResults:
             CorruptArtifactError: it is unreadable.
         """
         return _kept(self._records, key, lambda: self.store.record(self.plan.stages[key].kind, key))
+
+    def metrics(self, key: str) -> dict[str, Any]:
+        """Return the numbers in a finished stage's record; none when it is missing or unreadable."""
+        try:
+            return self.record(key).metrics if key in self.done else {}
+        except CorruptArtifactError:
+            return {}
 
     def folder(self, key: str) -> Path:
         """Return a local folder with a finished stage's files, which match their checksums.
@@ -215,17 +221,6 @@ class GridResults:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def samples(self) -> dict[str, Samples]:
-        """Return sample answers of the table's evaluations, by stage key; of a very large grid only the first."""
-        most = max(1, BUDGET // (2 * self._each))
-        tables = ((key, self.rows(key)) for key in list(self.records)[:most])
-        chosen = ((key, Samples.of_rows(table, each=self._each)) for key, table in tables if table is not None)
-        return {key: answers for key, answers in chosen if answers}
-
-    @cached_property
-    def _each(self) -> int:
-        return per_measure(self.plan)
-
     # -- models before and after unlearning ------------------------------------------------------------------
 
     @cached_property
@@ -253,11 +248,11 @@ class GridResults:
 
     # -- what is computed from them --------------------------------------------------------------------------
 
-    def computed(self, compute: Callable[["GridResults"], _T]) -> _T:
-        """Return ``compute(self)``, computed at most once; see ``once``."""
-        if compute not in self._computed:
-            self._computed[compute] = compute(self)
-        return cast("_T", self._computed[compute])
+    def computed(self, name: Callable[..., Any], compute: Callable[[], _T]) -> _T:
+        """Return ``compute()``, computed at most once under this name; see ``once``."""
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return cast("_T", self._computed[name])
 
 
 def _reading(cell: Cell, query: str, *, rates: ItemRates, metrics: dict[str, Any]) -> Reading:
@@ -286,7 +281,7 @@ def once(compute: Callable[[GridResults], _T]) -> Callable[[GridResults], _T]:
 
     @wraps(compute)
     def kept(results: GridResults) -> _T:
-        return results.computed(compute)
+        return results.computed(compute, lambda: compute(results))
 
     return kept
 
