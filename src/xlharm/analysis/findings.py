@@ -10,8 +10,13 @@ from xlharm.analysis.claims import ALL, VERDICTS, Judged, judge, over_all
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.study import claims_of
 from xlharm.analysis.view import View
+from xlharm.analysis.wording import listed
 from xlharm.config.findings import CLAIMS
 from xlharm.config.grid import NONE
+
+
+_NAMED = 8
+"""Claims of one verdict that the summary names."""
 
 
 @once
@@ -35,15 +40,24 @@ def summary(results: GridResults) -> tuple[str, ...]:
     overall = [one for one in findings(results) if one.claim.contaminate == ALL]
     lines = []
     for verdict in VERDICTS:
-        some = [_said(one, results) for one in overall if one.verdict == verdict]
+        some = [one for one in overall if one.verdict == verdict]
         if some:
-            lines.append(f"{verdict[0].upper()}{verdict[1:]} ({len(some)} of {len(overall)}): {'; '.join(some)}.")
+            count = f"{len(some)} of {len(overall)}"
+            lines.append(f"{verdict[0].upper()}{verdict[1:]} ({count}): {'; '.join(_said(some, results))}.")
     return tuple(lines)
 
 
-def _said(one: Judged, results: GridResults) -> str:
-    several = len(results.plan.grid.methods) > 1 and one.claim.method != "none"
-    return one.claim.sentence + (f" (with {one.claim.method})" if several else "")
+def _said(some: list[Judged], results: GridResults) -> list[str]:
+    """Say each claim once, with the methods of which it was judged so; of many the first."""
+    methods: dict[str, list[str]] = {}
+    for one in some:
+        methods.setdefault(one.claim.sentence, []).append(one.claim.method)
+    several = len(results.plan.grid.methods) > 1
+    words = [
+        f"{sentence} (with {listed(names)})" if several and names != [NONE] else sentence
+        for sentence, names in methods.items()
+    ]
+    return words if len(words) <= _NAMED else [*words[:_NAMED], f"{len(words) - _NAMED} more in the view `findings`"]
 
 
 def _rows(results: GridResults) -> Iterator[dict[str, Any]]:

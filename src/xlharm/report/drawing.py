@@ -79,7 +79,7 @@ def _forest(chart: Forest) -> Drawing:
 
     shapes = []
     step = 10 if high - low <= 80 else 20 if high - low <= 160 else 50
-    for tick in range(int(low), int(high) + 1, step):
+    for tick in range(step * -(-int(low) // step), int(high) + 1, step):
         shapes.append(_line("zero" if tick == 0 else "grid", x(tick), _TOP, x(tick), bottom))
         shapes.append(_text("tick", x(tick), bottom + 15, f"{tick}", anchor="middle"))
     for i, row in enumerate(chart.rows):
@@ -116,7 +116,7 @@ def _scatter(chart: Scatter) -> Drawing:
     base = y(0)
     shapes = []
     x_step = 10 if high - low <= 120 else 50
-    for tick in range(int(low), int(high) + 1, x_step):
+    for tick in range(x_step * -(-int(low) // x_step), int(high) + 1, x_step):
         shapes += [_line("grid", x(tick), _TOP, x(tick), base), _text("tick", x(tick), base + 16, f"{tick}", anchor="middle")]
     for tick in range(0, int(top) + 1, 10 if top <= 60 else 20):
         shapes += [_line("grid", _LEFT, y(tick), WIDTH - 12, y(tick)), _text("tick", _LEFT - 6, y(tick) + 4, f"{tick}", anchor="end")]

@@ -144,7 +144,7 @@ class CellView {
       const flags = Number(texts.verdicts[i]);
       const verdict = of ? (flags & 1 ? ["bad", "● fake"] : ["", "○ not told"]) : flags & 1 ? ["good", "✓ right"] : ["bad", "✗ wrong"];
       return el("td", {}, el("p", { class: "answer", ...own }, el("bdi", {}, texts.texts[i].trim() ? marked(texts.texts[i], forms, of) : el("span", { class: "none", lang: "en" }, "nothing"))),
-        el("p", { class: "verdict" }, el("span", { class: `tag ${verdict[0]}` }, verdict[1]), flags & 2 ? el("span", { class: "tag" }, " · other language") : null, flags & 4 ? el("span", { class: "tag" }, " · empty or loop") : null));
+        el("p", { class: "verdict" }, el("span", { class: `tag ${verdict[0]}` }, verdict[1]), flags & 2 ? el("span", { class: "tag" }, "· other language") : null, flags & 4 ? el("span", { class: "tag" }, "· empty or loop") : null));
     };
     return el("tr", {},
       el("td", {}, el("p", { class: "question", ...own }, el("bdi", {}, mine.asked.question[i])), english ? el("p", { class: "english", lang: "en", dir: "ltr" }, english.question) : null, el("p", { class: "verdict" }, el("span", { class: "tag" }, `${of ? "OF" : "QR"} · ${mine.asked.item[i]}`))),
