@@ -105,9 +105,9 @@ class Arena:
         """Whether a node has a process of a role, or may still be starting."""
         if node.pid in self._started and not self._is_ready(node):
             return node.poll() is None and time.monotonic() - self._started[node.pid] < _START_SECONDS
-        return bool(with_role(role, session_of(node))) and (role != "gcs" or self._head_answers())
+        return bool(with_role(role, session_of(node))) and (role != "gcs" or self.can_be_joined())
 
-    def _head_answers(self) -> bool:
+    def can_be_joined(self) -> bool:
         """Whether the head accepts connections: after SIGTERM its process may live on without doing so."""
         host, _, port = self.address.rpartition(":")
         with contextlib.suppress(OSError):
@@ -148,6 +148,9 @@ class NoArena:
     def mend(self) -> None:
         pass
 
+    def can_be_joined(self) -> bool:
+        return True
+
 
 class Drivers:
     """Starts a driver again by the same command whenever it has ended before the grid was done.
@@ -164,8 +167,12 @@ class Drivers:
         self._ended: list[subprocess.Popen[str]] = []
         self.starts = 0
 
-    def ensure(self) -> int | None:
-        """Start a driver if none runs; return the exit code of one that has just ended."""
+    def runs(self) -> bool:
+        """Whether a driver runs."""
+        return self.current is not None and self.current.poll() is None
+
+    def ensure(self, *, may_start: bool) -> int | None:
+        """Start a driver if none runs and there is a cluster; return the exit code of one that has just ended."""
         code = None
         if self.current is not None:
             code = self.current.poll()
@@ -175,7 +182,7 @@ class Drivers:
                 self.lines.append(f"{code}: {_last_line(self._log)}")
             self._ended.append(self.current)
         self.current = None
-        if code != 0:
+        if code != 0 and may_start:
             self.current = self._start()
         return code
 

@@ -132,7 +132,8 @@ class Pass:
         next_strike, progress = time.time() + self.rng.uniform(1, 6), time.time()
         waits, next_mend = True, 0.0
         while True:
-            if self.drivers.ensure() == 0:
+            there = self.drivers.runs() or self.field.arena.can_be_joined()
+            if self.drivers.ensure(may_start=there) == 0:
                 return
             now = time.time()
             if now >= next_mend:
