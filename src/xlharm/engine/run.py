@@ -1,5 +1,6 @@
 """Run a grid: compute the stages that the store lacks."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.remote.endpoint import TEMPORARY
+from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.leftovers import sweep
 from xlharm.store.record import Failure
@@ -90,6 +92,7 @@ def run_grid(
         clocks = clocks_of(plan)
         seconds = expected_seconds(plan, corrected(clocks, plan, store)[0], pack=options.pack)
     state = _begin(plan, store, options, done=done, seconds=seconds)
+    _drop_finished(store, state)
     if not state.left:
         return _outcome(plan, store, state, began=began)
     meter = Meter(plan=plan, began=began, seconds=seconds)
@@ -109,6 +112,7 @@ def run_grid(
             driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
+        _drop_finished(store, state)
     if clocks:  # none where only verdicts were asked for again
         remember(clocks, plan, store)
     outcome = _outcome(plan, store, state, began=began)
@@ -142,6 +146,15 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], sec
     return State(
         Graph.of(plan, seconds=seconds), packs(plan, size=options.pack, workers=options.spread), done=done, failed=final
     )
+
+
+def _drop_finished(store: Store, state: State) -> None:
+    """Delete checkpoints of packs that are done: a worker that is killed after its last commit cannot do that."""
+    if not store.remote:  # there it would cost requests; `xlharm gc` lists them
+        with contextlib.suppress(OSError):
+            for pack in packs_with_checkpoints(store) & state.packs.keys():
+                if state.done.issuperset(state.packs[pack].keys):
+                    Checkpoints(store, pack).drop()
 
 
 def _lacks_verdicts(store: Store, key: str) -> bool:

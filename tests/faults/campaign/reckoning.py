@@ -57,12 +57,14 @@ class Reckoning:
             troubles.note("journal", stage.key[:16], stage.kind, os.getpid())
         parents = [self._adapter(stage.inputs[0]) if stage.inputs else b"" for stage in active]
         states = np.stack([_numbers(stage.key.encode(), parent) for stage, parent in zip(active, parents, strict=True)])
-        name = f"{job.id}-{''.join('1' if on else '0' for on in job.active)}-{self._world}"
-        checkpoints = Checkpoints(self._store, name)
+        form = f"{''.join('1' if on else '0' for on in job.active)}-{self._world}"
+        checkpoints = Checkpoints(self._store, job.id, form=form)
         first, states = self._restored(checkpoints, states)
         for step in range(first, STEPS[job.kind]):
             time.sleep(self.seconds)
             states = np.modf(states * 1.37 + np.roll(states, 1, axis=1) * 0.61 + step / 7)[0]
+            for stage in active if self._rank == 0 else ():
+                troubles.note("steps", stage.key[:16], step)
             report(Progress(pack=job.id, step=step + 1, steps=STEPS[job.kind], tokens=step))
             if job.kind != "evaluate" and (step % 3 == 2 or stopping()):
                 self._save(checkpoints, step + 1, states)
