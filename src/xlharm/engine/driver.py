@@ -33,6 +33,7 @@ from xlharm.plan.packs import Pack
 from xlharm.plan.stage import PLACES, Place
 from xlharm.plan.targets import sizes_of
 from xlharm.stages.job import PackJob, StageResult
+from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
@@ -369,6 +370,7 @@ class Driver:
                 if delay:
                     self._defer(pack, delay)
             case Split():
+                Checkpoints(self.store, pack).drop()  # its halves are other packs
                 before = set(self.state.packs)
                 self.state.advance(PackSplit(pack=pack))
                 first, second = set(self.state.packs) - before
