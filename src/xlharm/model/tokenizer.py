@@ -156,15 +156,6 @@ def positions(source: BaseSource) -> int | None:
     return families.row_limit(_configuration(source))
 
 
-def family_of(source: BaseSource) -> str:
-    """Return the ``model_type`` of the base's part that reads text; empty if its configuration does not name one.
-
-    Raises:
-        UserError: there is no configuration, or the hub does not answer.
-    """
-    return families.family_of(_configuration(source))
-
-
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:
     """Make sure that the base has an embedding for every token.
 
