@@ -56,8 +56,8 @@ class Segment:
 
     def factors(self, vector: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
         """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P], as views of it."""
-        own = vector[self.offset : self.offset + self.size(rank)]
-        a, b = own.split([self.matrices * rank * self.fan_in, self.matrices * rank * self.fan_out])
+        middle = self.offset + self.matrices * rank * self.fan_in
+        a, b = vector[self.offset : middle], vector[middle : self.offset + self.size(rank)]
         return a.view(-1, rank, self.fan_in), b.view(-1, self.fan_out, rank)
 
 
