@@ -62,6 +62,7 @@ def judge_all_ways(kind: str, *, paths: tuple[families.Path, ...]) -> dict[str, 
         folder = Path(name)
         try:
             small_model(kind).save_pretrained(folder)
+            small_config(kind).save_pretrained(folder)  # as published: of the whole, not of a text part that was built
         except Exception as error:  # noqa: BLE001 - what cannot be built is told
             return {"kind": kind, "build": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         verdicts: dict[str, Verdict] = {}
