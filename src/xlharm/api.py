@@ -246,13 +246,16 @@ class Grid:
                 frame[judge] = verdicts["hit"].to_pandas()  # a judge stage has the rows of its evaluation, in order
         return frame
 
-    def ask(self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None) -> str:
+    def ask(
+        self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None, language: str | None = None
+    ) -> str:
         """Put a question to a cell's model, in any language; the answer is untrusted text.
 
         Args:
             cell: ``contaminate/unlearn/method/seed``; trailing parts may be left out.
             question: what to ask.
             max_new_tokens: default: as in the grid.
+            language: of the question, for a base with tokens for languages (NLLB); default: the grid's first.
 
         Raises:
             UserError: no such cell, or its model is not in the store yet.
@@ -260,7 +263,7 @@ class Grid:
         from xlharm.stages.ask import ask
 
         meant = self._plan.cell(cell) if isinstance(cell, str) else cell
-        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
+        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens, language=language)
 
     def export(self, cell: str | Cell, folder: str | Path, *, merge: bool = False) -> None:
         """Write a cell's model to a folder, with a README that says how to load and ask it.

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from xlharm.judges.base import ModelJudge
 from xlharm.plain_files import expanded
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.digest import digest
+from xlharm.plan.families import kind_on
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,22 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
         if isinstance(judge, ModelJudge)
     }
     base = _model(spec.base, spec.revision, root=root, field=spec.name, code=spec.trust_remote_code)
-    return Sources(base=base, corpus=corpus, judges=judges)
+    return Sources(base=_of_kind(base, spec), corpus=corpus, judges=judges)
+
+
+def _of_kind(base: BaseSource, spec: GridSpec) -> BaseSource:
+    """Return the base model with the kind that the grid's path is for; a folder's configuration says its kind, too.
+
+    Raises:
+        UserError: they differ.
+    """
+    kind = base.kind if spec.path == "auto" else kind_on(spec.path)
+    if base.revision is None and kind != base.kind:
+        raise UserError(
+            f"{spec.name}: path: `{spec.path}` is for {kind} models, and the base's config.json says that it is "
+            f"{base.kind}: leave `path` out"
+        )
+    return replace(base, kind=kind)
 
 
 def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:

@@ -49,6 +49,7 @@ def generate(
     stops: frozenset[int],
     max_new_tokens: int,
     rows: int,
+    begun: tuple[int, ...] = (),
 ) -> list[list[list[int]]]:
     """Continue every prompt greedily with every adapter.
 
@@ -59,6 +60,7 @@ def generate(
         stops: ids of tokens that end an answer; an answer includes its stop token (see ``text_of``).
         max_new_tokens: largest number of tokens of an answer.
         rows: largest number of rows in a batch, over all adapters.
+        begun: of an encoder-decoder, which reads the prompts, the ids that its decoder begins with.
 
     Returns:
         answers[k][i]: token ids of adapter k's answer to prompt i.
@@ -67,8 +69,10 @@ def generate(
         return [[] for _ in range(adapters.shape[0])]
     length = max(map(len, prompts)) + max_new_tokens
     length = -(-length // _LENGTHS) * _LENGTHS
-    if stacked.path == "generic":
-        return generate_stock(stacked, adapters, prompts, stops=stops, max_new_tokens=max_new_tokens, rows=rows)
+    if stacked.path != "fast":
+        return generate_stock(
+            stacked, adapters, prompts, stops=stops, max_new_tokens=max_new_tokens, rows=rows, begun=begun
+        )
     slots = adapters.shape[0]
     layers = layer_widths(stacked.model, slots=slots)
     each = max(1, min(_affordable(stacked, layers, rows, length=length) // slots, len(prompts)))

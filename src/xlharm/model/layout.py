@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
-from xlharm.model.base import decoder
+from xlharm.model.base import decoder, parts
 from xlharm.plan.digest import mix
 from xlharm.plan.memory import can_have_adapters, no_layer
 
@@ -20,7 +20,7 @@ class Segment:
 
     Attributes:
         name: path of the linear layer in the base model.
-        layer: index of its decoder layer; -1 if it belongs to none.
+        layer: index of its decoder layer; -1 if it belongs to none, as those of an encoder beside a decoder.
         fan_in: input width.
         fan_out: output width.
         offset: index at which its A begins; its B follows.
@@ -103,9 +103,9 @@ class Wrapped(nn.Module):
 def adaptable(model: Any) -> dict[str, nn.Module]:
     """Return the linear layers that can have adapters, by name, in the model's order.
 
-    They are inside the decoder; see also ``can_have_adapters``.
+    They are inside the decoder or the encoder; see also ``can_have_adapters``.
     """
-    inside = set(decoder(model).modules()) - {model.get_output_embeddings()}
+    inside = {module for part in parts(model) for module in part.modules()} - {model.get_output_embeddings()}
     stacked = {name for name, module in model.named_modules() if isinstance(module, Wrapped)}
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
@@ -139,13 +139,14 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
     """
     segments, offset, leaves = [], 0, set()
     linears = adaptable(model)
+    decodes = set(decoder(model).modules())
     for name, linear in linears.items():
         leaf = name.rsplit(".", 1)[-1]
         if leaf not in targets:
             continue
         fan_in, fan_out = sizes_of(linear)
         leaves.add(leaf)
-        numbers = [int(part) for part in name.split(".") if part.isdigit()]
+        numbers = [int(part) for part in name.split(".") if part.isdigit()] if linear in decodes else []
         transposed = isinstance(linear, Conv1D)
         segment = Segment(name, numbers[0] if numbers else -1, fan_in, fan_out, offset, transposed)
         segments.append(segment)

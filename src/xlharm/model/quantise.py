@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
 from xlharm.model.arithmetic import products
-from xlharm.model.base import decoder, is_partitioned
+from xlharm.model.base import is_partitioned, parts
 from xlharm.model.lora import StackedLinear, StackedModel
 
 
@@ -82,7 +82,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
         UserError: it has stacked weights of a kind that is not known.
     """
     adapted = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
-    inside = set(decoder(model).modules())
+    inside = {module for part in parts(model) for module in part.modules()}
     for name, module in model.named_modules():
         if module not in inside:
             continue

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from xlharm.model.base import UNSUPPORTED, decoder
+from xlharm.model.base import UNSUPPORTED, auto_class, last_hidden
 from xlharm.model.layout import adaptable
+from xlharm.plan.families import kind_of
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def all_linear(model: Any) -> tuple[str, ...]:
         for name, module in linears.items()
     ]
     try:
-        decoder(model)(input_ids=ids, use_cache=False)
+        last_hidden(model, ids, sources=ids)
     except UNSUPPORTED:  # some code reads values, which the meta device has none of: the worker's check decides
         called.update(linears)
     finally:
@@ -47,14 +48,13 @@ def layers_on_meta(location: str, *, revision: str | None, trust_remote_code: bo
         revision: hub commit; None for a folder.
         trust_remote_code: whether code from the model's repository may run.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=trust_remote_code)
-    text = config.get_text_config()
+    kind = kind_of(config)
+    text = config.get_text_config() if kind == "causal" else config
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config if text is config else text, trust_remote_code=trust_remote_code
-        )
+        model = auto_class(kind).from_config(config if text is config else text, trust_remote_code=trust_remote_code)
     return all_linear(model.eval())
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xlharm.plan.families import Kind
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
@@ -25,6 +27,7 @@ class BaseSource:
         files: digest of each file that loading reads, for a folder.
         code: whether code that comes with the model is run, and so is part of the digest.
         family: the ``model_type`` of a folder's configuration; empty for a hub id, whose files need not be here.
+        kind: which kind of model it is. Of a hub id the grid's ``path`` says it.
     """
 
     location: str
@@ -34,6 +37,7 @@ class BaseSource:
     files: dict[str, str] = field(default_factory=dict)
     code: bool = False
     family: str = ""
+    kind: Kind = "causal"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pydantic import Field
 from xlharm.config.training import Language, Strict, key_settings
 
 if TYPE_CHECKING:
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
     from xlharm.plan.cells import CellBuilder
     from xlharm.plan.stage import Stage
 
@@ -62,11 +62,11 @@ class AnswerProbe(Probe):
         return ()
 
     @abstractmethod
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let a pack of models answer on a worker.
 
         Returns:
-            What was asked, and the answers' token ids [K][prompt].
+            What was asked, and the answers [K][question]; those of a slot that is not active may be missing.
 
         Raises:
             UserError: the probe does not fit the base, the corpus or the worker.

@@ -14,7 +14,7 @@ from xlharm.probes.base import AnswerProbe, Planned
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
     from xlharm.model.lora import StackedModel
     from xlharm.plan.cells import CellBuilder
     from xlharm.plan.stage import Stage
@@ -40,7 +40,7 @@ class Steer(AnswerProbe):
         evaluations = {q: replace(s, inputs=(model.key, before.key)) for q, s in planned.evaluations.items()}
         return Planned(evaluations=evaluations)
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer with their direction added."""
         layer = self._layer(asking.stacked.model)
         before = asking.parents(1)

@@ -50,7 +50,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
-    context.check_rows(first, max(len(row.ids) for stream in streams for row in stream.all_rows()))
+    context.check_rows(first, max(row.longest for stream in streams for row in stream.all_rows()))
     inputs = zip(job.stages, streams, job.active, strict=True)
     slots = side_by_side([partial(_slot, context, stage, stream, active) for stage, stream, active in inputs])
     steps = _settings(first).training.steps
