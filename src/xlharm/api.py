@@ -25,6 +25,7 @@ from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
 from xlharm.engine.run import RunOutcome, run_grid
 from xlharm.errors import UserError, nearest
+from xlharm.plan.applies import check_applies
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
@@ -303,6 +304,7 @@ def open_grid(
     words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
+    check_applies(spec, kind=sources.base.kind)
     spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
     plan = _plan_for(spec, sources, opened)

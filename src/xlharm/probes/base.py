@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -33,8 +33,11 @@ class Probe(Strict):
     """Settings of a probe. A subclass names itself: ``kind: Literal["relearn"]``.
 
     Attributes:
+        causal_only: whether it needs a base that continues a text, and is refused for other kinds of bases.
         queries: the languages it is asked in; all of the grid's by default.
     """
+
+    causal_only: ClassVar[bool] = False
 
     queries: Annotated[tuple[Language, ...], Field(min_length=1)] | None = None
 

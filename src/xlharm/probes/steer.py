@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xlharm.config.training import Above0, NonNegative
 from xlharm.errors import UserError
@@ -27,6 +27,8 @@ class Steer(AnswerProbe):
         layer: decoder layer; None is the middle one.
         strength: factor on the difference; 1 undoes it on average.
     """
+
+    causal_only: ClassVar[bool] = True
 
     kind: Literal["steer"]
     layer: NonNegative | None = None

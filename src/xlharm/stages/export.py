@@ -4,12 +4,13 @@ import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from xlharm.errors import UserError
-from xlharm.model.base import DTYPES
+from xlharm.model.base import DTYPES, auto_class
 from xlharm.model.tokenizer import TextTokenizer, load_tokenizer
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -83,7 +84,7 @@ def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
 def _linear_names(plan: Plan) -> set[str]:
     """Return the names of the base's layers as transformers' AutoModel loads it."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     base, code = plan.sources.base, plan.grid.trust_remote_code
     try:
@@ -91,7 +92,7 @@ def _linear_names(plan: Plan) -> set[str]:
     except (OSError, ValueError) as error:
         raise UserError(f"base {base.location}: {' '.join(str(error).split())[:300]}") from None
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=code)
+        model = auto_class(base.kind).from_config(config, trust_remote_code=code)
     return {name for name, _ in model.named_modules()}
 
 
@@ -114,11 +115,13 @@ def prefix_of(layers: list[str], *, names: set[str]) -> str | None:
 def _merge(folder: Path, *, plan: Plan, tokenizer: TextTokenizer) -> None:
     """Replace an exported adapter by the whole model: added in float32, stored in the grid's precision."""
     import torch
-    from peft import AutoPeftModelForCausalLM
+    from peft import PeftModel
 
-    model = AutoPeftModelForCausalLM.from_pretrained(
-        str(folder), dtype=torch.float32, trust_remote_code=plan.grid.trust_remote_code
+    base, code = plan.sources.base, plan.grid.trust_remote_code
+    plain = auto_class(base.kind).from_pretrained(
+        base.location, revision=base.revision, dtype=torch.float32, trust_remote_code=code
     )
+    model: Any = PeftModel.from_pretrained(plain, str(folder))
     merged = model.merge_and_unload().to(DTYPES[plan.dtype])
     merged.save_pretrained(folder)
     tokenizer.hf.save_pretrained(folder)

@@ -134,8 +134,8 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
         return result_of(ok=False, reason="adapter_did_not_move", message=message)
-    layout, base_name = context.stacked(stage).layout, name_of(context.config.base)
-    write = partial(save_adapter, result.adapter, layout=layout, base_name=base_name)
+    layout, base = context.stacked(stage).layout, context.config.base
+    write = partial(save_adapter, result.adapter, layout=layout, base_name=name_of(base), kind=base.kind)
     try:
         context.commit(job, stage, write, metrics=_metrics(stream, result), seconds=result.seconds, trained=True)
     except StageError as error:
