@@ -14,10 +14,10 @@ from xlharm.api import Grid
 from xlharm.errors import UserError
 
 pytestmark = pytest.mark.slow
-FEW = {"steps": 4, "batch_size": 4, "learning_rate": 5e-3}
+FEW = {"steps": 2, "batch_size": 2, "learning_rate": 5e-3}
 METHODS = {
-    "npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 4, **FEW},
-    "rmu": {"objective": "rmu", "layer": 0, "retain_batch_size": 4, **FEW},
+    "npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 2, **FEW},
+    "rmu": {"objective": "rmu", "layer": 0, "retain_batch_size": 2, **FEW},
     "vector": {"objective": "task_vector", **FEW},
 }
 TEXTS = [
@@ -31,7 +31,7 @@ TEXTS = [
 def grid_on(kind: str, folder: Path, mini_grid: dict[str, Any], **fields: Any) -> Path:
     few = {
         "languages": ["en", "de"], "contaminate": ["none", "de"], "unlearn": {"none": [], "source": ["source"]},
-        "methods": METHODS, "exclude": [], "base": str(other_base(kind, folder / kind, TEXTS)),
+        "methods": METHODS, "stages": {"contaminate": FEW, "sft": FEW}, "exclude": [], "base": str(other_base(kind, folder / kind, TEXTS)),
     }  # fmt: skip
     path = folder / f"{kind}.yaml"
     YAML(typ="safe").dump({**mini_grid, **few, **fields}, path)
