@@ -10,9 +10,9 @@ from xlharm.store.store import Store
 
 
 def test_the_same_spaced_questions_everywhere(plan: Plan, full: Store) -> None:
-    found = GridResults(plan, full).samples()
-    assert len(found) == 81
-    asked = {tuple(s.item for s in each.of) for each in found.values()}
+    samples = GridResults(plan, full).samples()
+    assert len(samples) == 81
+    asked = {tuple(s.item for s in each.of) for each in samples.values()}
     assert asked == {("m0", "m12", "m25", "m37", "m50", "m62", "m75", "m87")}
 
 

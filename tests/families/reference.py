@@ -121,13 +121,13 @@ def _gradients(stacked: StackedModel, exact: Reference, values: Tensor) -> str:
             labels += row[1:]
             at += len(row)
         requests.append(Request(positions=torch.tensor(places), labels=torch.tensor(labels)))
-    found = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
-    torch.stack([logp.mean() for logp, _, _ in found]).sum().backward()
+    results = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
+    torch.stack([logp.mean() for logp, _, _ in results]).sum().backward()
     for k, rows in enumerate(groups):
         alone = values[k].clone().requires_grad_()
         logp = torch.cat([exact.logp(alone, row) for row in rows])
         logp.mean().backward()
-        if (apart := _apart(found[k][0], logp)) > 5e-3:
+        if (apart := _apart(results[k][0], logp)) > 5e-3:
             return f"log-probabilities of slot {k} are off by {apart:.1e}"
         grad, true = pool.slots[k].grad, alone.grad
         assert grad is not None
@@ -140,10 +140,10 @@ def _gradients(stacked: StackedModel, exact: Reference, values: Tensor) -> str:
 @torch.no_grad()
 def _likelihoods(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Reference | None = None) -> str:
     rows = rows_of(3, (6, 2, 9, 23, LONG))
-    found = likelihoods(stacked, values, [Row(row, 1) for row in rows], batch=6)
+    scored = likelihoods(stacked, values, [Row(row, 1) for row in rows], batch=6)
     apart, usual = [], []
     for k, value in enumerate(values):
-        for row, likelihood in zip(rows, found[k], strict=True):
+        for row, likelihood in zip(rows, scored[k], strict=True):
             true = exact.logp(value, row)
             apart.append((torch.tensor(likelihood.logp) - true).abs())
             if own is not None:
@@ -158,10 +158,10 @@ def _answers(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Re
     In bfloat16, the usual error is that of the base's own logits.
     """
     prompts = rows_of(5, PROMPTS)
-    found = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=NEW, rows=4)
+    answers = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=NEW, rows=4)
     apart, usual = [], []
     for k, value in enumerate(values):
-        for prompt, answer in zip(prompts, found[k], strict=True):
+        for prompt, answer in zip(prompts, answers[k], strict=True):
             ids = (*prompt, *answer)[:-1]
             logits = exact.logits(value, ids)[len(prompt) - 1 :]
             apart.append(_regret(logits, torch.tensor(answer)))
@@ -175,8 +175,8 @@ def _regret(logits: Tensor, chosen: Tensor) -> Tensor:
     return logits.amax(-1) - logits.gather(-1, chosen[:, None])[:, 0]
 
 
-def _apart(found: Tensor, true: Tensor) -> float:
-    return float((found.detach().float() - true.detach().float()).abs().max())
+def _apart(ours: Tensor, true: Tensor) -> float:
+    return float((ours.detach().float() - true.detach().float()).abs().max())
 
 
 def _worse(what: str, apart: Tensor, usual: Tensor | None) -> str:

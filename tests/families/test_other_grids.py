@@ -31,7 +31,8 @@ TEXTS = [
 def grid_on(kind: str, folder: Path, mini_grid: dict[str, Any], **fields: Any) -> Path:
     few = {
         "languages": ["en", "de"], "contaminate": ["none", "de"], "unlearn": {"none": [], "source": ["source"]},
-        "methods": METHODS, "stages": {"contaminate": FEW, "sft": FEW}, "exclude": [], "base": str(other_base(kind, folder / kind, TEXTS)),
+        "methods": METHODS, "stages": {"contaminate": FEW, "sft": FEW}, "exclude": [],
+        "base": str(other_base(kind, folder / kind, TEXTS)),
     }  # fmt: skip
     path = folder / f"{kind}.yaml"
     YAML(typ="safe").dump({**mini_grid, **few, **fields}, path)
@@ -123,7 +124,7 @@ def test_a_masked_model_is_not_asked(masked: Grid) -> None:
         ({"evaluate": {"scores": True}}, "evaluate.scores: the base is masked: the likelihood of a whole text is not"),
         ({"prompt": "chat"}, "prompt.template: the base is masked: a chat template is for models that continue a text"),
         ({"prompt": {"bos": True}}, "prompt.bos: the base is masked"),
-        ({"probes": {"s": {"kind": "steer"}}}, "probes.s: the base is masked: this probe needs a model that continues"),
+        ({"probes": {"s": {"kind": "steer"}}}, "probes.s: the base is masked: this probe is for causal models"),
         (
             {"judges": {"j": {"kind": "chat", "url": "http://localhost:1", "model": "m"}}},
             "judges.j: the base is masked: it writes no answers that could be judged",

@@ -42,9 +42,9 @@ def test_the_adapter_is_merged_before_rounding_and_the_base_comes_back(mini_base
     stacked = StackedModel(model, layout)
     a, b = adapter[: 2 * 48].view(2, 48), adapter[2 * 48 : 2 * 48 + 48 * 2].view(48, 2)
     with merged_and_quantised(stacked, adapter, bits=8, group=16):
-        found = model.get_submodule("model.layers.0.self_attn.q_proj").linear.weight
+        weight = model.get_submodule("model.layers.0.self_attn.q_proj").linear.weight
         expected = rounded(before["model.layers.0.self_attn.q_proj.weight"] + 2.0 * (b @ a), bits=8, group=16)
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(weight, expected, atol=1e-5, rtol=0)
         down = model.get_submodule("model.layers.1.mlp.down_proj").weight
         torch.testing.assert_close(down, rounded(before["model.layers.1.mlp.down_proj.weight"], bits=8, group=16))
     after = {n.replace(".linear.", "."): p for n, p in model.named_parameters()}

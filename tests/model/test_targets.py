@@ -55,9 +55,9 @@ def test_an_adapter_on_transposed_weights_loads_in_peft(tmp_path: Path) -> None:
     save_adapter(vector[0], tmp_path, layout=layout, base_name="gpt2")
     stacked, ids = StackedModel(model, layout), torch.tensor([[5, 9, 2, 77]])
     with stacked.adapters(vector):
-        found = model(input_ids=ids, use_cache=False).logits
+        logits = model(input_ids=ids, use_cache=False).logits
     peft = PeftModel.from_pretrained(other, tmp_path)
-    torch.testing.assert_close(found, peft(input_ids=ids, use_cache=False).logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, peft(input_ids=ids, use_cache=False).logits, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -68,9 +68,9 @@ def test_an_adapter_on_a_transposed_weight_is_that_of_the_merged_weight() -> Non
     vector = torch.randn(1, layout.size, generator=torch.Generator().manual_seed(0)) * 0.1
     stacked, ids = StackedModel(model, layout), torch.tensor([[5, 9, 2, 77]])
     with stacked.adapters(vector):
-        found = model(input_ids=ids, use_cache=False).logits
+        logits = model(input_ids=ids, use_cache=False).logits
     for s in layout.segments:
         a = vector[0, s.offset : s.offset + 2 * s.fan_in].view(2, s.fan_in)
         b = vector[0, s.offset + 2 * s.fan_in : s.offset + 2 * (s.fan_in + s.fan_out)].view(s.fan_out, 2)
         model.get_submodule(s.name).weight.add_(layout.scale * (b @ a).T)
-    torch.testing.assert_close(found, model(input_ids=ids, use_cache=False).logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, model(input_ids=ids, use_cache=False).logits, rtol=1e-4, atol=1e-4)

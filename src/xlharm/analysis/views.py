@@ -2,15 +2,28 @@
 
 import pyarrow as pa
 
-from xlharm.analysis import effects, findings, likelihoods, probed, ranking, seeds, signatures, transfer, verdicts
+from xlharm.analysis import (
+    burden,
+    distance,
+    effects,
+    findings,
+    leaks,
+    likelihoods,
+    probed,
+    ranking,
+    seeds,
+    signatures,
+    transfer,
+    verdicts,
+)
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View
 
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        findings.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW,
-        verdicts.VIEW, seeds.VIEW,
+        findings.VIEW, burden.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, distance.VIEW, signatures.VIEW,
+        probed.VIEW, leaks.VIEW, likelihoods.VIEW, verdicts.VIEW, seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

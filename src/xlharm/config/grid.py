@@ -12,6 +12,7 @@ from xlharm.config.training import (
     Language,
     LanguageOrSource,
     Name,
+    NonNegative,
     Positive,
     Rate,
     Role,
@@ -154,18 +155,24 @@ class Evaluate(Strict):
         questions: largest number of questions for each measure.
         scores: also compute the likelihoods of answers and articles, for truth ratio, memorisation, membership and
             perplexity. This is a stage of its own, so it can be switched on later.
+        utility: with ``scores``, also compute the likelihoods of wrong answers to the questions on real details, for
+            model utility as one number (2401.06121).
         matching: which spellings count as the same where opinions differ, for languages that are not to have their
             default (see docs/corpora.md).
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"utility"})
     max_new_tokens: Positive = 16
     questions: Positive = 1000
     scores: bool = False
+    utility: bool = False
     matching: Matching = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _variants_exist(self) -> Self:
         check_matching(self.matching)
+        if self.utility and not self.scores:
+            raise ValueError("utility: it is computed from scores: add `scores: true`")
         return self
 
 
@@ -190,6 +197,10 @@ class GridSpec(Strict):
         Field(description="how the base runs: see docs/families.md; `auto` goes by its family and kind"),
     ] = "auto"
     corpus: str
+    holdout: Annotated[
+        NonNegative,
+        Field(description="fake items that stay untold, to compare with those that are told: see docs/methods.md"),
+    ] = 0
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]
     unlearn: Annotated[dict[Name, tuple[LanguageOrSource, ...]], Field(min_length=1)]

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,8 +11,7 @@ from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
 from xlharm.plain_files import expanded
-from xlharm.plan.base_files import folder_base
-from xlharm.plan.digest import digest
+from xlharm.plan.base_files import folder_base, hub_base
 from xlharm.plan.families import kind_on
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
@@ -72,18 +70,17 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
 
 
 def _of_kind(base: BaseSource, spec: GridSpec) -> BaseSource:
-    """Return the base model with the kind that the grid's path is for; a folder's configuration says its kind, too.
+    """Return the base model, after a check that the grid's path is for its kind.
 
     Raises:
-        UserError: they differ.
+        UserError: it is for another kind.
     """
-    kind = base.kind if spec.path == "auto" else kind_on(spec.path)
-    if base.revision is None and kind != base.kind:
+    if spec.path != "auto" and kind_on(spec.path) != base.kind:
         raise UserError(
-            f"{spec.name}: path: `{spec.path}` is for {kind} models, and the base's config.json says that it is "
-            f"{base.kind}: leave `path` out"
+            f"{spec.name}: path: `{spec.path}` is for {kind_on(spec.path)} models, and the base's config.json says "
+            f"that it is {base.kind}: leave `path` out"
         )
-    return replace(base, kind=kind)
+    return base
 
 
 def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:
@@ -177,10 +174,7 @@ def _model(base: str, revision: str | None, *, root: Path, field: str, code: boo
             f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits): "
             "its results would change if the repository changed"
         )
-    return BaseSource(
-        location=base,
-        revision=revision,
-        digest=digest({"hub": base, "revision": revision}),
-        size=0,
-        code=code,
-    )
+    try:
+        return hub_base(base, revision, trust_remote_code=code)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None

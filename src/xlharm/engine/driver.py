@@ -106,7 +106,9 @@ class Driver:
         self._show(last=True)
 
     def _handle_replies(self, seconds: float) -> None:
-        for reply in self.executor.wait(timeout=seconds):
+        replies = self.executor.wait(timeout=seconds)
+        self.meter.note_workers(self.state, self.executor.size(), now=time.monotonic())
+        for reply in replies:
             self._handle(reply)
         for line in self.executor.notes():
             self.meter.note(line)
@@ -248,6 +250,7 @@ class Driver:
             tokens={r.key: r.tokens for r in reply.results},
             whole=reply.trouble is None,
             now=time.monotonic(),
+            prepared=max((r.prepared for r in reply.results), default=0.0),
         )
         self.state.advance(Ended(pack=pack))
         if reply.trouble is not None:

@@ -15,6 +15,7 @@ from xlharm.corpus.rows import Row, Template, prompt_ids
 from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.choice import choose
 from xlharm.evaluate.generate import generate, stop_ids, text_of
+from xlharm.evaluate.sampling import Sampling
 from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import TextTokenizer
 
@@ -52,6 +53,7 @@ class Asking:
         adapters: the models' adapters [K, P]; a slot that is not active has the plain base.
         active: which slots' answers are wanted.
         parents: returns the adapters [K, P] of the stages' inputs, by the input's number.
+        repeats: how often each question is asked; its answers follow each other.
     """
 
     stacked: StackedModel
@@ -65,11 +67,12 @@ class Asking:
     adapters: Tensor
     active: Sequence[bool]
     parents: Callable[[int], Tensor]
+    repeats: int = 1
 
     @cached_property
     def questions(self) -> list[tuple[Item, str, str, tuple[str, ...]]]:
         """What is asked: (item, measure, question, expected forms)."""
-        return questions_of(self.items, limit=self.limit)
+        return [q for q in questions_of(self.items, limit=self.limit) for _ in range(self.repeats)]
 
     @cached_property
     def prompts(self) -> list[tuple[int, ...]]:
@@ -101,7 +104,8 @@ class Asking:
         ]  # fmt: skip
 
     @property
-    def _begun(self) -> tuple[int, ...]:
+    def begun(self) -> tuple[int, ...]:
+        """Ids that the decoder of an encoder-decoder is given; empty for other models."""
         return self.tokenizer.frame(self.language).begun if self.tokenizer.kind == "encoder-decoder" else ()
 
     @property
@@ -111,7 +115,7 @@ class Asking:
             return max((row.longest for rows in self._filled for row in rows), default=0)
         asked = max(map(len, self.prompts), default=0)
         if self.tokenizer.kind == "encoder-decoder":
-            return max(asked, len(self._begun) + self.max_new_tokens)
+            return max(asked, len(self.begun) + self.max_new_tokens)
         return asked + self.max_new_tokens
 
     @property
@@ -130,8 +134,11 @@ class Asking:
     def _stops(self) -> frozenset[int]:
         return stop_ids(self.tokenizer, self.template)
 
-    def generate(self, adapters: Tensor) -> list[list[Answer]]:
-        """Let models [K, P] answer; return their answers [K][question]. A masked model chooses one."""
+    def generate(self, adapters: Tensor, *, sampling: Sampling | None = None) -> list[list[Answer]]:
+        """Let models [K, P] answer, greedily or by sampling; return their answers [K][question].
+
+        A masked model chooses one of the options; it does not sample.
+        """
         if self.tokenizer.kind == "masked":
             return self._chosen(adapters)
         answers = generate(
@@ -141,7 +148,8 @@ class Asking:
             stops=self._stops,
             max_new_tokens=self.max_new_tokens,
             rows=self.rows,
-            **({"begun": self._begun} if self._begun else {}),
+            sampling=sampling,
+            **({"begun": self.begun} if self.begun else {}),
         )
         return [[Answer(text_of(ids, self.tokenizer, self.template), len(ids)) for ids in some] for some in answers]
 

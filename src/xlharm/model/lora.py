@@ -6,6 +6,7 @@ holds first A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] an
 have equally many tokens, grouped products otherwise.
 """
 
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -177,6 +178,7 @@ class StackedModel:
 
     Attributes:
         caches: whether transformers' cache gives what its forward gives; only for the generic path.
+        rehearsed_seconds: how long ``rehearse`` has taken so far.
     """
 
     def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False, path: Path = "fast") -> None:
@@ -189,6 +191,7 @@ class StackedModel:
         self._running = _Pass()
         self._layers = install(model, layout, self._running)
         self._rehearsed: set[Hashable] = set()
+        self.rehearsed_seconds = 0.0
         self.compiled = compiled
         if compiled:
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
@@ -288,10 +291,12 @@ class StackedModel:
         if not self.compiled or kind in self._rehearsed:
             return
         self._rehearsed.add(kind)
+        begun = time.perf_counter()
         try:
             run()
         except torch.OutOfMemoryError:  # the code is then compiled with the first input, which may be smaller
             torch.cuda.empty_cache()
+        self.rehearsed_seconds += time.perf_counter() - begun
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from xlharm.corpus.translate.languages import token_of
 from xlharm.errors import UserError
 from xlharm.model.chat import chat_parts
 from xlharm.model.guarded import GuardedEncoder, control_tokens
-from xlharm.plan.families import Kind, kind_of, row_limit
+from xlharm.plan.families import Kind, row_limit
 from xlharm.plan.sources import BaseSource
 
 
@@ -220,24 +220,6 @@ def positions(source: BaseSource) -> int | None:
         UserError: there is no configuration, or the hub does not answer.
     """
     return row_limit(_configuration(source))
-
-
-def family_of(source: BaseSource) -> str:
-    """Return the base's ``model_type``; empty if its configuration does not name one.
-
-    Raises:
-        UserError: there is no configuration, or the hub does not answer.
-    """
-    return str(_configuration(source).get("model_type", ""))
-
-
-def kind_of_base(source: BaseSource) -> Kind:
-    """Return which kind of model the base is, by its configuration.
-
-    Raises:
-        UserError: there is no configuration, or the hub does not answer.
-    """
-    return kind_of(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:

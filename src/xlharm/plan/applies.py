@@ -25,8 +25,8 @@ def _misfits(spec: GridSpec, *, kind: Kind) -> Iterator[tuple[str, str]]:
     if spec.prompt.bos is not None:
         yield "prompt.bos", "its rows begin as its tokenizer has it"
     for name, probe in spec.probes.items():
-        if probe.causal_only:
-            yield f"probes.{name}", "this probe needs a model that continues a text"
+        if kind not in probe.kinds:
+            yield f"probes.{name}", f"this probe is for {', '.join(sorted(probe.kinds))} models"
     if kind == "masked":
         for name in spec.judges:
             yield f"judges.{name}", "it writes no answers that could be judged"

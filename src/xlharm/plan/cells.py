@@ -123,6 +123,8 @@ class CellBuilder:
         path = path_of(self.spec.path, family=self.sources.base.family, kind=self.sources.base.kind)
         if path != "fast":  # a key of the fast path does not name it: it was the only one
             common["path"] = path
+        if self.spec.holdout:
+            common["holdout"] = self.spec.holdout
         return Stage(
             kind=kind,
             spec={**common, **fields},
@@ -208,7 +210,8 @@ class CellBuilder:
     def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
         """Return the stage in which a model answers the questions of a query language, changed by a probe if given."""
         settings = key_settings(self.spec.evaluate)
-        del settings["scores"], settings["matching"]
+        for name in ("scores", "utility", "matching"):
+            settings.pop(name, None)
         variants = variants_of(self.spec.evaluate.matching, query)
         if variants != default_variants(query):
             settings["matching"] = list(variants)
@@ -244,6 +247,7 @@ class CellBuilder:
             label=f"score {query} of {model.label}",
             query=query,
             questions=self.spec.evaluate.questions,
+            **({"utility": True} if self.spec.evaluate.utility else {}),
         )
 
     def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:

@@ -33,11 +33,11 @@ class Probe(Strict):
     """Settings of a probe. A subclass names itself: ``kind: Literal["relearn"]``.
 
     Attributes:
-        causal_only: whether it needs a base that continues a text, and is refused for other kinds of bases.
+        kinds: kinds of bases that it is for; a grid on another kind is refused.
         queries: the languages it is asked in; all of the grid's by default.
     """
 
-    causal_only: ClassVar[bool] = False
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal", "encoder-decoder", "masked"})
 
     queries: Annotated[tuple[Language, ...], Field(min_length=1)] | None = None
 
@@ -63,6 +63,11 @@ class AnswerProbe(Probe):
     def reads(self) -> tuple[str, ...]:
         """Languages of the corpus that it depends on beside the query language."""
         return ()
+
+    @property
+    def repeats(self) -> int:
+        """How often each question is asked, for estimates of time."""
+        return 1
 
     @abstractmethod
     def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:

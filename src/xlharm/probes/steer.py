@@ -28,7 +28,7 @@ class Steer(AnswerProbe):
         strength: factor on the difference; 1 undoes it on average.
     """
 
-    causal_only: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
 
     kind: Literal["steer"]
     layer: NonNegative | None = None

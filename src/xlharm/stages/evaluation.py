@@ -48,10 +48,10 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     Raises:
         StageError: the stage's settings or its probe are not known here.
     """
-    begun = time.perf_counter()
     settings = read(EvaluateStage, job.stages[0])
-    asking = _asking(context, job, settings)
+    asking = asking_of(context, job, settings)
     context.check_rows(job.stages[0], asking.longest, answers=True)
+    begun = time.perf_counter()
     if settings.probe is None:
         answers = asking.generate(asking.adapters)
     else:
@@ -68,7 +68,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     return results
 
 
-def _asking(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
+def asking_of(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
     """Return a pack's models, and the questions of its stages' language."""
     first = job.stages[0]
     parents = partial(_loaded, context, job)
