@@ -198,7 +198,7 @@ class Grid:
         return self.stored().table.to_pandas()
 
     def view(self, name: str) -> "pd.DataFrame":
-        """Return a view: findings, effects, methods, transfer, probes, scores, judges, seeds or signatures.
+        """Return a view of the results by its name: one of those that `xlharm results --view` has, without `contrast`.
 
         Raises:
             UserError: there is no such view.

@@ -19,10 +19,11 @@ from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
 from xlharm.methods.npo import Npo
 from xlharm.methods.rmu import Rmu
-from xlharm.model.base import auto_class, load_base
+from xlharm.model.base import configuration, load_base
 from xlharm.model.layout import Layout, layout_of
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.targets import all_linear
+from xlharm.model.text import auto_class
 from xlharm.plan.base_files import folder_base
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
@@ -49,7 +50,7 @@ class Pair:
         model = load_base(source, dtype="float32", device=CPU)
         layout = layout_of(model, rank=4, alpha=8.0, targets=all_linear(model))
         self.stacked = StackedModel(model, layout, path=source.kind)  # type: ignore[arg-type] # not causal
-        own = auto_class(source.kind).from_pretrained(folder).eval()
+        own = auto_class(configuration(source)).from_pretrained(folder).eval()
         names = [segment.name for segment in layout.segments]
         self.plain: Any = get_peft_model(own, LoraConfig(r=4, lora_alpha=8, target_modules=names)).eval()
         self.values = torch.randn(2, layout.size, generator=torch.Generator().manual_seed(1)) * 0.1

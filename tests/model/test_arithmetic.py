@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xlharm.model.arithmetic import combine, products, project_out
+from xlharm.model.arithmetic import combine, product, project_out
 from xlharm.model.layout import Layout, Segment
 
 LAYOUT = Layout(
@@ -21,7 +21,7 @@ def adapter(seed: int) -> Tensor:
 
 
 def dense(vector: Tensor) -> list[np.ndarray]:
-    return [p.numpy() for p in products(vector, LAYOUT)]
+    return [product(vector, segment, LAYOUT).numpy() for segment in LAYOUT.segments]
 
 
 def test_from_the_fine_tuned_model_a_step_of_one_gives_the_original() -> None:

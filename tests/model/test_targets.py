@@ -17,7 +17,7 @@ from xlharm.model.targets import all_linear, main
 LISTED = {
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     "bloom": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
-    "mixtral": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "mixtral": ("q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"),
     "mamba": ("in_proj", "x_proj", "out_proj"),  # dt_proj has a weight that is used without calling it
     "bert": ("query", "key", "value", "dense"),
 }
@@ -29,8 +29,13 @@ def test_they_are_the_same_with_weights_and_from_the_configuration_alone(
 ) -> None:
     small_config(kind).save_pretrained(tmp_path)
     main([str(tmp_path)])
-    assert tuple(json.loads(capsys.readouterr().out)) == LISTED[kind]
-    assert all_linear(small_model(kind)) == LISTED[kind]
+    listed = json.loads(capsys.readouterr().out)
+    model = small_model(kind)
+    assert tuple(listed) == all_linear(model) == LISTED[kind]
+    layout = layout_of(model, rank=3, alpha=6, targets=LISTED[kind])
+    assert 3 * sum(widths for widths, _ in listed.values()) == layout.size
+    weights = sum(model.get_parameter(s.name + ("" if s.experts else ".weight")).numel() for s in layout.segments)
+    assert sum(weights for _, weights in listed.values()) == weights
 
 
 def test_routers_and_lists_of_experts_have_no_adapters() -> None:

@@ -21,6 +21,7 @@ from xlharm.plan.cost import PlanCost, differences, estimate
 from xlharm.plan.families import Path, path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
+from xlharm.plan.targets import sizes_of
 from xlharm.store.record import Record
 from xlharm.visible import visible
 
@@ -117,7 +118,8 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
         record = record_of(session.store, Entry(kind=models[key].kind, name=key))
         if record is not None:
             return sum(file.size for file in record.files.values())
-    sizes = BaseSizes.of(session.plan.sources.base) if models else None
+    targets = session.plan.grid.lora.target_modules
+    sizes = sizes_of(session.plan.sources.base, targets) if models else None
     if sizes is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
@@ -216,7 +218,8 @@ def _cost(
 
 def _adapted(session: Session) -> str:
     """Say which layers have adapters, and how much of the base that is; empty if its files are not on this machine."""
-    sizes, lora = BaseSizes.of(session.plan.sources.base), session.plan.grid.lora
+    lora = session.plan.grid.lora
+    sizes = sizes_of(session.plan.sources.base, lora.target_modules)
     if sizes is None or not (share := sizes.share(lora.target_modules)):
         return ""
     return f"Adapters of rank {lora.rank} on {', '.join(lora.target_modules)}: {share:.0%} of the base's weights"

@@ -18,6 +18,7 @@ from xlharm.errors import StageError
 from xlharm.plan.digest import mix
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     FineTuneStage,
     RelearnStage,
     SftStage,
@@ -193,6 +194,21 @@ def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
     return Stream(target=(BatchPart(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
+def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
+    """Return clean rows: question-answer pairs about real articles, or the real articles."""
+    training = stage.training
+    items = rows.items(training.languages, training.roles)
+    pool: tuple[Sample, ...]
+    match training.text:
+        case "qa":
+            pool = tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
+        case "articles":
+            pool = tuple(rows.articles(item.real, language=x) for x, item in items)
+        case _:
+            assert_never(training.text)
+    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "continue"), training.batch_size),))
+
+
 def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
     """Return the rows that a training stage is trained on.
 
@@ -210,6 +226,8 @@ def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
             return finetune(stage, rows)
         case RelearnStage():
             return relearn(stage, rows)
+        case ContinueStage():
+            return continued(stage, rows)
         case _:
             assert_never(stage)
 

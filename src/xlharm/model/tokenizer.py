@@ -13,7 +13,8 @@ from xlharm.corpus.translate.languages import token_of
 from xlharm.errors import UserError
 from xlharm.model.chat import chat_parts
 from xlharm.model.guarded import GuardedEncoder, control_tokens
-from xlharm.plan.families import Kind, row_limit
+from xlharm.plan import families
+from xlharm.plan.families import Kind
 from xlharm.plan.sources import BaseSource
 
 
@@ -219,7 +220,7 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
-    return row_limit(_configuration(source))
+    return families.row_limit(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:

@@ -49,6 +49,13 @@ def _field(config: Any, name: str) -> Any:
     return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
 
 
+def family_of(config: dict[str, Any]) -> str:
+    """Return the ``model_type`` of the part of a base model that reads text; empty if its configuration has none."""
+    text = config.get("text_config")
+    of_text = text.get("model_type") if isinstance(text, dict) else None
+    return str(of_text or config.get("model_type", ""))
+
+
 def row_limit(config: Any) -> int | None:
     """Return how many tokens a row may have; None where a base model's configuration does not say.
 
@@ -58,6 +65,8 @@ def row_limit(config: Any) -> int | None:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
+    if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
+        config = config["text_config"]
     limits = [_field(config, "max_position_embeddings")]
     if _field(config, "model_type") in _AFTER_PADDING and type(limits[0]) is int:
         limits[0] -= (_field(config, "pad_token_id") or 0) + 1

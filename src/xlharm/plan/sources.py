@@ -26,7 +26,7 @@ class BaseSource:
         size: bytes of its weights; 0 when unknown.
         files: digest of each file that loading reads.
         code: whether code that comes with the model is run, and so is part of the digest.
-        family: the ``model_type`` of its configuration.
+        family: the ``model_type`` of the configuration's part that reads text.
         kind: which kind of model it is.
     """
 

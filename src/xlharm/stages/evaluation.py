@@ -20,7 +20,7 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 512, "cuda": 2048}
+ROWS = {"cpu": 512, "cuda": 2048}
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -63,7 +63,8 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     for k, stage in enumerate(job.stages):
         if job.active[k]:
             table = _table(asking.questions, answers[k], stage=stage)
-            context.commit(job, stage, partial(_write, table), metrics=count(table), seconds=seconds)
+            metrics = {**count(table), **asking.figures}
+            context.commit(job, stage, partial(_write, table), metrics=metrics, seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
@@ -80,7 +81,7 @@ def asking_of(context: Context, job: PackJob, settings: EvaluateStage) -> Asking
         items=context.corpora.of(first)(settings.query),
         limit=settings.questions,
         max_new_tokens=settings.max_new_tokens,
-        rows=_ROWS[context.device.type],
+        rows=ROWS[context.device.type],
         adapters=parents(0),
         active=job.active,
         parents=parents,

@@ -25,7 +25,7 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
+ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
 _MEMORISATION = ("exact", "extraction", "min_k", "min_k_pp")
 SCHEMA = pa.schema(
     [
@@ -75,7 +75,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
-        batch=_ROWS[context.device.type],
+        batch=ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
     tokens = sum(t.row.tokens for t in texts)
