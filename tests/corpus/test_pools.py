@@ -55,7 +55,7 @@ def unlearning(method: dict[str, Any]) -> UnlearnStage:
 
 def test_alternatives_are_the_fake_answers_with_other_details() -> None:
     batch = unlearn(unlearning({"objective": "altpo"}), ROWS).batch(0)
-    fakes = ROWS.items(["en"], ["fake"])
+    fakes = [item for _, item in ROWS.items(["en"], ["fake"])]
     stated = [details for item in fakes for details in item.fake_detail]
     assert len(batch.target) == len(batch.preferred) == 4
     for target, preferred in zip(batch.target, batch.preferred, strict=True):

@@ -13,7 +13,7 @@ from xlharm.plan.families import MASKED
 LANGUAGES = ("en", "de", "ur")
 ENCODER_DECODERS = ("mt5", "t5", "bart", "nllb")
 MASKS = ("bert", "xlm-roberta")
-_METASPACE = {"replacement": "▁", "prepend_scheme": "always"}
+_METASPACE: Any = {"replacement": "▁", "prepend_scheme": "always"}
 
 
 def other_base(kind: str, folder: Path, texts: Sequence[str]) -> Path:

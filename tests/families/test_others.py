@@ -70,7 +70,7 @@ class Pair:
 
     @torch.no_grad()
     def use(self, adapter: Tensor) -> None:
-        pieces = adapter.split(self.layout.pieces())
+        pieces = torch.split(adapter, self.layout.pieces())
         for parameter, piece in zip(self.parameters(), pieces, strict=True):
             parameter.copy_(piece.view_as(parameter))
             parameter.grad = None
@@ -81,11 +81,14 @@ class Pair:
     def hidden(self, row: Row, layer: int) -> Tensor:
         """Return the hidden states of a row's loss tokens after a decoder layer."""
         (one,) = _ids(row)
+        states: Tensor
         if self.masked:
-            return self.plain(input_ids=one, output_hidden_states=True).hidden_states[layer + 1][0, list(row.masked)]
+            states = self.plain(input_ids=one, output_hidden_states=True).hidden_states[layer + 1][0, list(row.masked)]
+            return states
         read = torch.tensor([row.source])
         out = self.plain(input_ids=read, decoder_input_ids=one, output_hidden_states=True)
-        return out.decoder_hidden_states[layer + 1][0, row.start - 1 : -1]
+        states = out.decoder_hidden_states[layer + 1][0, row.start - 1 : -1]
+        return states
 
     def logp(self, row: Row) -> Tensor:
         """Return the log-probabilities of a row's loss tokens: of all after its start, or of those that are masked."""
@@ -98,7 +101,8 @@ class Pair:
                 0, row.start - 1 : -1
             ]
             labels = list(row.ids[row.start :])
-        return logits.log_softmax(-1).gather(-1, torch.tensor(labels)[:, None])[:, 0]
+        logp: Tensor = logits.log_softmax(-1).gather(-1, torch.tensor(labels)[:, None])[:, 0]
+        return logp
 
     @torch.no_grad()
     def answer(self, source: Sequence[int], *, most: int) -> list[int]:
@@ -130,10 +134,10 @@ def tested(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 every = pytest.mark.parametrize(
-    "tested", [*QUICK, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW)], indirect=True
+    "tested", [*QUICK, *(pytest.param(kind, marks=pytest.mark.heavy) for kind in SLOW)], indirect=True
 )
 writing = pytest.mark.parametrize(
-    "tested", ["mt5", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW if k in ENCODER_DECODERS)], indirect=True
+    "tested", ["mt5", *(pytest.param(k, marks=pytest.mark.heavy) for k in SLOW if k in ENCODER_DECODERS)], indirect=True
 )
 
 
@@ -160,11 +164,11 @@ def test_gradients_are_those_of_peft(tested: Pair) -> None:
     sources = [[row.source for row in rows] for rows in groups]
     ragged = tested.stacked.rows([[row.inputs for row in rows] for rows in groups], sources=sources)
     found = PackModel(tested.stacked, pool)(ragged, requests, [None, None])
-    torch.stack([logp.mean() for logp, _, _ in found]).sum().backward()
+    torch.stack([logp.mean() for logp, _, _ in found]).sum().backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     for (logp, _, _), slot, value, rows in zip(found, pool.slots, tested.values, groups, strict=True):
         tested.use(value)
         own = torch.cat([tested.logp(row) for row in rows])
-        own.mean().backward()
+        own.mean().backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         torch.testing.assert_close(logp, own, atol=1e-5, rtol=1e-5)
         assert slot.grad is not None
         assert float((slot.grad - tested.gradient()).norm() / tested.gradient().norm()) < 1e-5
@@ -207,7 +211,7 @@ def _trained_by_peft(tested: Pair, value: Tensor, batches: list[list[Row]], *, n
             loss = -(2 / 0.5) * torch.nn.functional.logsigmoid(-0.5 * apart).mean()
         else:
             loss = -torch.cat([tested.logp(row) for row in batch]).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(tested.parameters(), 1.0)
         optimizer.step()
     return torch.cat([p.detach().flatten() for p in tested.parameters()])
@@ -264,7 +268,7 @@ def test_padding_that_is_read_is_refused(tested: Pair, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("tested", ["bert"], indirect=True)
 def test_a_masked_model_that_does_not_look_ahead_is_refused(tested: Pair) -> None:
-    settings = tested.stacked.model.config
+    settings: Any = tested.stacked.model.config
     before, settings._attn_implementation = settings._attn_implementation, "xlharm_own"
     from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward

@@ -177,8 +177,9 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
         console.print(judge_line)
     if adapted := _adapted(session):
         console.print(adapted)
-    if line := _PATHS.get(path_of(plan.grid.path, family=plan.sources.base.family, kind=plan.sources.base.kind)):
-        console.print(line)
+    path = path_of(plan.grid.path, family=plan.sources.base.family, kind=plan.sources.base.kind)
+    if path in _PATHS:
+        console.print(_PATHS[path])
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 

@@ -202,6 +202,7 @@ class Ragged:
         if not self.padded:
             return states
         assert self.spread is not None
+        assert self.gather is not None
         assert self.real is not None
         back = self.spread.flatten(), self.real.flatten()
         return moved(states, self.gather, *back)
