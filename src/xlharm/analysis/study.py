@@ -12,6 +12,7 @@ from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.wording import Language
+from xlharm.config.findings import Findings, Resources
 from xlharm.config.grid import NONE
 from xlharm.corpus.resources import low_resource
 from xlharm.plan.cells import Cell
@@ -234,8 +235,7 @@ class _Study:
         }
 
     def _is(self, language: str, level: str) -> bool:
-        named = self.settings.resources.get(language)
-        return (named or ("low" if low_resource(language) else "high")) == level
+        return resources_of(self.settings, language) == level
 
     # -- reasons ---------------------------------------------------------------------------------------------
 
@@ -245,6 +245,11 @@ class _Study:
     def _absent(self, group: _Languages) -> str:
         asked = ", ".join(Language(q).name for q in group.languages)
         return f"before unlearning the fake was not there ({asked})"
+
+
+def resources_of(settings: Findings, language: str) -> Resources:
+    """Return whether a language has much text or little: as ``findings.resources`` says, else by its class."""
+    return settings.resources.get(language) or ("low" if low_resource(language) else "high")
 
 
 def set_name(languages: set[str], contaminate: str) -> str:
