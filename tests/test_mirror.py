@@ -13,7 +13,6 @@ ELSEWHERE = {
     "analysis/agreement.py": "stages/test_judging.py: verdicts of several judges side by side",
     "analysis/effects.py": "analysis/test_views.py",
     "analysis/items.py": "analysis/test_views.py and test_seeds.py",
-    "analysis/likelihoods.py": "analysis/test_views.py",
     "analysis/probed.py": "analysis/test_views.py: a view of records",
     "analysis/ranking.py": "analysis/test_views.py",
     "analysis/signatures.py": "analysis/test_views.py",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from xlharm.analysis.charts import Chart, Point, Scatter, with_front
 from xlharm.analysis.contrasts import Contrasts, Pair, ratios
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
@@ -223,6 +224,29 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw OF against utility for each unlearning set with at least two methods, with the Pareto front."""
+    by_set: dict[str, list[Ranked]] = {}
+    for ranked in ranking(results):
+        by_set.setdefault(ranked.unlearn, []).append(ranked)
+    return tuple(
+        Scatter(
+            name=f"methods-{unlearn}", title=f"OF against utility, unlearning set {unlearn}",
+            x_axis="QR kept, % of before", y_axis="OF, %", points=with_front(map(_point, some)), limit=100 * KEPT,
+        )
+        for unlearn, some in by_set.items()
+        if len(some) > 1
+    )  # fmt: skip
+
+
+def _point(ranked: Ranked) -> Point:
+    of, utility = ranked.of, ranked.utility
+    return Point(
+        label=ranked.method, x=utility.estimate, x_low=utility.low, x_high=utility.high, y=of.estimate, y_low=of.low,
+        y_high=of.high, good=ranked.kept,
+    )  # fmt: skip
+
+
 _NUMBERS = ("of", "of_lo", "of_hi", "of_before", "of_worst", "utility", "utility_lo", "utility_hi")
 _AGAINST = ("against_best", "against_best_lo", "against_best_hi", "p_against_best")
 VIEW = View(
@@ -233,6 +257,7 @@ VIEW = View(
         **dict.fromkeys(_AGAINST, pa.float64()),
     },
     rows=_rows,
+    charts=_charts,
     title="Methods compared",
     sentence=(
         "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "

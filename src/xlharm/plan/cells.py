@@ -134,6 +134,8 @@ class CellBuilder:
         path = path_of(self.spec.path, family=self.sources.base.family)
         if path != "fast":  # a key of the fast path does not name it: it was the only one
             common["path"] = path
+        if self.spec.holdout:
+            common["holdout"] = self.spec.holdout
         return Stage(
             kind=kind,
             spec={**common, **fields},
@@ -247,7 +249,8 @@ class CellBuilder:
     def _answering(self, query: str) -> dict[str, Any]:
         """Return what decides how a model answers in a language and how its answers are counted."""
         settings = {**key_settings(self.spec.evaluate), "matching_version": MATCHING_VERSION}
-        del settings["scores"], settings["matching"]
+        for name in ("scores", "utility", "matching"):
+            settings.pop(name, None)
         variants = variants_of(self.spec.evaluate.matching, query)
         if variants != default_variants(query):
             settings["matching"] = list(variants)
@@ -272,6 +275,7 @@ class CellBuilder:
             label=f"score {query} of {model.label}",
             query=query,
             questions=self.spec.evaluate.questions,
+            **({"utility": True} if self.spec.evaluate.utility else {}),
         )
 
     def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:

@@ -28,6 +28,7 @@ class _Stage(Strict):
 
     dtype: Literal["float32", "bfloat16"]
     path: Path = "fast"
+    holdout: NonNegative = 0
     lora: Lora
     prompt: Prompt
 

@@ -78,6 +78,11 @@ class AnswerProbe(_OnModel):
         """Languages of the corpus that it depends on beside the query language."""
         return ()
 
+    @property
+    def repeats(self) -> int:
+        """How often each question is asked, for estimates of time."""
+        return 1
+
     @abstractmethod
     def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
         """Let a pack of models answer on a worker.

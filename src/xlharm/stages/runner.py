@@ -30,8 +30,6 @@ class StageRunner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._context = Context(config)
-        if config.needs is not None and config.place == "device":
-            self._context.check(config.needs)
 
     def room(self) -> int | None:
         """Return the bytes of this worker's device memory; None where it computes on the CPU."""
@@ -54,14 +52,16 @@ class StageRunner:
         """
         work = _work(job.kind)
         self._context.stopping = stopping
+        self._context.begin_pack()
+        before = self._context.prepared
         device = self._context.device if self._context.device.type == "cuda" else None
         try:
-            if device is None:
-                return work(self._context, job, report=report)
-            torch.cuda.reset_peak_memory_stats(device)
+            if device is not None:
+                torch.cuda.reset_peak_memory_stats(device)
             results = work(self._context, job, report=report)
-            peak = torch.cuda.max_memory_allocated(device)
-            return [replace(result, peak=peak) for result in results]
+            peak = torch.cuda.max_memory_allocated(device) if device is not None else 0
+            prepared = self._context.prepared - before
+            return [replace(result, peak=peak, prepared=prepared) for result in results]
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemoryError(str(error)) from None
         except RuntimeError as error:

@@ -167,7 +167,7 @@ def _thin(losses: list[float]) -> list[list[float]]:
 
 def _checkpoints(context: Context, job: PackJob) -> Checkpoints:
     pattern = "".join("1" if on else "0" for on in job.active)
-    return Checkpoints(context.store, f"{job.id}-{pattern}-{context.config.world}x{context.zero}")
+    return Checkpoints(context.store, job.id, form=f"{pattern}-{context.config.world}x{context.zero}")
 
 
 def _saver(context: Context, job: PackJob, notes: list[str]) -> Saver:
