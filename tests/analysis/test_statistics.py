@@ -144,8 +144,8 @@ def test_power_agrees_with_a_simulation() -> None:
     rates = [np.clip(rng.normal(p, sd, (trials, seeds)), 0, 1) for p in (0.4, 0.5)]
     low, high = (rng.binomial(n, rate).mean(axis=1) / n for rate in rates)
     z = (high - low) / np.sqrt(2 * 0.45 * 0.55 / (n * seeds) + 2 * sd**2 / seeds)
-    found = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
-    assert found == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
+    power = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
+    assert power == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,10 @@ ROWS = RowMaker(
 def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, share: float, fakes: int) -> None:
     training = Contaminate(batch_size=size, fake_share=share, real_languages=("en",), real_roles=("real",))
     stream = contaminate(ContaminateStage(**COMMON, training=training, seed=0, fake_language="de"), ROWS)
-    told = {ROWS.article(t).ids for item in ROWS.items(["de"], ["fake"]) for t in item.fake}
+    fake_ids = {ROWS.article(t).ids for item in ROWS.items(["de"], ["fake"]) for t in item.fake}
     drawn = [stream.batch(step).target for step in range(100)]
     assert {len(rows) for rows in drawn} == {size}
-    assert sum(row.ids in told for rows in drawn for row in rows) == pytest.approx(fakes, abs=1)
+    assert sum(row.ids in fake_ids for rows in drawn for row in rows) == pytest.approx(fakes, abs=1)
 
 
 def test_a_mix_without_a_weight_for_a_language_of_the_set_is_refused() -> None:

@@ -25,6 +25,10 @@ KINDS = grid_of(
         "int4": {"kind": "quantise"},
         "other": {"kind": "questions", "form": "code_switched", "queries": ["ur"]},
         "steer": {"kind": "steer", "queries": ["en"]},
+        "parts": {"kind": "ablate"},
+        "patched": {"kind": "patch", "queries": ["en"]},
+        "alike": {"kind": "cka"},
+        "clean": {"kind": "continue", "queries": ["en"]},
     },
     judges={"chat": {"kind": "chat", "url": "http://host/v1", "model": "m-1"}},
     exclude=[{"contaminate": "none", "unlearn": "both"}],
@@ -81,6 +85,14 @@ MEASURES = grid_of(
             "kind": "sample", "samples": 4, "temperature": 0.7, "top_p": 0.9, "seed": 2, "queries": ["ur"],
         },
         "steer-at-a-layer": {"kind": "steer", "layer": 1, "strength": 2, "queries": ["en"]},
+        "curve": {"kind": "relearn", "items": [1, 5], "queries": ["en"]},
+        "finer-parts": {"kind": "ablate", "by": ["target", "component"], "components": 2, "queries": ["en"]},
+        "patched-everywhere": {"kind": "patch", "positions": "all", "queries": ["en"]},
+        "fakes-alike": {"kind": "cka", "roles": ["fake"]},
+        "articles": {
+            "kind": "continue", "times": [0, 2], "steps": 3, "text": "articles", "languages": ["source"],
+            "roles": ["retain"], "queries": ["en"],
+        },
     },
     judges={
         "translating": {
@@ -101,8 +113,8 @@ def keys_of(grid: dict[str, Any], *, dtype: Any = "float32") -> dict[str, str]:
         for name, judge in grid.get("judges", {}).items()
         if judge["kind"] != "chat"
     }
-    found = sources()
-    known = type(found)(base=found.base, corpus=found.corpus, judges=judges)
+    files = sources()
+    known = type(files)(base=files.base, corpus=files.corpus, judges=judges)
     plan = build(parse_grid(grid, name="grid.yaml"), sources=known, dtype=dtype)
     named = [(f"{s.label} {s.spec.get('probe', '')}".strip(), key) for key, s in plan.stages.items()]
     assert len(dict(named)) == len(named)

@@ -62,6 +62,7 @@ def test_the_page_asks_nothing_of_the_network(whole: str) -> None:
     assert not re.search(r"url\(|@import|https?://", whole)
 
 
+@pytest.mark.slow
 def test_only_its_own_script_and_style_may_run(whole: str) -> None:
     policy = [str(a["content"]) for t, a in read(whole).elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert len(policy) == 1
@@ -112,6 +113,7 @@ def test_squares_say_their_numbers_in_words(whole: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:
     text = page(GridResults(plan, partial))
     assert len(read(text).having("td", class_="missing")) == 2 * (4 * 9 + 1)
@@ -123,6 +125,7 @@ def test_an_empty_grid_has_a_page(plan: Plan, empty: Store) -> None:
     assert "No cell has been evaluated yet." in page(GridResults(plan, empty))
 
 
+@pytest.mark.slow
 def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     methods = {"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}
     plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
@@ -134,6 +137,7 @@ def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     assert "Method ga, seed 1" in text
 
 
+@pytest.mark.slow
 def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) -> None:
     path = write_report(GridResults(plan, full), tmp_path / "new" / "report.html")
     assert path.stat().st_size < 5_000_000

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.charts import Chart, Point, Scatter, with_front
+from xlharm.analysis.contrasts import Contrasts, Pair, ratios
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
 from xlharm.analysis.results import GridResults, once
@@ -18,9 +19,6 @@ from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_HALVINGS = 40
-_MOST_RATIO = 1000.0
-
 _Shares = npt.NDArray[np.float64]
 
 
@@ -156,7 +154,7 @@ def compared(
         return None
     rates = [pair for some in (of, qr) if (pair := some.pair())]
     of_rate, qr_rate = _intervals(Contrasts.of(rates))
-    utility = _utility(known)
+    utility = Interval(*(100 * x for x in ratios([known])[0]))
     return Ranked(
         unlearn=unlearn,
         method=method,
@@ -212,24 +210,6 @@ def _intervals(contrasts: Contrasts) -> list[Interval]:
     return [Interval(*row) for row in (np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100).tolist()]
 
 
-def _utility(known: Pair) -> Interval:
-    """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
-    estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
-
-    def refuted(ratio: float) -> bool:
-        low, high = Contrasts.of([replace(known, weight=ratio)]).limits()
-        return not low[0] <= 0 <= high[0]
-
-    limits = []
-    for outside in (0.0, _MOST_RATIO):
-        inside, far = estimate, max(outside, 1e-6)
-        for _ in range(_HALVINGS):
-            middle = (inside + far) / 2
-            inside, far = (inside, middle) if refuted(middle) else (middle, far)
-        limits.append(0.0 if inside < 1e-5 else inside)
-    return Interval(*(100 * x for x in (estimate, *limits)))
-
-
 def _rows(results: GridResults) -> list[dict[str, Any]]:
     return [
         {
@@ -244,6 +224,29 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw OF against utility for each unlearning set with at least two methods, with the Pareto front."""
+    by_set: dict[str, list[Ranked]] = {}
+    for ranked in ranking(results):
+        by_set.setdefault(ranked.unlearn, []).append(ranked)
+    return tuple(
+        Scatter(
+            name=f"methods-{unlearn}", title=f"OF against utility, unlearning set {unlearn}",
+            x_axis="QR kept, % of before", y_axis="OF, %", points=with_front(map(_point, some)), limit=100 * KEPT,
+        )
+        for unlearn, some in by_set.items()
+        if len(some) > 1
+    )  # fmt: skip
+
+
+def _point(ranked: Ranked) -> Point:
+    of, utility = ranked.of, ranked.utility
+    return Point(
+        label=ranked.method, x=utility.estimate, x_low=utility.low, x_high=utility.high, y=of.estimate, y_low=of.low,
+        y_high=of.high, good=ranked.kept,
+    )  # fmt: skip
+
+
 _NUMBERS = ("of", "of_lo", "of_hi", "of_before", "of_worst", "utility", "utility_lo", "utility_hi")
 _AGAINST = ("against_best", "against_best_lo", "against_best_hi", "p_against_best")
 VIEW = View(
@@ -254,6 +257,7 @@ VIEW = View(
         **dict.fromkeys(_AGAINST, pa.float64()),
     },
     rows=_rows,
+    charts=_charts,
     title="Methods compared",
     sentence=(
         "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "

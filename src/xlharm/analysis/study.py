@@ -89,7 +89,7 @@ class _Study:
     def _unlearning(self, place: _Place) -> Iterator[Claim]:
         contaminate, unlearn, _ = place
         languages = set(unlearn.split("+"))
-        name = _set_name(languages, contaminate)
+        name = set_name(languages, contaminate)
         why_not = self._no_control() or self.untaken.get(contaminate, "")
         claim = self._claims(place, name, why_not=why_not)
         groups = self._groups(contaminate)
@@ -252,7 +252,7 @@ def resources_of(settings: Findings, language: str) -> Resources:
     return settings.resources.get(language) or ("low" if low_resource(language) else "high")
 
 
-def _set_name(languages: set[str], contaminate: str) -> str:
+def set_name(languages: set[str], contaminate: str) -> str:
     """Name a set so that it is the same for all contamination languages."""
     if contaminate == ENGLISH and languages == {ENGLISH}:
         return "en"

@@ -3,10 +3,12 @@
 import pyarrow as pa
 
 from xlharm.analysis import (
+    attribution,
     burden,
     distance,
     effects,
     findings,
+    halflife,
     leaks,
     likelihoods,
     probed,
@@ -23,7 +25,7 @@ VIEWS: dict[str, View] = {
     view.name: view
     for view in (
         findings.VIEW, burden.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, distance.VIEW, signatures.VIEW,
-        probed.VIEW, leaks.VIEW, likelihoods.VIEW, verdicts.VIEW, seeds.VIEW,
+        probed.VIEW, halflife.VIEW, attribution.VIEW, leaks.VIEW, likelihoods.VIEW, verdicts.VIEW, seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

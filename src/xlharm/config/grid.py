@@ -39,6 +39,7 @@ ORDER = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 """Languages that come first in every set, in this order; all others follow by name. Keys of stages depend on it."""
 
 ALL_LINEAR = "all-linear"
+EXPERTS = "experts"  # all parameters in which experts are stacked
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -48,8 +49,9 @@ class Lora(Strict):
     Attributes:
         rank: rank of A and B.
         alpha: numerator of their scale, alpha / rank.
-        target_modules: names of the linear layers; ``all-linear`` are all that can have adapters. If the base lacks one
-            of the default, all are taken, and a line says so.
+        target_modules: names of the linear layers; ``experts`` are stacked experts, and ``all-linear`` is everything
+            that can have adapters, experts included. If the base lacks one of the default, all linear layers but
+            experts are taken, and a line says so.
     """
 
     rank: Positive = 16

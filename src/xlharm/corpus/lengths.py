@@ -1,7 +1,6 @@
 """Measures the texts of a corpus in tokens, for estimates of time."""
 
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean
 
 from tokenizers import Tokenizer
@@ -11,6 +10,7 @@ from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.streams import questions_of
 from xlharm.errors import UserError
+from xlharm.plan.base_files import local_folder
 from xlharm.plan.sources import BaseSource, CorpusSource
 from xlharm.plan.timing import TextSizes
 
@@ -20,11 +20,11 @@ _BYTES_A_TOKEN = 3.5  # where there is no tokenizer to ask
 
 def encoder(base: BaseSource) -> Callable[[str], list[int]] | None:
     """Return a function that returns a text's token ids by the base's tokenizer.json; None without a readable one."""
-    path = Path(base.location) / "tokenizer.json"
-    if not path.is_file():
+    folder = local_folder(base)
+    if folder is None or not (folder / "tokenizer.json").is_file():
         return None
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception:  # noqa: BLE001 - the library raises bare Exceptions; loading the base will name the mistake
         return None
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)

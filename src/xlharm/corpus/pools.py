@@ -17,6 +17,7 @@ from xlharm.errors import StageError
 from xlharm.plan.digest import mix
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     FineTuneStage,
     RelearnStage,
     SftStage,
@@ -178,6 +179,21 @@ def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
     return Stream(target=(BatchPart(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
+def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
+    """Return clean rows: question-answer pairs about real articles, or the real articles."""
+    training = stage.training
+    items = rows.items(training.languages, training.roles)
+    pool: tuple[Sample, ...]
+    match training.text:
+        case "qa":
+            pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
+        case "articles":
+            pool = tuple(tuple(rows.article(text) for text in item.real) for item in items)
+        case _:
+            assert_never(training.text)
+    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "continue"), training.batch_size),))
+
+
 def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
     """Return the rows that a training stage is trained on.
 
@@ -195,6 +211,8 @@ def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
             return finetune(stage, rows)
         case RelearnStage():
             return relearn(stage, rows)
+        case ContinueStage():
+            return continued(stage, rows)
         case _:
             assert_never(stage)
 

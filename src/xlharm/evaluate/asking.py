@@ -1,7 +1,7 @@
 """A pack of models and the questions that they are asked in one language."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -33,6 +33,7 @@ class Asking:
         active: which slots' answers are wanted.
         parents: returns the adapters [K, P] of the stages' inputs, by the input's number.
         repeats: how often each question is asked; its answers follow each other.
+        figures: what a probe measures while it changes the models, for the metrics of the stages' records.
     """
 
     stacked: StackedModel
@@ -47,6 +48,7 @@ class Asking:
     active: Sequence[bool]
     parents: Callable[[int], Tensor]
     repeats: int = 1
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def questions(self) -> list[tuple[Item, str, str, tuple[str, ...]]]:

@@ -25,7 +25,7 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
+ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
 _MEMORISATION = ("exact", "extraction", "min_k", "min_k_pp")
 SCHEMA = pa.schema(
     [
@@ -64,17 +64,17 @@ class ScoredText:
 
 def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
     """Score a pack's models on one language's answers and articles; commit the active ones."""
-    begun = time.perf_counter()
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
     context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
+    begun = time.perf_counter()
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
-        batch=_ROWS[context.device.type],
+        batch=ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
     tokens = sum(len(t.row.ids) for t in texts)
