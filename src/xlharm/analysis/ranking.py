@@ -19,7 +19,7 @@ from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_HALVINGS = 40
+_SECTIONS, _ROUNDS = 16, 10
 _MOST_RATIO = 1000.0
 
 _Shares = npt.NDArray[np.float64]
@@ -176,36 +176,52 @@ def compared(
 
 
 class _ByItem:
-    """Shares of hits by seed and item, as means over readings: ``sums`` holds their sums and numbers."""
+    """Shares of hits by seed and item, as means over readings; tables hold their sums and numbers, [2, items]."""
 
     def __init__(self) -> None:
-        self.items: dict[str, None] = {}
-        self.sums: dict[int, dict[str, list[float]]] = {}
+        self.items: dict[str, int] = {}
+        self._tables: dict[int, _Shares] = {}
+        self._places: dict[tuple[str, ...], npt.NDArray[np.int64]] = {}
 
     def add(self, seed: int, hits: Hits) -> None:
         """Add one reading."""
-        sums = self.sums.setdefault(seed, {})
-        for name, share in zip(hits.items, hits.shares.tolist(), strict=True):
-            self.items[name] = None
-            entry = sums.setdefault(name, [0.0, 0.0])
-            entry[0] += share
-            entry[1] += 1
+        if hits.items not in self._places:
+            places = [self.items.setdefault(name, len(self.items)) for name in hits.items]
+            self._places[hits.items] = np.array(places, dtype=np.int64)
+            missing = [(s, len(self.items) - t.shape[1]) for s, t in self._tables.items()]
+            self._tables |= {s: np.pad(self._tables[s], ((0, 0), (0, more))) for s, more in missing if more}
+        table = self._tables.setdefault(seed, np.zeros((2, len(self.items))))
+        places_of = self._places[hits.items]  # of different items, so none is added twice
+        table[0, places_of] += hits.shares
+        table[1, places_of] += 1
 
     @property
     def mean(self) -> float:
         """The mean over readings of all items."""
-        entries = [entry for sums in self.sums.values() for entry in sums.values()]
-        return sum(e[0] for e in entries) / max(sum(e[1] for e in entries), 1)
+        sums = np.sum([table.sum(1) for table in self._tables.values()], axis=0) if self._tables else np.zeros(2)
+        return float(sums[0]) / max(float(sums[1]), 1.0)
 
     def pair(self, other: "_ByItem | None" = None) -> Pair | None:
         """Return the shares, alone or beside others, on the seeds and items that all have; None without any."""
-        tables = [self.sums, *([other.sums] if other else [])]
-        seeds = [seed for seed in self.sums if all(seed in table for table in tables)]
-        names = [n for n in self.items if all(n in table[seed] for table in tables for seed in seeds)]
-        if not seeds or not names:
+        some = [self, *([other] if other else [])]
+        seeds = [seed for seed in self._tables if all(seed in one._tables for one in some)]
+        if not seeds:
             return None
-        shares = [np.array([[t[s][n][0] / t[s][n][1] for n in names] for s in seeds]) for t in tables]
+        names = [n for n in self.items if all(one._has(n, seeds) for one in some)]
+        if not names:
+            return None
+        shares = [one._means(names, seeds) for one in some]
         return Pair(shares[0], np.ones(len(names)), *((shares[1], np.ones(len(names))) if other else ()))
+
+    def _has(self, name: str, seeds: list[int]) -> bool:
+        place = self.items.get(name)
+        return place is not None and all(self._tables[seed][1, place] > 0 for seed in seeds)
+
+    def _means(self, names: list[str], seeds: list[int]) -> _Shares:
+        places = [self.items[name] for name in names]
+        tables = np.stack([self._tables[seed][:, places] for seed in seeds])  # [seeds, 2, items]
+        means: _Shares = tables[:, 0] / tables[:, 1]
+        return means
 
 
 def _intervals(contrasts: Contrasts) -> list[Interval]:
@@ -217,17 +233,17 @@ def _utility(known: Pair) -> Interval:
     """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
     estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
 
-    def refuted(ratio: float) -> bool:
-        low, high = Contrasts.of([replace(known, weight=ratio)]).limits()
-        return not low[0] <= 0 <= high[0]
-
-    limits = []
-    for outside in (0.0, _MOST_RATIO):
-        inside, far = estimate, max(outside, 1e-6)
-        for _ in range(_HALVINGS):
-            middle = (inside + far) / 2
-            inside, far = (inside, middle) if refuted(middle) else (middle, far)
-        limits.append(0.0 if inside < 1e-5 else inside)
+    inside, outside = np.full(2, estimate), np.array([1e-6, _MOST_RATIO])
+    shares = np.linspace(0, 1, _SECTIONS + 1)
+    for _ in range(_ROUNDS):  # the place between where a ratio is refuted and where it is not, on both sides at once
+        ratios = outside[:, None] + (inside - outside)[:, None] * shares
+        low, high = Contrasts.of([replace(known, weight=float(r)) for r in ratios.ravel()]).limits()
+        refuted = ~((low <= 0) & (high >= 0)).reshape(ratios.shape)
+        refuted[:, 0], refuted[:, -1] = True, False
+        last = np.array([np.flatnonzero(some)[-1] for some in refuted])
+        sides = np.arange(2)
+        outside, inside = ratios[sides, last], ratios[sides, last + 1]
+    limits = [0.0 if x < 1e-5 else float(x) for x in inside]
     return Interval(*(100 * x for x in (estimate, *limits)))
 
 
