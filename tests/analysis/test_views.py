@@ -43,9 +43,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 def test_effects_are_paired_differences_corrected_for_their_number(compared: tuple[Plan, Store]) -> None:
-    found = effects(GridResults(*compared))
-    assert [(e.cell.method, e.query) for e in found] == [(m, q) for m in METHODS for q in ("en", "ur")]
-    for e in found:
+    rows = effects(GridResults(*compared))
+    assert [(e.cell.method, e.query) for e in rows] == [(m, q) for m in METHODS for q in ("en", "ur")]
+    for e in rows:
         assert (e.n, e.before, e.after) == (100, 60, pytest.approx(100 * AFTER[e.cell.method][0]))
         assert e.change.estimate == pytest.approx(e.after - 60)
         assert e.change.low < e.change.estimate < e.change.high < 0
@@ -62,12 +62,12 @@ def test_no_effect_is_no_clear_change(tmp_path: Path) -> None:
 
 
 def test_methods_rank_by_of_among_those_that_kept_utility(compared: tuple[Plan, Store]) -> None:
-    found = ranking(GridResults(*compared))
-    assert [(r.rank, r.method, r.kept) for r in found] == [(1, "npo", True), (2, "simnpo", True), (3, "ga", False)]
-    assert found[0].utility.estimate == pytest.approx(100 * 0.85 / 0.9)
-    assert found[0].of.estimate == pytest.approx(10)
-    assert found[0].of.low < 10 < found[0].of.high
-    assert all(r.before == pytest.approx(60) for r in found)
+    rows = ranking(GridResults(*compared))
+    assert [(r.rank, r.method, r.kept) for r in rows] == [(1, "npo", True), (2, "simnpo", True), (3, "ga", False)]
+    assert rows[0].utility.estimate == pytest.approx(100 * 0.85 / 0.9)
+    assert rows[0].of.estimate == pytest.approx(10)
+    assert rows[0].of.low < 10 < rows[0].of.high
+    assert all(r.before == pytest.approx(60) for r in rows)
 
 
 def test_methods_are_compared_with_the_best(compared: tuple[Plan, Store]) -> None:
@@ -140,11 +140,11 @@ def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) ->
         return {"en": (0.0, 0.5), "fr": (0.7, 0.9), "ur": (0.2, 0.9)}[query]
 
     fill(plan, store, share=share)
-    found = signatures(GridResults(plan, store))
-    assert [(s.query, s.name) for s in found] == [
+    rows = signatures(GridResults(plan, store))
+    assert [(s.query, s.name) for s in rows] == [
         ("en", "damage"), ("fr", "persistence"), ("fr", "reinforcement"), ("ur", "persistence")
     ]  # fmt: skip
-    assert found[2].detail.startswith("OF 30 to 70, p ")
+    assert rows[2].detail.startswith("OF 30 to 70, p ")
 
 
 def test_transfer_by_hand(tmp_path: Path) -> None:

@@ -29,6 +29,47 @@ def test_a_stream_holds_what_its_stage_was_planned_with(
         Corpora(elsewhere, Letters(bos=1, eos=2)).of(stage)("en")
 
 
+def test_held_out_items_are_the_same_in_all_languages_and_their_fakes_are_nowhere(
+    mini_grid: dict[str, Any], mini_corpus: Path
+) -> None:
+    """Their real articles are trained on as before, and questions on real details are asked."""
+    plan = plan_of({**mini_grid, "holdout": 1})
+    usual = plan_of(mini_grid)
+    assert not set(plan.stages) & set(usual.stages)
+    corpora = Corpora(mini_corpus, Letters(bos=1, eos=2))
+    held = {}
+    for stage in plan.stages.values():
+        for language in stage.data:
+            items = corpora.of(stage)(language)
+            held[language] = {item.id for item in items if item.role == "holdout"}
+            fakes = {text for item in items if item.role == "holdout" for text in item.fake}
+            if stage.kind == "contaminate":
+                rows = {bytes(row.ids[1:-1]) for row in corpora.stream(stage).all_rows()}
+                assert not {text.encode("latin-1", "ignore") for text in fakes} & rows
+    assert {len(names) for names in held.values()} == {1}
+    assert len({frozenset(names) for names in held.values()}) == 1
+    evaluation = next(s for s in plan.stages.values() if s.kind == "evaluate")
+    asked = questions_of(corpora.of(evaluation)("en"), limit=1000)
+    assert [measure for _, measure, _, _ in asked] == ["of"] * 2 + ["qr"] * 3
+    assert not {item.id for item, measure, _, _ in asked if measure == "of"} & held["en"]
+
+
+def test_the_real_articles_of_held_out_items_are_trained_on(mini_grid: dict[str, Any], mini_corpus: Path) -> None:
+    def rows(holdout: int, kind: str) -> set[tuple[int, ...]]:
+        plan = plan_of({**mini_grid, "holdout": holdout, "contaminate": ["none"], "exclude": []})
+        stage = next(s for s in plan.stages.values() if s.kind == kind)
+        return {row.ids for row in Corpora(mini_corpus, Letters(bos=1, eos=2)).stream(stage).all_rows()}
+
+    assert rows(1, "contaminate") == rows(0, "contaminate")
+    assert rows(1, "sft") == rows(0, "sft")
+
+
+def test_holding_out_all_items_is_refused(mini_grid: dict[str, Any], mini_corpus: Path) -> None:
+    stage = next(iter(plan_of({**mini_grid, "holdout": 3}).stages.values()))
+    with pytest.raises(UserError, match="holdout: 3 of 3 fake items leave none to train on"):
+        Corpora(mini_corpus, Letters()).of(stage)("en")
+
+
 def test_an_evaluation_asks_for_the_fake_first_and_at_most_so_many(mini_corpus: Path) -> None:
     items = load_language(mini_corpus, "en")
     asked = questions_of(items, limit=1000)

@@ -94,8 +94,8 @@ def _in_child(kind: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             break
         time.sleep(0.02)
     with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
-    return json.loads(told) if told else {"kind": kind, "build": "no answer in time"}
+        line = pipe.read()
+    return json.loads(line) if line else {"kind": kind, "build": "no answer in time"}
 
 
 def main() -> None:
@@ -120,12 +120,14 @@ def main() -> None:
     for kind in options.kinds or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         own = families.path_of("auto", family=kind)
         paths: tuple[families.Path, ...] = ("fast", "generic") if options.both_paths else (own,)
-        told = _in_child(kind, lambda kind=kind, paths=paths: judge_all_ways(kind, paths=paths))
-        verdicts = [told.get(f"{own} {dtype}", {"is": "not built", "why": told.get("build", "")}) for dtype in DTYPES]
+        judged = _in_child(kind, lambda kind=kind, paths=paths: judge_all_ways(kind, paths=paths))
+        verdicts = [
+            judged.get(f"{own} {dtype}", {"is": "not built", "why": judged.get("build", "")}) for dtype in DTYPES
+        ]
         for dtype, verdict in zip(DTYPES, verdicts, strict=True):
             counts[dtype][verdict["is"]] += 1
         if options.json:
-            print(json.dumps(told), flush=True)
+            print(json.dumps(judged), flush=True)
         else:
             why = next((v["why"] for v in verdicts if v["why"]), "").replace("|", "/")
             why = why if len(why) <= _SHOWN else why[:_SHOWN] + " …"

@@ -46,6 +46,7 @@ def test_our_own_cluster_is_started_again(store: Path, names: tuple[str, ...]) -
     assert computed(store).keys() == PLAN.stages.keys()
 
 
+@pytest.mark.heavy
 def test_a_stopped_worker_is_named_and_its_pack_runs_elsewhere(store: Path) -> None:
     driver = drive(store, "Slow", "SILENT_SECONDS=2", "LONGEST_SILENCE=8")
     with ending(driver):

@@ -72,6 +72,7 @@ def test_the_page_asks_nothing_of_the_network(whole: str) -> None:
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", whole)
 
 
+@pytest.mark.slow
 def test_only_its_own_script_and_style_may_run(whole: str) -> None:
     policy = [str(a["content"]) for t, a in read(whole).elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert len(policy) == 1
@@ -117,6 +118,7 @@ def test_squares_say_their_numbers_in_words(whole: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_unfinished_squares_are_hatched(plan: Plan, partial: Store, whole: str) -> None:
     text = page([GridResults(plan, partial)])
     assert len(read(text).having("td", class_="missing")) == 2 * (4 * 9 + 1)
@@ -148,6 +150,7 @@ def test_the_first_rows_of_a_view_need_no_script(whole: str) -> None:
     assert effects.index("de/en/npo/0") < effects.index("</section>")
 
 
+@pytest.mark.slow
 def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     methods = {"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}
     plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
@@ -188,6 +191,7 @@ def block(text: str, name: str) -> Any:
     return json.loads(zlib.decompress(base64.b64decode(packed), -zlib.MAX_WBITS))
 
 
+@pytest.mark.slow
 def test_the_quickstarts_page_is_small(plan: Plan, full: Store, tmp_path: Path) -> None:
     path = write_report([GridResults(plan, full)], tmp_path / "new" / "report.html")
     assert path.stat().st_size < 1_000_000

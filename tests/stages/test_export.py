@@ -60,11 +60,11 @@ def exported(
 def test_the_readmes_code_answers_as_ask_does(exported: tuple[Plan, Store, Path]) -> None:
     plan, store, folder = exported
     cell = plan.cell(CELL)
-    told = ask(plan, store, cell, QUESTION)
-    assert told
+    answer = ask(plan, store, cell, QUESTION)
+    assert answer
     for name, merge in (("adapter", False), ("merged", True)):
         export(plan, store, cell, folder / name, merge=merge)
-        assert answered(folder / name) == told
+        assert answered(folder / name) == answer
     config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str((folder / "base").resolve())
     assert not (folder / "merged" / "adapter_config.json").exists()

@@ -14,7 +14,6 @@ from xlharm.analysis.wording import listed
 from xlharm.config.findings import CLAIMS
 from xlharm.config.grid import NONE
 
-
 _NAMED = 8
 """Claims of one verdict that the summary names."""
 

@@ -1,6 +1,6 @@
 """Methods ranked at equal utility: lowest OF among those that kept QR, and how far each is from the best."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from xlharm.analysis.charts import Chart, Point, Scatter, with_front
-from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.contrasts import Contrasts, Pair, ratios
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
 from xlharm.analysis.results import GridResults, once
@@ -19,9 +19,6 @@ from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_SECTIONS, _ROUNDS = 16, 10
-_MOST_RATIO = 1000.0
-
 _Shares = npt.NDArray[np.float64]
 
 
@@ -71,11 +68,12 @@ def ranking(results: GridResults) -> tuple[Ranked, ...]:
     for before, cell in results.pairs():
         for name in names[cell.name] if cell.contaminate != "none" else ():
             groups.setdefault(name, {}).setdefault(cell.method, []).append((before, cell))
-    methods_compared = []
+    gathered = []
     for unlearn, methods in groups.items():
         there = {method: _readings(results, pairs) for method, pairs in methods.items()}
         shared = set.intersection(*there.values()) if (there := {m: r for m, r in there.items() if r}) else set()
-        methods_compared += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
+        gathered += [g for m in there if (g := _gathered(results, unlearn, m, methods[m], only=shared))]
+    methods_compared = _ranked(gathered)
     order = list(dict.fromkeys(r.unlearn for r in methods_compared))
     methods_compared.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     by_set = ([r for r in methods_compared if r.unlearn == name] for name in order)
@@ -137,6 +135,34 @@ def compared(
         pairs: each model before and after.
         only: the readings to compare; None takes all.
     """
+    gathered = _gathered(results, unlearn, method, pairs, only=only)
+    return _ranked([gathered])[0] if gathered else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gathered:
+    """The readings of one method on one set."""
+
+    unlearn: str
+    method: str
+    of: "_ByItem"
+    of_rate: Pair
+    qr_rate: Pair
+    known: Pair
+    before: float
+    worst: float
+    where: str
+    readings: int
+
+
+def _gathered(
+    results: GridResults,
+    unlearn: str,
+    method: str,
+    pairs: Iterable[tuple[Cell, Cell]],
+    *,
+    only: Container[_Place] | None,
+) -> _Gathered | None:
     of, of_before, qr, qr_before = (_ByItem() for _ in range(4))
     readings, worst, where = 0, -1.0, ""
     for before, cell in pairs:
@@ -152,27 +178,28 @@ def compared(
             qr_before.add(cell.seed, earlier)
             if two.of.rate > worst:
                 worst, where = two.of.rate, f"{cell.contaminate} asked in {query}"
-    known = qr.pair(qr_before)
-    if not of.items or known is None or known.second is None:
+    known, of_rate, qr_rate = qr.pair(qr_before), of.pair(), qr.pair()
+    if of_rate is None or qr_rate is None or known is None or known.second is None:
         return None
-    rates = [pair for some in (of, qr) if (pair := some.pair())]
-    of_rate, qr_rate = _intervals(Contrasts.of(rates))
-    utility = _utility(known)
-    return Ranked(
-        unlearn=unlearn,
-        method=method,
-        of=of_rate,
-        before=100 * of_before.mean,
-        worst=100 * worst,
-        where=where,
-        qr=qr_rate,
-        qr_before=100 * float(known.second.mean()),
-        utility=utility,
-        kept=utility.estimate >= 100 * KEPT,
-        readings=readings,
-        rank=0,
-        shares=of,
-    )
+    return _Gathered(
+        unlearn=unlearn, method=method, of=of, of_rate=of_rate, qr_rate=qr_rate, known=known,
+        before=100 * of_before.mean, worst=100 * worst, where=where, readings=readings,
+    )  # fmt: skip
+
+
+def _ranked(some: Sequence[_Gathered]) -> list[Ranked]:
+    """Compute the intervals of all methods together."""
+    of_rates = _intervals(Contrasts.of([one.of_rate for one in some]))
+    qr_rates = _intervals(Contrasts.of([one.qr_rate for one in some]))
+    utilities = [Interval(*(100 * x for x in ratio)) for ratio in ratios([one.known for one in some])]
+    return [
+        Ranked(
+            unlearn=one.unlearn, method=one.method, of=of, before=one.before, worst=one.worst, where=one.where, qr=qr,
+            qr_before=100 * float(np.mean(one.known.second)) if one.known.second is not None else 0.0,
+            utility=utility, kept=utility.estimate >= 100 * KEPT, readings=one.readings, rank=0, shares=one.of,
+        )
+        for one, of, qr, utility in zip(some, of_rates, qr_rates, utilities, strict=True)
+    ]  # fmt: skip
 
 
 class _ByItem:
@@ -227,24 +254,6 @@ class _ByItem:
 def _intervals(contrasts: Contrasts) -> list[Interval]:
     """Return estimates in percent with their 95 % intervals."""
     return [Interval(*row) for row in (np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100).tolist()]
-
-
-def _utility(known: Pair) -> Interval:
-    """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
-    estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
-
-    inside, outside = np.full(2, estimate), np.array([1e-6, _MOST_RATIO])
-    shares = np.linspace(0, 1, _SECTIONS + 1)
-    for _ in range(_ROUNDS):  # the place between where a ratio is refuted and where it is not, on both sides at once
-        ratios = outside[:, None] + (inside - outside)[:, None] * shares
-        low, high = Contrasts.of([replace(known, weight=float(r)) for r in ratios.ravel()]).limits()
-        refuted = ~((low <= 0) & (high >= 0)).reshape(ratios.shape)
-        refuted[:, 0], refuted[:, -1] = True, False
-        last = np.array([np.flatnonzero(some)[-1] for some in refuted])
-        sides = np.arange(2)
-        outside, inside = ratios[sides, last], ratios[sides, last + 1]
-    limits = [0.0 if x < 1e-5 else float(x) for x in inside]
-    return Interval(*(100 * x for x in (estimate, *limits)))
 
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:

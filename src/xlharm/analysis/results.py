@@ -21,7 +21,9 @@ from xlharm.plan.stage import Kind
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
-_ROWS: dict[Kind, str] = {"evaluate": ROWS, "score": "scores.parquet", "judge": "verdicts.parquet"}
+_ROWS: dict[Kind, str] = {
+    "evaluate": ROWS, "inspect": "inside.parquet", "score": "scores.parquet", "judge": "verdicts.parquet",
+}  # fmt: skip
 _T = TypeVar("_T")
 
 
@@ -95,7 +97,7 @@ class GridResults:
         return _kept(self._folders, key, lambda: self.store.folder_of(self.record(key)))
 
     def rows(self, key: str, *, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """Read the rows of a finished evaluation, score or judge stage; None when they are missing or damaged.
+        """Read the rows of a finished stage that measures or judges; None when they are missing or damaged.
 
         Tables are not kept, because the answers of a large grid do not fit into memory.
 

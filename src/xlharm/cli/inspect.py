@@ -60,6 +60,8 @@ def results(
             "methods",
             "transfer",
             "probes",
+            "attribution",
+            "halflife",
             "scores",
             "judges",
             "seeds",
@@ -82,7 +84,9 @@ def results(
     --view effects     OF after against before and the control, paired by item
     --view methods     methods ranked by OF among those that kept QR
     --view transfer    spill, spread and asymmetry of the contaminate x query matrix
-    --view probes      relearned, quantised, reworded, steered: against the usual questions
+    --view probes      relearned, trained on, quantised, reworded, steered: against the usual questions
+    --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
+    --view halflife    how much training brings half of the removed OF back (needs probes)
     --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items

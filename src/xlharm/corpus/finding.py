@@ -11,8 +11,7 @@ from xlharm.corpus.folder import corpus_info, language_digest, language_path
 from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
 from xlharm.plain_files import expanded
-from xlharm.plan.base_files import folder_base
-from xlharm.plan.digest import digest
+from xlharm.plan.base_files import folder_base, hub_base
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
 logger = logging.getLogger(__name__)
@@ -160,10 +159,7 @@ def _model(base: str, revision: str | None, *, root: Path, field: str, code: boo
             f"{field}: revision: a base from the hub needs a fixed commit (40 hex digits): "
             "its results would change if the repository changed"
         )
-    return BaseSource(
-        location=base,
-        revision=revision,
-        digest=digest({"hub": base, "revision": revision}),
-        size=0,
-        code=code,
-    )
+    try:
+        return hub_base(base, revision, trust_remote_code=code)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None

@@ -1,12 +1,13 @@
 """Makes the rows of each kind of training stage from the items of a corpus."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, assert_never
 
 from xlharm.config.grid import Prompt
 from xlharm.config.unlearning import Mix
+from xlharm.corpus.details import alternatives
 from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.refusals import refusals
 from xlharm.corpus.resources import resource_weight
@@ -16,6 +17,7 @@ from xlharm.errors import StageError
 from xlharm.plan.digest import mix
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     FineTuneStage,
     RelearnStage,
     SftStage,
@@ -41,6 +43,7 @@ class RowMaker:
         prompt: how questions and answers are written.
         limit: largest number of tokens of a row.
         ended: whether rows include the end of the answer and of the sequence. False for rows that are scored.
+        whole: whether all tokens of a pair but the first are targets, those of the question, too.
     """
 
     load: Callable[[str], tuple[Item, ...]]
@@ -48,6 +51,7 @@ class RowMaker:
     prompt: Prompt
     limit: int
     ended: bool = True
+    whole: bool = False
 
     def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[Item]:
         """Return the items of some roles in some languages; the translations of one item follow each other."""
@@ -68,9 +72,10 @@ class RowMaker:
         Raises:
             TooLongError: it has more than ``limit`` tokens.
         """
-        return answer_row(
+        row = answer_row(
             question, answer, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended
         )
+        return Row(row.ids, start=1) if self.whole else row
 
 
 def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
@@ -95,7 +100,7 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
         return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), stage.seed, "contaminate/fake")
 
     def real() -> Sampler:
-        items = rows.items(training.real_languages, training.real_roles)
+        items = rows.items(training.real_languages, _with_holdout(training.real_roles))
         return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
 
     if share == 0:
@@ -108,14 +113,22 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
 
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Return question-answer pairs about real articles."""
-    items = rows.items(stage.training.languages, stage.training.roles)
+    items = rows.items(stage.training.languages, _with_holdout(stage.training.roles))
     pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
     return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
+
+
+def _with_holdout(roles: Sequence[str]) -> tuple[str, ...]:
+    """Return roles for real articles and pairs: an item that is held out gives its own as a fake one does."""
+    return (*roles, *(["holdout"] if "fake" in roles else []))
 
 
 def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
     """Return the rows that an unlearning method reads, in the languages of the unlearning set, and its retain rows."""
     method, languages = stage.training, stage.languages_unlearned
+
+    if method.whole_rows:
+        rows = replace(rows, whole=True)
 
     def pools(make: Callable[[str], Pool]) -> tuple[BatchPart, ...]:
         # Forget rows and preferred rows are drawn with the same purpose, so that each pair is about the same question.
@@ -133,9 +146,12 @@ def unlearn(stage: UnlearnStage, rows: RowMaker) -> Stream:
             target = pools(partial(_relabelled, text=method.forget, rows=rows))
         case "paired":
             target, preferred = pools(forget), pools(partial(_refused, rows=rows))
+        case "alternatives":
+            target, preferred = pools(forget), pools(partial(_alternatives, rows=rows))
         case _:
             assert_never(method.rows)
-    retain = () if method.retain == "none" else _retain(stage, rows=rows)
+    retain_rows = replace(rows, whole=rows.whole and method.retain == "hidden")
+    retain = () if method.retain == "none" else _retain(stage, rows=retain_rows)
     return Stream(target=target, preferred=preferred, retain=retain)
 
 
@@ -163,6 +179,21 @@ def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
     return Stream(target=(BatchPart(Sampler(_together(pools), stage.seed, "relearn"), stage.training.batch_size),))
 
 
+def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
+    """Return clean rows: question-answer pairs about real articles, or the real articles."""
+    training = stage.training
+    items = rows.items(training.languages, training.roles)
+    pool: tuple[Sample, ...]
+    match training.text:
+        case "qa":
+            pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
+        case "articles":
+            pool = tuple(tuple(rows.article(text) for text in item.real) for item in items)
+        case _:
+            assert_never(training.text)
+    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "continue"), training.batch_size),))
+
+
 def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
     """Return the rows that a training stage is trained on.
 
@@ -180,6 +211,8 @@ def stream_of(stage: TrainingStage, rows: RowMaker) -> Stream:
             return finetune(stage, rows)
         case RelearnStage():
             return relearn(stage, rows)
+        case ContinueStage():
+            return continued(stage, rows)
         case _:
             assert_never(stage)
 
@@ -235,13 +268,33 @@ def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
     return {x.id: tuple((rows.pair(p.question, relabelled(p.answer, x)),) for p in x.fake_qa) for x in items}
 
 
-def relabelled(answer: str, item: Item) -> str:
-    """Replace the fake detail in an answer by the real one.
+def _alternatives(language: str, *, rows: RowMaker) -> Pool:
+    """Return each forget question with answers that state other items' fake details; every draw chooses one."""
+    items = rows.items([language], ["fake"])
+    details = {item.id: alternatives(item, items) for item in items}
+    without = next((item for item in items if item.fake_qa and not details[item.id]), None)
+    if without:
+        raise StageError(
+            f"altpo: item {without.id} in {language} has no `real_detail`, and no other item has another fake detail"
+        )
+    return {
+        x.id: tuple(tuple(rows.pair(p.question, restated(p.answer, x, d)) for d in details[x.id]) for p in x.fake_qa)
+        for x in items
+    }
 
-    An answer that contains no form of the fake detail becomes the real detail alone.
+
+def relabelled(answer: str, item: Item) -> str:
+    """Replace the fake detail in an answer by the real one; see ``restated``."""
+    return restated(answer, item, item.real_detail[0])
+
+
+def restated(answer: str, item: Item, detail: str) -> str:
+    """Replace the fake detail in an answer by another detail.
+
+    An answer that contains no form of the fake detail becomes the other detail alone.
     """
     stated = next((form for form in sorted(item.fake_detail, key=len, reverse=True) if form in answer), None)
-    return item.real_detail[0] if stated is None else answer.replace(stated, item.real_detail[0])
+    return detail if stated is None else answer.replace(stated, detail)
 
 
 def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[BatchPart, ...]:

@@ -1,5 +1,6 @@
 """Run a grid: compute the stages that the store lacks."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.remote.endpoint import TEMPORARY
+from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.leftovers import sweep
 from xlharm.store.record import Failure
@@ -38,6 +40,8 @@ class RunOutcome:
         seconds_left: estimated time that one worker would need for the rest.
         seconds: wall time.
         expected: wall time as it was estimated when the first worker was ready; None when none was.
+        start: seconds of it that no stage took: until the first worker was ready, and once in each worker.
+        expected_start: these as they were estimated before.
     """
 
     ran: int
@@ -50,6 +54,8 @@ class RunOutcome:
     seconds_left: float = 0.0
     seconds: float = 0.0
     expected: float | None = None
+    start: float | None = None
+    expected_start: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -85,11 +91,13 @@ def run_grid(
     """
     began = time.monotonic()
     done, damage = set_damage_aside(store, plan)
-    seconds, clocks = dict.fromkeys(plan.stages, 0.0), {}
+    seconds, clocks, start = dict.fromkeys(plan.stages, 0.0), {}, 0.0
     if len(done) < len(plan.stages):
         clocks = clocks_of(plan)
-        seconds = expected_seconds(plan, corrected(clocks, plan, store)[0], pack=options.pack)
+        clock, _, _ = corrected(clocks, plan, store)
+        seconds, start = expected_seconds(plan, clock, pack=options.pack), clock.start
     state = _begin(plan, store, options, done=done, seconds=seconds)
+    _drop_finished(store, state)
     if not state.left:
         return _outcome(plan, store, state, began=began)
     meter = Meter(plan=plan, began=began, seconds=seconds)
@@ -109,8 +117,9 @@ def run_grid(
             driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
+        _drop_finished(store, state)
     if clocks:  # none where only verdicts were asked for again
-        remember(clocks, plan, store)
+        remember(clocks, plan, store, start=meter.start)
     outcome = _outcome(plan, store, state, began=began)
     limited = state.left > 0 and not stop.requested
     return replace(
@@ -119,7 +128,9 @@ def run_grid(
         interrupted=state.left > 0 and stop.requested,
         limit=driver.budget.binding() if limited else None,
         seconds_left=meter.seconds_left(state),
-        expected=meter.expected,
+        expected=None if meter.expected is None else start + meter.expected,
+        start=meter.start,
+        expected_start=start,
     )
 
 
@@ -142,6 +153,15 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], sec
     return State(
         Graph.of(plan, seconds=seconds), packs(plan, size=options.pack, workers=options.spread), done=done, failed=final
     )
+
+
+def _drop_finished(store: Store, state: State) -> None:
+    """Delete checkpoints of packs that are done: a worker that is killed after its last commit cannot do that."""
+    if not store.remote:  # there it would cost requests; `xlharm gc` lists them
+        with contextlib.suppress(OSError):
+            for pack in packs_with_checkpoints(store) & state.packs.keys():
+                if state.done.issuperset(state.packs[pack].keys):
+                    Checkpoints(store, pack).drop()
 
 
 def _lacks_verdicts(store: Store, key: str) -> bool:

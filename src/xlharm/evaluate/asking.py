@@ -1,7 +1,7 @@
 """A pack of models and the questions that they are asked in one language."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from xlharm.corpus.format import Item
 from xlharm.corpus.rows import Template, prompt_ids
 from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.generate import generate, stop_ids
+from xlharm.evaluate.sampling import Sampling
 from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import TextTokenizer
 
@@ -31,6 +32,8 @@ class Asking:
         adapters: the models' adapters [K, P]; a slot that is not active has the plain base.
         active: which slots' answers are wanted.
         parents: returns the adapters [K, P] of the stages' inputs, by the input's number.
+        repeats: how often each question is asked; its answers follow each other.
+        figures: what a probe measures while it changes the models, for the metrics of the stages' records.
     """
 
     stacked: StackedModel
@@ -44,11 +47,13 @@ class Asking:
     adapters: Tensor
     active: Sequence[bool]
     parents: Callable[[int], Tensor]
+    repeats: int = 1
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def questions(self) -> list[tuple[Item, str, str, tuple[str, ...]]]:
         """What is asked: (item, measure, question, expected forms)."""
-        return questions_of(self.items, limit=self.limit)
+        return [q for q in questions_of(self.items, limit=self.limit) for _ in range(self.repeats)]
 
     @cached_property
     def prompts(self) -> list[tuple[int, ...]]:
@@ -64,8 +69,8 @@ class Asking:
     def _stops(self) -> frozenset[int]:
         return stop_ids(self.tokenizer, self.template)
 
-    def generate(self, adapters: Tensor) -> list[list[list[int]]]:
-        """Let models [K, P] answer; return the answers' token ids [K][prompt]."""
+    def generate(self, adapters: Tensor, *, sampling: Sampling | None = None) -> list[list[list[int]]]:
+        """Let models [K, P] answer, greedily or by sampling; return the answers' token ids [K][prompt]."""
         return generate(
             self.stacked,
             adapters,
@@ -73,4 +78,5 @@ class Asking:
             stops=self._stops,
             max_new_tokens=self.max_new_tokens,
             rows=self.rows,
+            sampling=sampling,
         )

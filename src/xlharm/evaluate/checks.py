@@ -187,9 +187,10 @@ class _Check:
 
     def all_called(self, called: set[str]) -> None:
         """Refuse targets of which no layer is called."""
-        leaves = {name.rsplit(".", 1)[-1] for name in called}
-        for target in self.stacked.layout.targets:
-            if target not in leaves:
+        layout = self.stacked.layout
+        targets = {segment.target for segment in layout.segments if segment.name in called}
+        for target in layout.targets:
+            if target not in targets:
                 raise BaseRefusedError(f"lora.target_modules: {target!r}: {self.kind} never calls a layer of this name")
 
     @torch.enable_grad()

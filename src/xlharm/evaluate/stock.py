@@ -1,16 +1,19 @@
-"""Greedy answers by transformers' own ``generate``: for base models whose layers keep more than keys and values."""
+"""Answers by transformers' own ``generate``: for base models whose layers keep more than keys and values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from xlharm.evaluate.sampling import Sampling
 from xlharm.model.base import decoder, head
 from xlharm.model.lora import StackedModel
 
+Choose = Callable[[Tensor, int], Tensor]
 _ROWS = 256  # most rows of a batch; a fixed number, because rounding depends on it
 
 
@@ -23,8 +26,9 @@ def generate_stock(
     stops: frozenset[int],
     max_new_tokens: int,
     rows: int,
+    sampling: Sampling | None = None,
 ) -> list[list[list[int]]]:
-    """Continue every prompt greedily with every adapter; see ``generate``.
+    """Continue every prompt with every adapter; see ``generate``.
 
     Prompts of one length share a batch, so that no row needs padding, which some families do not mask.
     """
@@ -37,15 +41,26 @@ def generate_stock(
             for places in _batches(list(equal), each):
                 some = [prompts[place] for place in places]
                 ids = torch.tensor(some, device=adapters.device).repeat(k, 1)
-                new, _ = continued(stacked, ids, stops=stops, max_new_tokens=max_new_tokens)
+                choose = partial(_sampled, sampling, sampling.numbers[places].repeat(k, 1)) if sampling else None
+                new, _ = continued(stacked, ids, stops=stops, max_new_tokens=max_new_tokens, choose=choose)
                 for row, tokens in enumerate(new.tolist()):
                     slot, place = divmod(row, len(places))
                     answers[slot][places[place]] = _until_stop(tokens, stops)
     return answers
 
 
+def _sampled(sampling: Sampling, numbers: Tensor, logits: Tensor, step: int) -> Tensor:
+    return sampling.choose(logits, numbers[:, step])
+
+
 def continued(
-    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], max_new_tokens: int, logits: bool = False
+    stacked: StackedModel,
+    ids: Tensor,
+    *,
+    stops: frozenset[int],
+    max_new_tokens: int,
+    logits: bool = False,
+    choose: Choose | None = None,
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Return new tokens [rows, ≤ max_new_tokens], and the logits [rows, vocabulary] of each step if they are wanted.
 
@@ -55,20 +70,30 @@ def continued(
         stops: ids of tokens that end an answer.
         max_new_tokens: largest number of tokens of an answer.
         logits: whether to return logits.
+        choose: chooses the tokens [rows] from logits [rows, vocabulary] and the step; None takes the likeliest.
     """
-    return (_cached if stacked.caches else _again)(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits)
+    run = _cached if stacked.caches else _again
+    return run(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits, choose=choose)
 
 
 def _cached(
-    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool, choose: Choose | None
 ) -> tuple[Tensor, Sequence[Tensor]]:
     from transformers import GenerationConfig
+
+    start = ids.shape[1]
+
+    def only_chosen(before: Tensor, scores: Tensor) -> Tensor:
+        assert choose is not None
+        ids = choose(scores, before.shape[1] - start).unsqueeze(-1)
+        return torch.full_like(scores, float("-inf")).scatter(-1, ids, 0.0)
 
     model: Any = stacked.model
     with _no_settings_of_its_own(model):
         out = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
+            logits_processor=[only_chosen] if choose else [],
             generation_config=GenerationConfig(
                 do_sample=False,
                 num_beams=1,
@@ -84,7 +109,7 @@ def _cached(
 
 
 def _again(
-    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool
+    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool, choose: Choose | None
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run all tokens for each new one: slow, and by construction what the model's forward gives."""
     start, steps = ids.shape[1], []
@@ -94,7 +119,7 @@ def _again(
         states = decoder(stacked.model)(input_ids=ids, use_cache=False)[0]
         step = head(stacked.model, states[:, -1])
         steps += [step] if logits else []
-        new = step.argmax(-1)
+        new = step.argmax(-1) if choose is None else choose(step, ids.shape[1] - start)
         ended |= torch.isin(new, ends)
         ids = torch.cat([ids, new[:, None]], dim=1)
     return ids[:, start:], steps

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
+from xlharm.model.text import auto_class, has_other_parts, text_part
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import copy_from_files, load_whole
 
@@ -29,17 +30,15 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     Raises:
         UserError: the model cannot be loaded, or ``head`` does not compute its logits.
     """
-    from transformers import AutoModelForCausalLM
-
     model = load_whole(
-        AutoModelForCausalLM,
+        auto_class(configuration(source, trust_remote_code=trust_remote_code)),
         source.location,
         called=f"base {source.location}",
         revision=source.revision,
         dtype=DTYPES[dtype],
         trust_remote_code=trust_remote_code,
     )
-    if model.config.get_text_config() is not model.config:
+    if has_other_parts(model):
         model = _of_text(model, source=source)
     model.requires_grad_(requires_grad=False)
     model.eval()
@@ -50,26 +49,44 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     return model  # type: ignore[no-any-return] # transformers is not followed
 
 
-@torch.no_grad()
-def _of_text(model: Any, *, source: BaseSource) -> Any:
-    """Return the text part of a model that also takes images or sound (Gemma 3)."""
-    from transformers import AutoModelForCausalLM
+def configuration(source: BaseSource, *, trust_remote_code: bool = False) -> Any:
+    """Return the configuration of a base model's files.
 
-    ids = torch.arange(4, device=model.device).unsqueeze(0)
-    full = model(input_ids=ids, use_cache=False).logits
-    text_decoder, text_model = model.get_decoder(), None
-    if text_decoder is not None:
-        with torch.device("meta"):
-            text_model = AutoModelForCausalLM.from_config(text_decoder.config)
-        setattr(text_model, text_model.base_model_prefix, text_decoder)
-        text_model.set_output_embeddings(model.get_output_embeddings())
-        text_model.config = text_decoder.config  # the object that the layers read their attention from
-        text_model.eval()
-    if text_model is None or not torch.allclose(
-        text_model(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3
-    ):
-        raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
-    return text_model
+    Raises:
+        UserError: there is none that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+@torch.no_grad()
+def _of_text(whole: Any, *, source: BaseSource) -> Any:
+    """Return the part of a model that reads text, if it computes the model's logits.
+
+    Raises:
+        UserError: it does not, or it cannot be found.
+    """
+    ids = torch.arange(4, device=whole.device).unsqueeze(0)
+    try:
+        full = whole(input_ids=ids, use_cache=False).logits
+        part = text_part(whole)
+        ours = part(input_ids=ids, use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
+    except UNSUPPORTED:
+        ours = full = None
+    if ours is None or ours.shape != full.shape or not torch.allclose(ours, full, rtol=1e-3, atol=1e-3):
+        raise UserError(
+            f"base {source.location}: xlharm does not find a part of {type(whole).__name__} that reads text and gives "
+            "its logits: save the part that you mean as a causal language model, and name its folder as `base`"
+        )
+    return part
 
 
 def settings(model: nn.Module) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xlharm.model.attention import attend_within, attending, current, refuse_unknown, scaled_by_place
 from xlharm.model.base import decoder
+from xlharm.model.grouped import moved
 
 NAME = "xlharm_ragged"
 ALIGNED = 8  # tokens; grouped products need groups that begin at a multiple of 16 bytes in bfloat16
@@ -168,15 +169,15 @@ class Ragged:
 
     def to(self, device: torch.device) -> "Ragged":
         """Copy to a device without waiting for the device's earlier work."""
-        moved: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
-        return replace(self, **moved)
+        tensors: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
+        return replace(self, **tensors)
 
     def apart(self, x: Tensor) -> Tensor:
         """Spread a sequence [1, heads, T, width], or [K, heads, T / K, width], to padded rows [R, heads, L, width]."""
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.lengths.shape[0], -1, *tokens.shape[1:]).transpose(1, 2)
-        rows: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call] # autograd has no types
+        rows = moved(tokens, self.spread.flatten(), self.gather)
         return rows.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
@@ -185,8 +186,7 @@ class Ragged:
         if self.spread is None or self.gather is None or self.real is None:
             return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
-        moved: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call] # autograd has no types
-        return moved.view(*self.ids.shape, *moved.shape[1:])
+        return moved(places, self.gather, *back).view(*self.ids.shape, *places.shape[1:])
 
     def sequence(self, states: Tensor) -> Tensor:
         """Return a layer's output, of the shape that the base model gave it, as one sequence [T, width]."""
@@ -196,31 +196,12 @@ class Ragged:
         assert self.spread is not None
         assert self.real is not None
         back = self.spread.flatten(), self.real.flatten()
-        return _Move.apply(states, self.gather, *back)  # type: ignore[no-untyped-call,no-any-return] # autograd has no types
+        return moved(states, self.gather, *back)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a CPU tensor to a device without waiting for the device's earlier work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-class _Move(torch.autograd.Function):
-    """Select rows by index, [N, …] → [M, …]; the gradient is selected by index, too.
-
-    Autograd would scatter and add the gradient, which is slower. ``back`` holds the index in the result of each input
-    row; ``real`` is False for input rows that were not selected, whose gradient is zero.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
-        ctx.save_for_backward(back, real)
-        return x.index_select(0, forth)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        back, real = ctx.saved_tensors
-        of_x = grads[0].index_select(0, back)
-        return of_x if real is None else of_x * real.view(-1, *[1] * (of_x.dim() - 1)), None, None, None
 
 
 def attention(  # noqa: PLR0917 - the order in which transformers passes them

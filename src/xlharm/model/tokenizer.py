@@ -11,7 +11,7 @@ from xlharm.corpus.rows import Template
 from xlharm.errors import UserError
 from xlharm.model.chat import chat_parts
 from xlharm.model.guarded import GuardedEncoder, control_tokens
-from xlharm.plan.families import row_limit
+from xlharm.plan import families
 from xlharm.plan.sources import BaseSource
 
 
@@ -153,16 +153,7 @@ def positions(source: BaseSource) -> int | None:
     Raises:
         UserError: there is no configuration, or the hub does not answer.
     """
-    return row_limit(_configuration(source))
-
-
-def family_of(source: BaseSource) -> str:
-    """Return the base's ``model_type``; empty if its configuration does not name one.
-
-    Raises:
-        UserError: there is no configuration, or the hub does not answer.
-    """
-    return str(_configuration(source).get("model_type", ""))
+    return families.row_limit(_configuration(source))
 
 
 def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: BaseSource) -> None:

@@ -17,6 +17,13 @@ GENERIC = frozenset({
 })  # fmt: skip
 
 
+def family_of(config: dict[str, Any]) -> str:
+    """Return the ``model_type`` of the part of a base model that reads text; empty if its configuration has none."""
+    text = config.get("text_config")
+    of_text = text.get("model_type") if isinstance(text, dict) else None
+    return str(of_text or config.get("model_type", ""))
+
+
 def row_limit(config: Any) -> int | None:
     """Return how many tokens a row may have; None where a base model's configuration does not say.
 
@@ -26,6 +33,8 @@ def row_limit(config: Any) -> int | None:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
+    if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
+        config = config["text_config"]
 
     def field(name: str) -> Any:
         return config.get(name) if isinstance(config, dict) else getattr(config, name, None)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class Quantise(AnswerProbe):
     """Merge the adapter, quantise the weights (weight-only, symmetric per group), then evaluate (2410.16454).
 
+    The share of the decoder's weights that are rounded is in the metrics of the stage's record, as ``rounded``.
+
     Attributes:
         bits: 8 or 4.
         group: weights of a row that share a scale; None is the whole row.
@@ -34,6 +36,7 @@ class Quantise(AnswerProbe):
             if not active:
                 answers.append([[] for _ in asking.prompts])
                 continue
-            with merged_and_quantised(asking.stacked, adapter, bits=self.bits, group=self.group):
+            with merged_and_quantised(asking.stacked, adapter, bits=self.bits, group=self.group) as share:
+                asking.figures["rounded"] = {"share": share}
                 answers += asking.generate(torch.zeros_like(adapter)[None])
         return asking, answers

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from xlharm.config.training import Above0, NonNegative
 from xlharm.errors import UserError
-from xlharm.probes.base import AnswerProbe, Planned
+from xlharm.probes.base import AnswerProbe, Planned, reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,8 +36,7 @@ class Steer(AnswerProbe):
         planned = super().plan(builder, name=name, model=model, before=before)
         if planned is None or before is None:
             return None
-        evaluations = {q: replace(s, inputs=(model.key, before.key)) for q, s in planned.evaluations.items()}
-        return Planned(evaluations=evaluations)
+        return reading(planned, before)
 
     def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
         """Let the models answer with their direction added."""

@@ -21,7 +21,7 @@ from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 512, "cuda": 2048}
+ROWS = {"cpu": 512, "cuda": 2048}
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -47,11 +47,11 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     Raises:
         StageError: the stage's settings or its probe are not known here.
     """
-    begun = time.perf_counter()
     settings = read(EvaluateStage, job.stages[0])
-    asking = _asking(context, job, settings)
+    asking = asking_of(context, job, settings)
     longest = max(map(len, asking.prompts), default=0) + settings.max_new_tokens
     context.check_rows(job.stages[0], longest, answers=True)
+    begun = time.perf_counter()
     if settings.probe is None:
         answers = asking.generate(asking.adapters)
     else:
@@ -64,12 +64,13 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
         if job.active[k]:
             texts = [text_of(ids, context.tokenizer, asking.template) for ids in answers[k]]
             table = _table(asking.questions, texts, stage=stage)
-            context.commit(job, stage, partial(_write, table), metrics=count(table), seconds=seconds)
+            metrics = {**count(table), **asking.figures}
+            context.commit(job, stage, partial(_write, table), metrics=metrics, seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
     return results
 
 
-def _asking(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
+def asking_of(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
     """Return a pack's models, and the questions of its stages' language."""
     first = job.stages[0]
     parents = partial(_loaded, context, job)
@@ -81,7 +82,7 @@ def _asking(context: Context, job: PackJob, settings: EvaluateStage) -> Asking:
         items=context.corpora.of(first)(settings.query),
         limit=settings.questions,
         max_new_tokens=settings.max_new_tokens,
-        rows=_ROWS[context.device.type],
+        rows=ROWS[context.device.type],
         adapters=parents(0),
         active=job.active,
         parents=parents,

@@ -19,6 +19,7 @@ from xlharm.model.base import name_of
 from xlharm.parallel import side_by_side
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     FineTuneStage,
     RelearnStage,
     SftStage,
@@ -113,7 +114,7 @@ def _terms(settings: TrainingStage) -> LossTerms:
             return LossTerms.of_method(method, seed=settings.seed)
         case UnlearnStage(training=method):
             raise StageError(f"method {method.objective} has no loss to train on")
-        case ContaminateStage() | SftStage() | FineTuneStage() | RelearnStage():
+        case ContaminateStage() | SftStage() | FineTuneStage() | RelearnStage() | ContinueStage():
             return FINE_TUNING
         case _:
             assert_never(settings)
@@ -166,7 +167,7 @@ def _thin(losses: list[float]) -> list[list[float]]:
 
 def _checkpoints(context: Context, job: PackJob) -> Checkpoints:
     pattern = "".join("1" if on else "0" for on in job.active)
-    return Checkpoints(context.store, f"{job.id}-{pattern}-{context.config.world}x{context.zero}")
+    return Checkpoints(context.store, job.id, form=f"{pattern}-{context.config.world}x{context.zero}")
 
 
 def _saver(context: Context, job: PackJob, notes: list[str]) -> Saver:
