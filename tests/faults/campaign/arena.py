@@ -80,6 +80,10 @@ class Arena:
         """Return the cluster's processes."""
         return set().union(*(session_of(node) for node in self._nodes)) if self._nodes else set()
 
+    def pids_of_head(self) -> set[int]:
+        """Return the processes of the first node, whose raylet drivers on this machine connect to."""
+        return session_of(self._nodes[0])
+
     def mend(self) -> None:
         """Start what has ended, as an operator would, one node after another."""
         if not self._nodes or not self._lives(self._nodes[0], role="gcs"):  # a new head knows nothing of the old nodes
