@@ -24,6 +24,7 @@ from xlharm.errors import BaseRefusedError, UserError
 from xlharm.plan.packs import packs
 from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, StageResult
+from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.store import Store
 
@@ -77,6 +78,7 @@ def test_packs_are_cut_for_declared_workers(store: Store) -> None:
     assert Counter(executor.computed) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.slow
 def test_a_finished_grid_needs_neither_ray_nor_torch(store: Store) -> None:
     run(store, FakeExecutor(store))
     code = f"""
@@ -103,6 +105,32 @@ def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(sto
     first = executor.submitted[0]
     assert [s.key for s in first.stages] == KEYS["contaminate"]
     assert first.active == (False, False, True)
+
+
+def save(store: Store, pack: str, form: str) -> None:
+    Checkpoints(store, pack, form=form).write("00000001-rank0", lambda path: path.write_text("state"))
+
+
+def test_no_checkpoint_outlives_its_pack(store: Store) -> None:
+    troubles: dict[str, Trouble] = {
+        "contaminate": Trouble(kind="out_of_memory", message="too large"),  # it is split
+        "sft": Trouble(kind="crashed", message="killed after the last commit", lost=True),
+    }
+
+    def script(job: PackJob) -> Trouble | None:
+        save(store, job.id, "111-1x0")  # FakeExecutor never drops them
+        trouble = troubles.pop(job.kind, None)
+        if trouble is not None and trouble.kind == "crashed":
+            executor.compute(job)
+        return trouble
+
+    executor = FakeExecutor(store, script)
+    assert run(store, executor).exit_code == 0
+    assert not list((store.local / "partial").iterdir())
+    save(store, executor.submitted[-1].id, "111-1x0")  # of a driver that was killed, too
+    save(store, "0123456789abcdef", "111-1x0")  # of another grid
+    assert run(store, FakeExecutor(store)).exit_code == 0
+    assert [path.name for path in (store.local / "partial").iterdir()] == ["0123456789abcdef-111-1x0"]
 
 
 @pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "memory_taken", "io"])

@@ -3,6 +3,7 @@
 An option in capitals is a constant of the executor's module and of ``health``.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import plan_of
 from tests.engine.worlds import PLAN
+from tests.faults.campaign import troubles
 from xlharm.engine.executor import Executor
 from xlharm.engine.options import RunOptions
 from xlharm.engine.ray.cluster import prepare
@@ -26,8 +28,11 @@ def main() -> None:
     options = {name: value for name, value in given.items() if not name.isupper()}
     constants = {name: value for name, value in given.items() if name.isupper()}
 
-    grid = options.pop("grid", None)
+    grid, name = options.pop("grid", None), options.pop("plan", None)
     plan = plan_of(YAML(typ="safe").load(Path(grid))) if grid else PLAN
+    if name is not None:
+        troubles.install("driver")
+        plan = importlib.import_module("tests.faults.campaign.reckoning").PLANS[name]
 
     def start(plan: Plan, store: Store, given: RunOptions) -> Executor:
         prepare(given.address)  # before anything imports Ray

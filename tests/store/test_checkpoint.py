@@ -49,3 +49,11 @@ def test_one_that_was_written_again_is_read_whole(store: Files) -> None:
     assert checkpoints.read("1", Path.read_text) in {"before", "after"}
     checkpoints.remove("1")
     assert checkpoints.names() == set()
+
+
+def test_all_forms_of_a_packs_checkpoints_are_dropped_and_no_other_packs(store: Files) -> None:
+    for pack, form in (("abc", "111-1x0"), ("abc", "011-1x0"), ("abc", ""), ("abcd", "111-1x0"), ("xabc", "1-1x0")):
+        write(Checkpoints(store, pack, form=form), "1", "state")
+    Checkpoints(store, "abc", form="011-1x0").drop()
+    assert {path.name for path in (store.local / "partial").iterdir()} == {"abcd-111-1x0", "xabc-1-1x0"}
+    Checkpoints(store, "nothing").drop()

@@ -1,10 +1,17 @@
 """Files of a store by their names, whatever lies below."""
 
+import errno
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from xlharm.errors import UserError
+from tests.store.faulty import FaultyDisk
+from xlharm.engine.trouble import trouble_of
+from xlharm.errors import StoreError, UserError
+from xlharm.store import files as module
 from xlharm.store.files import Files, line_of, refuse_password
 
 
@@ -71,3 +78,43 @@ def test_a_message_is_one_line() -> None:
     assert line_of(OSError("two\n lines")) == "two lines"
     assert line_of(OSError()) == "OSError"
     assert len(line_of(OSError("x" * 999))) == 300
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_an_error_that_may_pass_is_not_blamed_on_what_was_given(tmp_path: Path, number: int) -> None:
+    disk = FaultyDisk(fault=number, counted=("write",))
+    disk.begin(0)
+    with pytest.raises(StoreError, match="cannot be written") as raised:
+        Files(str(tmp_path), disk=disk)
+    assert trouble_of(raised.value).kind == "io"  # a worker that starts is started again
+    Files(str(tmp_path), disk=disk)
+
+
+def test_a_place_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    disk = FaultyDisk(fault=errno.EROFS, counted=("write",))
+    disk.begin(0)
+    with pytest.raises(UserError, match="cannot be written"):
+        Files(str(tmp_path), disk=disk)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_small_files_are_written_again_after_an_error_that_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int
+) -> None:
+    monkeypatch.setattr(module, "RETRIES", (0.0, 0.0, 0.0))
+    for name, counted in (("text", ("move",)), ("lease", ("write",)), ("remove", ("remove",))):
+        disk = FaultyDisk(fault=number, counted=counted, times=times)
+        files = Files(str(tmp_path / name), disk=disk)
+        disk.begin(0)
+        steps: dict[str, Callable[[], object]] = {
+            "text": partial(files.write_text, "a", "x"),
+            "lease": partial(files.create, "a", "x"),
+            "remove": partial(files.remove, "a"),
+        }
+        if times <= 3:
+            steps[name]()
+            assert (tmp_path / name / "a").exists() == (name != "remove")
+        else:
+            with pytest.raises(OSError, match=os.strerror(number)):
+                steps[name]()

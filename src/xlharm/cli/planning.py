@@ -18,9 +18,10 @@ from xlharm.errors import UserError
 from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
-from xlharm.plan.families import path_of
+from xlharm.plan.families import Path, path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
+from xlharm.plan.targets import sizes_of
 from xlharm.store.record import Record
 from xlharm.visible import visible
 
@@ -117,7 +118,8 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
         record = record_of(session.store, Entry(kind=models[key].kind, name=key))
         if record is not None:
             return sum(file.size for file in record.files.values())
-    sizes = BaseSizes.of(session.plan.sources.base) if models else None
+    targets = session.plan.grid.lora.target_modules
+    sizes = sizes_of(session.plan.sources.base, targets) if models else None
     if sizes is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
@@ -175,12 +177,20 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
         console.print(judge_line)
     if adapted := _adapted(session):
         console.print(adapted)
-    if path_of(plan.grid.path, family=plan.sources.base.family) == "generic":
-        console.print("The base runs on the generic path, by transformers' own code (docs/families.md)")
+    path = path_of(plan.grid.path, family=plan.sources.base.family, kind=plan.sources.base.kind)
+    if path in _PATHS:
+        console.print(_PATHS[path])
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
 
+_PATHS: dict[Path, str] = {
+    "generic": "The base runs on the generic path, by transformers' own code (docs/families.md)",
+    "encoder-decoder": (
+        "The base is an encoder-decoder: questions go to its encoder, answers to its decoder (docs/other-bases.md)"
+    ),
+    "masked": ("The base fills in masks: OF and QR count which of the given answers it chooses (docs/other-bases.md)"),
+}
 _BASES: dict[Basis, str] = {
     "store": "measured on stages of this base in the store",
     "machine": "measured with this base on this machine",
@@ -209,7 +219,8 @@ def _cost(
 
 def _adapted(session: Session) -> str:
     """Say which layers have adapters, and how much of the base that is; empty if its files are not on this machine."""
-    sizes, lora = BaseSizes.of(session.plan.sources.base), session.plan.grid.lora
+    lora = session.plan.grid.lora
+    sizes = sizes_of(session.plan.sources.base, lora.target_modules)
     if sizes is None or not (share := sizes.share(lora.target_modules)):
         return ""
     return f"Adapters of rank {lora.rank} on {', '.join(lora.target_modules)}: {share:.0%} of the base's weights"

@@ -29,10 +29,11 @@ from xlharm.engine.scheduler import State
 from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import BaseSizes
 from xlharm.plan.packs import Pack
 from xlharm.plan.stage import PLACES, Place
+from xlharm.plan.targets import sizes_of
 from xlharm.stages.job import PackJob, StageResult
+from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
@@ -83,7 +84,7 @@ class Driver:
     _waiting_noted: bool = False
 
     def __post_init__(self) -> None:
-        self.memory = MemoryNeeds(self.plan, BaseSizes.of(self.plan.sources.base))
+        self.memory = MemoryNeeds(self.plan, sizes_of(self.plan.sources.base, self.plan.grid.lora.target_modules))
 
     def loop(self, *, stopped: Callable[[], bool]) -> None:
         """Run until nothing is left to run, ``stopped`` returns True, or the budget is used up.
@@ -369,6 +370,7 @@ class Driver:
                 if delay:
                     self._defer(pack, delay)
             case Split():
+                Checkpoints(self.store, pack).drop()  # its halves are other packs
                 before = set(self.state.packs)
                 self.state.advance(PackSplit(pack=pack))
                 first, second = set(self.state.packs) - before

@@ -1,5 +1,6 @@
 """Run a grid: compute the stages that the store lacks."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from xlharm.errors import CorruptArtifactError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
 from xlharm.remote.endpoint import TEMPORARY
+from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.leftovers import sweep
 from xlharm.store.record import Failure
@@ -95,6 +97,7 @@ def run_grid(
         clock, _, _ = corrected(clocks, plan, store)
         seconds, start = expected_seconds(plan, clock, pack=options.pack), clock.start
     state = _begin(plan, store, options, done=done, seconds=seconds)
+    _drop_finished(store, state)
     if not state.left:
         return _outcome(plan, store, state, began=began)
     meter = Meter(plan=plan, began=began, seconds=seconds)
@@ -114,6 +117,7 @@ def run_grid(
             driver.loop(stopped=lambda: stop.requested)
         finally:
             executor.close()
+        _drop_finished(store, state)
     if clocks:  # none where only verdicts were asked for again
         remember(clocks, plan, store, start=meter.start)
     outcome = _outcome(plan, store, state, began=began)
@@ -149,6 +153,15 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], sec
     return State(
         Graph.of(plan, seconds=seconds), packs(plan, size=options.pack, workers=options.spread), done=done, failed=final
     )
+
+
+def _drop_finished(store: Store, state: State) -> None:
+    """Delete checkpoints of packs that are done: a worker that is killed after its last commit cannot do that."""
+    if not store.remote:  # there it would cost requests; `xlharm gc` lists them
+        with contextlib.suppress(OSError):
+            for pack in packs_with_checkpoints(store) & state.packs.keys():
+                if state.done.issuperset(state.packs[pack].keys):
+                    Checkpoints(store, pack).drop()
 
 
 def _lacks_verdicts(store: Store, key: str) -> bool:

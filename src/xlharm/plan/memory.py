@@ -24,7 +24,7 @@ _VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a r
 _LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
 _ROUTERS = {"router", "gate", "shared_expert_gate"}
-_OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
+_OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "visual", "audio", "multi_modal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class BaseSizes:
         body: number of parameters of the decoder layers.
         head: number of parameters of the output layer.
         layers: number of decoder layers.
-        linears: the same of the layers that can have adapters: without routers and single experts.
+        linears: the same of the layers that can have adapters: without routers and single experts; stacked experts
+            are not among them, unless ``plan.targets.sizes_of`` added them.
         weights: number of weights of these layers, by the same name.
     """
 

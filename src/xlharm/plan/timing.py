@@ -15,8 +15,10 @@ from xlharm.plan.digest import canonical
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     EvaluateStage,
     FineTuneStage,
+    InspectStage,
     RelearnStage,
     SftStage,
     UnlearnStage,
@@ -147,9 +149,11 @@ def work_of(stage: Stage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> W
     if stage.kind == "evaluate":
         settings = read(EvaluateStage, stage)
         text = _of(texts, [settings.query])
-        count = min(text.questions, 2 * settings.questions)
+        count = min(text.questions, 2 * settings.questions) * (settings.probe.repeats if settings.probe else 1)
         new = count * settings.max_new_tokens * _ANSWERED
         return answering(sizes, read=count * text.question, new=new, passes=1.0 + settings.max_new_tokens)
+    if stage.kind == "inspect":
+        return _inspection(read(InspectStage, stage), sizes, texts)
     if stage.kind == "score":
         scored = _of(texts, [str(stage.spec["query"])]).scored
         return Work(flops=(body + head) * scored, passes=max(1.0, scored / 8192))
@@ -171,7 +175,18 @@ def start_seconds(sizes: BaseSizes, speed: Speed, *, device: Literal["cpu", "cud
     return _IMPORTS[device] + sizes.parameters * _BYTES[dtype] / _READ + checking + compiling
 
 
-def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[float, float, float, int]:
+def _inspection(settings: InspectStage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> Work:
+    body, head = 2 * sizes.body, 2 * sizes.head
+    text, models = _of(texts, settings.languages), settings.probe.models(layers=sizes.layers)
+    count = models * len(settings.languages) * min(text.questions, 2 * settings.questions)
+    new = count * (settings.max_new_tokens or 0) * _ANSWERED
+    passes = 1.0 + (settings.max_new_tokens or 0)
+    return Work(flops=body * (count * text.pair + new) + head * (count + new), passes=models * passes)
+
+
+def _training_tokens(  # noqa: PLR0911 - one for each kind
+    stage: Stage, texts: Mapping[str, TextSizes]
+) -> tuple[float, float, float, int]:
     """Return the tokens of a step on target rows, on retain rows and through the reference model; and the steps."""
     settings = training_of(stage)
     assert settings is not None
@@ -184,7 +199,7 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
             return training.batch_size * _of(texts, settings.training.languages).pair, 0.0, 0.0, training.steps
         case UnlearnStage():
             method, text = settings.training, _of(texts, settings.languages_unlearned)
-            target = method.batch_size * _forget(method.forget, text) * (2 if method.rows == "paired" else 1)
+            target = method.batch_size * _forget(method.forget, text) * (2 if method.paired else 1)
             retain = method.retain_batch_size * _retain(method.retain_text, text) if method.retain != "none" else 0.0
             needs = method.needs if isinstance(method, LossMethod) else frozenset()
             of_target = target if any(need.startswith("reference") for need in needs) else 0.0
@@ -199,6 +214,9 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
         case RelearnStage():
             text = _of(texts, settings.languages)
             return training.batch_size * _forget(settings.training.forget, text), 0.0, 0.0, training.steps
+        case ContinueStage():
+            text = _of(texts, settings.training.languages)
+            return training.batch_size * _forget(settings.training.text, text), 0.0, 0.0, training.steps
         case _:
             assert_never(settings)
 

@@ -10,6 +10,7 @@ from xlharm.plan.stage import Kind
 from xlharm.stages.context import Context
 from xlharm.stages.edit import edit
 from xlharm.stages.evaluation import evaluate
+from xlharm.stages.inspection import inspect
 from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, StageResult
 from xlharm.stages.judging import judge
 from xlharm.stages.scoring import score
@@ -75,12 +76,14 @@ class StageRunner:
 def _work(kind: Kind) -> Callable[..., list[StageResult]]:
     """Return what runs packs of a kind."""
     match kind:
-        case "contaminate" | "sft" | "finetune" | "unlearn" | "relearn":
+        case "contaminate" | "sft" | "finetune" | "unlearn" | "relearn" | "continue":
             return train
         case "edit":
             return edit
         case "evaluate":
             return evaluate
+        case "inspect":
+            return inspect
         case "score":
             return score
         case "judge":

@@ -21,12 +21,14 @@ class Checkpoints:
 
     Args:
         store: the store that holds them.
-        pack: name of the pack, with everything that the form of its state depends on.
+        pack: the pack's id.
+        form: everything else that the form of its state depends on.
     """
 
-    def __init__(self, store: Files, pack: str) -> None:
+    def __init__(self, store: Files, pack: str, *, form: str = "") -> None:
         self._store = store
-        self._folder = f"partial/{pack}"
+        self._pack = pack
+        self._folder = f"partial/{pack}{f'-{form}' if form else ''}"
 
     def names(self) -> set[str]:
         """Return the names of the complete checkpoints."""
@@ -58,9 +60,14 @@ class Checkpoints:
         self._store.remove(*(file for name in names for file in files.get(name, ())))
 
     def drop(self) -> None:
-        """Delete all checkpoints of the pack, once its stages are committed."""
+        """Delete all checkpoints of the pack, whatever their form: its stages are committed, or it was split.
+
+        A pack whose worker ended between two commits is run again with fewer stages, and that is another form.
+        """
         with contextlib.suppress(OSError):  # leftovers do no harm; `xlharm gc` lists them
-            self._store.remove_folder(self._folder)
+            for folder in _folders(self._store):
+                if folder.split("-")[0] == self._pack:
+                    self._store.remove_folder(f"partial/{folder}")
 
     def _files(self) -> dict[str, list[str]]:
         """Return the files of each checkpoint: several when it was written again."""
@@ -69,3 +76,14 @@ class Checkpoints:
             if file.endswith(_SUFFIX):
                 files.setdefault(file.rpartition("/")[2].split(".")[0], []).append(file)
         return files
+
+
+def packs_with_checkpoints(store: Files) -> set[str]:
+    """Return the ids of the packs that have checkpoints."""
+    return {folder.split("-")[0] for folder in _folders(store)}
+
+
+def _folders(store: Files) -> set[str]:
+    if not store.remote:
+        return {name for name, _ in store.names_in("partial")}
+    return {file.split("/")[1] for file in store.listing("partial")}

@@ -35,6 +35,17 @@ _ABSENT = {
     errno.EISDIR,
     errno.ELOOP,
 }  # what is there is no file: reading again changes nothing
+_PASSING = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+}
+"""Errors of the system that say nothing about what the user gave."""
 _T = TypeVar("_T")
 
 
@@ -59,6 +70,7 @@ class Files:
 
     Raises:
         UserError: the place cannot be written or read, or the package for its protocol is not installed.
+        StoreError: it cannot at present: the system reports an error that may pass.
     """
 
     def __init__(self, url: str, *, writes: bool = True, disk: Disk | None = None) -> None:
@@ -82,7 +94,10 @@ class Files:
         except Exception as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}") from None
+            why = f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}"
+            if getattr(error, "errno", None) in _PASSING:
+                raise StoreError(why) from error
+            raise UserError(why) from None
 
     def _is_empty(self) -> bool:
         try:
@@ -186,8 +201,23 @@ class Files:
                 time.sleep(delay)
         raise AssertionError("the last delay is None")
 
+    def _persistently(self, write: Callable[[], _T], name: str) -> _T:
+        """Call ``write``, which changes a small local file, again while the system reports an error that may pass."""
+        for delay in RETRIES:
+            try:
+                return write()
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+                logger.warning("%s/%s: cannot be written: %s; trying again", self.url, name, error.strerror)
+                time.sleep(delay)
+        return write()
+
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file, or replace it in one step."""
+        self._persistently(lambda: self._write_text(name, text), name)
+
+    def _write_text(self, name: str, text: str) -> None:
         with self.scratch() as folder:
             self.disk.write(folder / "text", text.encode("utf-8"))
             self.put(folder / "text", name)
@@ -203,8 +233,7 @@ class Files:
         """
         try:
             if not self.remote:
-                self._make_parents(self.local / name)
-                self.disk.write(self.local / name, text.encode("utf-8"), new=True)
+                self._persistently(lambda: self._create(name, text), name)
                 return True
             with self.reach() as fs, fs.open(self.at(name), "xb") as handle:
                 handle.write(text.encode("utf-8"))
@@ -215,6 +244,10 @@ class Files:
                 raise
             return False
         return True
+
+    def _create(self, name: str, text: str) -> None:
+        self._make_parents(self.local / name)
+        self.disk.write(self.local / name, text.encode("utf-8"), new=True)
 
     def put(self, path: Path, name: str, *, sync: bool = True) -> None:
         """Move a file into the store; readers see the whole file or none.
@@ -319,7 +352,7 @@ class Files:
                     with self.reach() as fs:
                         fs.rm_file(self.at(name))
                 else:
-                    self.disk.remove(self.local / name)
+                    self._persistently(partial(self.disk.remove, self.local / name), name)
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder and everything in it, if it exists."""

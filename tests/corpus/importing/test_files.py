@@ -55,6 +55,7 @@ def test_json_whatever_it_is_called(tmp_path: Path, name: str, text: str) -> Non
         ("x.parquet", "PAR1", r"x\.parquet: cannot be read"),
     ],
 )
+@pytest.mark.slow
 def test_damage_is_one_line_with_its_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message) as caught:

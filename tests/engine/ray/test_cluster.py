@@ -5,11 +5,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from xlharm.engine.ray import cluster
 from xlharm.engine.ray.cluster import connected, is_auth_trouble, prepare, wanted_address
+from xlharm.engine.trouble import EngineError
 from xlharm.errors import UserError
 
 
@@ -35,6 +37,7 @@ def test_refusals_for_want_of_a_token(text: str, is_auth: bool) -> None:
     assert is_auth_trouble(RuntimeError(text)) is is_auth
 
 
+@pytest.mark.slow
 def test_our_own_cluster_gets_a_token_of_its_own_and_a_foreign_one_does_not() -> None:
     code = """
 import os
@@ -87,3 +90,19 @@ def test_a_short_folder_that_cannot_be_made_is_one_line(environment: Path) -> No
     os.environ["TMPDIR"] = "/" + "x" * 90
     with pytest.raises(UserError, match=r"^TMPDIR /x+: over \d+ bytes, .* set RAY_TMPDIR to a shorter folder"):
         prepare(None)
+
+
+SLOW = Exception("The current node timed out during startup. This could happen because")
+
+
+@pytest.mark.parametrize(("failures", "starts"), [([SLOW, SLOW], 3), ([SLOW] * 3, 3), ([RuntimeError("x")], 1)])
+def test_ray_that_starts_slowly_on_a_busy_machine_is_started_again(failures: list[Exception], starts: int) -> None:
+    ray = mock.Mock()
+    ray.init.side_effect = [*failures, None]
+    if len(failures) < starts:
+        cluster._init(ray, None, cpus=1, device="cpu")
+    else:
+        with pytest.raises(EngineError, match="Ray does not start on this machine"):
+            cluster._init(ray, None, cpus=1, device="cpu")
+    assert ray.init.call_count == starts
+    assert ray.shutdown.call_count == starts - 1

@@ -26,6 +26,8 @@ _LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/soc
 _SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 _PROBE_SECONDS = 2.0  # the same, for a head that did accept one before
+_STARTS = 3  # attempts to start Ray: it gives its own processes 15 to 30 s, too little for a busy machine
+_START_SLOW = "timed out during startup"  # what Ray says then
 AUTH_HELP = (
     "the Ray cluster asks for a token that this process does not send: set RAY_AUTH_MODE=token for this "
     "command (and RAY_AUTH_TOKEN, or ~/.ray/auth_token, as on the cluster), or start the cluster with "
@@ -40,11 +42,13 @@ class Cluster:
     Attributes:
         local: whether this process started it; it then ends with the process.
         head: address of its head, "host:port".
+        node: id of the node that this process is connected to.
         labels: only nodes with all these labels count.
     """
 
     local: bool
     head: str
+    node: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def cpus(self) -> list[int]:
@@ -64,11 +68,14 @@ class Cluster:
             return False
         return True
 
-    def has_nodes(self) -> bool:
-        """Whether any node lives; call this only while the head answers."""
+    def node_lives(self) -> bool:
+        """Whether the cluster counts this process's node as alive; call this only while the head answers.
+
+        When that node has died, the cluster takes this process for dead as well and starts no worker for it.
+        """
         import ray
 
-        return any(node["Alive"] for node in ray.nodes())
+        return any(node["Alive"] and node["NodeID"] == self.node for node in ray.nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
         import ray
@@ -110,13 +117,18 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     import ray
 
     if ray.is_initialized():
-        yield Cluster(local=False, head=ray.get_runtime_context().gcs_address)
+        yield _joined(ray, local=False)
         return
     try:
         _init(ray, joined, cpus=cpus, device=device)
-        yield Cluster(local=joined is None, head=ray.get_runtime_context().gcs_address)
+        yield _joined(ray, local=joined is None)
     finally:
         ray.shutdown()
+
+
+def _joined(ray: Any, *, local: bool) -> Cluster:
+    context = ray.get_runtime_context()
+    return Cluster(local=local, head=context.gcs_address, node=context.get_node_id())
 
 
 def prepare(address: str | None) -> None:
@@ -161,14 +173,22 @@ def _init(ray: Any, address: str | None, *, cpus: int | None, device: str) -> No
             _check_reachable(address)
             ray.init(address=address, **quiet)
             return
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE,
-            num_cpus=max(usable_cores(), cpus or 0),  # Ray counts those of the machine
-            num_gpus=0 if device == "cpu" else None,
-            **quiet,
-        )
+        local = {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+            "num_cpus": max(usable_cores(), cpus or 0),  # Ray counts those of the machine
+            "num_gpus": 0 if device == "cpu" else None,
+        }
+        for attempt in range(_STARTS):
+            try:
+                ray.init(**local, **quiet)
+                return
+            except Exception as error:
+                if _START_SLOW not in str(error) or attempt == _STARTS - 1:
+                    raise
+                logger.warning("Ray has not started in time on this machine, which is busy: trying again")
+                ray.shutdown()
     except Exception as error:  # noqa: BLE001 - Ray raises many classes; _explained turns each into ours
         raise _explained(error, address) from None
 

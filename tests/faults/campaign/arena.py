@@ -1,0 +1,254 @@
+"""A standing Ray cluster of several raylets on this machine, drivers that are started again, and their processes."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from ray._private import services
+
+from tests.faults.processes import session_of, start
+
+QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+ROLES = {  # how the processes of a cluster are recognised by their command lines
+    "worker": "ray::Worker",
+    "raylet": "/raylet/raylet",
+    "gcs": "/gcs_server",
+    "dashboard agent": "ray::DashboardAgent",
+    "runtime-env agent": "ray::RuntimeEnvAgent",
+    "log monitor": "/log_monitor.py",
+    "dashboard": "/dashboard.py",
+}
+_START_SECONDS = 60.0  # Ray itself gives up a node after 30
+
+
+def command_of(pid: int) -> str:
+    """Return a process's command line; empty when it has ended or is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def with_role(role: str, pids: set[int]) -> list[int]:
+    """Return the processes among ``pids`` that have a role in a cluster."""
+    return sorted(pid for pid in pids if ROLES[role] in command_of(pid))
+
+
+class Arena:
+    """Several raylets, each with one CPU, that the campaign's operator starts again when they have ended.
+
+    Args:
+        troubles: the folder of orders, for the workers' environment.
+        nodes: number of raylets.
+        extra: variables of all processes.
+    """
+
+    def __init__(self, troubles: Path, *, nodes: int, extra: dict[str, str]) -> None:
+        self._env = {**QUIET, "XLHARM_TROUBLES": str(troubles), **extra}
+        self._count = nodes
+        self._folder = tempfile.TemporaryDirectory(prefix="xr", ignore_cleanup_errors=True)  # sockets have short paths
+        self._nodes: list[subprocess.Popen[str]] = []
+        self._started: dict[int, float] = {}  # when the nodes were started that have no raylet yet, by process
+        self.address = f"{services.get_node_ip_address()}:{_free_port()}"  # Ray replaces that of localhost by it
+
+    def __enter__(self) -> Self:
+        until = time.monotonic() + 2 * _START_SECONDS
+        while sum(map(self._is_ready, self._nodes)) < self._count:
+            assert time.monotonic() < until, "the campaign's cluster does not start"
+            self.mend()
+            time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._nodes)
+        self._folder.cleanup()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables of a driver that joins."""
+        return self._env
+
+    def pids(self) -> set[int]:
+        """Return the cluster's processes."""
+        return set().union(*(session_of(node) for node in self._nodes)) if self._nodes else set()
+
+    def pids_of_head(self) -> set[int]:
+        """Return the processes of the first node, whose raylet drivers on this machine connect to."""
+        return session_of(self._nodes[0])
+
+    def mend(self) -> None:
+        """Start what has ended, as an operator would, one node after another."""
+        if not self._nodes or not self._lives(self._nodes[0], role="gcs"):  # a new head knows nothing of the old nodes
+            self._end(self._nodes)
+            self._nodes = []
+        ended = [node for node in self._nodes[1:] if not self._lives(node, role="raylet")]
+        self._end(ended)
+        self._nodes = [node for node in self._nodes if node not in ended]
+        if any(node.pid in self._started for node in self._nodes):
+            return
+        raylets = sum(bool(with_role("raylet", session_of(node))) for node in self._nodes)
+        if raylets < self._count:
+            self._add(*([] if self._nodes else ["head"]))
+
+    def _is_ready(self, node: "subprocess.Popen[str]") -> bool:
+        """Whether a node has started: its raylet and its agent."""
+        ready = all(with_role(role, session_of(node)) for role in ("raylet", "dashboard agent"))
+        if ready:
+            self._started.pop(node.pid, None)
+        return ready
+
+    def _lives(self, node: "subprocess.Popen[str]", *, role: str) -> bool:
+        """Whether a node has a process of a role, or may still be starting."""
+        if node.pid in self._started and not self._is_ready(node):
+            return node.poll() is None and time.monotonic() - self._started[node.pid] < _START_SECONDS
+        return bool(with_role(role, session_of(node))) and (role != "gcs" or self.can_be_joined())
+
+    def can_be_joined(self) -> bool:
+        """Whether the head accepts connections: after SIGTERM its process may live on without doing so."""
+        host, _, port = self.address.rpartition(":")
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, int(port)), timeout=2).close()
+            return True
+        return False
+
+    def _add(self, *arguments: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.campaign.node", self.address, self._folder.name, *arguments],
+            env={**_environment(), **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        self._nodes.append(process)
+        self._started[process.pid] = time.monotonic()
+
+    def _end(self, nodes: list["subprocess.Popen[str]"]) -> None:
+        for node in nodes:
+            end(node)
+
+
+class NoArena:
+    """No standing cluster: each driver starts its own."""
+
+    def __init__(self, troubles: Path, *, extra: dict[str, str]) -> None:
+        self.env = {"RAY_USAGE_STATS_ENABLED": "0", "XLHARM_TROUBLES": str(troubles), **extra}
+        self.address = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def pids(self) -> set[int]:
+        return set()
+
+    def mend(self) -> None:
+        pass
+
+    def can_be_joined(self) -> bool:
+        return True
+
+
+class Drivers:
+    """Starts a driver again by the same command whenever it has ended before the grid was done.
+
+    Attributes:
+        lines: the last line of each driver that ended by itself before the grid was done, with its exit code.
+        current: the running driver.
+    """
+
+    def __init__(self, command: list[str], *, env: dict[str, str], log: Path) -> None:
+        self._command, self._env, self._log = command, env, log
+        self.lines: list[str] = []
+        self.current: subprocess.Popen[str] | None = None
+        self._ended: list[subprocess.Popen[str]] = []
+        self.starts = 0
+
+    def runs(self) -> bool:
+        """Whether a driver runs."""
+        return self.current is not None and self.current.poll() is None
+
+    def ensure(self, *, may_start: bool) -> int | None:
+        """Start a driver if none runs and there is a cluster; return the exit code of one that has just ended."""
+        code = None
+        if self.current is not None:
+            code = self.current.poll()
+            if code is None:
+                return None
+            if code:
+                self.lines.append(f"{code}: {_last_line(self._log)}")
+            self._ended.append(self.current)
+        self.current = None
+        if code != 0 and may_start:
+            self.current = self._start()
+        return code
+
+    def _start(self) -> "subprocess.Popen[str]":
+        self.starts += 1
+        with self._log.open("a") as log:
+            log.write(f"=== driver {self.starts}\n")
+            log.flush()
+            return subprocess.Popen(
+                self._command, env={**_environment(), **self._env}, stdout=log, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def second(self) -> "subprocess.Popen[str]":
+        """Start another driver beside the current one."""
+        process = start(self._command, **self._env)
+        self._ended.append(process)
+        return process
+
+    def pids(self) -> set[int]:
+        """Return the processes of the current driver's own cluster, itself excluded."""
+        return session_of(self.current) if self.current is not None else set()
+
+    def left(self) -> list[str]:
+        """Return the command lines of processes that ended drivers have left."""
+        return [command_of(pid)[:100] for process in self._ended for pid in session_of(process)]
+
+    def end(self) -> None:
+        for process in [*self._ended, *([self.current] if self.current else [])]:
+            end(process)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Kill a process and its session."""
+    for _ in range(3):
+        for pid in {*session_of(process), *([process.pid] if process.poll() is None else [])}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def ended(drivers: Drivers) -> Iterator[Drivers]:
+    """Kill what is left of drivers at the end."""
+    try:
+        yield drivers
+    finally:
+        drivers.end()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    from tests.faults.processes import environment
+
+    return {**environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
