@@ -57,3 +57,4 @@ def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...]
         "query": pa.string(),
         **dict.fromkeys(numbers, pa.float64()),
     }
+
