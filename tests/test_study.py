@@ -100,7 +100,7 @@ def test_the_slice_of_the_study_runs_on_a_base_of_this_shape(small_gemma: Path, 
     results = grid.results()
     assert set(results["unlearn"]) == {"none", "en", "en+de"}
     assert set(results["query"]) == {"en", "de"}
-    assert (results["n"] == 6).all()
+    assert (results["n"] == 3).all()
     assert outcome.start is not None
     assert 0 < outcome.start < outcome.seconds
     assert outcome.expected is not None
