@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.charts import Scatter
 from xlharm.analysis.effects import effects
 from xlharm.analysis.ranking import ranking
 from xlharm.analysis.results import GridResults
@@ -20,7 +21,7 @@ from xlharm.analysis.table import render
 from xlharm.analysis.views import VIEWS, view
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.report.sections import plots, sections
+from xlharm.report.sections import charts, sections
 from xlharm.report.terminal import print_view
 from xlharm.store.store import Store
 
@@ -188,16 +189,16 @@ def test_a_view_is_not_cut_off_in_a_pipe(compared: tuple[Plan, Store]) -> None:
 def test_the_report_compares_methods_only_when_there_are_several(
     compared: tuple[Plan, Store], plan: Plan, full: Store
 ) -> None:
-    assert [s.anchor for s in sections(GridResults(*compared))][:3] == ["findings", "methods", "effects"]
+    assert [s.anchor for s in sections(GridResults(*compared))][:4] == ["findings", "burden", "methods", "effects"]
     there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section
-    (plot,) = plots(GridResults(*compared))
-    assert [m.label for m in plot.marks] == ["npo", "simnpo", "ga"]
-    best, second, lost = plot.marks
-    assert best.y > second.y  # OF grows upwards, and so y falls
+    (plot,) = (chart for chart in charts(GridResults(*compared)) if isinstance(chart, Scatter))
+    assert [point.label for point in plot.points] == ["npo", "simnpo", "ga"]
+    best, second, lost = plot.points
+    assert best.y < second.y
     assert lost.x < plot.limit < best.x
-    assert not lost.kept
+    assert not lost.good
 
 
 def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> None:
@@ -228,3 +229,13 @@ def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> No
         assert {"inf", "-inf", "nan"} <= set(shown)
     plain = json.loads(render(table, form="json"), parse_constant=pytest.fail)
     assert (plain[1]["ppl_clean"], plain[1]["min_k_pp"], plain[1]["exact"]) == ("inf", "-inf", "nan")
+
+
+def test_the_command_line_offers_every_view() -> None:
+    import typer.main
+
+    from xlharm.cli.main import app
+
+    command = typer.main.get_command(app).commands["results"]  # type: ignore[attr-defined] # a group's
+    (option,) = (parameter for parameter in command.params if parameter.name == "view")
+    assert set(option.type.choices) == {"cells", "contrast", *VIEWS}
