@@ -95,8 +95,9 @@ def test_tokens_are_those_of_the_base_on_the_corpus() -> None:
     from types import SimpleNamespace
 
     from xlharm.corpus.finding import assets
+    from xlharm.plan.base_files import folder_base
 
-    base, corpus = SimpleNamespace(location=str(assets() / "tiny-base")), SimpleNamespace(path=assets() / "tinyworld")
+    base, corpus = folder_base(assets() / "tiny-base"), SimpleNamespace(path=assets() / "tinyworld")
     results: Any = SimpleNamespace(plan=SimpleNamespace(sources=SimpleNamespace(base=base, corpus=corpus)))
     found = distance._of_tokens(results, ("en", "de", "zh", "xx"))
     assert found["en", "de"] < found["en", "zh"] <= 1
