@@ -111,7 +111,8 @@ def grid_of(
             "npo": {"objective": "npo", "beta": 0.5, "retain": "nll", **unlearning},
             "graddiff": {"objective": "graddiff", "retain": "kl", **unlearning},
         },
-        "seeds": [3], "lora": {"rank": 8, "alpha": 16, "target_modules": list(targets)}, "prompt": {"question": "{question}", "answer": " {answer}\n"},
+        "seeds": [3], "lora": {"rank": 8, "alpha": 16, "target_modules": list(targets)},
+        "prompt": {"question": "{question}", "answer": " {answer}\n"},
         "stages": {
             "contaminate": {**training, "fake_share": 0.5, "real_languages": ["en"], "real_roles": ["real"]},
             "sft": {**training, "steps": steps // 2, "languages": ["en"], "roles": ["real"]},
