@@ -1,11 +1,5 @@
 """Whole grids on bases of different families have the tables, answers and adapters of plain transformers and PEFT."""
 
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +7,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.families.whole import FAMILIES, Apart, Judged, adapter_of, judge, plain, run_here, run_on_ray, stored
-from tests.faults.processes import ending
 
 
 def is_equal(apart: Apart) -> bool:
@@ -43,33 +36,11 @@ def test_a_whole_grid_is_that_of_plain_peft(tmp_path: Path) -> None:
     assert not is_equal(Apart.of(ours, other))  # the comparison notices a method that is a little different
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of one node that all families use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {n: v for n, v in os.environ.items() if not n.startswith("RAY_")}
-    env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
-    options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"]
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options], env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    with ending(process):
-        assert process.stdout is not None
-        output = []
-        while "Ray runtime started" not in "".join(output[-1:]):
-            output.append(process.stdout.readline())
-            assert output[-1], f"the cluster has ended: {output}"
-        yield f"127.0.0.1:{port}"
-
-
 @pytest.mark.heavy
 @pytest.mark.cluster
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_whole_grid_through_ray_is_that_of_plain_peft(kind: str, cluster: str, tmp_path: Path) -> None:
-    judged = judge(kind, tmp_path, run=partial(run_on_ray, address=cluster))
+def test_a_whole_grid_through_ray_is_that_of_plain_peft(kind: str, tmp_path: Path) -> None:
+    judged = judge(kind, tmp_path, run=run_on_ray)
     assert is_equal(judged.same), judged.same
     assert judged.hits > 0.1
 

@@ -127,17 +127,16 @@ def run_here(grid: Path, *, store: Path, device: Device) -> None:
     assert xlharm.open(grid, store=store).run(executor="in-process", device=device).exit_code == 0
 
 
-def run_on_ray(grid: Path, *, store: Path, device: Device, address: str | None = None) -> None:
-    """Run a grid by the command line, on a Ray cluster without tokens; by default it starts one of its own.
+def run_on_ray(grid: Path, *, store: Path, device: Device) -> None:
+    """Run a grid by the command line, which starts a Ray cluster.
 
     Raises:
         RuntimeError: it has failed.
     """
     command = [sys.executable, "-c", "from xlharm.cli.main import main; main()", "run", str(grid)]
-    options = ["--store", str(store), "--device", device, *(["--address", address] if address else [])]
+    options = ["--store", str(store), "--device", device]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "XLHARM_", "WANDB_"))}
     env |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    env |= {"RAY_AUTH_MODE": "disabled"} if address else {}
     done = subprocess.run([*command, *options], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         output = (done.stdout + done.stderr)[-3000:]
