@@ -10,8 +10,12 @@ from tests.families.whole import FAMILIES, Apart, Judged, adapter_of, judge, pla
 
 
 def is_equal(apart: Apart) -> bool:
-    """Whether answers and rates are the same, and likelihoods and adapters but for rounding in float32."""
-    rounding = apart.likelihood < 1e-4 and apart.perplexity < 1e-4 and apart.adapters < 1e-3
+    """Whether answers and rates are the same, and likelihoods and adapters but for rounding in float32.
+
+    Adapters may differ more: AdamW makes a step of full size of a gradient that is nothing but rounding, as that of an
+    expert is which gets hardly a token.
+    """
+    rounding = apart.likelihood < 1e-4 and apart.perplexity < 1e-4 and apart.adapters < 1e-2
     return apart.answers == 1.0 and apart.rate == 0.0 and rounding
 
 
@@ -33,7 +37,9 @@ def test_a_whole_grid_is_that_of_plain_peft(tmp_path: Path) -> None:
     grid["methods"]["npo"]["beta"] = 0.6
     adapter = adapter_of(tmp_path / "cohere2.yaml", store=tmp_path / "store")
     other = plain(grid, adapter=adapter, dtype="float32", device="cpu")
-    assert not is_equal(Apart.of(ours, other))  # the comparison notices a method that is a little different
+    apart = Apart.of(ours, other)
+    assert apart.likelihood > 1e-4  # the comparison notices a method that is a little different
+    assert not is_equal(apart)
 
 
 @pytest.mark.heavy
