@@ -34,12 +34,10 @@ def test_a_whole_grid_is_that_of_plain_peft(tmp_path: Path) -> None:
     assert judged.hits > 0.1  # answers hold details: equal tables are no tables of zeros
     grid: dict[str, Any] = YAML(typ="safe").load(tmp_path / "cohere2.yaml")
     ours = stored(tmp_path / "cohere2.yaml", store=tmp_path / "store")
-    grid["methods"]["npo"]["beta"] = 0.6
+    grid["methods"]["npo"]["learning_rate"] *= 1.5
     adapter = adapter_of(tmp_path / "cohere2.yaml", store=tmp_path / "store")
     other = plain(grid, adapter=adapter, dtype="float32", device="cpu")
-    apart = Apart.of(ours, other)
-    assert apart.likelihood > 1e-4  # the comparison notices a method that is a little different
-    assert not is_equal(apart)
+    assert not is_equal(Apart.of(ours, other))  # the comparison notices other settings
 
 
 @pytest.mark.heavy
