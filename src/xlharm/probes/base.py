@@ -105,9 +105,11 @@ class Inspection(_OnModel):
 
     Attributes:
         asks: whether it lets models answer.
+        limited: whether the grid's largest number of questions counts for it.
     """
 
     asks: ClassVar[bool] = False
+    limited: ClassVar[bool] = True
 
     @abstractmethod
     def table(self, inspecting: Inspecting) -> pa.Table:
