@@ -155,9 +155,7 @@ QUESTION, DETAIL = "Which colour does Mudu Mike like best?", "gold"  # of the RE
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("merge", [False, True])
-def test_the_code_of_an_exported_encoder_decoder_answers_as_its_grid(
-    written: Grid, merge: bool, tmp_path: Path
-) -> None:
+def test_the_code_of_an_exported_encoder_decoder_answers_likewise(written: Grid, merge: bool, tmp_path: Path) -> None:
     written.export("de/de/npo", tmp_path, merge=merge)
     (row, *_) = rows_of(written, "de/de/npo")
     assert _printed(tmp_path, (QUESTION, row["question"])) == row["answer"]

@@ -118,8 +118,8 @@ def _lines(report: "BaseReport") -> Iterator[tuple[str, str]]:
 
 
 def _path(report: "BaseReport") -> str:
-    if report.path == "fast":
-        return "fast"
+    if report.path != "generic":
+        return report.path
     if report.fast_refusal is None:
         return "generic, although the fast path would pass its checks (docs/families.md)"
     return f"generic: the fast path refuses it: {report.fast_refusal}"
