@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.charts import Scatter
 from xlharm.analysis.effects import effects
 from xlharm.analysis.ranking import ranking
 from xlharm.analysis.results import GridResults
@@ -20,7 +21,7 @@ from xlharm.analysis.table import render
 from xlharm.analysis.views import VIEWS, view
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.report.sections import plots, sections
+from xlharm.report.sections import charts, sections
 from xlharm.report.terminal import print_view
 from xlharm.store.store import Store
 
@@ -192,12 +193,11 @@ def test_the_report_compares_methods_only_when_there_are_several(
     there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section
-    (plot,) = plots(GridResults(*compared))
-    assert [m.label for m in plot.marks] == ["npo", "simnpo", "ga"]
-    best, second, lost = plot.marks
-    assert best.y > second.y  # OF grows upwards, and so y falls
-    assert lost.x < plot.limit < best.x
-    assert not lost.kept
+    (plot,) = (c for c in charts(GridResults(*compared)) if isinstance(c, Scatter))
+    assert [(p.label, p.good, p.front) for p in plot.points] == [
+        ("npo", True, True), ("simnpo", True, True), ("ga", False, True)
+    ]  # fmt: skip
+    assert plot.points[2].x < plot.limit < plot.points[0].x
 
 
 def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> No
     (html,) = (section for section in sections(results) if section.anchor == "scores")
     for shown in (
         out.getvalue().split(),
-        html.rows[1],
+        html.first[1],
         render(table, form="csv").decode().replace("\n", ",").split(","),
     ):
         assert {"inf", "-inf", "nan"} <= set(shown)

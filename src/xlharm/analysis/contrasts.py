@@ -157,7 +157,11 @@ class Pair:
         if not shared[0]:
             return None
         one, two = shared[: len(first)], shared[len(first) :]
-        tables = [np.stack([hits.shares for hits in some]) for some in (one, two) if some]
+        tables = [
+            np.stack([hits.shares for hits in some]) if len(some) > 1 else some[0].shares[None]
+            for some in (one, two)
+            if some
+        ]
         asked = [some[0].questions.astype(np.float64) for some in (one, two) if some]
         if not two:
             return cls(tables[0], asked[0])

@@ -133,7 +133,8 @@ def heatmap(panel: Panel, measure: Literal["of", "qr"], *, name: str) -> Heatmap
         rows.append((label, tuple(_square(spot, measure) for spot in row.spots)))
     columns = tuple(spot.query for row in panel.rows[:1] for spot in row.spots)
     words = "OF, fake detail told, %" if measure == "of" else "QR, real detail right, %"
-    return Heatmap(name=name, title=f"{panel.title}: {words}", measure=measure, columns=columns, rows=tuple(rows))
+    title = panel.title if panel.before else f"{panel.title} with {panel.method}"
+    return Heatmap(name=name, title=f"{title}: {words}", measure=measure, columns=columns, rows=tuple(rows))
 
 
 def _square(spot: Spot, measure: Literal["of", "qr"]) -> Square:

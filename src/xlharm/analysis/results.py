@@ -160,6 +160,7 @@ class GridResults:
             if key in self.done
         ]
         known = remembered(self.store, (key for _, _, key in evaluations))
+        self._folders |= {key: self.store.local / "stages" / "evaluate" / key[:16] for key in known}  # compared before
         unread = dict.fromkeys(key for _, _, key in evaluations if key not in known)
         reads = side_by_side([partial(self._sound, key) for key in unread])
         counted: dict[str, Counted | str] = {**known, **dict(zip(unread, reads, strict=True))}

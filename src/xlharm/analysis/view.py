@@ -39,8 +39,14 @@ class View:
 
 def table_of(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
     """Arrange rows as a table; columns that a row lacks are null, and floats are cut to six digits."""
-    cut = [{name: _rounded(row.get(name)) for name in columns} for row in rows]
-    return pa.Table.from_pylist(cut, schema=pa.schema(list(columns.items())))
+    some = list(rows)
+    arrays = []
+    for name, kind in columns.items():
+        values = [row.get(name) for row in some]
+        if pa.types.is_floating(kind):
+            values = [None if v is None else float(f"{v:.6g}") for v in values]
+        arrays.append(pa.array(values, kind))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(list(columns.items())))
 
 
 def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...] = ("seed",)) -> dict[str, pa.DataType]:
@@ -52,6 +58,3 @@ def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...]
         **dict.fromkeys(numbers, pa.float64()),
     }
 
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value

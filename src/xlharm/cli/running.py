@@ -164,7 +164,7 @@ def _show_results(
     if report is not None:
         from xlharm.report.html import write_report
 
-        console.print(f"Report: {write_report(results, report).absolute()}", soft_wrap=True)
+        console.print(f"Report: {write_report([results], report).absolute()}", soft_wrap=True)
 
 
 def status(

@@ -159,7 +159,7 @@ class StackedModel:
         model: the base model.
         layout: how adapters are cut into layers.
         compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
-            models on a GPU.
+            models on a GPU. Layers whose experts have adapters are not compiled.
         path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded
             rows, and transformers' own attention and cache, for any causal language model. Other kinds of models have
             a path of their own name, which is the generic one with what this kind needs.
@@ -174,7 +174,7 @@ class StackedModel:
         self.model = model
         self.path = path
         self.caches = True
-        compiled = compiled and path == "fast"
+        compiled = compiled and path == "fast" and not any(segment.experts for segment in layout.segments)
         self.layout = layout
         self._running = _Pass()
         self._layers = install(model, layout, self._running)

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlharm.analysis.results import GridResults
 from xlharm.plan.cells import Cell
@@ -17,26 +19,28 @@ BYTES = 20 << 20
 """Most bytes of answers on a page by default."""
 _CELLS = 16  # of a block: what a reader waits for when a cell is opened
 _LONGEST = 4000  # characters of an answer
-_COLUMNS = ("item", "measure", "question", "answer", "hit", "off_language", "degenerate")
+_ASKED = ("item", "measure", "question")
+_COLUMNS = (*_ASKED, "answer", "hit", "off_language", "degenerate")
 
 
 @dataclass
 class _Questions:
-    """The questions that evaluations ask; most in one language ask the same ones."""
+    """The questions that evaluations ask; those in one language mostly ask the same ones."""
 
     tables: list[dict[str, Any]] = field(default_factory=list)
-    _places: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _asked: dict[str, list[tuple[int, pa.Table]]] = field(default_factory=dict)
 
     def place(self, query: str, table: pa.Table, results: GridResults, key: str) -> int:
         """Return where an evaluation's questions are among ``tables``."""
-        asked = tuple(tuple(table[name].to_pylist()) for name in ("item", "measure", "question"))
-        if (query, asked) not in self._places:
-            expected = results.rows(key, columns=("expected",))
-            forms = expected["expected"].to_pylist() if expected is not None else [[] for _ in asked[0]]
-            self._places[query, asked] = len(self.tables)
-            names = ("item", "measure", "question")
-            self.tables.append({"query": query, **dict(zip(names, asked, strict=True)), "expected": forms})
-        return self._places[query, asked]
+        asked = table.select(_ASKED)
+        for place, other in self._asked.get(query, []):
+            if other.equals(asked):
+                return place
+        expected = results.rows(key, columns=("expected",))
+        forms = expected["expected"].to_pylist() if expected is not None else [[] for _ in range(table.num_rows)]
+        self._asked.setdefault(query, []).append((len(self.tables), asked))
+        self.tables.append({"query": query, **asked.to_pydict(), "expected": forms})
+        return len(self.tables) - 1
 
 
 def chosen_cells(results: GridResults, most: Answers) -> tuple[Cell, ...]:
@@ -92,7 +96,7 @@ def _block(results: GridResults, cells: Sequence[Cell], questions: _Questions) -
 
 
 def _group(asked: int, tables: list[tuple[int, pa.Table]]) -> dict[str, Any]:
-    answers = [[(text or "")[:_LONGEST] for text in table["answer"].to_pylist()] for _, table in tables]
+    answers = [pc.utf8_slice_codeunits(table["answer"].fill_null(""), 0, _LONGEST).to_pylist() for _, table in tables]
     different: list[list[str]] = []
     given: list[list[int]] = []
     for texts in zip(*answers, strict=True):
@@ -109,5 +113,8 @@ def _group(asked: int, tables: list[tuple[int, pa.Table]]) -> dict[str, Any]:
 
 
 def _verdicts(table: pa.Table) -> str:
-    columns = (table[name].to_pylist() for name in ("hit", "off_language", "degenerate"))
-    return "".join(str(bool(hit) + 2 * bool(off) + 4 * bool(empty)) for hit, off, empty in zip(*columns, strict=True))
+    hit, off, empty = (
+        np.asarray(table[name].fill_null(False), dtype=np.uint8)  # noqa: FBT003 - pyarrow's form
+        for name in ("hit", "off_language", "degenerate")
+    )
+    return (ord("0") + hit + 2 * off + 4 * empty).astype(np.uint8).tobytes().decode("ascii")

@@ -7,8 +7,9 @@ holds them. The page makes text nodes of them, never markup.
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -137,7 +138,7 @@ def curves(results: GridResults, cell: Cell) -> dict[str, list[list[float]]]:
             points = metrics.get(name)
             if isinstance(points, list) and len(points) > 1:
                 label = stage.kind if name == "loss" else f"{stage.kind}, retain loss"
-                found[label] = [[step, float(f"{loss:.4g}")] for step, loss in points if loss == loss]  # noqa: PLR0124 - nan
+                found[label] = [[step, float(f"{loss:.4g}")] for step, loss in points if isfinite(loss)]
     return found
 
 
@@ -161,9 +162,3 @@ def _set_name(results: GridResults, cell: Cell) -> str:
 
 def _flow(words: Iterable[str]) -> str:
     return f"[{', '.join(words)}]"
-
-
-def blocks(named: Iterable[tuple[str, Any]]) -> Iterator[Block]:
-    """Pack values for the page."""
-    for name, value in named:
-        yield Block(id=name, text=packed(value))

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from xlharm.analysis.charts import Chart, Forest, Heatmap, Network, Scatter
 from xlharm.analysis.panels import groups, heatmap, pooled_groups
+from xlharm.analysis.reading import whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.table import render, write_file
 from xlharm.analysis.views import VIEWS
@@ -215,8 +216,8 @@ def _squares(axes: "Axes", chart: Heatmap) -> None:
                 continue
             swatch = scale[colours.step(square.value)]
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=swatch.ground, edgecolor="white", linewidth=1.2))
-            axes.text(x + 0.5, y + 0.42, f"{square.value:.0f}", ha="center", va="center", color=swatch.ink, fontsize=8)
-            limits = f"{square.low:.0f}–{square.high:.0f}"
+            axes.text(x + 0.5, y + 0.42, whole(square.value), ha="center", va="center", color=swatch.ink, fontsize=8)
+            limits = "–".join(whole(end) for end in (square.low, square.high) if end is not None)
             axes.text(x + 0.5, y + 0.76, limits, ha="center", va="center", color=swatch.ink, fontsize=4.5)
             axes.text(x + 0.92, y + 0.2, square.mark, ha="right", va="center", color=swatch.ink, fontsize=5)
         for x, square in enumerate(squares):
