@@ -8,7 +8,7 @@ import pytest
 from tests.plan.worlds import grid_of, sources
 from xlharm.config.load import parse_grid
 from xlharm.plan.build import Plan, build
-from xlharm.plan.families import GENERIC, MASKED, kind_of, kind_on, path_of, row_limit
+from xlharm.plan.families import GENERIC, MASKED, family_of, kind_of, kind_on, path_of, row_limit
 from xlharm.plan.sources import Sources
 
 
@@ -18,6 +18,14 @@ def test_the_path_goes_by_the_family_unless_the_grid_names_it() -> None:
     assert {path_of("auto", family=family) for family in GENERIC} == {"generic"}
     assert path_of("generic", family="llama") == "generic"
     assert path_of("fast", family="bloom") == "fast"
+
+
+def test_of_a_whole_the_part_that_reads_text_counts() -> None:
+    whole = {"model_type": "lfm2_vl", "text_config": {"model_type": "lfm2", "max_position_embeddings": 128}}
+    assert family_of(whole) == "lfm2"
+    assert row_limit(whole) == 128
+    assert family_of({"model_type": "odd", "text_config": {}}) == "odd"
+    assert family_of({}) == ""
 
 
 @pytest.mark.parametrize(

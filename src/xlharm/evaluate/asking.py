@@ -15,8 +15,8 @@ from xlharm.corpus.rows import Row, Template, prompt_ids
 from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.choice import choose
 from xlharm.evaluate.generate import generate, stop_ids, text_of
-from xlharm.evaluate.sampling import Sampling
 from xlharm.model.lora import StackedModel
+from xlharm.model.sampling import Sampling
 from xlharm.model.tokenizer import TextTokenizer
 
 

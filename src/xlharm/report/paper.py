@@ -80,7 +80,9 @@ def _heatmaps(results: GridResults) -> Iterator[Chart]:
     together = pooled_groups(groups(results))
     for group in together:
         for panel in group.panels:
-            words = "before" if panel.before else panel.unlearn if len(together) == 1 else f"{panel.unlearn}-{group.method}"
+            words = (
+                "before" if panel.before else panel.unlearn if len(together) == 1 else f"{panel.unlearn}-{group.method}"
+            )
             yield heatmap(panel, "of", name=f"of-{words}")
             yield heatmap(panel, "qr", name=f"qr-{words}")
 
@@ -198,7 +200,9 @@ def _forest(axes: "Axes", chart: Forest) -> None:
         filled = "white" if row.tone == "open" else colour
         axes.plot([row.value], [place], marker="o", markersize=4.5, color=colour, markerfacecolor=filled)
         if row.threshold is not None:
-            axes.plot([row.threshold] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1, linestyle=(0, (2, 1)))
+            axes.plot(
+                [row.threshold] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1, linestyle=(0, (2, 1))
+            )
     axes.axvline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
     axes.set_yticks(range(len(chart.rows)), [visible(row.label) for row in chart.rows])
     axes.invert_yaxis()
@@ -212,7 +216,9 @@ def _squares(axes: "Axes", chart: Heatmap) -> None:
     for y, (_, squares) in enumerate(chart.rows):
         for x, square in enumerate(squares):
             if square.value is None:
-                axes.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="#cfc8bb", hatch="////", linewidth=0))
+                axes.add_patch(
+                    Rectangle((x, y), 1, 1, facecolor="white", edgecolor="#cfc8bb", hatch="////", linewidth=0)
+                )
                 continue
             swatch = scale[colours.step(square.value)]
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=swatch.ground, edgecolor="white", linewidth=1.2))
