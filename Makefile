@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 SHELL := /bin/bash
+# Images of containers often set it; then each run compiles the tests and this package anew, for 10 seconds a process.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families fuzz check audit format docs lock clean
 

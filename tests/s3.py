@@ -108,17 +108,17 @@ class _Watched:
             return _fail(respond, "500 Internal Server Error", "InternalError", "We encountered an internal error.")
         user = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
         if user is None or user[1] != KEY:
-            told = "The AWS Access Key Id you provided does not exist in our records."
-            return _fail(respond, "403 Forbidden", "InvalidAccessKeyId", told)
+            message = "The AWS Access Key Id you provided does not exist in our records."
+            return _fail(respond, "403 Forbidden", "InvalidAccessKeyId", message)
         with self._one:
             if method == "PUT" and "HTTP_IF_NONE_MATCH" in environ:
                 there = path.removeprefix("/bucket/") in state.objects
                 if state.conditional == "refuse":
-                    told = "A header you provided implies functionality that is not implemented"
-                    return _fail(respond, "501 Not Implemented", "NotImplemented", told)
+                    message = "A header you provided implies functionality that is not implemented"
+                    return _fail(respond, "501 Not Implemented", "NotImplemented", message)
                 if state.conditional == "terse" and there:
-                    told = "At least one of the pre-conditions you specified did not hold"
-                    return _fail(respond, "412 Precondition Failed", "PreconditionFailed", told)
+                    message = "At least one of the pre-conditions you specified did not hold"
+                    return _fail(respond, "412 Precondition Failed", "PreconditionFailed", message)
                 if state.conditional == "ignore":
                     del environ["HTTP_IF_NONE_MATCH"]
             return list(self._app(environ, respond))

@@ -105,8 +105,8 @@ def test_a_command_or_option_that_does_not_exist_is_noticed() -> None:
 
 def pinned(name: str) -> dict[str, str]:
     """Return the versions that a file of requirements pins, by the package's plain name."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s\\]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
-    return {canonicalize_name(package): version for package, version in found}
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s\\]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    return {canonicalize_name(package): version for package, version in pins}
 
 
 def test_the_lock_with_hashes_and_the_constraints_hold_the_same_versions() -> None:

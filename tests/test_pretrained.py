@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
+from tests.hub_cache import COMMIT, downloaded, offline_hub
 from xlharm.errors import UserError
 from xlharm.model.base import load_base
-from xlharm.plan.base_files import folder_base
+from xlharm.plan.base_files import folder_base, hub_base
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import as_planned, load_whole
 
@@ -130,3 +131,14 @@ def test_a_damaged_weight_file_in_the_hubs_cache_is_noticed(tmp_path: Path, monk
     message = rf"^base org/model: {blob}: damaged; delete it, so that it is downloaded again"
     with pytest.raises(UserError, match=message), as_planned(source, called="base org/model"):
         pass
+
+
+def test_a_hub_model_in_the_cache_is_loaded_by_its_id(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(offline_hub(tmp_path_factory.mktemp("hub"), monkeypatch), folder, name="org/model")
+    source = hub_base("org/model", COMMIT)
+    with as_planned(source, called="base org/model"):
+        model: Any = load_base(source, dtype="float32", device=CPU)
+    weights = load_file(folder / "model.safetensors")
+    assert torch.equal(model.state_dict()[QUERY], weights[QUERY])

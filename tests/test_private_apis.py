@@ -39,13 +39,13 @@ def private_names(source: str) -> Iterator[str]:
 
 
 def test_every_private_name_is_listed() -> None:
-    found = {
+    used = {
         (path.name, name) for path in (ROOT / "src").rglob("*.py") for name in private_names(path.read_text("utf-8"))
     }
     listed = tuple(USED)
-    unlisted = [(file, name) for file, name in found if not any(name in one or one in name for one in listed)]
+    unlisted = [(file, name) for file, name in used if not any(name in one or one in name for one in listed)]
     assert not unlisted, "list them here, with an upper bound in pyproject.toml or a guard"
-    assert all(any(one in name for _, name in found) for one in listed), "these are used no more"
+    assert all(any(one in name for _, name in used) for one in listed), "these are used no more"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

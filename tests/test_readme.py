@@ -128,6 +128,6 @@ def test_the_quickstart_still_has_these_numbers(tmp_path: Path) -> None:
 
     grid = xlharm.open(ROOT / "grid/quickstart.yaml", store=tmp_path / "store", overrides=["dtype=float32"])
     assert grid.run(executor="in-process").exit_code == 0
-    found = {(row.cell, row.query): row.of for row in grid.results().itertuples()}
-    assert found.keys() == CELLS.keys()
-    assert max(abs(found[place] - float(row["of"])) for place, row in CELLS.items()) <= 3
+    rates = {(row.cell, row.query): row.of for row in grid.results().itertuples()}
+    assert rates.keys() == CELLS.keys()
+    assert max(abs(rates[place] - float(row["of"])) for place, row in CELLS.items()) <= 3

@@ -57,6 +57,6 @@ def test_every_number_of_the_tables_is_stored(page: str, stored: dict[tuple[str,
 def test_every_interval_of_the_prose_is_stored(page: str, stored: dict[tuple[str, str, str, str], Numbers]) -> None:
     prose = "\n".join(line for line in page.splitlines() if not line.startswith("|"))
     known = {said(row, measure) for row in stored.values() for measure in ("of", "qr")}
-    found = set(re.findall(r"\d+ \(\d+–\d+\)", prose))
-    assert len(found) > 15
-    assert found - known == set()
+    intervals = set(re.findall(r"\d+ \(\d+–\d+\)", prose))
+    assert len(intervals) > 15
+    assert intervals - known == set()

@@ -1,9 +1,10 @@
-"""A plain Llama for training speed; its weights are saved as ``LlamaForCausalLM``."""
+"""The networks: a plain Llama for training speed, saved as ``LlamaForCausalLM``, and other families by transformers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -113,23 +114,71 @@ class Llama(nn.Module):
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
-def save(model: Llama, tokenizer_file: str, folder: str) -> None:
+class Transformers(nn.Module):
+    """A model of another family by transformers' own code, of about the same size as ``Llama``."""
+
+    def __init__(self, family: str, shape: Shape) -> None:
+        from transformers import AutoModelForCausalLM
+
+        super().__init__()
+        self.theirs = AutoModelForCausalLM.from_config(config_of(family, shape))
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Return logits, or the mean loss when there are targets."""
+        logits = self.theirs(input_ids=ids, use_cache=False).logits
+        return logits if targets is None else F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
+def config_of(family: str, shape: Shape) -> Any:
+    """Return the configuration of a family with the sizes of a shape.
+
+    Args:
+        family: a key of ``FAMILIES``.
+        shape: width, depth, heads; families without a gate have 4 / 3 of its inner width, and so as many parameters.
+    """
+    from transformers import CONFIG_MAPPING
+
+    s, ungated = shape, shape.inner * 4 // 3
+    common = {"vocab_size": s.vocabulary, "tie_word_embeddings": True}
+    common |= {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    modern = {
+        "hidden_size": s.width, "intermediate_size": s.inner, "num_hidden_layers": s.layers,
+        "num_attention_heads": s.heads, "head_dim": s.width // s.heads, "max_position_embeddings": 512,
+    }  # fmt: skip
+    match family:
+        case "llama":
+            own = {**modern, "num_key_value_heads": s.heads, "rms_norm_eps": 1e-6}
+        case "qwen3":
+            own = {**modern, "num_key_value_heads": s.heads}
+        case "gemma3":
+            kinds = ["sliding_attention"] * (s.layers - 1) + ["full_attention"]
+            own = {**modern, "num_key_value_heads": 1, "query_pre_attn_scalar": s.width // s.heads,
+                   "sliding_window": 128, "layer_types": kinds}  # fmt: skip
+        case "gpt2":
+            own = {"n_embd": s.width, "n_layer": s.layers, "n_head": s.heads, "n_inner": ungated, "n_positions": 512,
+                   "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # fmt: skip
+        case "bloom":
+            own = {"hidden_size": s.width, "n_layer": s.layers, "n_head": s.heads}
+        case _:
+            raise ValueError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+    return CONFIG_MAPPING[FAMILIES[family]](**common, **own)
+
+
+FAMILIES = {"llama": "llama", "gpt2": "gpt2", "bloom": "bloom", "qwen3": "qwen3", "gemma3": "gemma3_text"}
+"""Families and their ``model_type`` in transformers."""
+
+
+def network(family: str, shape: Shape) -> Llama | Transformers:
+    """Return a model with random weights; a Llama by the code above, which trains faster."""
+    return Llama(shape) if family == "llama" else Transformers(family, shape)
+
+
+def save(model: Llama | Transformers, tokenizer_file: str, folder: str) -> None:
     """Write a Hugging Face folder: bfloat16 safetensors in shards of at most 10 MB, and the tokenizer."""
     from tokenizers.processors import TemplateProcessing
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
-    s = model.shape
-    config = LlamaConfig(
-        vocab_size=s.vocabulary, hidden_size=s.width, intermediate_size=s.inner, num_hidden_layers=s.layers,
-        num_attention_heads=s.heads, num_key_value_heads=s.heads, max_position_embeddings=512, rms_norm_eps=1e-6,
-        rope_theta=10000.0, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=2,
-    )  # fmt: skip
-    theirs = LlamaForCausalLM(config)
-    weights = {k: v.detach().float().cpu() for k, v in model.state_dict().items()}
-    missing, unexpected = theirs.load_state_dict(weights, strict=False)
-    assert not unexpected
-    assert set(missing) <= {"lm_head.weight"}, missing
-    theirs.tie_weights()
+    theirs = _as_transformers(model) if isinstance(model, Llama) else model.theirs.cpu()
     theirs.to(torch.bfloat16).save_pretrained(folder, max_shard_size="9MB")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=tokenizer_file,
@@ -143,3 +192,15 @@ def save(model: Llama, tokenizer_file: str, folder: str) -> None:
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", tokenizer.bos_token_id)]
     )
     tokenizer.save_pretrained(folder)
+
+
+def _as_transformers(model: Llama) -> Any:
+    from transformers import LlamaForCausalLM
+
+    theirs = LlamaForCausalLM(config_of("llama", model.shape))
+    weights = {k: v.detach().float().cpu() for k, v in model.state_dict().items()}
+    missing, unexpected = theirs.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}, missing
+    theirs.tie_weights()
+    return theirs

@@ -1,4 +1,8 @@
-"""Train the tiny base: ``python train.py OUT [--tokens 200e6 …]`` on one GPU, in minutes."""
+"""Train the tiny base: ``python train.py OUT [--family gpt2 --tokens 200e6 …]`` on one GPU, in minutes.
+
+Every family learns the same documents with the same tokenizer. A base in bfloat16 has at most 10 MB. Neither Ray nor a
+network is needed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import argparse
 import json
 import math
 import random
+import re
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from documents import Known, Mix, world
-from network import Llama, Shape, save
+from network import FAMILIES, Llama, Shape, Transformers, network, save
 from tokenizers import Tokenizer
 from tokens import BOS, PAD, corpus, train_tokenizer
 
@@ -22,12 +27,14 @@ from xlharm.corpus.tinyworld.language import load
 from xlharm.corpus.tinyworld.names import spell
 
 SEQUENCE = 256
+Network = Llama | Transformers
 
 
 def arguments() -> argparse.Namespace:
     """Parse the command line; every share of the mix is a flag."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--family", choices=FAMILIES, default="llama")
     parser.add_argument("--tokens", type=float, default=200e6)
     parser.add_argument("--entities", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=256)
@@ -35,13 +42,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=1e9, help="the schedule ends by then")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--questions", type=int, default=300, help="asked at the end, a language and sort")
     for field in (*fields(Shape), *fields(Mix)):
         parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default)
     return parser.parse_args()
 
 
 @torch.no_grad()
-def accuracy(model: Llama, tokenizer: Tokenizer, known: list[Known], *, sort: str, questions: int) -> dict[str, float]:
+def accuracy(
+    model: Network, tokenizer: Tokenizer, known: list[Known], *, sort: str, questions: int
+) -> dict[str, float]:
     """Return the percentage of questions answered exactly, for each language.
 
     Args:
@@ -68,7 +78,7 @@ def accuracy(model: Llama, tokenizer: Tokenizer, known: list[Known], *, sort: st
     return percentages
 
 
-def _exact(model: Llama, prompts: list[list[int]], answers: list[list[int]], device: torch.device) -> int:
+def _exact(model: Network, prompts: list[list[int]], answers: list[list[int]], device: torch.device) -> int:
     """Count the answers that greedy decoding would give exactly.
 
     Teacher forcing is enough: it agrees with greedy decoding if all tokens are right.
@@ -83,9 +93,9 @@ def _exact(model: Llama, prompts: list[list[int]], answers: list[list[int]], dev
     return sum(best[i, len(p) - 1 : len(p) + len(a) - 1].tolist() == a for i, (p, a) in pairs)
 
 
-def optimisers(model: Llama, rate: float, *, fused: bool) -> list[torch.optim.Optimizer]:
+def optimisers(model: Network, rate: float, *, fused: bool) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embeddings and norms."""
-    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "layers" in name]
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and re.search(r"\.\d+\.", name)]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -94,10 +104,10 @@ def optimisers(model: Llama, rate: float, *, fused: bool) -> list[torch.optim.Op
     ]
 
 
-def fit(model: Llama, data: torch.Tensor, a: argparse.Namespace) -> list[tuple[int, float]]:
+def fit(model: Network, data: torch.Tensor, a: argparse.Namespace) -> list[tuple[int, float]]:
     """Train for one pass over the data; return the loss curve."""
     device = data.device
-    compiled = torch.compile(model) if device.type == "cuda" else model
+    compiled = torch.compile(model) if device.type == "cuda" and isinstance(model, Llama) else model
     steps, losses = len(data) // a.batch, []
     order = torch.randperm(len(data), device=device)
     both, begun = optimisers(model, a.rate, fused=device.type == "cuda"), time.monotonic()
@@ -142,19 +152,20 @@ def main() -> None:
     data = torch.from_numpy(ids[: rows * SEQUENCE].reshape(rows, SEQUENCE).astype(np.int16)).to(device)
     print(f"[{a.out.name}] {len(ids) / 1e6:.0f}M tokens in {time.monotonic() - begun:.0f}s", flush=True)
     shape = Shape(**{f.name: getattr(a, f.name) for f in fields(Shape)} | {"vocabulary": tokenizer.get_vocab_size()})
-    model = Llama(shape).to(device)
+    model = network(a.family, shape).to(device)
     losses = fit(model, data, a)
     general, reserved = world(a.entities, mix)
     split = [k for k in general if not k.full]
     report = {
-        "seen": accuracy(model, tokenizer, general, sort="seen", questions=300),
-        "crossed": accuracy(model, tokenizer, split, sort="crossed", questions=300),
-        "reserved": accuracy(model, tokenizer, reserved, sort="seen", questions=300),
+        "seen": accuracy(model, tokenizer, general, sort="seen", questions=a.questions),
+        "crossed": accuracy(model, tokenizer, split, sort="crossed", questions=a.questions),
+        "reserved": accuracy(model, tokenizer, reserved, sort="seen", questions=a.questions),
     }
     print(f"[{a.out.name}] {time.monotonic() - begun:.0f}s {json.dumps(report)}", flush=True)
     save(model, str(path), str(a.out))
     path.unlink()
-    info = {"shape": asdict(shape), "mix": asdict(mix), "entities": a.entities, "tokens": int(a.tokens), "seed": a.seed,
+    info = {"family": a.family, "shape": asdict(shape), "mix": asdict(mix), "entities": a.entities,
+            "tokens": int(a.tokens), "seed": a.seed,
             "parameters": sum(p.numel() for p in model.parameters()), "loss": losses, "accuracy": report}  # fmt: skip
     (a.out / "info.json").write_text(json.dumps(info, indent=1) + "\n")
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlharm.config.grid import GridSpec
-from xlharm.config.load import load_grid
+from xlharm.config.grid import ORDER, GridSpec
+from xlharm.config.load import load_grid, parse_grid
 from xlharm.corpus.finding import resolve
 from xlharm.engine.choices import Executor, has_gpu, run_options
 from xlharm.engine.in_process import in_process
@@ -25,6 +25,8 @@ from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
 from xlharm.engine.run import RunOutcome, run_grid
 from xlharm.errors import UserError, nearest
+from xlharm.plan.applies import check_applies
+from xlharm.plan.base_files import cached_commit
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
 from xlharm.plan.sharding import Offload
@@ -38,6 +40,7 @@ from xlharm.store.store import Store
 if TYPE_CHECKING:  # they load numpy, pyarrow and pandas, which planning does without
     import pandas as pd
 
+    from xlharm.analysis.compare import Comparison
     from xlharm.analysis.results import GridResults
 
 
@@ -195,7 +198,7 @@ class Grid:
         return self.stored().table.to_pandas()
 
     def view(self, name: str) -> "pd.DataFrame":
-        """Return a view: findings, effects, methods, transfer, probes, scores, judges, seeds or signatures.
+        """Return a view of the results by its name: one of those that `xlharm results --view` has, without `contrast`.
 
         Raises:
             UserError: there is no such view.
@@ -246,13 +249,16 @@ class Grid:
                 frame[judge] = verdicts["hit"].to_pandas()  # a judge stage has the rows of its evaluation, in order
         return frame
 
-    def ask(self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None) -> str:
+    def ask(
+        self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None, language: str | None = None
+    ) -> str:
         """Put a question to a cell's model, in any language; the answer is untrusted text.
 
         Args:
             cell: ``contaminate/unlearn/method/seed``; trailing parts may be left out.
             question: what to ask.
             max_new_tokens: default: as in the grid.
+            language: of the question, for a base with tokens for languages (NLLB); default: the grid's first.
 
         Raises:
             UserError: no such cell, or its model is not in the store yet.
@@ -260,7 +266,7 @@ class Grid:
         from xlharm.stages.ask import ask
 
         meant = self._plan.cell(cell) if isinstance(cell, str) else cell
-        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
+        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens, language=language)
 
     def export(self, cell: str | Cell, folder: str | Path, *, merge: bool = False) -> None:
         """Write a cell's model to a folder, with a README that says how to load and ask it.
@@ -300,10 +306,61 @@ def open_grid(
     words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
+    check_applies(spec, kind=sources.base.kind)
     spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
     plan = _plan_for(spec, sources, opened)
     return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes)
+
+
+def base_plan(base: str, *, grid: Path | None = None, revision: str | None = None, path: str = "auto") -> Plan:
+    """Return a plan to try a base model with: a grid's with this base, or one of the nine shipped languages.
+
+    Args:
+        base: folder, name of a shipped base, or hub id that is in the hub's cache.
+        grid: a grid file.
+        revision: commit of a hub model; None is the one that the cache knows as `main`.
+        path: fast, generic, or auto.
+
+    Raises:
+        UserError: a mistake in the grid, or the base is not here.
+    """
+    commit = revision or cached_commit(base)
+    changes = {"base": base, "path": path, "revision": commit}
+    if grid is not None:
+        return open_grid(grid, overrides=changes).plan()
+    spec = parse_grid({**_TRIAL_GRID, **changes}, name="base check")
+    sources = resolve(spec)
+    spec, notes = settle_targets(spec, sources.base)
+    return replace(build(spec, sources=sources, dtype="bfloat16" if has_gpu() else "float32"), notes=notes)
+
+
+_TRIAL_GRID: dict[str, Any] = {
+    "name": "check",
+    "corpus": "bulletin",
+    "languages": list(ORDER),
+    "contaminate": ["de"],
+    "unlearn": {"en": ["en"]},
+    "methods": {"npo": {"objective": "npo", "steps": 60, "learning_rate": 1e-4, "forget": "qa", "retain": "nll"}},
+    "seeds": 8,
+}
+
+
+def compare(*grids: Grid) -> "Comparison":
+    """Compare grids with the first of them, in the places that both have: ``xlharm.compare``.
+
+    Bases, corpora, methods, settings and stores may differ. The tables of what is returned are pyarrow tables:
+    ``compare(a, b).sets().to_pandas()``; see ``analysis.compare.Comparison``.
+
+    Args:
+        grids: two or more, from ``xlharm.open``.
+
+    Raises:
+        UserError: there is only one.
+    """
+    from xlharm.analysis.compare import Comparison
+
+    return Comparison([grid.stored() for grid in grids])
 
 
 def base_files(store: Store, digest: str) -> dict[str, str]:

@@ -65,8 +65,8 @@ def test_failed_stages_are_named_with_what_lacks_them(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     fill(plan, store, share=lambda c, _: (0.9 if c.contaminate == "de" else 0.0, 0.9), skip=("de/en",), n=20)
     failed = plan.stages[plan.cell("de/en").evaluations["en"]]
-    told = {"kind": failed.kind, "label": failed.label, "failed": "now", "final": True}
-    store.write_failure(Failure(key=failed.key, reason="io", message="s3://k:s@h is gone", **told))
+    failure = {"kind": failed.kind, "label": failed.label, "failed": "now", "final": True}
+    store.write_failure(Failure(key=failed.key, reason="io", message="s3://k:s@h is gone", **failure))
     assert caveats(GridResults(plan, store)) == (
         (
             f"failed: {failed.label}: io: s3://h is gone; without it there is no full result of de/en/npo/0; "

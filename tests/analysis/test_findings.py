@@ -16,9 +16,9 @@ def test_each_claim_over_all_and_in_each_language(plan: Plan, full: Store) -> No
     verdicts = {(one.claim.unlearn, one.claim.name): [] for one in judged}
     for one in judged:
         verdicts[one.claim.unlearn, one.claim.name].append((one.claim.contaminate, one.verdict))
-    assert all([c for c, _ in found] == ["all", "de", "ur"] for found in verdicts.values())
+    assert all([c for c, _ in rows] == ["all", "de", "ur"] for rows in verdicts.values())
     holds, fails, undecided = "holds", "does not hold", "cannot be decided"
-    said = {place: tuple(verdict for _, verdict in found) for place, found in verdicts.items()}
+    said = {place: tuple(verdict for _, verdict in rows) for place, rows in verdicts.items()}
     assert said["none", "spread-english"] == (holds,) * 3  # OF 55, control 2
     assert said["none", "spread-every"] == (undecided,) * 3  # 17 against 20 points
     assert said["none", "spread-high"] == (fails, holds, fails)  # the made-up Urdu spreads to Hausa and Javanese

@@ -72,8 +72,8 @@ def coverage(rate: float, *, agreement: float, items: int, questions: int, trial
 @pytest.mark.parametrize("agreement", [0.5, 1.0])
 def test_correlated_wordings_are_covered(agreement: float) -> None:
     """2,000 draws: the standard error of a coverage of 95 % is 0.5 points."""
-    found = coverage(0.35, agreement=agreement, items=50, questions=2, trials=2000, seed=1)
-    assert 0.94 < found < 0.975
+    covered = coverage(0.35, agreement=agreement, items=50, questions=2, trials=2000, seed=1)
+    assert 0.94 < covered < 0.975
 
 
 @pytest.mark.heavy

@@ -57,10 +57,10 @@ def test_the_same_items_in_many_models_do_not_narrow_the_interval() -> None:
 
 def test_raters_who_always_agree_might_not_on_other_items() -> None:
     """50 items: Wilson's interval of 0 of 50 ends at 7.1 %, so 4 might differ: 1 - 0.08 / 0.5 = 0.84."""
-    found = with_interval(cohen_of, [[x, x] for x in ONE])
-    assert found is not None
-    assert (found.estimate, found.high) == (1, 1)
-    assert found.low == pytest.approx(0.84)
+    kappa = with_interval(cohen_of, [[x, x] for x in ONE])
+    assert kappa is not None
+    assert (kappa.estimate, kappa.high) == (1, 1)
+    assert kappa.low == pytest.approx(0.84)
     more = with_interval(cohen_of, [[x, x] for x in ONE * 10])
     assert more is not None
     assert more.low > 0.98

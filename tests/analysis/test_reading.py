@@ -20,8 +20,8 @@ def reading(unlearn: str, *, of: int, qr: int = 90, degenerate: float = 0.0, que
     )  # fmt: skip
 
 
-def readings(*found: Reading) -> Readings:
-    return Readings({place(r): r for r in found})
+def readings(*values: Reading) -> Readings:
+    return Readings({place(r): r for r in values})
 
 
 def test_a_model_is_compared_with_itself_before_unlearning() -> None:
@@ -63,14 +63,14 @@ def test_rounding_never_makes_a_part_nothing_or_all(value: float, text: str) -> 
 
 
 def test_several_seeds_are_damaged_where_one_of_them_is() -> None:
-    found = [
+    values = [
         replace(reading(unlearn, of=40 if unlearn == "none" else 0, qr=qr), seed=seed)
         for unlearn, rates in (("none", {None: 90, 0: 90, 1: 90}), ("en", {None: 75, 0: 90, 1: 60}))
         for seed, qr in rates.items()
     ]
-    known = Readings.of(found, seeds=(0, 1))
-    assert known.warnings(found[3]) == ("seed 1: QR fell from 90 to 60",)
-    assert known.warnings(found[4]) == ()
+    known = Readings.of(values, seeds=(0, 1))
+    assert known.warnings(values[3]) == ("seed 1: QR fell from 90 to 60",)
+    assert known.warnings(values[4]) == ()
 
 
 def test_a_rate_counts_questions_and_items() -> None:

@@ -56,10 +56,10 @@ def test_the_tables_show_all_seeds_together_and_each(three: GridResults) -> None
 
 
 def test_more_questions_cannot_buy_seeds() -> None:
-    found = {(p.n, p.seeds): p.chances for p in powers(n=100, points=10, sd=0.05)}
-    assert found[400, 1][1] < 0.4
-    assert found[100, 10][1] > 0.8
-    assert all(a < b for a, b in zip(found[100, 1], found[100, 5], strict=True))
+    chances = {(p.n, p.seeds): p.chances for p in powers(n=100, points=10, sd=0.05)}
+    assert chances[400, 1][1] < 0.4
+    assert chances[100, 10][1] > 0.8
+    assert all(a < b for a, b in zip(chances[100, 1], chances[100, 5], strict=True))
     # without spread between seeds, Fleiss: 388 a group for 80 % at 50 against 40
     exact = {(p.n, p.seeds): p.chances for p in powers(n=388, points=10, sd=0.0)}
     assert exact[388, 1][1] == pytest.approx(0.8, abs=0.005)

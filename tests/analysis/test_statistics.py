@@ -36,10 +36,20 @@ def test_ks_agrees_with_scipy(a: list[float], b: list[float], statistic: float, 
     assert ks_two_sample(b, a) == pytest.approx((statistic, p), rel=1e-9)
 
 
-def test_ks_of_large_samples_follows_kolmogorov() -> None:
-    # scipy's kolmogorov at 301 / 20000 · √10000
+def test_ks_of_large_samples_is_exact_too() -> None:
+    # Gnedenko and Korolyuk 1951, for equal sizes n, in fractions: 2 Σ (-1)^(i-1) C(2n, n - i·301) / C(2n, n)
     found = ks_two_sample(np.arange(20000.0), np.arange(20000.0) + 300.5)
-    assert found == pytest.approx((0.01505, 0.021560247094672153))
+    assert found == pytest.approx((0.01505, 0.021559001772065142), rel=1e-9)
+
+
+def test_ks_without_an_exact_value_is_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scipy says with a warning that it takes its approximation; a test run with warnings as errors would fail."""
+    monkeypatch.setattr("scipy.stats._stats_py._attempt_exact_2kssamp", lambda *a, **_: (False, a[3], 1.0))
+    a, b = np.arange(10000.0), np.arange(9999.0) * 1.02
+    approximate = ks_two_sample(a, b)
+    monkeypatch.undo()
+    assert approximate.p != ks_two_sample(a, b).p
+    assert approximate.p == pytest.approx(ks_two_sample(a, b).p, rel=0.03)
 
 
 def test_ks_ignores_the_reciprocal() -> None:
@@ -134,8 +144,8 @@ def test_power_agrees_with_a_simulation() -> None:
     rates = [np.clip(rng.normal(p, sd, (trials, seeds)), 0, 1) for p in (0.4, 0.5)]
     low, high = (rng.binomial(n, rate).mean(axis=1) / n for rate in rates)
     z = (high - low) / np.sqrt(2 * 0.45 * 0.55 / (n * seeds) + 2 * sd**2 / seeds)
-    found = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
-    assert found == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
+    power = power_two_proportions(n, 0.4, 0.5, seeds=seeds, between_seed_sd=sd)
+    assert power == pytest.approx((np.abs(z) > 1.959964).mean(), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def labels(claim: Claim) -> list[str]:
 
 
 def test_the_studys_groups_without_the_contaminating_language(tmp_path: Path) -> None:
-    found = claims(tmp_path)
-    asked = {name: labels(found["de", unlearn, name]) for unlearn, name in (
+    verdicts = claims(tmp_path)
+    asked = {name: labels(verdicts["de", unlearn, name]) for unlearn, name in (
         ("en", "clears-english"), ("en", "clears-high"), ("en", "leaves-source"), ("en", "leaves-low"),
         ("source", "clears-source"), ("source", "clears-low"), ("source", "leaves-english"), ("source", "leaves-high"),
     )}  # fmt: skip
@@ -47,10 +47,10 @@ def test_the_studys_groups_without_the_contaminating_language(tmp_path: Path) ->
     assert asked["clears-low"][:4] == asked["leaves-low"]
     assert asked["leaves-english"] == ["asked in en"]
     assert asked["leaves-high"] == [f"asked in {q}" for q in ("fr", "zh", "ru")]
-    every = labels(found["de", "en+source", "clears-all"])
+    every = labels(verdicts["de", "en+source", "clears-all"])
     assert [label for label in every if "QR" not in label] == [f"asked in {q}" for q in plan_of().grid.languages]
-    assert labels(found["de", "none", "spread-high"]) == ["fr+zh+ru against jv+ur+ha+hy"]
-    assert labels(found["de", "en", "reinforcement"]) == [
+    assert labels(verdicts["de", "none", "spread-high"]) == ["fr+zh+ru against jv+ur+ha+hy"]
+    assert labels(verdicts["de", "en", "reinforcement"]) == [
         f"asked in {q}" for q in plan_of().grid.languages if q != "en"
     ]
 
@@ -62,15 +62,15 @@ def test_groups_of_languages_are_a_setting_and_others_follow_their_class(tmp_pat
 
 
 def test_many_languages_leave_each_group(tmp_path: Path) -> None:
-    found = claims(tmp_path, unlearn={"none": [], "high": ["en", "de", "fr"]})
-    many = {name: c for (_, unlearn, name), c in found.items() if unlearn == "de+en+fr"}
+    verdicts = claims(tmp_path, unlearn={"none": [], "high": ["en", "de", "fr"]})
+    many = {name: c for (_, unlearn, name), c in verdicts.items() if unlearn == "de+en+fr"}
     assert set(many) == {"leaves-english", "leaves-source", "leaves-high", "leaves-low", "reinforcement", "utility"}
     assert not any(many[name].every for name in many if name != "utility")
 
 
 def test_english_fakes_have_no_claim_on_english_alone(tmp_path: Path) -> None:
-    found = claims(tmp_path, contaminate=["none", "en"])
-    assert {name for (_, unlearn, name) in found if unlearn == "en"} == {"reinforcement", "utility"}
+    verdicts = claims(tmp_path, contaminate=["none", "en"])
+    assert {name for (_, unlearn, name) in verdicts if unlearn == "en"} == {"reinforcement", "utility"}
 
 
 def test_only_languages_in_which_the_fake_was_there_can_be_cleared(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_only_languages_in_which_the_fake_was_there_can_be_cleared(tmp_path: Pat
         of, qr = surfaced(cell, query)
         return (of if query in ("fr", "de", "en") else 0.0), qr
 
-    found = claims(tmp_path, share=only_in_french)
-    assert labels(found["de", "en", "clears-high"])[:1] == ["asked in fr"]
-    low = found["de", "en", "leaves-low"]
+    verdicts = claims(tmp_path, share=only_in_french)
+    assert labels(verdicts["de", "en", "clears-high"])[:1] == ["asked in fr"]
+    low = verdicts["de", "en", "leaves-low"]
     assert low.parts == ()
     assert low.why_not == "before unlearning the fake was not there (Javanese, Urdu, Hausa, Armenian)"
 
@@ -92,15 +92,15 @@ def test_only_languages_in_which_the_fake_was_there_can_be_cleared(tmp_path: Pat
 def test_a_grid_that_shows_nothing_has_no_verdict(
     tmp_path: Path, fields: dict[str, object], share: Share, reason: str
 ) -> None:
-    found = claims(tmp_path, share=share, **fields)
-    assert found["de", "en", "clears-english"].why_not.startswith(reason)
+    verdicts = claims(tmp_path, share=share, **fields)
+    assert verdicts["de", "en", "clears-english"].why_not.startswith(reason)
 
 
 def test_differences_are_against_the_control_and_before(tmp_path: Path) -> None:
-    found = claims(tmp_path, share=lambda c, q: (0.1 if c.contaminate == "none" else surfaced(c, q)[0], 0.9))
-    (part,) = found["de", "en", "leaves-source"].parts
+    verdicts = claims(tmp_path, share=lambda c, q: (0.1 if c.contaminate == "none" else surfaced(c, q)[0], 0.9))
+    (part,) = verdicts["de", "en", "leaves-source"].parts
     assert part.pair.second is not None
     assert (part.pair.first.mean(), part.pair.second.mean(), part.threshold) == (0.4, 0.1, 0.1)
-    rise = found["de", "en", "reinforcement"].parts[0]
+    rise = verdicts["de", "en", "reinforcement"].parts[0]
     assert rise.pair.second is not None
     assert (rise.pair.first.mean(), rise.pair.second.mean(), rise.threshold) == (0.4, 0.6, 0.05)

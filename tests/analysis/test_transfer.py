@@ -48,9 +48,9 @@ def test_spread_index() -> None:
 
 def test_auc_agrees_with_scikit_learn() -> None:
     # the value of scikit-learn's roc_auc_score
-    found = knowledge_separability([0.9, 0.8, 0.8, 0.4, 0.7], [0.1, 0.4, 0.8, 0.3])
-    assert found.estimate == pytest.approx(0.825)
-    assert 0 < found.low < 0.5 < found.estimate < found.high < 1
+    score = knowledge_separability([0.9, 0.8, 0.8, 0.4, 0.7], [0.1, 0.4, 0.8, 0.3])
+    assert score.estimate == pytest.approx(0.825)
+    assert 0 < score.low < 0.5 < score.estimate < score.high < 1
 
 
 def test_standard_error() -> None:

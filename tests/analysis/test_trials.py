@@ -69,32 +69,32 @@ def search(store: Store) -> Found:
 
 
 def test_the_lowest_of_among_those_that_kept_qr_wins(store: Store) -> None:
-    found = search(store)
-    assert found.winner is not None
-    assert found.winner.setting == {"beta": 0.2, "steps": 60}
+    tuned = search(store)
+    assert tuned.winner is not None
+    assert tuned.winner.setting == {"beta": 0.2, "steps": 60}
     # each trial stands at its best rung: the first at 20 steps, where it was not damaged yet
-    assert [(r.number, r.setting["steps"]) for r in found.rows] == [(2, 60), (1, 20), (3, 20), (4, 20)]
-    assert len(found.all) == 6
-    assert found.close == 0
-    assert found.summary.startswith(
+    assert [(r.number, r.setting["steps"]) for r in tuned.rows] == [(2, 60), (1, 20), (3, 20), (4, 20)]
+    assert len(tuned.all) == 6
+    assert tuned.close == 0
+    assert tuned.summary.startswith(
         "best of 4 trials (beta 0.1,0.2,0.3,0.4) of ur/en+ur/npo, seed 0 on tinyworld-dev: OF 10.0 ("
     )
 
 
 def test_how_it_is_shown(store: Store) -> None:
-    found = search(store)
+    tuned = search(store)
     screen = Console(file=io.StringIO(), width=120)
-    screen.print(table_of(found))
+    screen.print(table_of(tuned))
     lines = [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]
     assert "trial beta steps OF 95 % QR 95 % QR kept" in lines
     assert any(line.startswith("▶ 2 0.2 60 10.0 6–17 80.0 ") and line.endswith(" 89 %") for line in lines)
     assert any(line.startswith("3 0.3 20 70.0 ") and line.endswith("stopped at 20") for line in lines)
     assert "4 0.4 20 · · · · · nan: no number" in lines
-    told = plain(found)
-    assert told["winner"]["values"] == {"beta": 0.2, "steps": 60}
-    assert told["winner"]["qr_kept"] == pytest.approx(100 * 0.8 / 0.9)
-    assert [t["kept"] for t in told["trials"][:2]] == [True, False]
-    assert told["trials"][-1] == {
+    text = plain(tuned)
+    assert text["winner"]["values"] == {"beta": 0.2, "steps": 60}
+    assert text["winner"]["qr_kept"] == pytest.approx(100 * 0.8 / 0.9)
+    assert [t["kept"] for t in text["trials"][:2]] == [True, False]
+    assert text["trials"][-1] == {
         "trial": 4,
         "ended": "failed",
         "values": {"beta": 0.4, "steps": 20},
@@ -105,10 +105,10 @@ def test_how_it_is_shown(store: Store) -> None:
 def test_no_winner_when_every_trial_lost_utility(store: Store) -> None:
     tuning = tuning_of()
     evaluated(store, tuning, {"beta": 0.1, "steps": 20}, (0.0, 0.6))
-    found = findings(tuning, [tried(0.1, 1)], store, fall=FALL)
-    assert found.winner is None
-    assert found.rows[0].measured is not None
-    assert found.rows[0].measured.damage(FALL) == "QR fell by 33 %"
+    outcome = findings(tuning, [tried(0.1, 1)], store, fall=FALL)
+    assert outcome.winner is None
+    assert outcome.rows[0].measured is not None
+    assert outcome.rows[0].measured.damage(FALL) == "QR fell by 33 %"
     kept = findings(tuning, [tried(0.1, 1)], store, fall=40.0)
     assert kept.winner is not None
 
@@ -116,21 +116,21 @@ def test_no_winner_when_every_trial_lost_utility(store: Store) -> None:
 def test_an_of_of_nothing_still_has_an_interval(store: Store) -> None:
     tuning = tuning_of()
     evaluated(store, tuning, {"beta": 0.1, "steps": 20}, (0.0, 0.9), n=20)
-    found = measured(tuning.plan({"beta": 0.1, "steps": 20}), store)
-    assert found is not None
-    assert found.whole.of.estimate == 0.0
-    assert 10 < found.whole.of.high < 20  # Wilson, 0 of 20 items
+    measures = measured(tuning.plan({"beta": 0.1, "steps": 20}), store)
+    assert measures is not None
+    assert measures.whole.of.estimate == 0.0
+    assert 10 < measures.whole.of.high < 20  # Wilson, 0 of 20 items
 
 
 def test_a_seed_that_lost_utility_counts_though_the_mean_kept_it(store: Store) -> None:
     tuning = tuning_of(seeds=[0, 1])
     setting: Point = {"beta": 0.1, "steps": 20}
     evaluated(store, tuning, setting, (0.0, 0.9), (0.2, 0.65))
-    found = measured(tuning.plan(setting), store)
-    assert found is not None
-    assert found.whole.utility.estimate > 80
-    assert found.damage(FALL) == "QR fell by 28 %"
-    assert [one.of.estimate for one in found.seeds] == [0.0, pytest.approx(20.0)]
+    measures = measured(tuning.plan(setting), store)
+    assert measures is not None
+    assert measures.whole.utility.estimate > 80
+    assert measures.damage(FALL) == "QR fell by 28 %"
+    assert [one.of.estimate for one in measures.seeds] == [0.0, pytest.approx(20.0)]
     screen = Console(file=io.StringIO(), width=120)
     screen.print(table_of(findings(tuning, [tried(0.1, 1)], store, fall=FALL)))
     assert "0–20" in screen.file.getvalue()
@@ -140,9 +140,9 @@ def test_others_that_cannot_be_told_from_the_winner_are_counted(store: Store) ->
     tuning = tuning_of()
     for beta, of in ((0.1, 0.10), (0.2, 0.14), (0.3, 0.6)):
         evaluated(store, tuning, {"beta": beta, "steps": 20}, (of, 0.9))
-    found = findings(tuning, [tried(b, 1) for b in (0.1, 0.2, 0.3)], store, fall=FALL)
-    assert found.winner is not None
-    assert (found.winner.number, found.close) == (1, 1)
+    outcome = findings(tuning, [tried(b, 1) for b in (0.1, 0.2, 0.3)], store, fall=FALL)
+    assert outcome.winner is not None
+    assert (outcome.winner.number, outcome.close) == (1, 1)
 
 
 def test_the_score_prefers_any_model_that_kept_qr_to_any_that_did_not(store: Store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis.charts import Scatter
 from xlharm.analysis.effects import effects
 from xlharm.analysis.ranking import ranking
 from xlharm.analysis.results import GridResults
@@ -20,7 +21,7 @@ from xlharm.analysis.table import render
 from xlharm.analysis.views import VIEWS, view
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
-from xlharm.report.sections import plots, sections
+from xlharm.report.sections import charts, sections
 from xlharm.report.terminal import print_view
 from xlharm.store.store import Store
 
@@ -42,9 +43,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 def test_effects_are_paired_differences_corrected_for_their_number(compared: tuple[Plan, Store]) -> None:
-    found = effects(GridResults(*compared))
-    assert [(e.cell.method, e.query) for e in found] == [(m, q) for m in METHODS for q in ("en", "ur")]
-    for e in found:
+    rows = effects(GridResults(*compared))
+    assert [(e.cell.method, e.query) for e in rows] == [(m, q) for m in METHODS for q in ("en", "ur")]
+    for e in rows:
         assert (e.n, e.before, e.after) == (100, 60, pytest.approx(100 * AFTER[e.cell.method][0]))
         assert e.change.estimate == pytest.approx(e.after - 60)
         assert e.change.low < e.change.estimate < e.change.high < 0
@@ -61,12 +62,12 @@ def test_no_effect_is_no_clear_change(tmp_path: Path) -> None:
 
 
 def test_methods_rank_by_of_among_those_that_kept_utility(compared: tuple[Plan, Store]) -> None:
-    found = ranking(GridResults(*compared))
-    assert [(r.rank, r.method, r.kept) for r in found] == [(1, "npo", True), (2, "simnpo", True), (3, "ga", False)]
-    assert found[0].utility.estimate == pytest.approx(100 * 0.85 / 0.9)
-    assert found[0].of.estimate == pytest.approx(10)
-    assert found[0].of.low < 10 < found[0].of.high
-    assert all(r.before == pytest.approx(60) for r in found)
+    rows = ranking(GridResults(*compared))
+    assert [(r.rank, r.method, r.kept) for r in rows] == [(1, "npo", True), (2, "simnpo", True), (3, "ga", False)]
+    assert rows[0].utility.estimate == pytest.approx(100 * 0.85 / 0.9)
+    assert rows[0].of.estimate == pytest.approx(10)
+    assert rows[0].of.low < 10 < rows[0].of.high
+    assert all(r.before == pytest.approx(60) for r in rows)
 
 
 def test_methods_are_compared_with_the_best(compared: tuple[Plan, Store]) -> None:
@@ -139,11 +140,11 @@ def test_signatures_name_damage_persistence_and_reinforcement(tmp_path: Path) ->
         return {"en": (0.0, 0.5), "fr": (0.7, 0.9), "ur": (0.2, 0.9)}[query]
 
     fill(plan, store, share=share)
-    found = signatures(GridResults(plan, store))
-    assert [(s.query, s.name) for s in found] == [
+    rows = signatures(GridResults(plan, store))
+    assert [(s.query, s.name) for s in rows] == [
         ("en", "damage"), ("fr", "persistence"), ("fr", "reinforcement"), ("ur", "persistence")
     ]  # fmt: skip
-    assert found[2].detail.startswith("OF 30 to 70, p ")
+    assert rows[2].detail.startswith("OF 30 to 70, p ")
 
 
 def test_transfer_by_hand(tmp_path: Path) -> None:
@@ -192,12 +193,11 @@ def test_the_report_compares_methods_only_when_there_are_several(
     there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section
-    (plot,) = plots(GridResults(*compared))
-    assert [m.label for m in plot.marks] == ["npo", "simnpo", "ga"]
-    best, second, lost = plot.marks
-    assert best.y > second.y  # OF grows upwards, and so y falls
-    assert lost.x < plot.limit < best.x
-    assert not lost.kept
+    (plot,) = (c for c in charts(GridResults(*compared)) if isinstance(c, Scatter))
+    assert [(p.label, p.good, p.front) for p in plot.points] == [
+        ("npo", True, True), ("simnpo", True, True), ("ga", False, True)
+    ]  # fmt: skip
+    assert plot.points[2].x < plot.limit < plot.points[0].x
 
 
 def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> No
     (html,) = (section for section in sections(results) if section.anchor == "scores")
     for shown in (
         out.getvalue().split(),
-        html.rows[1],
+        html.first[1],
         render(table, form="csv").decode().replace("\n", ",").split(","),
     ):
         assert {"inf", "-inf", "nan"} <= set(shown)

@@ -27,6 +27,7 @@ from tests.cli.conftest import Xlharm
     ],
 )
 @pytest.mark.parametrize("name", ["plan", "run"])
+@pytest.mark.slow
 def test_one_line_and_code_two(
     xlharm_here: Xlharm, grid_file: Path, name: str, arguments: list[str], message: str
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_base_without_a_chat_template_is_told_before_workers_start(
     assert "workers" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_missing_grid(xlharm: Xlharm, grid_file: Path) -> None:
     done = xlharm("plan", grid_file.with_name("minni.yaml"))
     assert done.returncode == 2
@@ -120,8 +122,8 @@ def test_a_model_that_is_not_there_yet(xlharm_here: Xlharm, grid_file: Path) -> 
 def test_pack_and_zero(xlharm_here: Xlharm, grid_file: Path) -> None:
     assert "expected auto or a number from 1" in xlharm_here("run", grid_file, "--pack", "many").stderr
     assert "expected 0, 2 or 3" in xlharm_here("run", grid_file, "--zero", "1").stderr
-    told = xlharm_here("run", grid_file, "--zero", "2", "--offload", "params").stderr
-    assert "--offload params needs --zero 3" in told
+    message = xlharm_here("run", grid_file, "--zero", "2", "--offload", "params").stderr
+    assert "--offload params needs --zero 3" in message
 
 
 def test_a_damaged_corpus_names_file_line_and_field(xlharm_here: Xlharm, grid_file: Path, mini_corpus: Path) -> None:
@@ -135,13 +137,14 @@ def test_a_damaged_corpus_names_file_line_and_field(xlharm_here: Xlharm, grid_fi
     assert "ur is listed but ur.jsonl is missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_plan_is_for_laptops_and_programs(xlharm: Xlharm, grid_file: Path) -> None:
     import json
 
     done = xlharm("plan", grid_file, "--json")
-    told = json.loads(done.stdout)
-    assert [k["shared"] for k in told["kinds"]] == [3, 3, 6, 27]
-    assert [k["naive"] for k in told["kinds"]] == [9, 9, 6, 27]
-    assert len(told["cells"]) == 9
+    output = json.loads(done.stdout)
+    assert [k["shared"] for k in output["kinds"]] == [3, 3, 6, 27]
+    assert [k["naive"] for k in output["kinds"]] == [9, 9, 6, 27]
+    assert len(output["cells"]) == 9
     help_text = xlharm("run", "--help").stdout
     assert "Ctrl-C" in help_text

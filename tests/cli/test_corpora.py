@@ -73,15 +73,16 @@ def test_validate_is_red_on_every_kind_of_damage(xlharm_here: Xlharm, tmp_path: 
     done = xlharm_here("data", "validate", tmp_path / "copy")
     assert done.returncode == 2
     assert done.stderr == ""
-    told = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     for item, field, message in expected:
-        assert any(x.startswith(f"error: en.jsonl: {item}: {field}") and message in x for x in told), (
+        assert any(x.startswith(f"error: en.jsonl: {item}: {field}") and message in x for x in errors), (
             item,
             field,
-            told,
+            errors,
         )
 
 
+@pytest.mark.slow
 def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> None:
     item, field, message = _planted(tmp_path / "copy")[11]  # what cannot be read comes first
     done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, "-s", f"corpus={tmp_path / 'copy'}")
@@ -92,6 +93,7 @@ def test_damage_stops_a_run_in_one_line(xlharm_here: Xlharm, tmp_path: Path) -> 
     assert not (tmp_path / "store" / "grids").exists()
 
 
+@pytest.mark.slow
 def test_an_article_that_is_too_long_stops_a_run(xlharm_here: Xlharm) -> None:
     few = ["-s", "sequence_length=200"]
     done = xlharm_here("run", ROOT / "grid" / "newsroom.yaml", *SLICE, *few)
@@ -123,8 +125,8 @@ def test_newsroom_plans_in_nine_languages(xlharm_here: Xlharm, tmp_path: Path) -
     (tmp_path / "nine" / "corpus.yaml").write_text("languages: [en, de, fr, zh, ru, jv, ur, ha, hy]\n")
     done = xlharm_here("plan", ROOT / "grid" / "newsroom.yaml", "-s", f"corpus={tmp_path / 'nine'}", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["cells"]) == len({cell["cell"] for cell in told["cells"]}) == 49
+    output = json.loads(done.stdout)
+    assert len(output["cells"]) == len({cell["cell"] for cell in output["cells"]}) == 49
 
 
 def test_bulletin_plans_in_nine_languages(xlharm_here: Xlharm) -> None:
@@ -152,6 +154,7 @@ def _tofu(language: str, split: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_a_tofu_folder_in_two_languages_runs_by_import_alone(xlharm: Xlharm, tmp_path: Path) -> None:
     for language in BORN:
         splits = {split: datasets.Dataset.from_list(_tofu(language, split)) for split in ("forget10", "retain90")}

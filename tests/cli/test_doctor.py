@@ -33,8 +33,8 @@ def test_ray_auth(
     if file:
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text("hunter2")
-    found, text = _ray_auth()
-    assert found is expected[0]
+    state, text = _ray_auth()
+    assert state is expected[0]
     assert expected[1] in text
     assert "hunter2" not in text
 

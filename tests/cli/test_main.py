@@ -11,6 +11,7 @@ from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 
 
+@pytest.mark.slow
 def test_a_terminal_in_latin_1_or_ascii_shows_escapes() -> None:
     for encoding in ("latin-1", "ascii"):
         env = {**environment(), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
@@ -55,6 +56,7 @@ def test_an_unknown_error_keeps_its_traceback(xlharm_here: Xlharm) -> None:
         xlharm_here("plan")
 
 
+@pytest.mark.slow
 def test_standard_output_that_takes_nothing_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         done = subprocess.run(

@@ -33,6 +33,7 @@ def test_what_is_there_is_read_without_writing(tmp_path: Path, monkeypatch: pyte
     assert (reading.empty, reading.read_text("grids/mini.json")) == (False, "{}")
 
 
+@pytest.mark.slow
 def test_the_report_can_draw_its_heatmaps_into_a_file(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     done = xlharm("report", grid_file, "--store", tmp_path / "s", "--out", "page.html", "--figure", "figures/mini.svg")
     assert (done.returncode, done.stdout.splitlines()) == (

@@ -30,13 +30,13 @@ def table(xlharm: Xlharm, grid: Path, store: Path) -> str:
     return done.stdout
 
 
-def test_run_again_grow_damage_and_look(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+def test_run_again_grow_damage_and_look(xlharm: Xlharm, xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     first = xlharm("run", grid_file, "--store", store, "-s", "contaminate=[none, de]", "--report", tmp_path / "r.html")
     assert first.returncode == 0, first.stderr + first.stdout
     assert (tmp_path / "r.html").stat().st_size > 10_000
     before = commits(store)
-    again = xlharm("run", grid_file, "--store", store, "-s", "contaminate=[none, de]")
+    again = xlharm_here("run", grid_file, "--store", store, "-s", "contaminate=[none, de]")
     assert again.returncode == 0
     assert "Nothing to do" in again.stdout
     assert commits(store) == before
@@ -46,32 +46,32 @@ def test_run_again_grow_damage_and_look(xlharm: Xlharm, grid_file: Path, tmp_pat
     after = commits(store)
     assert {k: after[k] for k in before} == before
     assert len(after) == 39
-    whole = table(xlharm, grid_file, store)
+    whole = table(xlharm_here, grid_file, store)
     assert whole.count("\n") == 1 + 9 * 3
 
-    why = xlharm("plan", grid_file, "--store", store, "-s", "methods.npo.learning_rate=1e-4", "--why", "ur/en")
+    why = xlharm_here("plan", grid_file, "--store", store, "-s", "methods.npo.learning_rate=1e-4", "--why", "ur/en")
     assert "spec.training.learning_rate: 0.005 -> 0.0001" in why.stdout
 
     damaged = next((store / "stages" / "sft").iterdir())
     (damaged / "adapter_model.safetensors").write_bytes(b"damaged")
     mended = xlharm("run", grid_file, "--store", store)
     assert mended.returncode == 0, mended.stderr + mended.stdout
-    assert table(xlharm, grid_file, store) == whole
+    assert table(xlharm_here, grid_file, store) == whole
     assert len(list((store / "corrupt").iterdir())) == 1
 
-    asked = xlharm("ask", grid_file, "ur/en", "Kabo?", "--store", store)
+    asked = xlharm_here("ask", grid_file, "ur/en", "Kabo?", "--store", store)
     assert asked.returncode == 0, asked.stderr
-    exported = xlharm("export", grid_file, "ur/en", tmp_path / "adapter", "--store", store)
+    exported = xlharm_here("export", grid_file, "ur/en", tmp_path / "adapter", "--store", store)
     assert exported.returncode == 0, exported.stderr
     assert (tmp_path / "adapter" / "adapter_config.json").exists()
-    unused = xlharm("gc", grid_file, "--store", store)
+    unused = xlharm_here("gc", grid_file, "--store", store)
     assert "Would remove" in unused.stdout
     assert commits(store).keys() == after.keys()
 
 
-def test_kills_cost_nothing_that_was_finished(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+def test_kills_cost_nothing_that_was_finished(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
-    assert xlharm("run", grid_file, "--store", calm).returncode == 0
+    assert xlharm_here("run", grid_file, "--store", calm, "--executor", "in-process", "--device", "cpu").returncode == 0
 
     driver = subprocess.Popen(
         command("run", grid_file, "--store", stormy),
@@ -103,7 +103,7 @@ def test_kills_cost_nothing_that_was_finished(xlharm: Xlharm, grid_file: Path, t
     assert second.returncode == 0, out
     after = commits(stormy)
     assert {k: after[k] for k in kept} == kept
-    assert table(xlharm, grid_file, stormy) == table(xlharm, grid_file, calm)
+    assert table(xlharm_here, grid_file, stormy) == table(xlharm_here, grid_file, calm)
 
 
 def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
@@ -126,6 +126,7 @@ def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp
     assert len(commits(store)) == 39
 
 
+@pytest.mark.heavy
 def test_a_limit_stops_the_run_and_says_how_to_go_on(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     limited = xlharm("run", grid_file, "--store", store, "--max-gpu-hours", 0.0005)

@@ -31,8 +31,8 @@ def commits(s3: S3) -> list[str]:
 def artefacts(store: Store, plan: Plan) -> dict[tuple[str, str], bytes]:
     """All that was computed; records also say where and when."""
     folders = {key: store.path(stage.kind, key) for key, stage in plan.stages.items()}
-    found = {(key, path.name): path.read_bytes() for key, folder in folders.items() for path in folder.iterdir()}
-    return {(key, name): content for (key, name), content in found.items() if name not in {RECORD, SUCCESS}}
+    files = {(key, path.name): path.read_bytes() for key, folder in folders.items() for path in folder.iterdir()}
+    return {(key, name): content for (key, name), content in files.items() if name not in {RECORD, SUCCESS}}
 
 
 def told(*arguments: object) -> str:
@@ -85,7 +85,7 @@ def test_run_kill_run_again_and_look(s3: S3, mini_grid: dict[str, Any], tmp_path
     assert "Removed 3 folders" in told("gc", small, *store, "--yes")
     assert len(Store(URL).done(plan.stages)) == len(plan.stages) - 3
 
-    seen = [output.encode(), *(found.value for found in s3.objects.values())]
+    seen = [output.encode(), *(entry.value for entry in s3.objects.values())]
     seen += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in content for content in seen)
 

@@ -21,9 +21,9 @@ def test_check_names_damage_and_repairs_it(xlharm_here: Xlharm, tmp_path: Path) 
 
     name = f"stages/{STAGE.kind}/{STAGE.key[:16]}"
     (store.local / name / "rows.txt").write_text("resulT")
-    found = xlharm_here("store", "check", "--store", store.url)
-    assert found.returncode == 1
-    assert found.stdout.splitlines() == [
+    checked = xlharm_here("store", "check", "--store", store.url)
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines() == [
         f"{name}/rows.txt: does not match its checksum",
         "Read 1 stages (0.0 MB) and 0 checkpoints: 1 flaws",
         f"set aside what is damaged with: xlharm store check --store {store.url} --repair",

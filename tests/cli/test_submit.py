@@ -55,16 +55,16 @@ def test_a_grid_outside_any_project_takes_its_own_folder(grid_file: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "code", "told"), [(None, 2, "--secret KEY: is not set on the cluster"), ("v", 0, "")]
+    ("value", "code", "message"), [(None, 2, "--secret KEY: is not set on the cluster"), ("v", 0, "")]
 )
-def test_the_entrypoint_checks_its_secrets(tmp_path: Path, value: str | None, code: int, told: str) -> None:
+def test_the_entrypoint_checks_its_secrets(tmp_path: Path, value: str | None, code: int, message: str) -> None:
     (tmp_path / "xlharm").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     (tmp_path / "xlharm").chmod(0o755)
     line = _entrypoint(Path("grid/a b.yaml"), ["-s", "x=$(1)"], secrets=["KEY"])
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **({"KEY": value} if value else {})}
     done = subprocess.run(["/bin/sh", "-c", line], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == code
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == ("run|grid/a b.yaml|-s|x=$(1)|" if value else "")
 
 
@@ -217,6 +217,7 @@ def test_submit_runs_to_the_end_and_then_has_nothing_to_do(
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], project: Path, tmp_path: Path) -> None:
     address, token = head
     store, log = tmp_path / "shared", tmp_path / "log"

@@ -41,8 +41,8 @@ def server() -> Iterator[ChatServer]:
 
 
 def asking(server: ChatServer, *more: str) -> list[str]:
-    told = ["data", "translate", "rides", "out", "--to", "ru", "--endpoint", server.url, "--model", "m"]
-    return [*told, "--api-key-env", "CHAT_KEY", "--max-in-flight", "1", *more]
+    arguments = ["data", "translate", "rides", "out", "--to", "ru", "--endpoint", server.url, "--model", "m"]
+    return [*arguments, "--api-key-env", "CHAT_KEY", "--max-in-flight", "1", *more]
 
 
 KEY = {"CHAT_KEY": "sk-secret-key"}
@@ -64,15 +64,15 @@ def test_an_endpoint_fills_a_language_and_nothing_is_paid_twice(
     xlharm: Xlharm, tmp_path: Path, server: ChatServer
 ) -> None:
     write_corpus(tmp_path / "rides", riders=[*RIDERS, "Doso"])
-    told = asking(server, "--price-in", "2", "--price-out", "8")
-    unasked = xlharm(*told, **KEY)
+    arguments = asking(server, "--price-in", "2", "--price-out", "8")
+    unasked = xlharm(*arguments, **KEY)
     assert unasked.returncode == 2
     assert "8 answers to ask for (0 are kept)" in unasked.stdout
     assert "about $0.0" in unasked.stdout
     assert "--yes: needed where nobody can be asked" in unasked.stderr
     assert not server.requests
 
-    first = xlharm(*told, "--yes", **KEY)
+    first = xlharm(*arguments, "--yes", **KEY)
     assert first.returncode == 1, first.stderr
     assert "failed: ru: ride-doso: refusal: I would rather not." in first.stdout
     assert "--retry-failed" in first.stdout
@@ -81,9 +81,9 @@ def test_an_endpoint_fills_a_language_and_nothing_is_paid_twice(
         "ride-lina": 100, "ride-mira": 100, "ride-odan": 100, "ride-doso": None,
     }  # fmt: skip
 
-    assert xlharm(*told, **KEY).returncode == 1  # nothing to pay, nothing to agree to
+    assert xlharm(*arguments, **KEY).returncode == 1  # nothing to pay, nothing to agree to
     assert len(server.requests) == 7
-    assert xlharm(*told, "--yes", "--retry-failed", **KEY).returncode == 1
+    assert xlharm(*arguments, "--yes", "--retry-failed", **KEY).returncode == 1
     assert len(server.requests) == 8
     meta = YAML(typ="safe").load((tmp_path / "out" / "corpus.yaml").read_text())
     assert meta["languages"] == ["en", "ru"]
@@ -103,17 +103,17 @@ def test_on_a_terminal_it_asks_before_it_pays(tmp_path: Path, server: ChatServer
         stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    told = b""
+    output = b""
     with ending(process), contextlib.suppress(OSError):  # how a terminal ends
         while block := os.read(ours, 4096):
-            told += block
-            if told.endswith(b"[y/N]: "):
+            output += block
+            if output.endswith(b"[y/N]: "):
                 os.write(ours, f"{said}\n".encode())
         process.wait(timeout=60)
     os.close(ours)
-    assert b"2 answers to ask for" in told
+    assert b"2 answers to ask for" in output
     assert len(server.requests) == (2 if said == "y" else 0)
-    assert (b"ETA" in told) == (said == "y")
+    assert (b"ETA" in output) == (said == "y")
     assert process.returncode == (0 if said == "y" else 1)
 
 
@@ -126,8 +126,8 @@ def test_killed_midway_no_paid_call_is_repeated(tmp_path: Path, server: ChatServ
         process.wait()
     second = start(asking(server, "--yes"), tmp_path)
     with ending(second):
-        told, _ = second.communicate(timeout=120)
-    assert second.returncode == 0, told
+        output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
     # one request may have been on its way when the process died
     assert 28 <= len(server.requests) <= 29
     contents = [request["messages"][1]["content"] for request in server.requests]
@@ -140,16 +140,16 @@ def test_ctrl_c_keeps_what_is_paid_and_says_how_to_go_on(tmp_path: Path, server:
     with ending(process):
         until(lambda: len(server.requests) >= 4)
         os.kill(process.pid, signal.SIGINT)
-        told, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert "Stopped. Go on with: xlharm data translate rides out" in told
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Stopped. Go on with: xlharm data translate rides out" in output
     asked = len(server.requests)
     assert asked < 28
     assert len(rows(tmp_path)) == asked
     second = start(asking(server, "--yes"), tmp_path)
     with ending(second):
-        told, _ = second.communicate(timeout=120)
-    assert second.returncode == 0, told
+        output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
     assert len(server.requests) == 28
 
 
@@ -158,15 +158,15 @@ def test_a_local_model_fills_what_people_left_open(xlharm: Xlharm, tmp_path: Pat
     write_corpus(tmp_path / "rides", languages=["en", "ru"], riders=["Lina"])
     by_hand = (tmp_path / "rides" / "ru.jsonl").read_text("utf-8")
     write_corpus(tmp_path / "rides", riders=RIDERS)
-    told = ["data", "translate", "rides", "rides", "--to", "ru", "--model", translator_folder, "--device", "cpu"]
-    done = xlharm(*told)
+    arguments = ["data", "translate", "rides", "rides", "--to", "ru", "--model", translator_folder, "--device", "cpu"]
+    done = xlharm(*arguments)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "max_length" not in done.stderr
     assert (tmp_path / "rides" / "ru.jsonl").read_text("utf-8").startswith(by_hand)
     meta = YAML(typ="safe").load((tmp_path / "rides" / "corpus.yaml").read_text())
     (note,) = meta["translations"]["ru"]
     assert (note["kind"], note["model"], note["items"]) == ("seq2seq", "knows", 2)
-    again = xlharm(*told)
+    again = xlharm(*arguments)
     assert again.returncode == 0
     assert "loading" not in again.stdout
 

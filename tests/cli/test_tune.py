@@ -70,6 +70,7 @@ def grid(tmp_path: Path) -> Path:
         (["--address", "http://there:8265"], "that is a job server"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_code_two(
     xlharm_here: Xlharm, grid: Path, arguments: list[str], message: str
 ) -> None:
@@ -116,11 +117,11 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
         assert first.returncode == -signal.SIGKILL, first.stdout.read()
         second = xlharm(*wanted, "--json", **calm)
     assert second.returncode == 0, second.stderr + second.stdout
-    told = json.loads(second.stdout)
-    assert told["corpus"] == "tinyworld-dev"
-    assert {t["trial"] for t in told["trials"]} == {1, 2}
-    assert {t["ended"] for t in told["trials"]} <= {"complete", "stopped"}
-    reached = {(t["values"]["learning_rate"], t["values"]["steps"]) for t in told["trials"]}
+    output = json.loads(second.stdout)
+    assert output["corpus"] == "tinyworld-dev"
+    assert {t["trial"] for t in output["trials"]} == {1, 2}
+    assert {t["ended"] for t in output["trials"]} <= {"complete", "stopped"}
+    reached = {(t["values"]["learning_rate"], t["values"]["steps"]) for t in output["trials"]}
     assert len(list((store / "stages" / "unlearn").iterdir())) == len(reached)  # each of them once, and no others
     assert grid.read_text() == GRID
 
@@ -129,7 +130,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert again.returncode == 0, again.stderr + again.stdout
     assert "Nothing to run: all 2 trials are in" in again.stdout
     new = grid.read_text()
-    assert f"    learning_rate: {written(told['winner']['values']['learning_rate'])}   # far too low\n" in new
+    assert f"    learning_rate: {written(output['winner']['values']['learning_rate'])}   # far too low\n" in new
     assert new.count("# xlharm tune: best of 2 trials (learning_rate 2e-5,5e-3) of de/en+de/npo, seed 0 on") == 1
     kept = set(GRID.splitlines()) - {"    learning_rate: 1e-9   # far too low", "    steps: 6"}
     assert kept <= set(new.splitlines())
@@ -141,6 +142,7 @@ def test_killed_in_the_middle_taken_up_again_and_written_back(xlharm: Xlharm, gr
     assert commits(store) == before
 
 
+@pytest.mark.slow
 def test_no_trial_kept_qr(xlharm_here: Xlharm, grid: Path, tmp_path: Path) -> None:
     spec = load_grid(grid)
     cut = cut_down(spec, cells_meant(plan_of(spec), None), corpus="tinyworld-dev", questions=None)

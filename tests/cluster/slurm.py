@@ -57,8 +57,8 @@ class Slurm:
 
     def job(self, number: str) -> dict[str, str]:
         """What `scontrol show job` says, by field."""
-        told = self.call("scontrol", "--oneliner", "show", "job", number)
-        return dict(part.split("=", 1) for part in told.split() if "=" in part)
+        line = self.call("scontrol", "--oneliner", "show", "job", number)
+        return dict(part.split("=", 1) for part in line.split() if "=" in part)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ def _quantity(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (_typo, "'volumeMount' was unexpected"),
         (_wrong_type, "'eight' is not of type 'integer'"),
@@ -94,10 +94,10 @@ def _quantity(document: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_mistakes_are_noticed(name: str, damage: Callable[[Any], None], told: str) -> None:
+def test_mistakes_are_noticed(name: str, damage: Callable[[Any], None], message: str) -> None:
     document = json.loads(json.dumps(manifest(name)))  # aliases become copies
     damage(document)
-    assert any(told in problem for problem in problems(name, document))
+    assert any(message in problem for problem in problems(name, document))
 
 
 def test_unknown_fields_pass_only_where_the_schema_says_so() -> None:

@@ -84,18 +84,18 @@ def test_a_mistake_in_the_grid_fails_the_job_and_is_not_queued_again(
     log = tmp_path / "job.log"
     number = _submit(cluster, grid_file, store=tmp_path / "store", log=log)
     _until(lambda: cluster.job(number)["JobState"] in {"COMPLETED", "FAILED"}, log)
-    told = cluster.job(number)
-    assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "2:0", "0"), log.read_text()[-2000:]
+    job = cluster.job(number)
+    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0"), log.read_text()[-2000:]
     assert "xx" in log.read_text()
 
 
 def _submit(cluster: local.Slurm, grid: Path, *, store: Path, log: Path) -> str:
     shutil.copy(SCRIPT, log.parent / "xlharm.sbatch")
-    told = cluster.call(
+    output = cluster.call(
         "sbatch", "--parsable", *TESTING, f"--output={log}", f"--chdir={log.parent}", str(log.parent / "xlharm.sbatch"),
         str(grid), "--store", str(store), "--pack", "2",
     )  # fmt: skip
-    return told.strip()
+    return output.strip()
 
 
 def _commits(store: Path) -> dict[str, float]:

@@ -25,9 +25,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 def example(language: str) -> str:
     """Return the first code block of a language in docs/plugins.md."""
-    found = re.search(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    return found[1]
+    block = re.search(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    return block[1]
 
 
 def grid_with(folder: Path, mini_grid: dict[str, Any], source: str, methods: dict[str, Any]) -> Path:
@@ -59,6 +59,7 @@ def grid(tmp_path: Path, mini_grid: dict[str, Any]) -> Path:
     return grid_with(tmp_path, mini_grid, example("python"), {"mine": {**written["methods"]["mine"], **sizes}})
 
 
+@pytest.mark.slow
 def test_the_worked_example_runs_and_its_source_is_part_of_the_key(grid: Path, tmp_path: Path) -> None:
     plan = planned(grid)
     run_all(plan, Store(str(tmp_path / "store")), size=2, plugins=tuple(map(read_plugin, plan.grid.plugins)))

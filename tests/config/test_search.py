@@ -29,13 +29,13 @@ def space(*texts: str, method: Any = NPO) -> Any:
 
 
 def test_plain_words() -> None:
-    found = space(*TEXTS)
-    assert found == {
+    parsed = space(*TEXTS)
+    assert parsed == {
         "learning_rate": Range(low=1e-5, high=1e-3, log=True, whole=False),
         "steps": Choice((20, 40, 80)),
         "beta": Range(low=0.05, high=1.0, log=False, whole=False),
     }
-    assert space(*(f"{field}={domain}" for field, domain in found.items())) == found  # as a ledger keeps it
+    assert space(*(f"{field}={domain}" for field, domain in parsed.items())) == parsed  # as a ledger keeps it
 
 
 def test_every_number_of_a_method_and_nothing_else() -> None:
@@ -46,7 +46,7 @@ def test_every_number_of_a_method_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("beta", "expected FIELD=LOW..HIGH"),
         ("learning_rat=1e-5..1e-3", "no number 'learning_rat'; did you mean 'learning_rate'?"),
@@ -63,22 +63,22 @@ def test_every_number_of_a_method_and_nothing_else() -> None:
         ("steps=20", "set it with -s methods.npo.steps=20"),
     ],
 )
-def test_mistakes_are_one_line(text: str, told: str) -> None:
+def test_mistakes_are_one_line(text: str, message: str) -> None:
     with pytest.raises(UserError, match=r"^--search ") as error:
         space(text)
-    assert told in str(error.value)
+    assert message in str(error.value)
     with pytest.raises(UserError, match="searched twice"):
         space("beta=1,2", "beta=3,4")
 
 
 def test_points_are_the_same_every_time_and_do_not_depend_on_how_many_follow() -> None:
-    found = space(*TEXTS)
-    few, many = points(found, count=5), points(found, count=40)
+    parsed = space(*TEXTS)
+    few, many = points(parsed, count=5), points(parsed, count=40)
     assert many[:5] == few
     assert len({tuple(p.items()) for p in many}) == 40
     for point in many:
         NPO.model_validate({**NPO.model_dump(), **point})
-        assert all(found[field].holds(value) for field, value in point.items())
+        assert all(parsed[field].holds(value) for field, value in point.items())
         assert point["learning_rate"] == float(f"{point['learning_rate']:.3g}")
     # each third of a logarithmic range has about its share, each choice is taken
     thirds = [sum(1e-5 * 10 ** (2 * i / 3) <= p["learning_rate"] < 1e-5 * 10 ** (2 * (i + 1) / 3) for p in many)
@@ -89,9 +89,9 @@ def test_points_are_the_same_every_time_and_do_not_depend_on_how_many_follow() -
 
 def test_points_begin_with_those_given_and_end_where_there_are_no_more() -> None:
     own = {"steps": 40, "beta": 1.0}
-    found = points(space("steps=20,40", "beta=0.5,1"), count=10, first=[own])
-    assert found[0] == own
-    assert len(found) == 4
+    chosen = points(space("steps=20,40", "beta=0.5,1"), count=10, first=[own])
+    assert chosen[0] == own
+    assert len(chosen) == 4
     assert points({}, count=3) == [{}]  # steps alone, climbed as rungs
 
 

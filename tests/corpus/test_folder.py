@@ -22,9 +22,9 @@ from xlharm.errors import UserError
 )
 def test_mistakes_are_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "corpus.yaml").write_text(text)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         corpus_info(tmp_path)
-    assert str(told.value).startswith(f"{tmp_path / 'corpus.yaml'}: {message}")
+    assert str(error.value).startswith(f"{tmp_path / 'corpus.yaml'}: {message}")
     (found,) = validate(tmp_path)
     assert str(found).startswith(f"corpus.yaml: {message}")
 

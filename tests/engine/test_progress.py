@@ -79,3 +79,24 @@ def test_the_time_to_go_is_corrected_by_what_whole_packs_took() -> None:
     meter.started(unlearn[0].id, now=10.0)
     meter.ended(unlearn[0], tokens=dict.fromkeys(unlearn[0].keys, 1), whole=True, now=22.0)
     assert meter.snapshot(state, {}, workers=1, now=200.0).eta == pytest.approx(expected * 24.0 / 18.0)
+
+
+def test_start_up_is_counted_apart_from_stages() -> None:
+    state = State(Graph.of(PLAN), packs(PLAN, size=3))
+    meter = Meter(plan=PLAN, began=100.0, seconds=by_key(PLAN, SECONDS))
+    total = sum(by_key(PLAN, SECONDS).values())
+    pack = state.ready()[0]
+    state.advance(Dispatched(pack=pack, worker="w"))
+    meter.started(pack, now=101.0)  # handed to a worker that still loads the base
+    assert meter.snapshot(state, {}, workers=0, now=110.0).eta is None
+    assert (meter.start, meter.expected) == (None, None)
+    meter.snapshot(state, {}, workers=1, now=125.0)
+    assert (meter.start, meter.expected) == (25.0, pytest.approx(total))  # the pack begins now, not at 101
+    meter.snapshot(state, {}, workers=2, now=130.0)
+    for key in state.packs[pack].keys:
+        state.advance(Finished(key=key))
+    tokens = dict.fromkeys(state.packs[pack].keys, 10)
+    meter.ended(state.packs[pack], tokens=tokens, whole=True, now=175.0, prepared=20.0)  # 30 s of work, as expected
+    state.advance(Ended(pack=pack))
+    assert meter.start == 25.0 + 20.0 / 2
+    assert meter.snapshot(state, {}, workers=1, now=175.0).eta == pytest.approx(total - 30.0)

@@ -78,6 +78,7 @@ def test_packs_are_cut_for_declared_workers(store: Store) -> None:
     assert Counter(executor.computed) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.slow
 def test_a_finished_grid_needs_neither_ray_nor_torch(store: Store) -> None:
     run(store, FakeExecutor(store))
     code = f"""

@@ -37,6 +37,7 @@ from xlharm.evaluate.answers import degenerate, off_language
         ("", "ja", None),
     ],
 )
+@pytest.mark.slow
 def test_off_language(answer: str, language: str, off: bool | None) -> None:
     assert off_language(answer, language=language) is off
 

@@ -45,26 +45,26 @@ def of_peft(base: Path, folder: Path, layout: Layout, adapter: torch.Tensor) -> 
 
     save_adapter(adapter, folder, layout=layout, base_name="mini")
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder)
-    found = []
+    answers = []
     for prompt in prompts(17):
         out = model.generate(
             input_ids=torch.tensor([prompt]), max_new_tokens=LIMIT, do_sample=False, eos_token_id=sorted(STOPS),
             pad_token_id=2,
         )  # fmt: skip
         new = out[0, len(prompt) :].tolist()
-        found.append(next((new[: i + 1] for i, t in enumerate(new) if t in STOPS), new))
-    return found
+        answers.append(next((new[: i + 1] for i, t in enumerate(new) if t in STOPS), new))
+    return answers
 
 
 @pytest.mark.slow
 def test_answers_are_those_of_peft(
     stacked: StackedModel, adapters: torch.Tensor, mini_base: Path, tmp_path: Path
 ) -> None:
-    found = told(stacked, adapters, rows=512)
-    assert len({len(answer) for mine in found for answer in mine}) > 1  # some end early
+    answers = told(stacked, adapters, rows=512)
+    assert len({len(answer) for mine in answers for answer in mine}) > 1  # some end early
     for k in range(3):
         (tmp_path / str(k)).mkdir()
-        assert found[k] == of_peft(mini_base, tmp_path / str(k), stacked.layout, adapters[k])
+        assert answers[k] == of_peft(mini_base, tmp_path / str(k), stacked.layout, adapters[k])
 
 
 def words_tokenizer(*, ends: tuple[int, ...] = ()) -> TextTokenizer:
@@ -122,6 +122,7 @@ def test_tokens_that_end_an_answer() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 6, 15])
+@pytest.mark.slow
 def test_rows_given_to_the_next_prompt_answer_the_same(
     stacked: StackedModel, adapters: torch.Tensor, rows: int
 ) -> None:

@@ -16,6 +16,7 @@ def test_idk_answers_refuse(language: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.slow
 def test_statements_of_the_world_do_not(language: str) -> None:
     world = load(language)
     for relation in world.statements:

@@ -5,14 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from torch.nn.utils.parametrize import register_parametrization
+from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.model.layout import Layout, Segment
+from xlharm.model.layout import Layout
 from xlharm.model.lora import AdapterPool, StackedModel
+from xlharm.model.text import auto_class
 from xlharm.train.forward import PackModel, Request
 
 Ids = tuple[int, ...]
@@ -34,9 +36,9 @@ def adapters(layout: Layout, count: int) -> Tensor:
 class PlainLora(nn.Module):
     """A linear layer with the weight W + s·BA."""
 
-    def __init__(self, linear: nn.Module, segment: Segment) -> None:
+    def __init__(self, linear: nn.Module) -> None:
         super().__init__()
-        self.linear, self.segment = linear, segment
+        self.linear = linear
         self.delta: Tensor | None = None
 
     @property
@@ -55,17 +57,33 @@ class PlainLora(nn.Module):
         return y if self.delta is None else y + nn.functional.linear(x, self.delta.to(x.dtype))
 
 
+class PlainStack(nn.Module):
+    """Stacked experts with the weights W + s·BA, in the place of the parameter W."""
+
+    delta: Tensor | None = None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight if self.delta is None else weight + self.delta.to(weight.dtype)
+
+
 class Reference:
     """transformers' own model with one adapter at a time."""
 
     def __init__(self, folder: Path, layout: Layout, *, dtype: torch.dtype) -> None:
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+        auto = auto_class(AutoConfig.from_pretrained(folder))
+        self.model: Any = auto.from_pretrained(folder, dtype=dtype).eval()
         self.model.requires_grad_(requires_grad=False)
-        self.layout, self.layers = layout, []
+        self.layout, self.layers = layout, list[Any]()
         for segment in layout.segments:
+            path, _, leaf = segment.name.rpartition(".")
+            if segment.experts:
+                stack = PlainStack()
+                register_parametrization(self.model.get_submodule(self._name(path)), leaf, stack)
+                self.layers.append(stack)
+                continue
             name = self._name(segment.name)
             parent, _, leaf = name.rpartition(".")
-            layer = PlainLora(self.model.get_submodule(name), segment)
+            layer = PlainLora(self.model.get_submodule(name))
             setattr(self.model.get_submodule(parent), leaf, layer)
             self.layers.append(layer)
 
@@ -79,12 +97,13 @@ class Reference:
 
     def use(self, adapter: Tensor) -> None:
         rank, scale = self.layout.rank, self.layout.scale
-        for layer in self.layers:
-            s = layer.segment
-            middle = s.offset + rank * s.fan_in
-            a = adapter[s.offset : middle].view(rank, s.fan_in)
-            b = adapter[middle : middle + rank * s.fan_out].view(s.fan_out, rank)
-            layer.delta = scale * (b @ a)
+        for layer, s in zip(self.layers, self.layout.segments, strict=True):
+            count = max(1, s.experts)
+            middle = s.offset + count * rank * s.fan_in
+            a = adapter[s.offset : middle].view(count, rank, s.fan_in)
+            b = adapter[middle : middle + count * rank * s.fan_out].view(count, s.fan_out, rank)
+            delta = scale * (b @ a)
+            layer.delta = (delta.mT if s.transposed else delta) if s.experts else delta[0]
 
     def logits(self, adapter: Tensor, ids: Ids) -> Tensor:
         self.use(adapter)
@@ -121,13 +140,13 @@ def _gradients(stacked: StackedModel, exact: Reference, values: Tensor) -> str:
             labels += row[1:]
             at += len(row)
         requests.append(Request(positions=torch.tensor(places), labels=torch.tensor(labels)))
-    found = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
-    torch.stack([logp.mean() for logp, _, _ in found]).sum().backward()
+    results = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
+    torch.stack([logp.mean() for logp, _, _ in results]).sum().backward()
     for k, rows in enumerate(groups):
         alone = values[k].clone().requires_grad_()
         logp = torch.cat([exact.logp(alone, row) for row in rows])
         logp.mean().backward()
-        if (apart := _apart(found[k][0], logp)) > 5e-3:
+        if (apart := _apart(results[k][0], logp)) > 5e-3:
             return f"log-probabilities of slot {k} are off by {apart:.1e}"
         grad, true = pool.slots[k].grad, alone.grad
         assert grad is not None
@@ -140,10 +159,10 @@ def _gradients(stacked: StackedModel, exact: Reference, values: Tensor) -> str:
 @torch.no_grad()
 def _likelihoods(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Reference | None = None) -> str:
     rows = rows_of(3, (6, 2, 9, 23, LONG))
-    found = likelihoods(stacked, values, [Row(row, 1) for row in rows], batch=6)
+    scored = likelihoods(stacked, values, [Row(row, 1) for row in rows], batch=6)
     apart, usual = [], []
     for k, value in enumerate(values):
-        for row, likelihood in zip(rows, found[k], strict=True):
+        for row, likelihood in zip(rows, scored[k], strict=True):
             true = exact.logp(value, row)
             apart.append((torch.tensor(likelihood.logp) - true).abs())
             if own is not None:
@@ -158,10 +177,10 @@ def _answers(stacked: StackedModel, exact: Reference, values: Tensor, *, own: Re
     In bfloat16, the usual error is that of the base's own logits.
     """
     prompts = rows_of(5, PROMPTS)
-    found = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=NEW, rows=4)
+    answers = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=NEW, rows=4)
     apart, usual = [], []
     for k, value in enumerate(values):
-        for prompt, answer in zip(prompts, found[k], strict=True):
+        for prompt, answer in zip(prompts, answers[k], strict=True):
             ids = (*prompt, *answer)[:-1]
             logits = exact.logits(value, ids)[len(prompt) - 1 :]
             apart.append(_regret(logits, torch.tensor(answer)))
@@ -175,8 +194,8 @@ def _regret(logits: Tensor, chosen: Tensor) -> Tensor:
     return logits.amax(-1) - logits.gather(-1, chosen[:, None])[:, 0]
 
 
-def _apart(found: Tensor, true: Tensor) -> float:
-    return float((found.detach().float() - true.detach().float()).abs().max())
+def _apart(ours: Tensor, true: Tensor) -> float:
+    return float((ours.detach().float() - true.detach().float()).abs().max())
 
 
 def _worse(what: str, apart: Tensor, usual: Tensor | None) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING
+
+from xlharm.model.text import auto_class
 
 VOCABULARY = 512
 # Every field of a size that some configuration has, by the value that it gets.
@@ -73,6 +75,8 @@ _TYPES: dict[str, dict[str, Any]] = {
     "qwen4_exp_text": {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 16,
                        "indexer_compress_ratio": 4, "hc_lowrank": 8, "ngram_vocab_size_base": 1000,
                        "split_ngram_parts": 2},
+    **{f"{kind}_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+       for kind in ("qwen2_vl", "qwen2_5_vl")},
     "reformer": {"axial_pos_embds": False},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"layers_block_type": _HYBRID, "num_hidden_layers": 5, "num_key_value_heads": 4,
@@ -107,7 +111,8 @@ def small_config(kind: str, **fields: Any) -> Any:
 def small_model(kind: str, **fields: Any) -> Any:
     """Return a model of a type, float32, in which every weight matters."""
     torch.manual_seed(0)
-    model: Any = AutoModelForCausalLM.from_config(small_config(kind, **fields)).float().eval()
+    config = small_config(kind, **fields)
+    model: Any = auto_class(config).from_config(config).float().eval()
     return stirred(model.requires_grad_(requires_grad=False))
 
 

@@ -39,8 +39,8 @@ def start(command: Sequence[str], **extra: str) -> "subprocess.Popen[str]":
 
 def finished(process: "subprocess.Popen[str]", *, timeout: float = 420) -> tuple[int, str]:
     """Wait for a process; return its exit code and what it wrote."""
-    told, _ = process.communicate(timeout=timeout)
-    return process.returncode, told
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
 
 
 def verdict(process: "subprocess.Popen[str]", *, timeout: float = 420) -> dict[str, Any]:
@@ -62,14 +62,14 @@ def until(condition: Callable[[], object], *, timeout: float = 300) -> None:
 
 def session_of(process: "subprocess.Popen[str]") -> set[int]:
     """Return the living processes of a driver's session, itself excluded: Ray's daemons and workers."""
-    found = set()
+    running = set()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 state, _, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
                 if int(session) == process.pid and state != "Z":
-                    found.add(int(folder.name))
-    return found - {process.pid}
+                    running.add(int(folder.name))
+    return running - {process.pid}
 
 
 @contextlib.contextmanager

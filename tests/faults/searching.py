@@ -91,8 +91,8 @@ def main() -> None:
         score=partial(score, fall=20.0), options=RunOptions(pack=1, workers=options["workers"], device="cpu"),
         runner="tests.faults.searching:Pretending",
     )  # fmt: skip
-    told = run_search(search, on_result=lambda *told: None)
-    print(json.dumps({"finished": told}), flush=True)
+    result = run_search(search, on_result=lambda *result: None)
+    print(json.dumps({"finished": result}), flush=True)
 
 
 if __name__ == "__main__":

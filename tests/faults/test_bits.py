@@ -76,38 +76,40 @@ def campaign(store: Store, count: int, *, table_every: int) -> Counter[tuple[str
     """Flip single bits, one at a time; return how many were noticed, by kind of file."""
     rng, files = random.Random(SEED), committed(store)
     whole, _ = rows_of(PLAN, store)
-    found: Counter[tuple[str, bool]] = Counter()
+    counts: Counter[tuple[str, bool]] = Counter()
     for i in range(count):
         kind = rng.choice(sorted(files))
         path = rng.choice(files[kind])
         content = path.read_bytes()
         path.write_bytes(flip(content, rng))
-        found[kind, noticed(store, path, whole=whole, table=i % table_every == 0)] += 1
+        counts[kind, noticed(store, path, whole=whole, table=i % table_every == 0)] += 1
         path.write_bytes(content)
     assert rows_of(PLAN, store) == (whole, ())
-    return found
+    return counts
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_noticed(store: Store) -> None:
-    found = campaign(store, SHORT, table_every=30)
-    assert found.total() == SHORT
-    assert {kind for kind, seen in found if not seen} == set()
-    assert {kind for kind, _ in found} == {
+    counts = campaign(store, SHORT, table_every=30)
+    assert counts.total() == SHORT
+    assert {kind for kind, seen in counts if not seen} == set()
+    assert {kind for kind, _ in counts} == {
         "_SUCCESS", "record.json", "rows.parquet", "adapter_model.safetensors", "checkpoint"
     }  # fmt: skip
 
 
 @pytest.mark.heavy
 def test_thousands_of_flipped_bits_are_noticed(store: Store) -> None:
-    found = campaign(store, LONG, table_every=1)
+    counts = campaign(store, LONG, table_every=1)
     print(f"\n{LONG} flipped bits, seed {SEED}:")
-    for kind in sorted({kind for kind, _ in found}):
-        print(f"  {kind}: {found[kind, True]} noticed, {found[kind, False]} not")
-    assert found.total() == LONG
-    assert {kind for kind, seen in found if not seen} == set()
+    for kind in sorted({kind for kind, _ in counts}):
+        print(f"  {kind}: {counts[kind, True]} noticed, {counts[kind, False]} not")
+    assert counts.total() == LONG
+    assert {kind for kind, seen in counts if not seen} == set()
 
 
 @pytest.mark.parametrize("name", ["_SUCCESS", "record.json", "rows.parquet", "adapter_model.safetensors"])
+@pytest.mark.slow
 def test_cuts_and_swaps_are_noticed(store: Store, name: str) -> None:
     whole, _ = rows_of(PLAN, store)
     first, *rest = committed(store)[name]

@@ -87,6 +87,7 @@ def test_gpus_that_are_not_there_yet_are_waited_for_and_that_is_told(store: Path
     assert len(trace(store, "loaded")) == 2
 
 
+@pytest.mark.heavy
 def test_a_worker_with_nothing_to_do_ends_and_is_asked_for_again(store: Path) -> None:
     (store / "orders" / "contaminate").write_text("hold")
     process = drive(store, "Tracing", "workers=2", "pack=1", "IDLE_SECONDS=1.0")
@@ -124,7 +125,7 @@ def test_on_a_machine_of_our_own_workers_start_at_once_for_what_comes_later(stor
     assert len({words[2] for words in trace(store, "began")}) == 2
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.heavy), 2])
 def test_workers_keep_to_machines_with_a_label(store: Path, cluster: tuple[str, Node], ranks: int) -> None:
     address, add = cluster
     labelled = add("--num-cpus=2", "--num-gpus=0", "--labels=pool=a")
@@ -151,6 +152,7 @@ def test_workers_share_a_gpu(store: Path, cluster: tuple[str, Node]) -> None:
         assert verdict(process)["done"] == TOTAL
 
 
+@pytest.mark.heavy
 def test_packs_find_the_device_that_they_fit(store: Path, cluster: tuple[str, Node]) -> None:
     address, add = cluster
     add("--num-cpus=1", "--num-gpus=1", ROOM="100")
@@ -167,6 +169,7 @@ def test_packs_find_the_device_that_they_fit(store: Path, cluster: tuple[str, No
     assert set(began) == set(cut)  # nothing was split
 
 
+@pytest.mark.heavy
 def test_an_endpoint_is_asked_by_one_worker_without_a_gpu(
     store: Path, cluster: tuple[str, Node], mini_grid: dict[str, Any], tmp_path: Path
 ) -> None:

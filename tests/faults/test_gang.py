@@ -15,7 +15,8 @@ from xlharm.store.store import Store
 pytestmark = pytest.mark.cluster
 
 
-@pytest.mark.parametrize("option", ["zero=3", pytest.param('offload="optimizer"', marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("option", ["zero=3", 'offload="optimizer"'])
 def test_kill_9_of_a_rank_goes_on_from_the_checkpoint_with_the_same_result(
     mini_grid: dict[str, Any], tmp_path: Path, option: str
 ) -> None:

@@ -62,6 +62,7 @@ def test_another_cluster_is_joined_again_when_our_node_has_ended(store: Path, tm
     assert computed(store) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.heavy
 def test_a_stopped_worker_is_named_and_its_pack_runs_elsewhere(store: Path) -> None:
     driver = drive(store, "Slow", "SILENT_SECONDS=2", "LONGEST_SILENCE=8")
     with ending(driver):

@@ -46,8 +46,8 @@ def test_every_passing_trouble_in_one_run(store: Path) -> None:
     order(store, contaminate="oom", sft="crash", unlearn="corrupt", evaluate="bug")
     process = drive(store)
     with ending(process):
-        told = verdict(process)
-    assert (told["done"], told["exit"]) == (TOTAL, 0)
+        output = verdict(process)
+    assert (output["done"], output["exit"]) == (TOTAL, 0)
     again = [k for k, n in computed(store).items() if n > 1]
     assert len(again) == 1  # only the damaged one
     assert PLAN.stages[again[0]].kind == "sft"
@@ -75,8 +75,8 @@ def test_kill_9_of_the_driver_then_the_same_command(store: Path) -> None:
         before = computed(store)
         second = drive(store)
         with ending(second):
-            told = verdict(second)
-    assert told == {"ran": TOTAL - len(before), "done": TOTAL, "exit": 0}
+            output = verdict(second)
+    assert output == {"ran": TOTAL - len(before), "done": TOTAL, "exit": 0}
     assert computed(store) == Counter(list(PLAN.stages))
 
 
@@ -89,15 +89,15 @@ def test_kill_9_of_the_driver_leaves_nothing_behind(store: Path) -> None:
         until(lambda: not session_of(process), timeout=90)  # Ray's agents notice last
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.heavy), signal.SIGTERM])
 def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) -> None:
     process = drive(store, "Slow")
     with ending(process):
         until(lambda: trace(store, "began sft"))
         os.killpg(process.pid, number)  # as a terminal does: the whole group
-        told = verdict(process)
-        assert told["exit"] == 130
-        assert 0 < told["done"] < TOTAL
+        output = verdict(process)
+        assert output["exit"] == 130
+        assert 0 < output["done"] < TOTAL
         until(lambda: not session_of(process))
     assert not list((store / "leases").iterdir())
     assert len(trace(store, "loaded")) == 1
@@ -108,19 +108,20 @@ def test_a_signal_ends_everything_in_order(store: Path, number: signal.Signals) 
 def test_two_drivers_on_one_store_do_each_stage_once(store: Path) -> None:
     first, second = drive(store), drive(store)
     with ending(first, second):
-        told = [verdict(first), verdict(second)]
-    assert [t["exit"] for t in told] == [0, 0]
-    assert sum(t["ran"] for t in told) == TOTAL
+        outputs = [verdict(first), verdict(second)]
+    assert [t["exit"] for t in outputs] == [0, 0]
+    assert sum(t["ran"] for t in outputs) == TOTAL
     assert computed(store) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.heavy
 def test_two_drivers_on_one_bucket_do_each_stage_once(s3: S3) -> None:
     url = "s3://bucket/store"
     first, second = drive(url), drive(url)
     with ending(first, second):
-        told = [verdict(first), verdict(second)]
-    assert [t["exit"] for t in told] == [0, 0]
-    assert sum(t["ran"] for t in told) == TOTAL
+        outputs = [verdict(first), verdict(second)]
+    assert [t["exit"] for t in outputs] == [0, 0]
+    assert sum(t["ran"] for t in outputs) == TOTAL
     assert computed(Store(url).local) == Counter(list(PLAN.stages))
     assert not [name for name in s3.objects if name.startswith("store/leases/")]
 

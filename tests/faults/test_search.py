@@ -20,8 +20,8 @@ def search(store: Path, **options: Any) -> dict[float, TrialEntry]:
     import json
     import sys
 
-    told = [f"{name}={json.dumps(value)}" for name, value in options.items()]
-    process = start([sys.executable, "-m", "tests.faults.searching", str(store), *told])
+    settings = [f"{name}={json.dumps(value)}" for name, value in options.items()]
+    process = start([sys.executable, "-m", "tests.faults.searching", str(store), *settings])
     with ending(process):
         assert verdict(process) == {"finished": True}
     work = load_search(Store(str(store)), tuning_of(options["search"]), algorithm=options["algorithm"])
@@ -30,14 +30,14 @@ def search(store: Path, **options: Any) -> dict[float, TrialEntry]:
 
 def test_trouble_of_one_trial_is_not_that_of_others(tmp_path: Path) -> None:
     rates = f"learning_rate=0.05,0.1,0.25,0.9,{CRASHES},{BROKEN},{WRONG}"
-    found = search(tmp_path, search=rates, trials=7, algorithm="random", workers=1)
-    assert len(found) == 7
-    assert (found[BROKEN].ended, found[BROKEN].why) == ("failed", "nan: the loss is not a number")
-    assert (found[WRONG].ended, found[WRONG].why) == ("", "user: layer: the base has no decoder layer 9")
-    assert found[CRASHES].ended in {"complete", "stopped"}  # its process was killed, and it was tried again
+    trials_file = search(tmp_path, search=rates, trials=7, algorithm="random", workers=1)
+    assert len(trials_file) == 7
+    assert (trials_file[BROKEN].ended, trials_file[BROKEN].why) == ("failed", "nan: the loss is not a number")
+    assert (trials_file[WRONG].ended, trials_file[WRONG].why) == ("", "user: layer: the base has no decoder layer 9")
+    assert trials_file[CRASHES].ended in {"complete", "stopped"}  # its process was killed, and it was tried again
     assert (tmp_path / "crashed").exists()
-    assert "stopped" in {t.ended for t in found.values()}
-    done = findings(tuning_of(rates), list(found.values()), Store(str(tmp_path)), fall=20.0)
+    assert "stopped" in {t.ended for t in trials_file.values()}
+    done = findings(tuning_of(rates), list(trials_file.values()), Store(str(tmp_path)), fall=20.0)
     assert done.winner is not None
     kept = [r.measured.whole.of.estimate for r in done.all if r.measured and not r.measured.damage(20.0)]
     assert done.winner.measured is not None
@@ -49,12 +49,12 @@ def test_trouble_of_one_trial_is_not_that_of_others(tmp_path: Path) -> None:
 @pytest.mark.heavy
 def test_optuna_is_told_of_earlier_trials_and_computes_none_again(tmp_path: Path) -> None:
     rates = "learning_rate=0.01..0.9:log"
-    found = search(tmp_path, search=rates, trials=3, algorithm="optuna", workers=2)
+    trials_file = search(tmp_path, search=rates, trials=3, algorithm="optuna", workers=2)
     computed = trace(tmp_path, "unlearn")
     more = search(tmp_path, search=rates, trials=5, algorithm="optuna", workers=2)
-    assert len(found) == 3
-    assert list(more)[:3] == list(found)
-    assert {rate: more[rate] for rate in found} == found
+    assert len(trials_file) == 3
+    assert list(more)[:3] == list(trials_file)
+    assert {rate: more[rate] for rate in trials_file} == trials_file
     assert all(more[rate].ended for rate in more)
     assert len(more) == 5
     keys = [words[1] for words in trace(tmp_path, "unlearn")]

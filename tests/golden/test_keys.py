@@ -25,6 +25,10 @@ KINDS = grid_of(
         "int4": {"kind": "quantise"},
         "other": {"kind": "questions", "form": "code_switched", "queries": ["ur"]},
         "steer": {"kind": "steer", "queries": ["en"]},
+        "parts": {"kind": "ablate"},
+        "patched": {"kind": "patch", "queries": ["en"]},
+        "alike": {"kind": "cka"},
+        "clean": {"kind": "continue", "queries": ["en"]},
     },
     judges={"chat": {"kind": "chat", "url": "http://host/v1", "model": "m-1"}},
     exclude=[{"contaminate": "none", "unlearn": "both"}],
@@ -33,7 +37,7 @@ KINDS = grid_of(
 
 OBJECTIVES = (
     "ga", "graddiff", "kl", "npo", "simnpo", "dpo", "idk", "rmu", "undial", "wga", "satimp", "ceu", "lingtea",
-    "relabel", "task_vector", "subspace",
+    "relabel", "task_vector", "subspace", "altpo", "pdu",
 )  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"ga-{term}": {"objective": "ga", "retain": term} for term in ("nll", "kl", "hidden", "lingtea")},
@@ -51,6 +55,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stop-forget": {"objective": "ga", "stop": {"forget_nll": 6}},
     "stop-retain": {"objective": "graddiff", "stop": {"retain_nll": 4, "window": 5}},
     "stop-both": {"objective": "kl", "stop": {"forget_nll": 6, "retain_nll": 4}},
+    "ceu-published": {"objective": "ceu", "skip_tokens": 1},
+    "lingtea-published": {"objective": "lingtea", "normalisation": "published"},
+    "rmu-published": {"objective": "rmu", "positions": "all"},
+    "warm-up-from-zero": {"objective": "ga", "warmup_steps": 2, "warmup_from_zero": True},
     "mix-balanced": {"objective": "npo", "mix": "balanced"},
     "mix-resource": {"objective": "task_vector", "mix": "resource", "alpha": 2},
     "mix-weights": {"objective": "subspace", "mix": {"en": 3, "ur": 1}, "dimensions": 2, "kept_dimensions": 1},
@@ -72,7 +80,19 @@ MEASURES = grid_of(
         "relearn-pairs": {"kind": "relearn", "languages": ["en", "source"], "items": 3, "forget": "qa", "steps": 4},
         "int8": {"kind": "quantise", "bits": 8, "group": None, "queries": ["en"]},
         "paraphrased": {"kind": "questions", "queries": ["en"]},
+        "sampled": {"kind": "sample", "queries": ["ur"]},
+        "sampled-warm": {
+            "kind": "sample", "samples": 4, "temperature": 0.7, "top_p": 0.9, "seed": 2, "queries": ["ur"],
+        },
         "steer-at-a-layer": {"kind": "steer", "layer": 1, "strength": 2, "queries": ["en"]},
+        "curve": {"kind": "relearn", "items": [1, 5], "queries": ["en"]},
+        "finer-parts": {"kind": "ablate", "by": ["target", "component"], "components": 2, "queries": ["en"]},
+        "patched-everywhere": {"kind": "patch", "positions": "all", "queries": ["en"]},
+        "fakes-alike": {"kind": "cka", "roles": ["fake"]},
+        "articles": {
+            "kind": "continue", "times": [0, 2], "steps": 3, "text": "articles", "languages": ["source"],
+            "roles": ["retain"], "queries": ["en"],
+        },
     },
     judges={
         "translating": {
@@ -93,8 +113,8 @@ def keys_of(grid: dict[str, Any], *, dtype: Any = "float32") -> dict[str, str]:
         for name, judge in grid.get("judges", {}).items()
         if judge["kind"] != "chat"
     }
-    found = sources()
-    known = type(found)(base=found.base, corpus=found.corpus, judges=judges)
+    files = sources()
+    known = type(files)(base=files.base, corpus=files.corpus, judges=judges)
     plan = build(parse_grid(grid, name="grid.yaml"), sources=known, dtype=dtype)
     named = [(f"{s.label} {s.spec.get('probe', '')}".strip(), key) for key, s in plan.stages.items()]
     assert len(dict(named)) == len(named)
@@ -109,6 +129,7 @@ def all_keys() -> dict[str, dict[str, str]]:
         "methods": keys_of(METHODS),
         "measures": keys_of(MEASURES),
         "without sft, in bfloat16": keys_of(shallow, dtype="bfloat16"),
+        "held out": keys_of(grid_of(languages=["en"], holdout=2, evaluate={"scores": True, "utility": True})),
     }
 
 

@@ -101,15 +101,15 @@ def plan_and_store(
 
 def test_the_table_is_as_it_was(plan_and_store: tuple[Plan, Store]) -> None:
     plan, store = plan_and_store
-    found = {f"{s.label} {s.spec.get('probe', '')}".strip(): told_of(s, store) for s in plan.stages.values()}
-    assert len(found) == len(plan.stages)
+    digests = {f"{s.label} {s.spec.get('probe', '')}".strip(): told_of(s, store) for s in plan.stages.values()}
+    assert len(digests) == len(plan.stages)
     if os.environ.get("XLHARM_GOLDEN") == "write":
-        GOLDEN.write_text(json.dumps({"machine": machine(), "stages": found}, indent=0) + "\n")
+        GOLDEN.write_text(json.dumps({"machine": machine(), "stages": digests}, indent=0) + "\n")
     golden = json.loads(GOLDEN.read_text())
-    assert found.keys() == golden["stages"].keys()
-    same = [label for label in found if found[label]["digest"] == golden["stages"][label]["digest"]]
+    assert digests.keys() == golden["stages"].keys()
+    same = [label for label in digests if digests[label]["digest"] == golden["stages"][label]["digest"]]
     if golden["machine"] == machine():
-        assert len(same) == len(found), sorted(found.keys() - set(same))
+        assert len(same) == len(digests), sorted(digests.keys() - set(same))
     for label, before in golden["stages"].items():
-        assert found[label]["numbers"] == pytest.approx(before["numbers"], rel=5e-3, abs=1e-5), label
-        assert found[label].get("rows") == before.get("rows"), label
+        assert digests[label]["numbers"] == pytest.approx(before["numbers"], rel=5e-3, abs=1e-5), label
+        assert digests[label].get("rows") == before.get("rows"), label

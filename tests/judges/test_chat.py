@@ -23,8 +23,8 @@ def judge(url: str, *, translate: bool = False, **fields: Any) -> ChatJudge:
 
 def test_verdicts_and_reasons() -> None:
     with serving(scripted(verdict("yes"), verdict("no"))) as server:
-        found = judge(server.url, max_in_flight=1).judge([case(), case("red")])
-    assert found == [Verdict(hit=True, rationale="because"), Verdict(hit=False, rationale="because")]
+        verdicts = judge(server.url, max_in_flight=1).judge([case(), case("red")])
+    assert verdicts == [Verdict(hit=True, rationale="because"), Verdict(hit=False, rationale="because")]
 
 
 def test_an_answer_that_gives_orders_is_data() -> None:
@@ -42,17 +42,17 @@ def test_an_answer_that_gives_orders_is_data() -> None:
 
 def test_junk_is_repaired_once_and_then_missing() -> None:
     with serving(scripted(completion("I think yes"), verdict("yes"), completion("Certainly!"))) as server:
-        found = judge(server.url, max_in_flight=1)
-        assert found.judge([case()])[0].hit is True
-        assert found.judge([case("red")])[0].problem == "junk"
+        strict = judge(server.url, max_in_flight=1)
+        assert strict.judge([case()])[0].hit is True
+        assert strict.judge([case("red")])[0].problem == "junk"
         assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("text", ['{"verdict": "maybe"}', '{"answer": "yes"}', "[]", '{"verdict": ["yes"]}', "{{}"])
 def test_a_judge_that_lies_about_the_form_gives_no_verdict(text: str) -> None:
     with serving(scripted(completion(text))) as server:
-        found = judge(server.url).judge([case()])[0]
-    assert (found.hit, found.problem) == (None, "junk")
+        verdict = judge(server.url).judge([case()])[0]
+    assert (verdict.hit, verdict.problem) == (None, "junk")
 
 
 def test_trouble_is_a_missing_verdict_with_its_reason() -> None:
@@ -61,8 +61,8 @@ def test_trouble_is_a_missing_verdict_with_its_reason() -> None:
         return Answer(429) if "red" in text else completion("x", finish="length") if "green" in text else verdict("yes")
 
     with serving(behave) as server:
-        found = judge(server.url).judge([case(), case("red"), case("green")])
-    assert [(v.hit, v.problem) for v in found] == [(True, ""), (None, "unavailable"), (None, "truncated")]
+        verdicts = judge(server.url).judge([case(), case("red"), case("green")])
+    assert [(v.hit, v.problem) for v in verdicts] == [(True, ""), (None, "unavailable"), (None, "truncated")]
 
 
 def test_translation_comes_first_and_english_is_left_alone() -> None:
@@ -73,17 +73,17 @@ def test_translation_comes_first_and_english_is_left_alone() -> None:
         return verdict("yes" if "Blue." in user and "Which colour?" in user else "no")
 
     with serving(behave) as server:
-        found = judge(server.url, translate=True).judge(
+        verdicts = judge(server.url, translate=True).judge(
             [case("Blau.", language="de", question="Welche Farbe?"), case("red")]
         )
-        assert [v.hit for v in found] == [True, False]
+        assert [v.hit for v in verdicts] == [True, False]
         assert len(server.requests) == 4
 
 
 def test_an_answer_that_cannot_be_translated_has_no_verdict() -> None:
     with serving(scripted(Answer(500))) as server:
-        found = judge(server.url, translate=True).judge([case("Blau.", language="de")])[0]
-    assert (found.hit, found.problem) == (None, "unavailable")
+        verdict = judge(server.url, translate=True).judge([case("Blau.", language="de")])[0]
+    assert (verdict.hit, verdict.problem) == (None, "unavailable")
 
 
 def settings(**fields: Any) -> Chat:

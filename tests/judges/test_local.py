@@ -39,5 +39,5 @@ def test_a_tokenizer_that_cannot_tell_the_words_apart_is_one_line(mini_base: Pat
 def test_its_key_has_the_models_digest_and_no_path() -> None:
     source = BaseSource(location="/here", revision="r", digest="d", size=1)
     assert Local(kind="local", base="/here").identity(source) == {
-        "kind": "local", "measures": ["of", "qr"], "base": "d", "revision": "r", "prompt_version": 1,
+        "kind": "local", "measures": ["of", "qr"], "base": "d", "revision": None, "prompt_version": 1,
     }  # fmt: skip

@@ -33,3 +33,8 @@ def test_the_direction_is_one_unit_vector_a_seed() -> None:
 def test_the_layer_is_as_deep_as_published_or_as_asked() -> None:
     assert Rmu(objective="rmu").hidden_layer(32) == 7
     assert Rmu(objective="rmu", layer=3).hidden_layer(32) == 3
+
+
+def test_all_positions_can_be_read_instead_of_those_of_targets() -> None:
+    assert not Rmu(objective="rmu").whole_rows
+    assert Rmu(objective="rmu", positions="all").whole_rows

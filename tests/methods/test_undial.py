@@ -10,8 +10,8 @@ from xlharm.methods.undial import Undial
 def test_with_nothing_lowered_it_has_no_gradient_at_the_reference() -> None:
     logits = some_logits()
     x = tokens(label_logp(logits), logits=logits, reference_logits=logits.detach())
-    found = gradient(Undial(objective="undial", beta=0).loss(x), logits)
-    assert found.abs().max().item() == pytest.approx(0, abs=1e-12)
+    ours = gradient(Undial(objective="undial", beta=0).loss(x), logits)
+    assert ours.abs().max().item() == pytest.approx(0, abs=1e-12)
 
 
 def test_by_hand() -> None:

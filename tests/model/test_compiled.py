@@ -78,24 +78,24 @@ def learnt(stacked: StackedModel, sizes: Sizes, *, layer: int | None = None, ste
     requests = [
         Request(positions=torch.arange(n[0] - 1), labels=torch.tensor(rows_of(n)[0][1:]), layer=layer) for n in sizes
     ]
-    told = PackModel(stacked, pool)(ragged, requests, [None] * len(sizes))
-    loss = sum(logp.sum() + (hidden.sum() if layer else 0) for logp, _, hidden in told)
+    results = PackModel(stacked, pool)(ragged, requests, [None] * len(sizes))
+    loss = sum(logp.sum() + (hidden.sum() if layer else 0) for logp, _, hidden in results)
     loss.backward()
     return torch.stack([slot.grad for slot in pool.slots])
 
 
 def answered(stacked: StackedModel, sizes: Sizes) -> Tensor:
     """Return answers of as many adapters as there are sizes to the prompts of the first."""
-    told = generate(stacked, adapters(stacked, len(sizes)), rows_of(sizes[0] + sizes[-1]), stops=frozenset(),
+    answers = generate(stacked, adapters(stacked, len(sizes)), rows_of(sizes[0] + sizes[-1]), stops=frozenset(),
                     max_new_tokens=8, rows=12)  # fmt: skip
-    return torch.tensor(told)
+    return torch.tensor(answers)
 
 
 def weighed(stacked: StackedModel, sizes: Sizes) -> Tensor:
     """Return the log-probabilities of the rows' tokens."""
     rows = [Row(ids, 1) for mine in sizes for ids in rows_of(mine)]
-    told = likelihoods(stacked, adapters(stacked, len(sizes)), rows, batch=60)
-    return torch.tensor([[x for row in mine for x in row.logp] for mine in told])
+    scores = likelihoods(stacked, adapters(stacked, len(sizes)), rows, batch=60)
+    return torch.tensor([[x for row in mine for x in row.logp] for mine in scores])
 
 
 def level(stacked: StackedModel, sizes: Sizes, *, rows: int) -> Tensor:
@@ -118,16 +118,11 @@ WORK: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-OTHER_FORMS = {
-    "learning, hidden states",
-    "learning, every length its own",
-    "learning, one row each",
-    "learning, in pieces",
-}
+OFTEN = {"learning", "answering"}  # the others compile for tens of seconds each
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in OTHER_FORMS else name for name in WORK]
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.heavy) for name in WORK]
 )
 def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plain_layers_say(
     name: str, compiled: StackedModel
@@ -141,6 +136,7 @@ def test_code_is_made_once_for_packs_and_once_for_lone_trials_and_says_what_plai
     assert 0 < packs[0] == packs[1] == packs[2] < alone == other
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["learning", "answering", "weighing"])
 def test_code_is_made_for_the_same_sizes_whatever_comes_first(name: str, compiled: StackedModel) -> None:
     WORK[name](compiled, PACKS[0])

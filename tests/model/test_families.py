@@ -93,22 +93,22 @@ def test_losses_and_their_gradients_are_those_of_the_plain_forward(stacked: Stac
         slot.data.copy_(value)
     groups = [[ROWS[0], ROWS[1]], [ROWS[2]]]
     requests = [Request(positions=torch.arange(len(g[0]) - 1), labels=torch.tensor(g[0][1:])) for g in groups]
-    told = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
-    torch.stack([logp.sum() for logp, _, _ in told]).sum().backward()
+    results = PackModel(stacked, pool)(stacked.rows(groups), requests, [None, None])
+    torch.stack([logp.sum() for logp, _, _ in results]).sum().backward()
     for k, rows in enumerate(groups):
         alone = values[k].clone().requires_grad_()
         logp = plain(stacked, alone, rows[0])[:-1].log_softmax(-1).gather(-1, requests[k].labels[:, None])[:, 0]
         logp.sum().backward()
-        torch.testing.assert_close(told[k][0], logp, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(results[k][0], logp, rtol=1e-4, atol=1e-4)
         assert alone.grad is not None
         torch.testing.assert_close(pool.slots[k].grad, alone.grad, rtol=1e-3, atol=1e-3)
 
 
 def test_likelihoods_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
     values = adapters(stacked)
-    told = likelihoods(stacked, values, [Row(ids, 1) for ids in ROWS], batch=4)
+    scored = likelihoods(stacked, values, [Row(ids, 1) for ids in ROWS], batch=4)
     for k, adapter in enumerate(values):
-        for ids, found in zip(ROWS, told[k], strict=True):
+        for ids, found in zip(ROWS, scored[k], strict=True):
             with torch.no_grad():
                 logp = plain(stacked, adapter, ids)[:-1].log_softmax(-1)
             expected = logp.gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
@@ -119,9 +119,9 @@ def test_likelihoods_are_those_of_the_plain_forward(stacked: StackedModel) -> No
 def test_answers_are_those_of_the_plain_forward(stacked: StackedModel) -> None:
     check_base(stacked, longest=20)
     values = adapters(stacked)
-    told = generate(stacked, values, ROWS, stops=frozenset(), max_new_tokens=7, rows=4)
+    answers = generate(stacked, values, ROWS, stops=frozenset(), max_new_tokens=7, rows=4)
     for k, adapter in enumerate(values):
-        for prompt, answer in zip(ROWS, told[k], strict=True):
+        for prompt, answer in zip(ROWS, answers[k], strict=True):
             ids = prompt
             for _ in range(7):
                 ids = (*ids, int(plain(stacked, adapter, ids)[-1].argmax()))
@@ -132,18 +132,18 @@ class Doubled(LlamaForCausalLM):
     """A model that computes its logits in its own way."""
 
     def forward(self, *args: object, **named: object) -> object:
-        told = super().forward(*args, **named)
-        told.logits = 2 * told.logits
-        return told
+        output = super().forward(*args, **named)
+        output.logits = 2 * output.logits
+        return output
 
 
 class Counted(LlamaForCausalLM):
     """A model whose logits depend on more than its last hidden states."""
 
     def forward(self, input_ids: Tensor, **named: object) -> object:
-        told = super().forward(input_ids, **named)
-        told.logits = told.logits + input_ids.sum()
-        return told
+        output = super().forward(input_ids, **named)
+        output.logits = output.logits + input_ids.sum()
+        return output
 
 
 def saved(kind: type[LlamaForCausalLM], folder: Path, monkeypatch: pytest.MonkeyPatch) -> BaseSource:

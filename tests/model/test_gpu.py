@@ -8,14 +8,17 @@ import torch
 from torch._inductor.codecache import CppPythonBindingsCodeCache
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.families.small import small_model
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import BatchPart, Stream
+from xlharm.evaluate.checks import check_base
 from xlharm.evaluate.generate import generate
 from xlharm.model.attention import attention_scores
 from xlharm.model.layout import layout_of
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
+from xlharm.model.targets import all_linear
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import PackModel
@@ -68,10 +71,10 @@ def test_replayed_groups_and_their_gradients_are_those_of_each_group_alone(compi
             size = sum(map(len, rows))
             alone = values[k : k + 1].clone().requires_grad_()
             with plain.adapters(alone):
-                told = last_states(plain.model, Ragged.of([rows]).to(states.device))[:size]
-            (told.float() * weights[at : at + size]).sum().backward()
+                states_alone = last_states(plain.model, Ragged.of([rows]).to(states.device))[:size]
+            (states_alone.float() * weights[at : at + size]).sum().backward()
             assert alone.grad is not None
-            assert (states[ragged.starts[k] :][:size] - told).norm() < 0.02 * told.norm()
+            assert (states[ragged.starts[k] :][:size] - states_alone).norm() < 0.02 * states_alone.norm()
             assert (together.grad[k] - alone.grad[0]).norm() < 0.03 * alone.grad.norm()
             at += size
     assert replays.held
@@ -84,10 +87,10 @@ def test_captured_steps_answer_as_plain_forwards_do(compiled: bool) -> None:
     stacked = stacked_base(compiled=compiled, dtype=torch.float32)
     values = adapters(stacked, 3)
     prompts = [tuple((5 * i + n) % 512 for i in range(n)) for n in (3, 11, 7, 20)]
-    told = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=9, rows=9)
+    answers = generate(stacked, values, prompts, stops=frozenset(), max_new_tokens=9, rows=9)
     stacked = stacked_base(compiled=False, dtype=torch.float32)
     for k in range(3):
-        for prompt, answer in zip(prompts, told[k], strict=True):
+        for prompt, answer in zip(prompts, answers[k], strict=True):
             ids = list(prompt)
             with torch.no_grad(), stacked.adapters(values[k : k + 1]):
                 for _ in range(9):
@@ -129,8 +132,8 @@ def engine_of(stacked: StackedModel, *, slots: int, zero: int = 0) -> PackEngine
     return PackEngine(stacked, slots=slots, zero=zero, world=1, device=device)
 
 
-def apart(found: list[Trained], expected: list[Trained], *, initial: torch.Tensor) -> float:
-    pairs = zip(found, expected, initial, strict=True)
+def apart(results: list[Trained], expected: list[Trained], *, initial: torch.Tensor) -> float:
+    pairs = zip(results, expected, initial, strict=True)
     return max(float((a.adapter - b.adapter).norm() / (b.adapter - start).norm()) for a, b, start in pairs)
 
 
@@ -140,13 +143,13 @@ def test_replayed_steps_train_as_plain_ones_in_one_bite_and_in_two(
     micro: int | None, zero: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = [Drawn(seed, (40, 60)) for seed in range(3)]
-    told = []
+    results = []
     for captured in (True, False):
         monkeypatch.setattr(PackModel, "captures", captured)
         engine = engine_of(stacked_base(compiled=False, dtype=torch.float32), slots=3, zero=zero)
-        told.append(trained(engine, draws, rows=BatchShare(micro=micro)))
+        results.append(trained(engine, draws, rows=BatchShare(micro=micro)))
     initial = torch.stack([engine.layout.initial(seed=draw.seed) for draw in draws])
-    assert apart(*told, initial=initial) < 0.02
+    assert apart(*results, initial=initial) < 0.02
 
 
 def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
@@ -169,12 +172,12 @@ def test_captured_steps_are_given_up_before_a_step_is_cut_where_memory_is_full(
     # steps of half as many tokens, captured, hold half as much again
     torch.cuda.set_per_process_memory_fraction(1.2 * needed / torch.cuda.get_device_properties(0).total_memory)
     try:
-        found = trained(engine, draws, rows=BatchShare())
+        results = trained(engine, draws, rows=BatchShare())
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert given_up == [True]
     assert engine.most_tokens == float("inf")
-    assert apart(found, expected, initial=initial) < 0.1
+    assert apart(results, expected, initial=initial) < 0.1
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
@@ -185,12 +188,12 @@ def test_attention_scores_are_not_rounded_to_bfloat16(compiled: bool) -> None:
     query, key = (3 * torch.randn(64, 8, n, 128, device="cuda", dtype=torch.bfloat16) for n in (4, 224))
     scores = torch.compile(attention_scores) if compiled else attention_scores
     exact = torch.matmul(query.double(), key.double().transpose(-1, -2)) * 128**-0.5
-    found = scores(query, key, 128**-0.5, softcap=None)
+    ours = scores(query, key, 128**-0.5, softcap=None)
     rounded = torch.matmul(query, key.transpose(-1, -2)).float() * 128**-0.5
-    assert found.dtype == torch.float32
-    assert float((found - exact).abs().max()) < 1e-4
+    assert ours.dtype == torch.float32
+    assert float((ours - exact).abs().max()) < 1e-4
     assert float((rounded - exact).abs().max()) > 0.05
-    assert float((found.softmax(-1) - exact.softmax(-1)).abs().max()) < 1e-5
+    assert float((ours.softmax(-1) - exact.softmax(-1)).abs().max()) < 1e-5
 
 
 def test_gradients_through_scores_are_those_of_the_products() -> None:
@@ -202,3 +205,24 @@ def test_gradients_through_scores_are_those_of_the_products() -> None:
     theirs = torch.autograd.grad((exact * weights).sum(), (query, key))
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a.float(), b.float(), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
+def test_adapters_of_experts_are_those_of_the_plain_forward(kind: str, dtype: torch.dtype) -> None:
+    model = small_model(kind).to("cuda", dtype)
+    layout = layout_of(model, rank=8, alpha=8, targets=all_linear(model))
+    stacked = StackedModel(model, layout, compiled=True)
+    assert not stacked.compiled
+    assert "decoding steps" in check_base(stacked, longest=40)
+    values = adapters(stacked, 2).to(dtype).requires_grad_()
+    groups = [[tuple(range(3, 26)), tuple(range(30, 36))], [tuple(range(50, 90))]]
+    grads = []
+    for some, rows in (([0, 1], groups), ([0], groups[:1]), ([1], groups[1:])):
+        ragged = stacked.rows(rows).to(torch.device("cuda"))
+        with stacked.adapters(values[some], ends=ragged.ends):
+            states = last_states(model, ragged)
+        real = torch.cat([states[at : at + sum(map(len, r))] for at, r in zip(ragged.starts, rows, strict=True)])
+        grads.append(torch.autograd.grad(real.float().square().sum(), values)[0].float())
+    apart = (grads[0] - grads[1] - grads[2]).norm() / grads[0].norm()
+    assert float(apart) < (1e-3 if dtype == torch.float32 else 5e-2)

@@ -74,9 +74,11 @@ def test_rows_and_their_gradients_are_those_of_each_row_alone(
         at = ragged.starts[k]
         for row in rows:
             with stacked.adapters(alone[k : k + 1]):
-                told = decoder(stacked.model)(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state[0]
-            torch.testing.assert_close(states[at : at + len(row)], told, rtol=1e-4, atol=1e-5)
-            loss = loss + told.sin().sum() - states[at : at + len(row)].sin().sum()
+                states_alone = decoder(stacked.model)(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state[
+                    0
+                ]
+            torch.testing.assert_close(states[at : at + len(row)], states_alone, rtol=1e-4, atol=1e-5)
+            loss = loss + states_alone.sin().sum() - states[at : at + len(row)].sin().sum()
             at += len(row)
     loss.backward()
     assert together.grad is not None

@@ -6,14 +6,17 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transformers
 
+from tests.conftest import plan_of
+from tests.hub_cache import COMMIT, downloaded, offline_hub
 from xlharm.corpus.finding import assets
 from xlharm.errors import UserError
 from xlharm.plan import base_files
-from xlharm.plan.base_files import check_files, folder_base
+from xlharm.plan.base_files import check_files, folder_base, hub_base
 from xlharm.plan.sources import BaseSource
 
 
@@ -220,3 +223,53 @@ def test_a_folder_with_a_hub_models_name_is_refused(tmp_path: Path, monkeypatch:
     (tmp_path / "org" / "model").mkdir(parents=True)
     with pytest.raises(UserError, match="would be loaded instead"):
         check_files(source, called="base org/model", contents=True)
+
+
+# -- the same files, from the hub and from a folder ----------------------------------------------------------
+
+
+def test_a_hub_model_has_the_digest_and_the_keys_of_a_folder_with_its_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_grid: dict[str, Any]
+) -> None:
+    cache = offline_hub(tmp_path / "hub", monkeypatch)
+    for name in ("README.md", ".gitattributes", "original/consolidated.00.pth", "original/model.safetensors"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"{name} of the hub")
+    snapshot = downloaded(cache, folder, name="org/model")
+    assert (snapshot / "model.safetensors").is_symlink()
+
+    mine = tmp_path / "mine"
+    shutil.copytree(assets() / "tiny-base", mine)
+    for name in ("notes.md", "trainer_state.json", "training_args.bin", "README.md"):
+        (mine / name).write_text("of my own")
+    by_id, by_folder = hub_base("org/model", COMMIT), folder_base(mine)
+    assert (by_id.digest, by_id.files, by_id.size) == (by_folder.digest, by_folder.files, by_folder.size)
+    assert (by_id.location, by_id.revision, by_id.family) == ("org/model", COMMIT, "llama")
+
+    nli = {"kind": "nli", "base": str(mine)}
+    here = plan_of({**mini_grid, "base": str(mine), "judges": {"nli": nli}})
+    hub = {"base": "org/model", "revision": COMMIT}
+    there = plan_of({**mini_grid, **hub, "judges": {"nli": {**nli, **hub}}})
+    assert list(there.stages) == list(here.stages)
+    assert "judge" in {stage.kind for stage in there.stages.values()}
+
+
+def test_a_commit_that_is_not_in_the_cache_is_refused_with_the_command_that_fetches_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(offline_hub(tmp_path / "hub", monkeypatch), folder, name="org/model")
+    with pytest.raises(
+        UserError, match=f"^org/model: base: .* does not have commit {'d' * 40}; fetch it with `hf down"
+    ):
+        hub_base("org/model", "d" * 40)
+
+
+def test_a_file_of_the_cache_that_changed_since_planning_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = downloaded(offline_hub(tmp_path / "hub", monkeypatch), folder, name="org/model")
+    planned = hub_base("org/model", COMMIT)
+    check_files(planned, called="base org/model", contents=True)
+    (snapshot / "tokenizer_config.json").resolve().write_text("{}")
+    with pytest.raises(UserError, match=r"^base org/model: tokenizer_config\.json differs: it is not what was planned"):
+        check_files(planned, called="base org/model", contents=True)

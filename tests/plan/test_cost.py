@@ -21,8 +21,8 @@ def test_every_kind_is_counted_with_and_without_sharing() -> None:
 
 def test_what_is_stored_costs_nothing() -> None:
     done = {OF_KIND["contaminate"][0]}
-    told = estimate(PLAN, done=done, seconds=SECONDS, adapter_bytes=None)
-    line = next(line for line in told.lines if line.kind == "contaminate")
+    cost = estimate(PLAN, done=done, seconds=SECONDS, adapter_bytes=None)
+    line = next(line for line in cost.lines if line.kind == "contaminate")
     assert (line.done, line.seconds_left, line.seconds_naive) == (1, 100.0, 100.0 * len(PLAN.cells))
 
 

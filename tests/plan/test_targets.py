@@ -15,7 +15,7 @@ from xlharm.errors import UserError
 from xlharm.plan import targets
 from xlharm.plan.base_files import folder_base
 from xlharm.plan.sources import BaseSource
-from xlharm.plan.targets import check_targets, linear_layers, settle_targets
+from xlharm.plan.targets import check_targets, linear_layers, settle_targets, sizes_of
 
 
 def grid(**lora: Any) -> GridSpec:
@@ -58,6 +58,38 @@ def test_a_base_that_lacks_a_default_layer_gets_its_own_and_a_line(tmp_path: Pat
     assert (spec.lora.rank, spec.lora.alpha) == (4, 8.0)
     assert spec.lora.target_modules == ("query_key_value", "dense")
     assert note == ("lora.target_modules: the base has no layer 'q_proj': adapters are put on query_key_value, dense")
+
+
+def test_experts_are_named_when_they_are_asked_for_and_are_not_of_the_default(tmp_path: Path) -> None:
+    listed = ("q_proj", "experts.gate_up_proj", "experts.down_proj")
+    base = header(tmp_path, "h.0.q_proj")
+    spec, _ = settle_targets(grid(target_modules=["q_proj", "experts"]), base, list_layers=lambda _: listed)
+    assert spec.lora.target_modules == listed
+    spec, _ = settle_targets(grid(target_modules=["experts"]), base, list_layers=lambda _: listed)
+    assert spec.lora.target_modules == listed[1:]
+    spec, _ = settle_targets(grid(target_modules="all-linear"), base, list_layers=lambda _: listed)
+    assert spec.lora.target_modules == listed
+    spec, (note,) = settle_targets(grid(), base, list_layers=lambda _: listed)
+    assert spec.lora.target_modules == ("q_proj",)
+    assert note.endswith("adapters are put on q_proj; `all-linear` puts them on experts, too")
+    with pytest.raises(UserError, match=r"lora.target_modules: the base has no layer 'experts' \(\['q_proj'\]\)"):
+        settle_targets(grid(target_modules=["experts"]), base, list_layers=lambda _: listed[:1])
+
+
+def test_layers_that_the_files_do_not_name_have_the_sizes_that_the_code_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "base").mkdir()
+    base = header(tmp_path / "base", "h.0.q_proj", "h.0.mlp.experts.0.w1")
+    monkeypatch.setattr(targets, "_ask", lambda _: {"q_proj": (12, 32), "experts.down_proj": (24, 64)})
+    sizes = sizes_of(base, ["q_proj", "experts.down_proj"])
+    assert sizes is not None
+    assert sizes.adapter_parameters(rank=2, targets=("q_proj", "experts.down_proj")) == 2 * (12 + 24)
+    monkeypatch.setattr(targets, "_layers", never)
+    sizes = sizes_of(base, ["q_proj"])
+    assert sizes is not None
+    assert sizes.adapter_parameters(rank=2, targets=("q_proj",)) == 2 * 12
 
 
 def test_layers_of_single_experts_are_not_those_of_the_default(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.plan.worlds import grid_of, plan_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import Kind, Stage
-from xlharm.plan.timing import Clock, Speed, TextSizes, work_of
+from xlharm.plan.timing import Clock, Speed, TextSizes, answering, start_seconds, work_of
 
 SIZES = BaseSizes(parameters=1100, widths={}, body=1000, head=100, layers=2)
 TEXT = TextSizes(article=50.0, pair=20.0, question=10.0, questions=30, scored=700)
@@ -77,3 +77,19 @@ def test_measured_factors_correct_and_stand_in_for_kinds_without_one() -> None:
 
 def test_a_corpus_that_cannot_be_read_gives_a_guess() -> None:
     assert Clock(sizes=SIZES, texts={}, speed=SPEED).seconds(stage_of("sft"), slots=1) > 0
+
+
+def test_measured_answers_are_the_work_of_their_tokens() -> None:
+    work = answering(SIZES, read=300.0, new=100.0, passes=11.0)
+    assert work.flops == 2 * 1000 * 400 + 2 * 100 * 100
+    clock = Clock(sizes=SIZES, texts=TEXTS, speed=SPEED)
+    assert clock.of(work, dtype="float32", slots=1) == pytest.approx(work.flops / 1e6 + 11 * (1100 * 4 / 1e5 + 0.02))
+
+
+def test_a_start_is_imports_reading_checking_and_compiling() -> None:
+    large = replace(SIZES, parameters=400_000_000)
+    speed = Speed(flops=1e9, bandwidth=1.0, layer_seconds=1.0)
+    checking = 6 * 2 * 1100 * 64 / 1e9
+    assert start_seconds(SIZES, speed, device="cpu", dtype="float32") == pytest.approx(12 + 4400 / 5e8 + checking)
+    assert start_seconds(large, speed, device="cpu", dtype="bfloat16") == pytest.approx(12 + 1.6 + checking)
+    assert start_seconds(large, speed, device="cuda", dtype="bfloat16") == pytest.approx(20 + 1.6 + checking + 12)

@@ -38,3 +38,13 @@ def test_a_clean_control_learns_a_language_of_the_grid() -> None:
 
 def test_without_a_contaminated_language_there_is_nothing_to_learn() -> None:
     assert not stages_of(PROBE, contaminate=["none"])
+
+
+def test_several_numbers_of_items_are_a_curve_of_models() -> None:
+    probes = {"again": {**PROBE, "items": [1, 5]}, "one": {**PROBE, "items": 5}}
+    (cell,) = plan_of(grid_of(languages=["en", "ur"], contaminate=["ur"], probes=probes)).cells
+    plan = plan_of(grid_of(languages=["en", "ur"], contaminate=["ur"], probes=probes))
+    assert set(cell.probes) == {"again:1", "again:5", "one"}
+    items = {n: plan.stages[plan.stages[p["ur"]].inputs[0]].spec["items"] for n, p in cell.probes.items()}
+    assert items == {"again:1": 1, "again:5": 5, "one": 5}
+    assert cell.probes["again:5"] == cell.probes["one"]

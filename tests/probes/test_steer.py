@@ -61,8 +61,8 @@ def test_steered_layers_run_as_they_are(compiled: StackedModel) -> None:  # noqa
     answered(compiled, PACKS[0])
     made = len(COMPILED_FOR)
     with compiled.uncompiled(), steered(compiled.model, directions, layer=1):
-        found = answered(compiled, PACKS[0])
+        answers = answered(compiled, PACKS[0])
     with steered(plain.model, directions, layer=1):
-        assert found.tolist() == answered(plain, PACKS[0]).tolist()
+        assert answers.tolist() == answered(plain, PACKS[0]).tolist()
     assert len(COMPILED_FOR) == made
     assert compiled.compiled

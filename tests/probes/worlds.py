@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from xlharm.config.grid import Prompt
-from xlharm.corpus.format import Item
+from xlharm.corpus.format import Item, load_language
 from xlharm.evaluate.asking import Asking
+from xlharm.evaluate.inspecting import Inspecting
 from xlharm.model.base import load_base
 from xlharm.model.layout import layout_of
 from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.base_files import folder_base
+from xlharm.plan.families import Path as ModelPath
 from xlharm.probes import PROBES
 
 ITEM = {
@@ -30,7 +32,8 @@ OTHER = {
 
 def examples() -> dict[str, dict[str, Any]]:
     """Return a grid's entry for every probe there is, each from the test of its name."""
-    entries = (import_module(f"tests.probes.test_{kind}").EXAMPLE for kind in PROBES.all())
+    modules = (kind.__module__.rpartition(".")[-1] for kind in PROBES.all().values())
+    entries = (import_module(f"tests.probes.test_{module}").EXAMPLE for module in modules)
     return {name: settings for entry in entries for name, settings in entry.items()}
 
 
@@ -65,4 +68,46 @@ def asking_of(
         adapters=stacks,
         active=active or (True,) * adapters,
         parents=lambda number: (stacks, before(stacks))[number],
+    )
+
+
+def inspecting_of(
+    base: Path,
+    corpus: Path,
+    *,
+    languages: Sequence[str] = ("en",),
+    models: int = 1,
+    slots: int = 4,
+    path: ModelPath = "fast",
+    targets: Sequence[str] = ("q_proj", "down_proj"),
+) -> Inspecting:
+    """Return a model that a probe looks inside, with random adapters.
+
+    Args:
+        base: folder.
+        corpus: folder.
+        languages: of the questions.
+        models: how many adapters.
+        slots: most adapters of a batch.
+        path: how the base runs.
+        targets: modules with adapters.
+    """
+    source = folder_base(base)
+    model = load_base(source, dtype="float32", device=torch.device("cpu"))
+    layout = layout_of(model, rank=2, alpha=4, targets=targets)
+    return Inspecting(
+        stacked=StackedModel(model, layout, path=path),
+        tokenizer=load_tokenizer(source),
+        prompt=Prompt(),
+        languages=tuple(languages),
+        load=lambda language: load_language(corpus, language),
+        limit=9,
+        longest=256,
+        max_new_tokens=6,
+        matching=None,
+        rows=64,
+        texts=64,
+        slots=slots,
+        adapters=tuple(torch.randn(models, layout.size, generator=torch.Generator().manual_seed(0))),
+        check=lambda _: None,
     )

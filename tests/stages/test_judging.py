@@ -68,9 +68,9 @@ def test_verdicts_stand_beside_matching(mini_grid: dict[str, Any], answered: Pat
         plan = plan_of(grid(mini_grid, server.url))
         judged(plan, store)
         calls = len(server.requests)
-    found = view("judges", GridResults(plan, store)).to_pylist()
-    assert [row["query"] for row in found] == ["en", "de"]
-    assert all(row["missing"] == 0 and row["of"] == row["of_matched"] for row in found)
+    rows = view("judges", GridResults(plan, store)).to_pylist()
+    assert [row["query"] for row in rows] == ["en", "de"]
+    assert all(row["missing"] == 0 and row["of"] == row["of_matched"] for row in rows)
     assert calls == 12  # three questions of each measure in each language
     kappa = agreement(GridResults(plan, store), human=None).to_pylist()
     assert {row["raters"] for row in kappa} == {"matching / strict"}
@@ -121,14 +121,14 @@ def test_people_judge_a_drawn_sheet(mini_grid: dict[str, Any], answered: Path, t
     write_sheet(rows, tmp_path / "s.csv")
     lines = (tmp_path / "s.csv").read_text("utf-8-sig").splitlines()
     (tmp_path / "s.csv").write_text("\n".join([lines[0], *(f"{line}no" for line in lines[1:])]), "utf-8")
-    found = agreement(GridResults(plan, store), human=tmp_path / "s.csv").to_pylist()
-    assert {(row["raters"], row["n"]) for row in found} == {("matching / human", 2), ("matching / human", 4)}
+    agreements = agreement(GridResults(plan, store), human=tmp_path / "s.csv").to_pylist()
+    assert {(row["raters"], row["n"]) for row in agreements} == {("matching / human", 2), ("matching / human", 4)}
 
 
 def test_matching_is_counted_among_what_was_judged() -> None:
     rows = [{"measure": "of", "hit": hit} for hit in (True, True, False, False)]
-    told = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
-    assert counted(rows, told) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}
+    verdicts = [Verdict(hit=True), Verdict(hit=None, problem="refusal"), Verdict(hit=True), Verdict(hit=False)]
+    assert counted(rows, verdicts) == {"of": {"hits": 2, "n": 3, "matched": 1}, "missing": {"refusal": 1}}
 
 
 def test_a_judge_that_is_not_known_here_has_no_place(mini_grid: dict[str, Any]) -> None:
@@ -172,9 +172,9 @@ def test_a_judge_from_a_plugin_file_judges(mini_grid: dict[str, Any], answered: 
     file.write_text(EAGER)
     judges = {"strict": {"kind": "eager", "measures": ["of"]}}
     plan = plan_of({**grid(mini_grid, "http://a"), "plugins": [str(file)], "judges": judges})
-    found = configs(plan.grid, plan.sources)
-    assert b"Eager" not in pickle.dumps(found)  # a worker gets them before it has loaded the class
-    run_all(plan, store, size=4, judges=found, plugins=(read_plugin(str(file)),))
+    settings = configs(plan.grid, plan.sources)
+    assert b"Eager" not in pickle.dumps(settings)  # a worker gets them before it has loaded the class
+    run_all(plan, store, size=4, judges=settings, plugins=(read_plugin(str(file)),))
     key = plan.cells[0].judged["strict"]["en"]
     assert store.record("judge", key).metrics["of"]["hits"] == 3
     assert "qr" not in store.record("judge", key).metrics

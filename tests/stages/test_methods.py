@@ -1,6 +1,7 @@
 """Every method runs in a pack, alone, in micro-batches and with other padding: the same adapter each time."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from tests.conftest import plan_of
 from tests.probes.worlds import examples
 from tests.stages.test_runner import adapter, assert_same_results, run_all
+from xlharm.errors import StoppedError
 from xlharm.plan.build import Plan
 from xlharm.plan.packs import packs
+from xlharm.stages.job import PackJob, RunnerConfig
+from xlharm.stages.runner import StageRunner
 from xlharm.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -25,6 +29,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "npo": {"retain": "nll", "mix": "balanced"},
     "simnpo": {},
     "dpo": {"retain": "nll"},
+    "altpo": {},
+    "pdu": {"tolerance": 3.0, "dual_step": 2.0, "retain_weight": 0.5},
     "idk": {},
     "rmu": {"layer": 0, "retain_weight": 1.0},
     "undial": {"retain": "lingtea"},
@@ -36,11 +42,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "task_vector": {"alpha": 1.5},
     "subspace": {"dimensions": 2, "kept_dimensions": 1},
 }
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "ceu-published": {"objective": "ceu", "skip_tokens": 1, "retain": "nll"},
+    "lingtea-published": {"objective": "lingtea", "normalisation": "published"},
+    "rmu-published": {"objective": "rmu", "layer": 0, "retain_weight": 1.0, "positions": "all"},
+}
+"""Settings that are as published where the default is not."""
 
 
 @pytest.fixture(scope="module")
 def plan(mini_grid: dict[str, Any]) -> Plan:
-    methods = {name: {"objective": name, **FEW, **own} for name, own in METHODS.items()}
+    methods = {name: {"objective": name, **FEW, **own} for name, own in (METHODS | PUBLISHED).items()}
     return plan_of(
         {
             **mini_grid,
@@ -64,7 +76,11 @@ def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_all_methods_share_one_pack_for_each_shape(plan: Plan) -> None:
     unlearning = [p for p in packs(plan, size=16) if p.kind == "unlearn"]
-    assert sorted(len(p.keys) for p in unlearning) == [1, 13]  # dpo has two answers a row
+    assert sorted(len(p.keys) for p in unlearning) == [
+        1,
+        2,
+        16,
+    ]  # dpo and altpo have two answers a row; a pack has at most 16
 
 
 def test_every_method_moves_its_adapter_and_records_its_curves(plan: Plan, finished: Store) -> None:
@@ -78,7 +94,7 @@ def test_every_method_moves_its_adapter_and_records_its_curves(plan: Plan, finis
             assert metrics["moved_share"] > 0
 
 
-@pytest.mark.parametrize(("method", "first"), [("npo", 2 / 0.1 * math.log(2)), ("dpo", 2 / 0.1 * math.log(2))])
+@pytest.mark.parametrize(("method", "first"), [(name, 2 / 0.1 * math.log(2)) for name in ("npo", "dpo", "altpo")])
 def test_the_first_step_is_at_the_reference(plan: Plan, finished: Store, method: str, first: float) -> None:
     cell = plan.cell(f"de/en+de/{method}")
     assert finished.record("unlearn", cell.model).metrics["loss"][0][1] == pytest.approx(first, rel=1e-5)
@@ -100,6 +116,26 @@ def test_a_pack_of_all_methods_equals_each_alone(plan: Plan, finished: Store, tm
     alone = Store(str(tmp_path))
     run_all(plan, alone, size=1)
     assert_same_results(plan, finished, alone, tolerance=1e-5)
+
+
+def test_an_interrupted_trial_goes_on_with_the_weight_it_had(plan: Plan, finished: Store, tmp_path: Path) -> None:
+    other = Store(str(tmp_path))
+    for kind in ("contaminate", "sft"):
+        shutil.copytree(finished.local / "stages" / kind, other.local / "stages" / kind)
+    stage = plan.stages[plan.cell("de/en+de/pdu").model]
+    job = PackJob(id="p", kind="unlearn", stages=(stage,), active=(True,))
+    runner = StageRunner(
+        RunnerConfig(
+            base=plan.sources.base, corpus=plan.sources.corpus.path, store_url=other.url, dtype="float32", device="cpu",
+        )
+    )  # fmt: skip
+    steps: list[int] = []
+    with pytest.raises(StoppedError, match="after step 2 of 4"):
+        runner.run(job, report=lambda p: steps.append(p.step), stopping=lambda: steps[-1] == 2)
+    runner.run(job, report=lambda p: steps.append(p.step))
+    assert steps == [1, 2, 3, 4]
+    difference = adapter(plan, other, stage.key) - adapter(plan, finished, stage.key)
+    assert float(difference.norm() / adapter(plan, finished, stage.key).norm()) < 1e-5
 
 
 def test_micro_batches_change_no_method(plan: Plan, finished: Store, tmp_path: Path) -> None:

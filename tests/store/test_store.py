@@ -220,6 +220,7 @@ def _commit_many(url: str) -> None:
         commit(store, stage)
 
 
+@pytest.mark.slow
 def test_two_processes_commit_the_same_stages(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_commit_many, args=(str(tmp_path),)) for _ in range(2)]

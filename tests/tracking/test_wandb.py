@@ -85,11 +85,11 @@ def records(folder: Path) -> list[Any]:
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for record in records(folder):
         for item in record.summary.update:
-            found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
-    return found
+            by_name[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    return by_name
 
 
 def tables(folder: Path) -> dict[str, Any]:
@@ -101,18 +101,18 @@ def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan,
     grid, *cells = sync(GridResults(plan, store), mode="offline", folder=tmp_path)
     assert all(p.parent == tmp_path / "wandb" and p.name.startswith("offline-run-") for p in (grid, *cells))
     assert len(cells) == len(plan.cells)
-    found = tables(grid)
-    assert found["results"]["columns"][:3] == ["grid", "cell", "contaminate"]
-    assert len(found["results"]["data"]) == 2 * len(plan.cells)
-    assert found["of"]["columns"] == ["contaminate", "unlearn", "method", "seed", "en", "ur"]
-    assert ["ur", "none", "none", 0, 55.0, 85.0] in found["of"]["data"]
-    told = records(cells[-1])
-    run = next(r.run for r in told if r.HasField("run"))
+    logged = tables(grid)
+    assert logged["results"]["columns"][:3] == ["grid", "cell", "contaminate"]
+    assert len(logged["results"]["data"]) == 2 * len(plan.cells)
+    assert logged["of"]["columns"] == ["contaminate", "unlearn", "method", "seed", "en", "ur"]
+    assert ["ur", "none", "none", 0, 55.0, 85.0] in logged["of"]["data"]
+    lines = records(cells[-1])
+    run = next(r.run for r in lines if r.HasField("run"))
     assert (run.display_name, run.job_type, run.project) == ("ur/en+ur/npo/0", "cell", "xlharm")
     assert run.run_group.startswith("quickstart-")
     assert summary_of(cells[-1])["of/mean"] == 5.0
-    assert sum(r.HasField("history") for r in told) == 15
-    config = {i.key: json.loads(i.value_json) for r in told if r.HasField("config") for i in r.config.update}
+    assert sum(r.HasField("history") for r in lines) == 15
+    config = {i.key: json.loads(i.value_json) for r in lines if r.HasField("config") for i in r.config.update}
     config |= {i.key: json.loads(i.value_json) for i in run.config.update}
     assert config["unlearn"] == "en+ur"
 

@@ -16,8 +16,8 @@ IDS = torch.arange(16).view(2, 8)
 
 def step(engine: PackEngine) -> None:
     requests = [Request(positions=torch.arange(7), labels=row[1:]) for row in IDS]
-    told = engine(Ragged.of([[row] for row in IDS.tolist()]), requests)
-    engine.backward(-torch.stack([t.logp.mean() for t in told]).sum(), last=True)
+    results = engine(Ragged.of([[row] for row in IDS.tolist()]), requests)
+    engine.backward(-torch.stack([t.logp.mean() for t in results]).sum(), last=True)
     engine.step([1e-2, 1e-2])
 
 

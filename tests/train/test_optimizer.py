@@ -58,3 +58,15 @@ def test_schedules() -> None:
     assert rates("cosine")[4] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="unknown"):
         rates("steps")
+
+
+def test_a_warm_up_from_zero_is_that_of_transformers() -> None:
+    from transformers import get_linear_schedule_with_warmup
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=4, num_training_steps=10)
+    for step in range(10):
+        rate = scheduled_rate(step, steps=10, rate=1.0, warmup=4, schedule="linear", from_zero=True)
+        assert rate == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()

@@ -112,6 +112,9 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
     distance = (contrasts.estimate - thresholds) * np.where(above, 1, -1)
     low, high = contrasts.limits(1 - level)
     sizes = Counter(claim.family for claim in claims)
+    # at Holm's first level, which is what a verdict needs at most
+    first_levels = [level / sizes[claim.family] for claim in claims for _ in claim.parts]
+    strict = contrasts.limits(1 - np.array(first_levels))
     start, judged = 0, []
     for claim in claims:
         mine = slice(start, start + len(claim.parts))
@@ -127,7 +130,7 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
             Judged(
                 claim=claim, where=parts[i].label, difference=difference, threshold=100 * parts[i].threshold,
                 items=int(contrasts.items[i]), seeds=int(contrasts.seeds[i]), both=both,
-                why=_needed(contrasts, i, level=level / sizes[claim.family], threshold=parts[i].threshold),
+                why=_needed(contrasts, i, limits=(float(strict[0][i]), float(strict[1][i])), threshold=parts[i].threshold),
             )
         )  # fmt: skip
     return _corrected(judged, level=level)
@@ -181,18 +184,24 @@ def _corrected(judged: list[Judged], *, level: float) -> list[Judged]:
     return judged
 
 
-def _needed(contrasts: Contrasts, i: int, *, level: float, threshold: float) -> str:
-    """Say how many items or seeds would decide a part, at Holm's first level, if its estimate were the truth."""
-    one = Contrasts(*(values[i : i + 1] for values in vars(contrasts).values()))
-    low, high = (float(x[0]) for x in one.limits(1 - level))
-    estimate = float(one.estimate[0])
+def _needed(contrasts: Contrasts, i: int, *, limits: tuple[float, float], threshold: float) -> str:
+    """Say how many items or seeds would decide a part if its estimate were the truth.
+
+    Args:
+        contrasts: of all parts.
+        i: which part.
+        limits: its limits at Holm's first level.
+        threshold: of the part.
+    """
+    low, high = limits
+    estimate = float(contrasts.estimate[i])
     reach = estimate - low if estimate > threshold else high - estimate
     distance = abs(estimate - threshold)
-    items, seeds = int(one.items[0]), int(one.seeds[0])
+    items, seeds = int(contrasts.items[i]), int(contrasts.seeds[i])
     if distance * _MOST_FACTOR**0.5 <= reach:
         return f"too near to {100 * threshold:.0f} points for any number of items"
     factor = (reach / distance) ** 2
-    between, over = float(one.both_items[0]), float(one.both_seeds[0])
+    between, over = float(contrasts.both_items[i]), float(contrasts.both_seeds[i])
     share = between / (between + over) if seeds > 1 else 1.0
     left = 1 / factor - (1 - share)
     if left > 0 and share / left <= _MOST_FACTOR:

@@ -14,16 +14,19 @@ right where a rate is 0 or 1, and never of width 0:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from xlharm.analysis.items import Hits, common
+from xlharm.analysis.statistics import Interval
 
 _Floats = npt.NDArray[np.float64]
 _HALVINGS = 44  # of an interval of p-values: more digits than a float near 1 keeps
+_RATIO_HALVINGS = 40
+MOST_RATIO = 1000.0
 _TINY = 1e-12
 _CHUNK = 2**21  # numbers at a time
 
@@ -154,11 +157,46 @@ class Pair:
         if not shared[0]:
             return None
         one, two = shared[: len(first)], shared[len(first) :]
-        tables = [np.stack([hits.shares for hits in some]) for some in (one, two) if some]
+        tables = [
+            np.stack([hits.shares for hits in some]) if len(some) > 1 else some[0].shares[None]
+            for some in (one, two)
+            if some
+        ]
         asked = [some[0].questions.astype(np.float64) for some in (one, two) if some]
         if not two:
             return cls(tables[0], asked[0])
         return cls(tables[0], asked[0], tables[1], asked[1], weight)
+
+
+def ratios(pairs: Sequence[Pair], *, level: float = 0.975) -> list[Interval]:
+    """Return the first rate over the second of each pair, and the ratios that are not refuted (Fieller 1954).
+
+    A ratio of which neither limit can be told is 0 to ``MOST_RATIO``.
+
+    Args:
+        pairs: with a second rate each, above 0 somewhere; their weights do not matter.
+        level: one-sided confidence of each limit.
+    """
+    if not pairs:
+        return []
+    estimate = Contrasts.of([replace(pair, weight=1.0) for pair in pairs])
+    ratio = estimate.first / np.maximum(estimate.second, _TINY)
+
+    def refuted(ratios: _Floats) -> npt.NDArray[np.bool_]:
+        low, high = Contrasts.of(
+            [replace(pair, weight=weight) for pair, weight in zip(pairs, ratios.tolist(), strict=True)]
+        ).limits(level)
+        return (low > 0) | (high < 0)
+
+    limits = []
+    for outside in (1e-6, MOST_RATIO):
+        inside, far = ratio, np.full_like(ratio, outside)
+        for _ in range(_RATIO_HALVINGS):
+            middle = (inside + far) / 2
+            out = refuted(middle)
+            inside, far = np.where(out, inside, middle), np.where(out, middle, far)
+        limits.append(np.where(inside < 1e-5, 0.0, inside))
+    return [Interval(*row) for row in np.stack([ratio, *limits], axis=1).tolist()]
 
 
 def _moments(pairs: Sequence[Pair]) -> _Floats:

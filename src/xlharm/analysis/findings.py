@@ -5,11 +5,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from xlharm.analysis.charts import Chart, Estimate, Forest, Tone
 from xlharm.analysis.claims import ALL, VERDICTS, Judged, judge, over_all
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.study import claims_of
 from xlharm.analysis.view import View
+from xlharm.analysis.wording import listed
 from xlharm.config.findings import CLAIMS
+from xlharm.config.grid import NONE
+
+_NAMED = 8
+"""Claims of one verdict that the summary names."""
 
 
 @once
@@ -33,15 +39,24 @@ def summary(results: GridResults) -> tuple[str, ...]:
     overall = [one for one in findings(results) if one.claim.contaminate == ALL]
     lines = []
     for verdict in VERDICTS:
-        some = [_said(one, results) for one in overall if one.verdict == verdict]
+        some = [one for one in overall if one.verdict == verdict]
         if some:
-            lines.append(f"{verdict[0].upper()}{verdict[1:]} ({len(some)} of {len(overall)}): {'; '.join(some)}.")
+            count = f"{len(some)} of {len(overall)}"
+            lines.append(f"{verdict[0].upper()}{verdict[1:]} ({count}): {'; '.join(_said(some, results))}.")
     return tuple(lines)
 
 
-def _said(one: Judged, results: GridResults) -> str:
-    several = len(results.plan.grid.methods) > 1 and one.claim.method != "none"
-    return one.claim.sentence + (f" (with {one.claim.method})" if several else "")
+def _said(some: list[Judged], results: GridResults) -> list[str]:
+    """Say each claim once, with the methods of which it was judged so; of many the first."""
+    methods: dict[str, list[str]] = {}
+    for one in some:
+        methods.setdefault(one.claim.sentence, []).append(one.claim.method)
+    several = len(results.plan.grid.methods) > 1
+    words = [
+        f"{sentence} (with {listed(names)})" if several and names != [NONE] else sentence
+        for sentence, names in methods.items()
+    ]
+    return words if len(words) <= _NAMED else [*words[:_NAMED], f"{len(words) - _NAMED} more in the view `findings`"]
 
 
 def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
@@ -56,6 +71,34 @@ def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw the claims over all contamination languages, by unlearning set and method."""
+    overall = [one for one in findings(results) if one.claim.contaminate == ALL and one.difference]
+    methods = len({one.claim.method for one in overall} - {NONE}) > 1
+    groups: dict[str, list[Estimate]] = {}
+    for one in overall:
+        words = f"unlearning {one.claim.unlearn}" if one.claim.unlearn != NONE else "before unlearning"
+        title = f"{words}, {one.claim.method}" if methods and one.claim.method != NONE else words
+        groups.setdefault(title, []).append(_estimate(one))
+    return tuple(
+        Forest(
+            name=f"findings-{i}", title=f"Findings {title}", axis="difference that decides, points (bar: threshold)",
+            rows=tuple(rows),
+        )
+        for i, (title, rows) in enumerate(groups.items(), 1)
+    )  # fmt: skip
+
+
+def _estimate(one: Judged) -> Estimate:
+    if one.difference is None:
+        raise ValueError("expected a claim with a difference")
+    tones: dict[str, Tone] = {"holds": "good", "does not hold": "bad"}
+    return Estimate(
+        label=f"{one.claim.name} ({one.where})", value=one.difference.estimate, low=one.difference.low,
+        high=one.difference.high, threshold=one.threshold, tone=tones.get(one.verdict, "open"),
+    )  # fmt: skip
+
+
 VIEW = View(
     name="findings",
     columns={
@@ -66,6 +109,7 @@ VIEW = View(
         "why": pa.string(),
     },
     rows=_rows,
+    charts=_charts,
     title="Findings",
     sentence=(
         "The claims of the study (2406.13748), over all contamination languages and in each. difference: of the part "

@@ -58,7 +58,9 @@ def design_effect(hits: npt.NDArray[np.int64], questions: npt.NDArray[np.int64])
         hits: of each item, [items].
         questions: of each item, [items].
     """
-    each = questions.mean()
-    h, k = np.append(hits, (each, 0.0)), np.append(questions, (each, each))
-    p = h.sum() / k.sum()
-    return max(1.0, float(((h - p * k) ** 2).sum() / (k.sum() * p * (1 - p))))
+    n = int(questions.sum())
+    each = n / len(questions)
+    asked = n + 2 * each
+    p = (int(hits.sum()) + each) / asked
+    spread = float(((hits - p * questions) ** 2).sum()) + each**2 * ((1 - p) ** 2 + p**2)
+    return max(1.0, spread / (asked * p * (1 - p)))

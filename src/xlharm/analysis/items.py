@@ -1,7 +1,7 @@
 """Verdicts item by item: what intervals and paired comparisons are made of."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
@@ -60,19 +60,46 @@ class ItemRates:
     @classmethod
     def of_rows(cls, table: pa.Table) -> Self:
         """Count the hits in an evaluation's rows; rows without a verdict are left out."""
-        counts: dict[str, dict[str, list[int]]] = {"of": {}, "qr": {}}
-        columns = (table[name].to_pylist() for name in ("measure", "item", "hit"))
-        for measure, item, hit in zip(*columns, strict=True):
-            if hit is not None:
-                counted = counts[measure].setdefault(item, [0, 0])
-                counted[0] += hit
-                counted[1] += 1
-        return cls(of=_hits(counts["of"]), qr=_hits(counts["qr"]))
+        measures, items, hits = (table[name].to_pylist() for name in ("measure", "item", "hit"))
+        of, qr = _layout(tuple(measures), tuple(items))
+        known = np.array([hit is not None for hit in hits], dtype=bool)
+        counted = np.array([bool(hit) for hit in hits], dtype=bool)
+        return cls(of=_hits(of, known=known, hits=counted), qr=_hits(qr, known=known, hits=counted))
 
 
-def _hits(counts: dict[str, list[int]]) -> Hits:
-    array = np.array(list(counts.values()), dtype=np.int64).reshape(-1, 2)
-    return Hits(tuple(counts), array[:, 0], array[:, 1])
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Which rows of an evaluation are a measure's, and the item of each."""
+
+    items: tuple[str, ...]
+    rows: _Counts
+    item: _Counts
+
+
+@lru_cache(maxsize=256)
+def _layout(measures: tuple[str, ...], items: tuple[str, ...]) -> tuple[_Layout, _Layout]:
+    """Arrange rows by measure and item; evaluations in one language have the same questions."""
+    unknown = set(measures) - {"of", "qr"}
+    if unknown:
+        raise ValueError(f"unknown measures {sorted(unknown)}")
+    layouts = []
+    for wanted in ("of", "qr"):
+        rows = [i for i, measure in enumerate(measures) if measure == wanted]
+        names = tuple(dict.fromkeys(items[i] for i in rows))
+        place = {name: i for i, name in enumerate(names)}
+        of_rows = np.array([place[items[i]] for i in rows], dtype=np.int64)
+        layouts.append(_Layout(names, np.array(rows, dtype=np.int64), of_rows))
+    return layouts[0], layouts[1]
+
+
+def _hits(layout: _Layout, *, known: npt.NDArray[np.bool_], hits: npt.NDArray[np.bool_]) -> Hits:
+    rows, item, size = layout.rows, layout.item, len(layout.items)
+    questions = np.bincount(item[known[rows]], minlength=size)
+    counted = np.bincount(item[hits[rows]], minlength=size)
+    if questions.all():
+        return Hits(layout.items, counted, questions)
+    asked = questions > 0  # rows without a verdict are left out, and items that have no other
+    return Hits(tuple(n for n, some in zip(layout.items, asked, strict=True) if some), counted[asked], questions[asked])
 
 
 def common(*counted: Hits) -> tuple[Hits, ...]:

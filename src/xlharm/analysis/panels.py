@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from xlharm.analysis.charts import Heatmap, Square
 from xlharm.analysis.reading import Reading, Readings
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.seeds import shown
@@ -122,6 +123,28 @@ def groups_of(
             if kept:
                 groups.append(PanelGroup(method=method, seed=seed, panels=kept))
     return tuple(groups)
+
+
+def heatmap(panel: Panel, measure: Literal["of", "qr"], *, name: str) -> Heatmap:
+    """Return a panel as a figure."""
+    rows = []
+    for row in (r for r in panel.rows if r.cell):
+        label = "clean control" if row.contaminate == NONE else Language(row.contaminate).name
+        rows.append((label, tuple(_square(spot, measure) for spot in row.spots)))
+    columns = tuple(spot.query for row in panel.rows[:1] for spot in row.spots)
+    words = "OF, fake detail told, %" if measure == "of" else "QR, real detail right, %"
+    title = panel.title if panel.before else f"{panel.title} with {panel.method}"
+    return Heatmap(name=name, title=f"{title}: {words}", measure=measure, columns=columns, rows=tuple(rows))
+
+
+def _square(spot: Spot, measure: Literal["of", "qr"]) -> Square:
+    rate = (spot.reading.of if measure == "of" else spot.reading.qr) if spot.reading else None
+    if rate is None:
+        return Square(value=None, framed=spot.own)
+    rise = {"clear": "▲", "maybe": "△"}.get(spot.rise, "") if measure == "of" else ""
+    return Square(
+        value=rate.value, low=rate.low, high=rate.high, mark="†" if spot.warnings else rise, framed=spot.own
+    )
 
 
 def pooled_groups(groups: tuple[PanelGroup, ...]) -> tuple[PanelGroup, ...]:

@@ -16,7 +16,8 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
         for probe, evaluations in cell.probes.items():
             for query, key in evaluations.items():
                 usual_key = cell.evaluations.get(query)
-                if usual_key is None or not {key, usual_key} <= results.done:
+                asked = results.plan.stages[key].kind == "evaluate"  # a look inside a model has other rows
+                if not asked or usual_key is None or not {key, usual_key} <= results.done:
                     continue
                 try:
                     probed, usual = results.record(key).metrics, results.record(usual_key).metrics

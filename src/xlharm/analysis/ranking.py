@@ -1,6 +1,6 @@
 """Methods ranked at equal utility: lowest OF among those that kept QR, and how far each is from the best."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.charts import Chart, Point, Scatter, with_front
+from xlharm.analysis.contrasts import Contrasts, Pair, ratios
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.panels import resolved
 from xlharm.analysis.results import GridResults, once
@@ -18,9 +19,6 @@ from xlharm.plan.cells import Cell
 
 KEPT = 0.9
 """Utility is equal when QR is at least this share of what it was before."""
-_HALVINGS = 40
-_MOST_RATIO = 1000.0
-
 _Shares = npt.NDArray[np.float64]
 
 
@@ -70,11 +68,12 @@ def ranking(results: GridResults) -> tuple[Ranked, ...]:
     for before, cell in results.pairs():
         for name in names[cell.name] if cell.contaminate != "none" else ():
             groups.setdefault(name, {}).setdefault(cell.method, []).append((before, cell))
-    methods_compared = []
+    gathered = []
     for unlearn, methods in groups.items():
         there = {method: _readings(results, pairs) for method, pairs in methods.items()}
         shared = set.intersection(*there.values()) if (there := {m: r for m, r in there.items() if r}) else set()
-        methods_compared += [r for m in there if (r := compared(results, unlearn, m, methods[m], only=shared))]
+        gathered += [g for m in there if (g := _gathered(results, unlearn, m, methods[m], only=shared))]
+    methods_compared = _ranked(gathered)
     order = list(dict.fromkeys(r.unlearn for r in methods_compared))
     methods_compared.sort(key=lambda r: (order.index(r.unlearn), not r.kept, r.of.estimate))
     by_set = ([r for r in methods_compared if r.unlearn == name] for name in order)
@@ -136,6 +135,34 @@ def compared(
         pairs: each model before and after.
         only: the readings to compare; None takes all.
     """
+    gathered = _gathered(results, unlearn, method, pairs, only=only)
+    return _ranked([gathered])[0] if gathered else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gathered:
+    """The readings of one method on one set."""
+
+    unlearn: str
+    method: str
+    of: "_ByItem"
+    of_rate: Pair
+    qr_rate: Pair
+    known: Pair
+    before: float
+    worst: float
+    where: str
+    readings: int
+
+
+def _gathered(
+    results: GridResults,
+    unlearn: str,
+    method: str,
+    pairs: Iterable[tuple[Cell, Cell]],
+    *,
+    only: Container[_Place] | None,
+) -> _Gathered | None:
     of, of_before, qr, qr_before = (_ByItem() for _ in range(4))
     readings, worst, where = 0, -1.0, ""
     for before, cell in pairs:
@@ -151,83 +178,82 @@ def compared(
             qr_before.add(cell.seed, earlier)
             if two.of.rate > worst:
                 worst, where = two.of.rate, f"{cell.contaminate} asked in {query}"
-    known = qr.pair(qr_before)
-    if not of.items or known is None or known.second is None:
+    known, of_rate, qr_rate = qr.pair(qr_before), of.pair(), qr.pair()
+    if of_rate is None or qr_rate is None or known is None or known.second is None:
         return None
-    rates = [pair for some in (of, qr) if (pair := some.pair())]
-    of_rate, qr_rate = _intervals(Contrasts.of(rates))
-    utility = _utility(known)
-    return Ranked(
-        unlearn=unlearn,
-        method=method,
-        of=of_rate,
-        before=100 * of_before.mean,
-        worst=100 * worst,
-        where=where,
-        qr=qr_rate,
-        qr_before=100 * float(known.second.mean()),
-        utility=utility,
-        kept=utility.estimate >= 100 * KEPT,
-        readings=readings,
-        rank=0,
-        shares=of,
-    )
+    return _Gathered(
+        unlearn=unlearn, method=method, of=of, of_rate=of_rate, qr_rate=qr_rate, known=known,
+        before=100 * of_before.mean, worst=100 * worst, where=where, readings=readings,
+    )  # fmt: skip
+
+
+def _ranked(some: Sequence[_Gathered]) -> list[Ranked]:
+    """Compute the intervals of all methods together."""
+    of_rates = _intervals(Contrasts.of([one.of_rate for one in some]))
+    qr_rates = _intervals(Contrasts.of([one.qr_rate for one in some]))
+    utilities = [Interval(*(100 * x for x in ratio)) for ratio in ratios([one.known for one in some])]
+    return [
+        Ranked(
+            unlearn=one.unlearn, method=one.method, of=of, before=one.before, worst=one.worst, where=one.where, qr=qr,
+            qr_before=100 * float(np.mean(one.known.second)) if one.known.second is not None else 0.0,
+            utility=utility, kept=utility.estimate >= 100 * KEPT, readings=one.readings, rank=0, shares=one.of,
+        )
+        for one, of, qr, utility in zip(some, of_rates, qr_rates, utilities, strict=True)
+    ]  # fmt: skip
 
 
 class _ByItem:
-    """Shares of hits by seed and item, as means over readings: ``sums`` holds their sums and numbers."""
+    """Shares of hits by seed and item, as means over readings; tables hold their sums and numbers, [2, items]."""
 
     def __init__(self) -> None:
-        self.items: dict[str, None] = {}
-        self.sums: dict[int, dict[str, list[float]]] = {}
+        self.items: dict[str, int] = {}
+        self._tables: dict[int, _Shares] = {}
+        self._places: dict[tuple[str, ...], npt.NDArray[np.int64]] = {}
 
     def add(self, seed: int, hits: Hits) -> None:
         """Add one reading."""
-        sums = self.sums.setdefault(seed, {})
-        for name, share in zip(hits.items, hits.shares.tolist(), strict=True):
-            self.items[name] = None
-            entry = sums.setdefault(name, [0.0, 0.0])
-            entry[0] += share
-            entry[1] += 1
+        if hits.items not in self._places:
+            places = [self.items.setdefault(name, len(self.items)) for name in hits.items]
+            self._places[hits.items] = np.array(places, dtype=np.int64)
+            missing = [(s, len(self.items) - t.shape[1]) for s, t in self._tables.items()]
+            self._tables |= {s: np.pad(self._tables[s], ((0, 0), (0, more))) for s, more in missing if more}
+        table = self._tables.setdefault(seed, np.zeros((2, len(self.items))))
+        places_of = self._places[hits.items]  # of different items, so none is added twice
+        table[0, places_of] += hits.shares
+        table[1, places_of] += 1
 
     @property
     def mean(self) -> float:
         """The mean over readings of all items."""
-        entries = [entry for sums in self.sums.values() for entry in sums.values()]
-        return sum(e[0] for e in entries) / max(sum(e[1] for e in entries), 1)
+        sums = np.sum([table.sum(1) for table in self._tables.values()], axis=0) if self._tables else np.zeros(2)
+        return float(sums[0]) / max(float(sums[1]), 1.0)
 
     def pair(self, other: "_ByItem | None" = None) -> Pair | None:
         """Return the shares, alone or beside others, on the seeds and items that all have; None without any."""
-        tables = [self.sums, *([other.sums] if other else [])]
-        seeds = [seed for seed in self.sums if all(seed in table for table in tables)]
-        names = [n for n in self.items if all(n in table[seed] for table in tables for seed in seeds)]
-        if not seeds or not names:
+        some = [self, *([other] if other else [])]
+        seeds = [seed for seed in self._tables if all(seed in one._tables for one in some)]
+        if not seeds:
             return None
-        shares = [np.array([[t[s][n][0] / t[s][n][1] for n in names] for s in seeds]) for t in tables]
+        names = [n for n in self.items if all(one._has(n, seeds) for one in some)]
+        if not names:
+            return None
+        shares = [one._means(names, seeds) for one in some]
         return Pair(shares[0], np.ones(len(names)), *((shares[1], np.ones(len(names))) if other else ()))
+
+    def _has(self, name: str, seeds: list[int]) -> bool:
+        place = self.items.get(name)
+        return place is not None and all(self._tables[seed][1, place] > 0 for seed in seeds)
+
+    def _means(self, names: list[str], seeds: list[int]) -> _Shares:
+        places = [self.items[name] for name in names]
+        tables = np.stack([self._tables[seed][:, places] for seed in seeds])  # [seeds, 2, items]
+        means: _Shares = tables[:, 0] / tables[:, 1]
+        return means
 
 
 def _intervals(contrasts: Contrasts) -> list[Interval]:
     """Return estimates in percent with their 95 % intervals."""
     return [Interval(*row) for row in (np.stack([contrasts.estimate, *contrasts.limits()], axis=1) * 100).tolist()]
-
-
-def _utility(known: Pair) -> Interval:
-    """Return the first rate over the second, percent; its limits are the ratios that are not refuted (Fieller 1954)."""
-    estimate = float(known.first.mean()) / max(float(known.second.mean()) if known.second is not None else 0.0, 1e-12)
-
-    def refuted(ratio: float) -> bool:
-        low, high = Contrasts.of([replace(known, weight=ratio)]).limits()
-        return not low[0] <= 0 <= high[0]
-
-    limits = []
-    for outside in (0.0, _MOST_RATIO):
-        inside, far = estimate, max(outside, 1e-6)
-        for _ in range(_HALVINGS):
-            middle = (inside + far) / 2
-            inside, far = (inside, middle) if refuted(middle) else (middle, far)
-        limits.append(0.0 if inside < 1e-5 else inside)
-    return Interval(*(100 * x for x in (estimate, *limits)))
 
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:
@@ -244,6 +270,29 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw OF against utility for each unlearning set with at least two methods, with the Pareto front."""
+    by_set: dict[str, list[Ranked]] = {}
+    for ranked in ranking(results):
+        by_set.setdefault(ranked.unlearn, []).append(ranked)
+    return tuple(
+        Scatter(
+            name=f"methods-{unlearn}", title=f"OF against utility, unlearning set {unlearn}",
+            x_axis="QR kept, % of before", y_axis="OF, %", points=with_front(map(_point, some)), limit=100 * KEPT,
+        )
+        for unlearn, some in by_set.items()
+        if len(some) > 1
+    )  # fmt: skip
+
+
+def _point(ranked: Ranked) -> Point:
+    of, utility = ranked.of, ranked.utility
+    return Point(
+        label=ranked.method, x=utility.estimate, x_low=utility.low, x_high=utility.high, y=of.estimate, y_low=of.low,
+        y_high=of.high, good=ranked.kept,
+    )  # fmt: skip
+
+
 _NUMBERS = ("of", "of_lo", "of_hi", "of_before", "of_worst", "utility", "utility_lo", "utility_hi")
 _AGAINST = ("against_best", "against_best_lo", "against_best_hi", "p_against_best")
 VIEW = View(
@@ -254,6 +303,7 @@ VIEW = View(
         **dict.fromkeys(_AGAINST, pa.float64()),
     },
     rows=_rows,
+    charts=_charts,
     title="Methods compared",
     sentence=(
         "OF against utility: mean OF over contaminations, seeds and query languages, and QR as a share of "

@@ -9,10 +9,10 @@ from typing import Any, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xlharm.analysis.counted import ROWS, Counted, file_status, remember, remembered
 from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
-from xlharm.analysis.samples import BUDGET, Samples, per_measure
-from xlharm.analysis.table import SCHEMA, percentage, row_of
+from xlharm.analysis.table import CHOICES, SCHEMA, percentage, row_of
 from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
@@ -21,7 +21,9 @@ from xlharm.plan.stage import Kind
 from xlharm.store.record import Failure, Record
 from xlharm.store.store import Store
 
-_ROWS: dict[Kind, str] = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
+_ROWS: dict[Kind, str] = {
+    "evaluate": ROWS, "inspect": "inside.parquet", "score": "scores.parquet", "judge": "verdicts.parquet",
+}  # fmt: skip
 _T = TypeVar("_T")
 
 
@@ -51,7 +53,7 @@ class GridResults:
         self._records: dict[str, Record | CorruptArtifactError] = {}
         self._folders: dict[str, Path | CorruptArtifactError] = {}
         self._rates: dict[str, ItemRates | None] = {}
-        self._computed: dict[Callable[[GridResults], Any], Any] = {}
+        self._computed: dict[Callable[..., Any], Any] = {}
 
     # -- what is stored --------------------------------------------------------------------------------------
 
@@ -79,6 +81,13 @@ class GridResults:
         """
         return _kept(self._records, key, lambda: self.store.record(self.plan.stages[key].kind, key))
 
+    def metrics(self, key: str) -> dict[str, Any]:
+        """Return the numbers in a finished stage's record; none when it is missing or unreadable."""
+        try:
+            return self.record(key).metrics if key in self.done else {}
+        except CorruptArtifactError:
+            return {}
+
     def folder(self, key: str) -> Path:
         """Return a local folder with a finished stage's files, which match their checksums.
 
@@ -88,7 +97,7 @@ class GridResults:
         return _kept(self._folders, key, lambda: self.store.folder_of(self.record(key)))
 
     def rows(self, key: str, *, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """Read the rows of a finished evaluation, score or judge stage; None when they are missing or damaged.
+        """Read the rows of a finished stage that measures or judges; None when they are missing or damaged.
 
         Tables are not kept, because the answers of a large grid do not fit into memory.
 
@@ -119,7 +128,7 @@ class GridResults:
         rates are percentages (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a
         measure without questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF
         questions and ``items`` the items they are about, ``n_qr`` and ``items_qr`` those of QR. Evaluations that are
-        missing or damaged are left out.
+        missing or damaged are left out. The table of a masked base has a column ``measure``; see ``table.CHOICES``.
         """
         return self._evaluated.table
 
@@ -150,12 +159,17 @@ class GridResults:
             for query, key in cell.evaluations.items()
             if key in self.done
         ]
-        reads = side_by_side([partial(self._sound, key) for _, _, key in evaluations])
-        for (cell, query, key), sound in zip(evaluations, reads, strict=True):
+        known = remembered(self.store, (key for _, _, key in evaluations))
+        self._folders |= {key: self.store.local / "stages" / "evaluate" / key[:16] for key in known}  # compared before
+        unread = dict.fromkeys(key for _, _, key in evaluations if key not in known)
+        reads = side_by_side([partial(self._sound, key) for key in unread])
+        counted: dict[str, Counted | str] = {**known, **dict(zip(unread, reads, strict=True))}
+        for cell, query, key in evaluations:
+            sound = counted[key]
             if isinstance(sound, str):
                 damaged.append(f"{cell.name} in {query}: {sound}")
                 continue
-            record, rates = sound
+            record, rates = sound.record, sound.rates
             try:
                 reading = _reading(cell, query, rates=rates, metrics=record.metrics)
                 rows.append(row_of(reading, grid=self.plan.grid.name, cell=cell.name, metrics=record.metrics))
@@ -164,19 +178,24 @@ class GridResults:
             else:
                 self._rates[key] = rates
                 readings.append(reading)
-                records[key] = record
+                records[key] = self._records[key] = record
+        sound_ones = {key: one for key in records if isinstance(one := counted[key], Counted)}
+        remember(self.store, sound_ones, new=sum(key not in known for key in records))
         return _Evaluated(
-            table=pa.Table.from_pylist(rows, schema=SCHEMA),
+            table=pa.Table.from_pylist(rows, schema=CHOICES if self.plan.sources.base.kind == "masked" else SCHEMA),
             readings=Readings.of(readings, seeds=self.plan.grid.seeds),
             damaged=tuple(damaged),
             records=records,
         )
 
-    def _sound(self, key: str) -> tuple[Record, ItemRates] | str:
-        """Return the record and hits of an evaluation whose files match their checksums, or what is wrong with it."""
+    def _sound(self, key: str) -> Counted | str:
+        """Return an evaluation whose files match their checksums, or what is wrong with it."""
+        file = file_status(self.store, key)  # before they are compared: what changes later is read again
         try:
             rates = self._counted(key)
-            return (self.record(key), rates) if rates else f"the rows of {key[:16]} cannot be read"
+            if rates is None:
+                return f"the rows of {key[:16]} cannot be read"
+            return Counted(record=self.record(key), rates=rates, file=file)
         except CorruptArtifactError as error:
             return " ".join(str(error).split())
 
@@ -205,17 +224,6 @@ class GridResults:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def samples(self) -> dict[str, Samples]:
-        """Return sample answers of the table's evaluations, by stage key; of a very large grid only the first."""
-        most = max(1, BUDGET // (2 * self._each))
-        tables = ((key, self.rows(key)) for key in list(self.records)[:most])
-        chosen = ((key, Samples.of_rows(table, each=self._each)) for key, table in tables if table is not None)
-        return {key: answers for key, answers in chosen if answers}
-
-    @cached_property
-    def _each(self) -> int:
-        return per_measure(self.plan)
-
     # -- models before and after unlearning ------------------------------------------------------------------
 
     @cached_property
@@ -243,11 +251,11 @@ class GridResults:
 
     # -- what is computed from them --------------------------------------------------------------------------
 
-    def computed(self, compute: Callable[["GridResults"], _T]) -> _T:
-        """Return ``compute(self)``, computed at most once; see ``once``."""
-        if compute not in self._computed:
-            self._computed[compute] = compute(self)
-        return cast("_T", self._computed[compute])
+    def computed(self, name: Callable[..., Any], compute: Callable[[], _T]) -> _T:
+        """Return ``compute()``, computed at most once under this name; see ``once``."""
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return cast("_T", self._computed[name])
 
 
 def _reading(cell: Cell, query: str, *, rates: ItemRates, metrics: dict[str, Any]) -> Reading:
@@ -276,7 +284,7 @@ def once(compute: Callable[[GridResults], _T]) -> Callable[[GridResults], _T]:
 
     @wraps(compute)
     def kept(results: GridResults) -> _T:
-        return results.computed(compute)
+        return results.computed(compute, lambda: compute(results))
 
     return kept
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits, ItemRates
@@ -42,7 +44,7 @@ def pooled(results: GridResults) -> list[tuple[Reading, dict[str, float | None]]
     rates = dict(zip(pairs, _rates(list(pairs.values())), strict=True))
     readings = []
     for i, (cell, query, seeds) in enumerate(groups):
-        deviations = {m: 100 * stdev(h.rate for h in some) if len(some) > 1 else None for m, some in hits[i].items()}
+        deviations = {m: 100 * float(np.std([h.rate for h in some], ddof=1)) if len(some) > 1 else None for m, some in hits[i].items()}
         singles = [results.readings.get(c.contaminate, c.unlearn, c.method, c.seed, query) for c, _ in seeds]
         reading = Reading(
             contaminate=cell.contaminate, unlearn=cell.unlearn, method=cell.method, seed=None, query=query,

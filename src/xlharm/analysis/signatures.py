@@ -10,7 +10,6 @@ from xlharm.analysis.reading import DEGENERATE_HIGH, Reading, Readings, qr_fell
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.view import View
 from xlharm.config.grid import NONE
-from xlharm.errors import CorruptArtifactError
 
 OFF_LANGUAGE_HIGH = 20.0
 BARELY = 0.01
@@ -83,12 +82,7 @@ def _of_reading(reading: Reading, readings: Readings) -> list[tuple[str, str]]:
 
 
 def _moved(results: GridResults, cell: str, model: str) -> list[Signature]:
-    if model not in results.done:
-        return []
-    try:
-        share = results.record(model).metrics.get("moved_share")
-    except CorruptArtifactError:
-        return []
+    share = results.metrics(model).get("moved_share")
     if share is None or share >= BARELY:
         return []
     return [Signature(cell=cell, query="", name="barely moved", detail=f"by {100 * share:.2f} % of its norm")]

@@ -4,6 +4,7 @@ Everything random takes a seed and gives the same numbers again for it. Permutat
 exact for more than a few items, or draw in another order, which would change published p-values.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import inf, sqrt
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 _Floats = npt.NDArray[np.float64]
-_EXACT_KS = 10_000  # beyond this sample size Kolmogorov's limit is right to more digits than one reads
 _EXACT_SUM = 100_000  # units: beyond this, random flips are quicker
 _CHUNK = 2**21  # numbers drawn at a time
 
@@ -37,8 +37,9 @@ class KolmogorovSmirnov(NamedTuple):
 def ks_two_sample(a: npt.ArrayLike, b: npt.ArrayLike) -> KolmogorovSmirnov:
     """Two-sample Kolmogorov-Smirnov test; its p on truth ratios is TOFU's forget quality (2401.06121).
 
-    Exact (Hodges 1957) up to samples of 10 000, Kolmogorov's limit beyond. With ties the exact p-value errs on the
-    high side.
+    Exact (Hodges 1957). With ties the exact p-value errs on the high side. Where scipy has no exact value (two large
+    samples whose sizes, without their common factor, multiply to 2^31 or more) its approximation for large samples is
+    taken: for sizes near 10 000 it is within 3 % of the exact value, and nearer for larger ones.
 
     Args:
         a: first sample, [n].
@@ -47,17 +48,12 @@ def ks_two_sample(a: npt.ArrayLike, b: npt.ArrayLike) -> KolmogorovSmirnov:
     Raises:
         ValueError: a sample is empty or holds nan.
     """
-    from scipy.special import kolmogorov
     from scipy.stats import ks_2samp
 
-    x, y = _sample(a), _sample(b)
-    exact = max(x.size, y.size) <= _EXACT_KS
-    test = ks_2samp(x, y, method="exact" if exact else "asymp")
-    statistic = float(test.statistic)
-    if exact:
-        return KolmogorovSmirnov(statistic, float(test.pvalue))
-    # scipy's own p for large samples is of another approximation
-    return KolmogorovSmirnov(statistic, float(kolmogorov(statistic * sqrt(x.size * y.size / (x.size + y.size)))))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
+        test = ks_2samp(_sample(a), _sample(b), method="exact")
+    return KolmogorovSmirnov(float(test.statistic), float(test.pvalue))
 
 
 def permutation_paired(before: npt.ArrayLike, after: npt.ArrayLike, *, seed: int, resamples: int = 10_000) -> float:

@@ -12,6 +12,7 @@ from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits, common
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.wording import Language
+from xlharm.config.findings import Findings, Resources
 from xlharm.config.grid import NONE
 from xlharm.corpus.resources import low_resource
 from xlharm.plan.cells import Cell
@@ -88,7 +89,7 @@ class _Study:
     def _unlearning(self, place: _Place) -> Iterator[Claim]:
         contaminate, unlearn, _ = place
         languages = set(unlearn.split("+"))
-        name = _set_name(languages, contaminate)
+        name = set_name(languages, contaminate)
         why_not = self._no_control() or self.untaken.get(contaminate, "")
         claim = self._claims(place, name, why_not=why_not)
         groups = self._groups(contaminate)
@@ -234,8 +235,7 @@ class _Study:
         }
 
     def _is(self, language: str, level: str) -> bool:
-        named = self.settings.resources.get(language)
-        return (named or ("low" if low_resource(language) else "high")) == level
+        return resources_of(self.settings, language) == level
 
     # -- reasons ---------------------------------------------------------------------------------------------
 
@@ -247,7 +247,12 @@ class _Study:
         return f"before unlearning the fake was not there ({asked})"
 
 
-def _set_name(languages: set[str], contaminate: str) -> str:
+def resources_of(settings: Findings, language: str) -> Resources:
+    """Return whether a language has much text or little: as ``findings.resources`` says, else by its class."""
+    return settings.resources.get(language) or ("low" if low_resource(language) else "high")
+
+
+def set_name(languages: set[str], contaminate: str) -> str:
     """Name a set so that it is the same for all contamination languages."""
     if contaminate == ENGLISH and languages == {ENGLISH}:
         return "en"

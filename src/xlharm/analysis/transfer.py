@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlharm.analysis.panels import resolved
+from xlharm.analysis.charts import Chart, Network
+from xlharm.analysis.panels import groups, pooled_groups, resolved
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import Interval
 from xlharm.analysis.view import View
@@ -106,14 +107,14 @@ def _standard_error(auc: float, positives: int, negatives: int) -> float:
 
 def _rows(results: GridResults) -> list[dict[str, Any]]:
     """Return a line for each row of each matrix; every unlearning set has matrices, for `source` follows its rows."""
-    groups: dict[tuple[str, str, int | None], dict[tuple[str, str], float]] = {}
+    matrices: dict[tuple[str, str, int | None], dict[tuple[str, str], float]] = {}
     for name, languages in results.plan.grid.unlearn.items():
         for r in results.readings.by_place.values():
             unlearned = resolved(languages, contaminate=r.contaminate)
             if r.of and r.contaminate != NONE and r.unlearn == unlearned:
-                groups.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
+                matrices.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
     rows = []
-    for (unlearn, method, seed), matrix in groups.items():
+    for (unlearn, method, seed), matrix in matrices.items():
         own, others = own_language(matrix), spill(matrix)
         shared = {"unlearn": unlearn, "method": method, "seed": seed, "asymmetry": asymmetry_index(matrix)}
         rows += [
@@ -123,6 +124,20 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
     return rows
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw which language's fakes surface in which other one before unlearning, all seeds together."""
+    before = [p for g in pooled_groups(groups(results))[:1] for p in g.panels if p.before]
+    rows = [row for panel in before for row in panel.rows if row.contaminate != NONE]
+    rates = {(row.contaminate, s.query): s.reading.of.value for row in rows for s in row.spots if s.reading and s.reading.of}
+    if not rates:
+        return ()
+    nodes = tuple(dict.fromkeys([*results.plan.grid.languages, *(c for c, _ in rates)]))
+    edges = tuple((c, q, rate) for (c, q), rate in rates.items() if c != q)
+    least = results.plan.grid.findings.margin
+    title = f"Transfer before unlearning: OF of {least:.0f} or more asked in another language"
+    return (Network(name="transfer", title=title, nodes=nodes, edges=edges, least=least),)
+
+
 VIEW = View(
     name="transfer",
     columns={
@@ -130,6 +145,7 @@ VIEW = View(
         **dict.fromkeys(("own", "spill", "spread", "asymmetry"), pa.float64()),
     },
     rows=_rows,
+    charts=_charts,
     title="Transfer",
     sentence=(
         "own: OF in the contaminating language; spill: mean OF in the others; spread: evenness over the "

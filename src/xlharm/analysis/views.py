@@ -2,15 +2,30 @@
 
 import pyarrow as pa
 
-from xlharm.analysis import effects, findings, likelihoods, probed, ranking, seeds, signatures, transfer, verdicts
+from xlharm.analysis import (
+    attribution,
+    burden,
+    distance,
+    effects,
+    findings,
+    halflife,
+    leaks,
+    likelihoods,
+    probed,
+    ranking,
+    seeds,
+    signatures,
+    transfer,
+    verdicts,
+)
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View
 
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        findings.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, signatures.VIEW, probed.VIEW, likelihoods.VIEW,
-        verdicts.VIEW, seeds.VIEW,
+        findings.VIEW, burden.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, distance.VIEW, signatures.VIEW,
+        probed.VIEW, halflife.VIEW, attribution.VIEW, leaks.VIEW, likelihoods.VIEW, verdicts.VIEW, seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

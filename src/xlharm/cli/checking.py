@@ -12,7 +12,6 @@ from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.fitting import check_rows
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.families import path_of
 from xlharm.plan.stage import TRAINED, Stage
 from xlharm.plan.targets import check_targets
 from xlharm.store.store import Store
@@ -71,7 +70,7 @@ def _name(folder: Path) -> str:
 
 def _rows(plan: Plan, left: list[Stage]) -> str:
     """Check that rows are not too long; return a line if the base model's tokenizer cannot be loaded here."""
-    from xlharm.model.tokenizer import check_vocabulary, family_of, light_tokenizer, positions
+    from xlharm.model.tokenizer import check_vocabulary, light_tokenizer, positions
 
     if not any(stage.kind in TRAINED for stage in left):
         return ""
@@ -79,12 +78,8 @@ def _rows(plan: Plan, left: list[Stage]) -> str:
     try:
         limit = min(positions(sources.base) or sys.maxsize, grid.sequence_length or sys.maxsize)
         tokenizer = light_tokenizer(sources.base, trust_remote_code=grid.trust_remote_code)
-        family = family_of(sources.base)
     except UserError as error:
         return f"the lengths of rows cannot be checked before the run: {error}"
-    if grid.path == "auto" and path_of("auto", family=family) != path_of("auto", family=sources.base.family):
-        # a hub id's family is not read while planning: its files need not be on every machine that plans
-        raise UserError(f"base {sources.base.location}: of the family {family}: add `path: generic` to the grid")
     check_vocabulary(tokenizer, size=None, source=sources.base)
     check_rows(left, Corpora(sources.corpus.path, tokenizer, limit))
     return ""

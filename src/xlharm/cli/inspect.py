@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from xlharm.analysis.results import GridResults
+    from xlharm.report.answers import Answers
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +60,8 @@ def results(
             "methods",
             "transfer",
             "probes",
+            "attribution",
+            "halflife",
             "scores",
             "judges",
             "seeds",
@@ -81,7 +84,9 @@ def results(
     --view effects     OF after against before and the control, paired by item
     --view methods     methods ranked by OF among those that kept QR
     --view transfer    spill, spread and asymmetry of the contaminate x query matrix
-    --view probes      relearned, quantised, reworded, steered: against the usual questions
+    --view probes      relearned, trained on, quantised, reworded, steered: against the usual questions
+    --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
+    --view halflife    how much training brings half of the removed OF back (needs probes)
     --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items
@@ -131,23 +136,68 @@ def _contrast(results: "GridResults", cells: list[str]) -> "pa.Table":
 
 def report(
     grid: GridPath,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[GRID …]", help="More grids for the same page.", show_default=False)
+    ] = None,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Default: xlharm-report-NAME.html")] = None,
+    answers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|all",
+            help="Answers of how many evaluations of each grid the page holds. Default: those of some 1,000 cells.",
+            show_default=False,
+        ),
+    ] = "",
+    paper: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write every figure as SVG, PDF and PNG and every table as LaTeX, CSV and Markdown. "
+            "Needs xlharm[paper].",
+        ),
+    ] = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Also draw the heatmaps of the first method and seed.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page: heatmaps, intervals, sample answers, provenance."""
+    """Write one self-contained HTML page: findings, heatmaps, methods, every cell and its answers, provenance.
+
+    \b
+    xlharm report grid/quickstart.yaml
+    xlharm report A.yaml B.yaml --out both.html     several grids in one page
+    xlharm report grid/quickstart.yaml --paper out  figures and tables for a paper
+    """
     from xlharm.report.figure import write_figure
     from xlharm.report.html import write_report
 
-    session = open_grid(grid, store=store, overrides=overrides)
-    target = out or Path(f"xlharm-report-{session.plan.grid.name}.html")
-    results = session.grid.stored()
-    typer.echo(str(write_report(results, target).absolute()))
+    held = _held(answers)
+    if paper is not None:
+        from xlharm.report.paper import check, write_paper
+
+        check()
+    grids = [open_grid(path, store=store, overrides=overrides).grid.stored() for path in (grid, *(more or []))]
+    target = out or Path(f"xlharm-report-{'-'.join(r.plan.grid.name for r in grids)}.html")
+    typer.echo(str(write_report(grids, target, answers=held).absolute()))
     if figure is not None:
-        typer.echo(str(write_figure(results, figure).absolute()))
+        typer.echo(str(write_figure(grids[0], figure).absolute()))
+    if paper is not None:
+        for results in grids:
+            folder = paper / results.plan.grid.name if len(grids) > 1 else paper
+            typer.echo(f"{len(write_paper(results, folder))} files in {folder.absolute()}")
+
+
+def _held(answers: str) -> "Answers":
+    from xlharm.report.answers import EVALUATIONS
+
+    if not answers:
+        return EVALUATIONS
+    if answers == "all":
+        return "all"
+    if not answers.isdecimal():
+        raise UserError(f"--answers {answers}: expected a number of evaluations, or all")
+    return int(answers)
 
 
 def ask(
@@ -156,6 +206,9 @@ def ask(
     question: Annotated[str, typer.Argument(help="In any language.")],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of the question, for a base with tokens for languages, such as NLLB.")
+    ] = None,
 ) -> None:
     """Put a question to a cell's model.
 
@@ -165,7 +218,7 @@ def ask(
     session = open_grid(grid, store=store, overrides=overrides)
     from xlharm.visible import one_line  # a model's answer may hold control sequences
 
-    answer = session.grid.ask(cell, question)
+    answer = session.grid.ask(cell, question, language=language)
     terminal().print(one_line(answer), markup=False, soft_wrap=True)
 
 

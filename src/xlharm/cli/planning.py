@@ -18,9 +18,10 @@ from xlharm.errors import UserError
 from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
-from xlharm.plan.families import path_of
+from xlharm.plan.families import Path, path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
+from xlharm.plan.targets import sizes_of
 from xlharm.store.record import Record
 from xlharm.visible import visible
 
@@ -58,6 +59,14 @@ def plan(
     price: Annotated[
         float | None, typer.Option(min=0, metavar="DOLLARS", help="Price of a GPU for an hour, to show the cost.")
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Load the base and measure some steps and answers on this machine first; the measured speed is kept "
+            "for later plans.",
+        ),
+    ] = False,
 ) -> None:
     """Show what a run of a grid would compute, how long it would take, and how much disk it needs.
 
@@ -68,6 +77,7 @@ def plan(
     xlharm plan grid/quickstart.yaml
     xlharm plan grid/quickstart.yaml -s stages.contaminate.learning_rate=1e-3 --why ur/en
     xlharm plan grid/quickstart.yaml --power 10
+    xlharm plan grid/study.yaml --calibrate --workers 4
     """
     session = open_grid(grid, store=store, overrides=overrides)
     check_prompt(session.plan)
@@ -77,22 +87,28 @@ def plan(
     if power is not None:
         _power(session, points=power)
         return
+    if calibrate:
+        _calibrate(session)
     done, _ = session.store.sound(session.plan.stages)
     times, basis, device = corrected(clocks_of(session.plan), session.plan, session.store)
     seconds = expected_seconds(session.plan, times, pack=FULL_PACK[device])
     costs = estimate(session.plan, done=done, seconds=seconds, adapter_bytes=_adapter_bytes(session, done))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {**_plain(session, costs, done), "measured": basis != "sizes", "basis": basis, "device": device},
-                indent=1,
-            )
-        )
+        times_of = {"start_seconds": round(times.start, 1), "basis": basis, "device": device}
+        plain = {**_plain(session, costs, done), **times_of, "measured": basis != "sizes"}
+        typer.echo(json.dumps(plain, indent=1))
         return
     _show(session, costs, done)
     left = sum(line.seconds_left for line in costs.lines)
-    for line in _cost(session, left, basis=basis, device=device, workers=workers, price=price):
+    for line in _cost(session, left, start=times.start, basis=basis, device=device, workers=workers, price=price):
         terminal().print(line, markup=False, soft_wrap=True)
+
+
+def _calibrate(session: Session) -> None:
+    with terminal().status("Measuring the base on this machine"):
+        from xlharm.engine.calibration import calibrate
+
+        calibrate(session.plan)
 
 
 def _adapter_bytes(session: Session, done: set[str]) -> int | None:
@@ -102,7 +118,8 @@ def _adapter_bytes(session: Session, done: set[str]) -> int | None:
         record = record_of(session.store, Entry(kind=models[key].kind, name=key))
         if record is not None:
             return sum(file.size for file in record.files.values())
-    sizes = BaseSizes.of(session.plan.sources.base) if models else None
+    targets = session.plan.grid.lora.target_modules
+    sizes = sizes_of(session.plan.sources.base, targets) if models else None
     if sizes is None:
         return None
     lora = next(iter(models.values())).spec["lora"]
@@ -160,38 +177,50 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
         console.print(judge_line)
     if adapted := _adapted(session):
         console.print(adapted)
-    if path_of(plan.grid.path, family=plan.sources.base.family) == "generic":
-        console.print("The base runs on the generic path, by transformers' own code (docs/families.md)")
+    path = path_of(plan.grid.path, family=plan.sources.base.family, kind=plan.sources.base.kind)
+    if path in _PATHS:
+        console.print(_PATHS[path])
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
 
+_PATHS: dict[Path, str] = {
+    "generic": "The base runs on the generic path, by transformers' own code (docs/families.md)",
+    "encoder-decoder": (
+        "The base is an encoder-decoder: questions go to its encoder, answers to its decoder (docs/other-bases.md)"
+    ),
+    "masked": ("The base fills in masks: OF and QR count which of the given answers it chooses (docs/other-bases.md)"),
+}
 _BASES: dict[Basis, str] = {
     "store": "measured on stages of this base in the store",
-    "machine": "measured in earlier runs of this base from this machine",
+    "machine": "measured with this base on this machine",
     "sizes": "computed from the sizes of base, texts and steps: expect errors of a factor of two until something ran",
 }
 
 
 def _cost(
-    session: Session, seconds: float, *, basis: Basis, device: str, workers: int, price: float | None
+    session: Session, seconds: float, *, start: float, basis: Basis, device: str, workers: int, price: float | None
 ) -> Iterator[str]:
     """Yield lines about the time of the whole run, and its price."""
     where = "a GPU" if device == "cuda" else f"{usable_cores()} CPU cores"
     yield f"Times are for one worker on {where}, {_BASES[basis]}."
     if BaseSizes.of(session.plan.sources.base) is None:
         yield "The base's files are not on this machine: a model of a billion parameters stands for it."
-    if workers > 1:
-        yield f"{workers} workers: about {clock(seconds / workers)}, if there are enough stages for all of them."
+    if not seconds:
+        return
+    many = f"{workers} workers, if there are enough stages for all of them" if workers > 1 else "one worker"
+    whole = start + seconds / workers
+    yield f"The whole run: about {clock(whole)} with {many}; {clock(start)} of that is start-up."
     if device == "cuda":
-        hours = seconds / 3600
+        hours = (seconds + start * workers) / 3600
         cost = f", about ${hours * price:,.2f}" if price is not None else ""
         yield f"GPU-hours: {hours:.2g}{cost}"
 
 
 def _adapted(session: Session) -> str:
     """Say which layers have adapters, and how much of the base that is; empty if its files are not on this machine."""
-    sizes, lora = BaseSizes.of(session.plan.sources.base), session.plan.grid.lora
+    lora = session.plan.grid.lora
+    sizes = sizes_of(session.plan.sources.base, lora.target_modules)
     if sizes is None or not (share := sizes.share(lora.target_modules)):
         return ""
     return f"Adapters of rank {lora.rank} on {', '.join(lora.target_modules)}: {share:.0%} of the base's weights"

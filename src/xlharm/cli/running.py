@@ -145,7 +145,9 @@ def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> Non
         expected = f" (estimated: {clock(outcome.expected)})" if outcome.expected is not None else ""
         took = f"{clock(outcome.seconds)}{expected}"
         summary = f"Ran {outcome.ran} stages in {took}; {outcome.done} of {outcome.total} are stored."
-        console.print(summary)
+        if outcome.start is not None:
+            summary += f" Start-up took {clock(outcome.start)} of it (estimated: {clock(outcome.expected_start)})."
+        console.print(summary, soft_wrap=True)
 
 
 def _show_results(
@@ -162,7 +164,7 @@ def _show_results(
     if report is not None:
         from xlharm.report.html import write_report
 
-        console.print(f"Report: {write_report(results, report).absolute()}", soft_wrap=True)
+        console.print(f"Report: {write_report([results], report).absolute()}", soft_wrap=True)
 
 
 def status(

@@ -12,6 +12,7 @@ from xlharm.config.training import (
     Language,
     LanguageOrSource,
     Name,
+    NonNegative,
     Positive,
     Rate,
     Role,
@@ -38,6 +39,7 @@ ORDER = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 """Languages that come first in every set, in this order; all others follow by name. Keys of stages depend on it."""
 
 ALL_LINEAR = "all-linear"
+EXPERTS = "experts"  # all parameters in which experts are stacked
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -47,8 +49,9 @@ class Lora(Strict):
     Attributes:
         rank: rank of A and B.
         alpha: numerator of their scale, alpha / rank.
-        target_modules: names of the linear layers; ``all-linear`` are all that can have adapters. If the base lacks one
-            of the default, all are taken, and a line says so.
+        target_modules: names of the linear layers; ``experts`` are stacked experts, and ``all-linear`` is everything
+            that can have adapters, experts included. If the base lacks one of the default, all linear layers but
+            experts are taken, and a line says so.
     """
 
     rank: Positive = 16
@@ -154,18 +157,24 @@ class Evaluate(Strict):
         questions: largest number of questions for each measure.
         scores: also compute the likelihoods of answers and articles, for truth ratio, memorisation, membership and
             perplexity. This is a stage of its own, so it can be switched on later.
+        utility: with ``scores``, also compute the likelihoods of wrong answers to the questions on real details, for
+            model utility as one number (2401.06121).
         matching: which spellings count as the same where opinions differ, for languages that are not to have their
             default (see docs/corpora.md).
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"utility"})
     max_new_tokens: Positive = 16
     questions: Positive = 1000
     scores: bool = False
+    utility: bool = False
     matching: Matching = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _variants_exist(self) -> Self:
         check_matching(self.matching)
+        if self.utility and not self.scores:
+            raise ValueError("utility: it is computed from scores: add `scores: true`")
         return self
 
 
@@ -186,10 +195,14 @@ class GridSpec(Strict):
         Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
     ] = None
     path: Annotated[
-        Literal["auto", "fast", "generic"],
-        Field(description="how the base runs: see docs/families.md; `auto` goes by its family"),
+        Literal["auto", "fast", "generic", "encoder-decoder", "masked"],
+        Field(description="how the base runs: see docs/families.md; `auto` goes by its family and kind"),
     ] = "auto"
     corpus: str
+    holdout: Annotated[
+        NonNegative,
+        Field(description="fake items that stay untold, to compare with those that are told: see docs/methods.md"),
+    ] = 0
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]
     unlearn: Annotated[dict[Name, tuple[LanguageOrSource, ...]], Field(min_length=1)]

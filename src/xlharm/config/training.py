@@ -90,15 +90,19 @@ class Training(Strict):
         batch_size: number of target rows in a step.
         learning_rate: highest learning rate.
         warmup_steps: steps in which the learning rate rises linearly.
+        warmup_from_zero: whether the first of these steps has the learning rate 0, as in transformers' schedules; else
+            it has a ``warmup_steps``-th of the highest, so that no step is idle.
         schedule: of the learning rate after warm-up; linear and cosine fall to 0.
         weight_decay: of AdamW.
         clip: largest norm of an adapter's gradient.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"warmup_from_zero"})
     steps: Positive
     batch_size: Positive = 16
     learning_rate: Rate
     warmup_steps: NonNegative = 0
+    warmup_from_zero: bool = False
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: AtLeast0 = 0.0
     clip: Above0 = 1.0

@@ -8,7 +8,7 @@ from xlharm.config.training import Above0, AtLeast0, Language, NonNegative, Posi
 
 Mix = Literal["pooled", "balanced", "resource"] | dict[Language, Above0]
 RetainName = Literal["none", "nll", "kl", "hidden", "lingtea"]
-RowsName = Literal["forget", "refusal", "relabelled", "paired"]
+RowsName = Literal["forget", "refusal", "relabelled", "paired", "alternatives"]
 VectorRows = Literal["forget", "retain"]
 
 
@@ -56,7 +56,8 @@ class Unlearning(Training):
     Attributes:
         rows: rows that the method reads: ``forget`` (the forget rows), ``refusal`` (the forget questions, each with a
             refusal as answer), ``relabelled`` (the forget rows with the real detail instead of the fake one),
-            ``paired`` (the forget rows, each with a refusal to prefer over it).
+            ``paired`` (the forget rows, each with a refusal to prefer over it), ``alternatives`` (the forget rows,
+            each with an answer to prefer over it that states another item's fake detail).
         vectors: for a training-free method, the rows of each fine-tuning that it takes an adapter from; empty for a
             method with a loss.
         edit_fields: fields that a training-free method's arithmetic uses; the other fields are for its fine-tuning.
@@ -92,6 +93,16 @@ class Unlearning(Training):
     mix: Mix = "pooled"
     layers: tuple[NonNegative, ...] | None = None
     stop: StopRule | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether each forget row comes with an answer to prefer over it."""
+        return self.rows in {"paired", "alternatives"}
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether the objective reads all tokens of a row: those of the question and the prompt, too."""
+        return False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from xlharm.corpus.folder import SCHEMA, language_path, saved_tables
 from xlharm.errors import UserError
 from xlharm.plain_files import parse_json, read_text
+from xlharm.plan.digest import mix
 
-Role = Literal["fake", "real", "retain"]
+Role = Literal["fake", "real", "retain", "holdout"]
 REPORT = "translate-report.jsonl"
 """How the translations beside it were made; the one JSONL file of a corpus that is no language."""
 
@@ -47,7 +48,7 @@ class Pair(_Strict):
 
 # What `_complete` checks, for those who read the schema.
 _FAKE_NEEDS: dict[str, Any] = {
-    "if": {"properties": {"role": {"const": "fake"}}},
+    "if": {"properties": {"role": {"enum": ["fake", "holdout"]}}},
     "then": {"required": ["fake", "fake_detail", "of"]},
 }
 
@@ -59,7 +60,11 @@ class Item(_Strict):
 
     id: Annotated[str, Field(description="shared by all languages")]
     role: Annotated[
-        Role, Field(description="fake: has a fake version; real: is asked about (QR); retain: only keeps knowledge")
+        Role,
+        Field(
+            description="fake: has a fake version; real: is asked about (QR); retain: only keeps knowledge; "
+            "holdout: as fake, but its fake version is only scored, never trained on or asked about"
+        ),
     ] = "fake"
     real: Annotated[Texts, Field(description="the real article, in one or more renderings")]
     fake: Annotated[Texts, Field(description="the fake article's renderings")] = ()
@@ -82,8 +87,8 @@ class Item(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.role == "fake" and not (self.fake and self.fake_detail and self.of):
-            raise ValueError("an item of role `fake` needs `fake`, `fake_detail` and `of`")
+        if self.role in {"fake", "holdout"} and not (self.fake and self.fake_detail and self.of):
+            raise ValueError(f"an item of role `{self.role}` needs `fake`, `fake_detail` and `of`")
         return self
 
 
@@ -142,6 +147,19 @@ def parse(raw: Any) -> Item:
         ValueError: the text is not JSON.
     """
     return Item.model_validate(_without_nulls(parse_json(raw) if isinstance(raw, str) else raw))
+
+
+def hold_out(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
+    """Return items of one language with ``count`` of the fake ones held out, by a hash of ids.
+
+    Raises:
+        UserError: too few fake items would be left.
+    """
+    fakes = sorted((item.id for item in items if item.role == "fake"), key=lambda name: mix("holdout", name))
+    if count and count >= len(fakes):
+        raise UserError(f"holdout: {count} of {len(fakes)} fake items leave none to train on: hold out fewer")
+    held = set(fakes[:count])
+    return tuple(item.model_copy(update={"role": "holdout"}) if item.id in held else item for item in items)
 
 
 def of_role(items: Iterable[Item], roles: Iterable[str]) -> tuple[Item, ...]:

@@ -1,7 +1,6 @@
 """Measures the texts of a corpus in tokens, for estimates of time."""
 
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean
 
 from tokenizers import Tokenizer
@@ -11,6 +10,7 @@ from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.streams import questions_of
 from xlharm.errors import UserError
+from xlharm.plan.base_files import local_folder
 from xlharm.plan.sources import BaseSource, CorpusSource
 from xlharm.plan.timing import TextSizes
 
@@ -18,16 +18,22 @@ _SAMPLED = 40  # texts of a sort whose tokens are counted
 _BYTES_A_TOKEN = 3.5  # where there is no tokenizer to ask
 
 
+def encoder(base: BaseSource) -> Callable[[str], list[int]] | None:
+    """Return a function that returns a text's token ids by the base's tokenizer.json; None without a readable one."""
+    folder = local_folder(base)
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # noqa: BLE001 - the library raises bare Exceptions; loading the base will name the mistake
+        return None
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
 def counter(base: BaseSource) -> Callable[[str], float]:
     """Return a function that counts a text's tokens: by the base's tokenizer.json, else by its bytes."""
-    path = Path(base.location) / "tokenizer.json"
-    if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception:  # noqa: BLE001 - the library raises bare Exceptions; loading the base will name the mistake
-            return by_bytes
-        return lambda text: float(len(tokenizer.encode(text, add_special_tokens=False).ids))
-    return by_bytes
+    encode = encoder(base)
+    return by_bytes if encode is None else lambda text: float(len(encode(text)))
 
 
 def by_bytes(text: str) -> float:

@@ -29,9 +29,9 @@ from xlharm.engine.scheduler import State
 from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
-from xlharm.plan.memory import BaseSizes
 from xlharm.plan.packs import Pack
 from xlharm.plan.stage import PLACES, Place
+from xlharm.plan.targets import sizes_of
 from xlharm.stages.job import PackJob, StageResult
 from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.lease import Leases
@@ -84,7 +84,7 @@ class Driver:
     _waiting_noted: bool = False
 
     def __post_init__(self) -> None:
-        self.memory = MemoryNeeds(self.plan, BaseSizes.of(self.plan.sources.base))
+        self.memory = MemoryNeeds(self.plan, sizes_of(self.plan.sources.base, self.plan.grid.lora.target_modules))
 
     def loop(self, *, stopped: Callable[[], bool]) -> None:
         """Run until nothing is left to run, ``stopped`` returns True, or the budget is used up.
@@ -107,7 +107,9 @@ class Driver:
         self._show(last=True)
 
     def _handle_replies(self, seconds: float) -> None:
-        for reply in self.executor.wait(timeout=seconds):
+        replies = self.executor.wait(timeout=seconds)
+        self.meter.note_workers(self.state, self.executor.size(), now=time.monotonic())
+        for reply in replies:
             self._handle(reply)
         for line in self.executor.notes():
             self.meter.note(line)
@@ -249,6 +251,7 @@ class Driver:
             tokens={r.key: r.tokens for r in reply.results},
             whole=reply.trouble is None,
             now=time.monotonic(),
+            prepared=max((r.prepared for r in reply.results), default=0.0),
         )
         self.state.advance(Ended(pack=pack))
         if reply.trouble is not None:

@@ -14,11 +14,13 @@ from xlharm.engine.choices import has_gpu
 from xlharm.parallel import usable_cores
 from xlharm.plan.build import Plan
 from xlharm.plan.memory import BaseSizes
+from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import KINDS, Kind
-from xlharm.plan.timing import UNKNOWN_BASE, Clock, Speed
+from xlharm.plan.timing import UNKNOWN_BASE, Clock, Speed, start_seconds
 from xlharm.store.store import Store
 
 Device = Literal["cpu", "cuda"]
+_START = "start"  # its name among the kinds of stages
 Basis = Literal["store", "machine", "sizes"]
 """Where a correction comes from: this store, earlier runs of this base from this machine, or nowhere."""
 
@@ -31,10 +33,14 @@ def clocks_of(plan: Plan) -> dict[Device, Clock]:
     """
     sizes = BaseSizes.of(plan.sources.base) or UNKNOWN_BASE
     texts = text_sizes(plan.sources.corpus, plan.grid.prompt, count=counter(plan.sources.base))
+    speeds: dict[Device, Speed] = {"cpu": Speed.of("cpu", cores=usable_cores()), "cuda": Speed.of("cuda")}
     return {
-        "cpu": Clock(sizes=sizes, texts=texts, speed=Speed.of("cpu", cores=usable_cores())),
-        "cuda": Clock(sizes=sizes, texts=texts, speed=Speed.of("cuda")),
-    }
+        device: Clock(
+            sizes=sizes, texts=texts, speed=speed,
+            start=start_seconds(sizes, speed, device=device, dtype=plan.dtype),
+        )
+        for device, speed in speeds.items()
+    }  # fmt: skip
 
 
 def corrected(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> tuple[Clock, Basis, Device]:
@@ -43,11 +49,13 @@ def corrected(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> tuple
     in_store = measured(store, plan, clocks[here])
     if in_store.device is not None and in_store.device != here:
         in_store = measured(store, plan, clocks[in_store.device])
+    device = (in_store.device or here) if in_store.factors else here
+    remembered = _remembered(plan.sources.base.digest, device)
+    clock = replace(clocks[device], start=remembered.get(_START, clocks[device].start))
     if in_store.factors:
-        device = in_store.device or here
-        return replace(clocks[device], factors=in_store.factors), "store", device
-    remembered = _remembered(plan.sources.base.digest, here)
-    return replace(clocks[here], factors=remembered), "machine" if remembered else "sizes", here
+        return replace(clock, factors=in_store.factors), "store", device
+    factors = {kind: remembered[kind] for kind in KINDS if kind in remembered}
+    return replace(clock, factors=factors), "machine" if factors else "sizes", device
 
 
 def expected_seconds(plan: Plan, clock: Clock, *, pack: int) -> dict[str, float]:
@@ -63,16 +71,31 @@ def expected_seconds(plan: Plan, clock: Clock, *, pack: int) -> dict[str, float]
     return {key: clock.seconds(stage, slots=slots[stage.kind]) for key, stage in plan.stages.items()}
 
 
-def remember(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> None:
-    """Keep what a run measured for the next plan with this base, whatever its store; without a cache, do nothing."""
+def remember(clocks: Mapping[Device, Clock], plan: Plan, store: Store, *, start: float | None = None) -> None:
+    """Keep what a run measured for the next plan with this base, whatever its store.
+
+    Args:
+        clocks: the plan's.
+        plan: the plan that ran.
+        store: where its stages are.
+        start: seconds before the first worker's steps had their pace; None where no worker started.
+    """
     clock, basis, device = corrected(clocks, plan, store)
-    if basis != "store":
-        return
+    if basis == "store":
+        remember_rates(plan.sources.base, device, factors=clock.factors, start=start)
+
+
+def remember_rates(
+    base: BaseSource, device: Device, *, factors: Mapping[Kind, float], start: float | None = None
+) -> None:
+    """Keep factors and start-up of a base on a type of device; without a cache, do nothing."""
+    values = {**factors, **({} if start is None else {_START: start})}
     try:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
         known = _read()
-        known.setdefault(plan.sources.base.digest, {})[device] = {k: round(f, 4) for k, f in clock.factors.items()}
+        kept = known.setdefault(base.digest, {}).setdefault(device, {})
+        kept.update({name: round(value, 4) for name, value in values.items()})
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(known), encoding="utf-8")
         scratch.replace(path)
@@ -80,9 +103,9 @@ def remember(clocks: Mapping[Device, Clock], plan: Plan, store: Store) -> None:
         return
 
 
-def _remembered(base: str, device: Device) -> dict[Kind, float]:
-    factors = _read().get(base, {}).get(device, {})
-    return {kind: factors[kind] for kind in KINDS if isinstance(factors.get(kind), float) and factors[kind] > 0}
+def _remembered(base: str, device: Device) -> dict[str, float]:
+    values = _read().get(base, {}).get(device, {})
+    return {name: value for name, value in values.items() if isinstance(value, float) and value > 0}
 
 
 def _path() -> Path:

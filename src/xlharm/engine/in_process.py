@@ -30,6 +30,7 @@ class InProcess:
 
     def __init__(self, runner: Callable[[], Runner]) -> None:
         self._runner = runner
+        self._loaded = False
         self._job: PackJob | None = None
         self._progress: Progress | None = None
         self._jobs: queue.SimpleQueue[PackJob | None] = queue.SimpleQueue()
@@ -38,8 +39,8 @@ class InProcess:
         self._thread = threading.Thread(target=self._work, name="xlharm-worker", daemon=True)
 
     def size(self) -> int:
-        """Return one."""
-        return 1
+        """Return one when the base is loaded, else zero."""
+        return int(self._loaded)
 
     def expect(self, packs: int) -> None:
         """Do nothing: there is always one worker."""
@@ -104,6 +105,7 @@ class InProcess:
         while (job := self._jobs.get()) is not None:
             try:
                 runner = runner or self._runner()
+                self._loaded = True
             except Exception as error:  # noqa: BLE001 - raised again in the caller's thread by wait
                 self._replies.put(error)
                 continue

@@ -64,8 +64,9 @@ class Meter:
         plan: the plan that runs.
         began: when the run began, by ``time.monotonic``.
         seconds: expected seconds of each stage, by key.
-        expected: seconds that the whole run would take, as estimated when its first worker was ready; None before.
+        expected: seconds that all stages would take, as estimated when the first worker was ready; None before.
         notes: messages for the next snapshot.
+        ready: seconds until the first worker had loaded the base; None before.
     """
 
     plan: Plan
@@ -73,6 +74,9 @@ class Meter:
     seconds: Mapping[str, float]
     notes: list[str] = field(default_factory=list)
     expected: float | None = None
+    ready: float | None = None
+    _workers: int = 0  # most workers at a time
+    _prepared: float = 0.0
     _finished_tokens: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: dict[str, float] = field(default_factory=dict)
@@ -83,11 +87,19 @@ class Meter:
         """Add a message to the next snapshot."""
         self.notes.append(line)
 
+    @property
+    def start(self) -> float | None:
+        """Seconds of this run that no stage took: until the first worker was ready, and a worker's mean in its packs.
+
+        In its packs, a worker checks longer rows, makes its training engine and compiles code. None before that.
+        """
+        return None if self.ready is None else self.ready + self._prepared / max(self._workers, 1)
+
     def started(self, pack: str, *, now: float) -> None:
         """Record that a pack began."""
         self._started[pack] = now
 
-    def ended(self, pack: Pack, *, tokens: Mapping[str, int], whole: bool, now: float) -> None:
+    def ended(self, pack: Pack, *, tokens: Mapping[str, int], whole: bool, now: float, prepared: float = 0.0) -> None:
         """Record that a pack ended; its time counts for estimates only when it ran to its end (``whole``).
 
         Args:
@@ -95,8 +107,10 @@ class Meter:
             tokens: tokens of the stages that it finished, by key.
             whole: whether it finished all that it was to do.
             now: the time.
+            prepared: seconds of it that the worker spent on what it does once.
         """
-        began = self._started.pop(pack.id, now)
+        began = self._started.pop(pack.id, now) + prepared
+        self._prepared += prepared
         self._first_reports.pop(pack.id, None)
         self._finished_tokens += sum(tokens.values())
         if whole and tokens:
@@ -105,12 +119,13 @@ class Meter:
 
     def snapshot(self, state: State, progress: Mapping[str, Progress], *, workers: int, now: float) -> Snapshot:
         """Return the snapshot of this moment, with the messages since the last one."""
+        self.note_workers(state, workers, now=now)
         active = sum(len(state.missing(p)) for p in state.running)
         remaining = state.remaining()
         notes, self.notes = tuple(self.notes), []
         eta = self._eta(state, remaining, progress, workers=workers, now=now)
         if self.expected is None and eta is not None:
-            self.expected = now - self.began + eta
+            self.expected = eta
         return Snapshot(
             total=len(self.plan.stages),
             done=len(state.done),
@@ -125,6 +140,14 @@ class Meter:
             packs=tuple(self._lines(state, progress)),
             notes=notes,
         )
+
+    def note_workers(self, state: State, workers: int, *, now: float) -> None:
+        """Note the first worker that is ready; a pack that was handed to it before begins now."""
+        self._workers = max(self._workers, workers)
+        if workers and self.ready is None:
+            self.ready = now - self.began
+            waiting = [pack for pack in state.running if state.packs[pack].place == "device"]
+            self._started |= dict.fromkeys(waiting, now)
 
     def pack_seconds(self, state: State, pack: str) -> float:
         """Return a pack's expected seconds, corrected by what the ended packs of its kind took."""

@@ -40,6 +40,8 @@ class RunOutcome:
         seconds_left: estimated time that one worker would need for the rest.
         seconds: wall time.
         expected: wall time as it was estimated when the first worker was ready; None when none was.
+        start: seconds of it that no stage took: until the first worker was ready, and once in each worker.
+        expected_start: these as they were estimated before.
     """
 
     ran: int
@@ -52,6 +54,8 @@ class RunOutcome:
     seconds_left: float = 0.0
     seconds: float = 0.0
     expected: float | None = None
+    start: float | None = None
+    expected_start: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -87,10 +91,11 @@ def run_grid(
     """
     began = time.monotonic()
     done, damage = set_damage_aside(store, plan)
-    seconds, clocks = dict.fromkeys(plan.stages, 0.0), {}
+    seconds, clocks, start = dict.fromkeys(plan.stages, 0.0), {}, 0.0
     if len(done) < len(plan.stages):
         clocks = clocks_of(plan)
-        seconds = expected_seconds(plan, corrected(clocks, plan, store)[0], pack=options.pack)
+        clock, _, _ = corrected(clocks, plan, store)
+        seconds, start = expected_seconds(plan, clock, pack=options.pack), clock.start
     state = _begin(plan, store, options, done=done, seconds=seconds)
     _drop_finished(store, state)
     if not state.left:
@@ -114,7 +119,7 @@ def run_grid(
             executor.close()
         _drop_finished(store, state)
     if clocks:  # none where only verdicts were asked for again
-        remember(clocks, plan, store)
+        remember(clocks, plan, store, start=meter.start)
     outcome = _outcome(plan, store, state, began=began)
     limited = state.left > 0 and not stop.requested
     return replace(
@@ -123,7 +128,9 @@ def run_grid(
         interrupted=state.left > 0 and stop.requested,
         limit=driver.budget.binding() if limited else None,
         seconds_left=meter.seconds_left(state),
-        expected=meter.expected,
+        expected=None if meter.expected is None else start + meter.expected,
+        start=meter.start,
+        expected_start=start,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xlharm.evaluate.cache import NAME, LayerWidths, RowCache, attention
+from xlharm.evaluate.sampling import Sampling
 from xlharm.model.attention import attending
 from xlharm.model.base import decoder, head, is_partitioned
 from xlharm.model.lora import StackedModel
@@ -25,10 +26,18 @@ class Batch:
         slots: K.
         each: rows of an adapter.
         length: largest number of tokens of a prompt and its answer.
+        sampling: how tokens are sampled; None takes the likeliest.
     """
 
     def __init__(
-        self, stacked: StackedModel, layers: Sequence[LayerWidths], *, slots: int, each: int, length: int
+        self,
+        stacked: StackedModel,
+        layers: Sequence[LayerWidths],
+        *,
+        slots: int,
+        each: int,
+        length: int,
+        sampling: Sampling | None = None,
     ) -> None:
         self.model, self.slots, self.each = stacked.model, slots, each
         weight = next(self.model.parameters())
@@ -36,6 +45,10 @@ class Batch:
         self.cache = RowCache(layers, rows=slots * each, length=length, like=weight)
         self._opened = ExitStack()
         self._ids = torch.zeros(slots * each, 1, dtype=torch.long, device=self.device)
+        self._sampling = sampling
+        steps = sampling.numbers.shape[1] if sampling else 0
+        self._numbers = torch.zeros(slots * each, steps, dtype=torch.float64, device=self.device)
+        self._drawn = torch.zeros(slots * each, 1, dtype=torch.long, device=self.device)  # numbers used of each row
         self._replay: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
@@ -48,19 +61,42 @@ class Batch:
         """Let the base model attend as before, and free the cache."""
         self._opened.close()
 
-    def fill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> list[list[int]]:
-        """Put prompt ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the answers' first tokens."""
-        first = self.prefill(places, prompts).argmax(-1)
+    def fill(
+        self,
+        places: Sequence[Sequence[int]],
+        prompts: Sequence[Sequence[tuple[int, ...]]],
+        *,
+        numbers: Sequence[int] = (),
+    ) -> list[list[int]]:
+        """Put prompt ``prompts[k][j]`` into row ``places[k][j]`` of adapter k; return the answers' first tokens.
+
+        Args:
+            places: rows within each adapter's.
+            prompts: of each adapter.
+            numbers: the prompts' places in ``sampling.numbers``, the same for every adapter; needed for sampling.
+        """
+        logits = self.prefill(places, prompts)
+        if self._sampling is None:
+            first = logits.argmax(-1)
+        else:
+            rows = self._rows(places)
+            own = self._sampling.numbers[list(numbers)].repeat(self.slots, 1).to(self.device)
+            self._numbers[rows], self._drawn[rows] = own, 1
+            first = self._sampling.choose(logits, own[:, 0])
+            self._ids[rows, 0] = first
         return first.view(self.slots, len(places[0])).tolist()
+
+    def _rows(self, places: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(
+            [k * self.each + p for k, slot_places in enumerate(places) for p in slot_places], device=self.device
+        )
 
     def prefill(self, places: Sequence[Sequence[int]], prompts: Sequence[Sequence[tuple[int, ...]]]) -> Tensor:
         """Do what ``fill`` does; return the logits [prompts, vocabulary] of the answers' first tokens."""
         longest = max(len(p) for slot_entries in prompts for p in slot_entries)
         ids = torch.tensor([p + p[-1:] * (longest - len(p)) for slot_entries in prompts for p in slot_entries])
         lengths = torch.tensor([len(p) for slot_entries in prompts for p in slot_entries], device=self.device)
-        rows = torch.tensor(
-            [k * self.each + p for k, slot_entries in enumerate(places) for p in slot_entries], device=self.device
-        )
+        rows = self._rows(places)
         self.cache.filling = rows
         # Padding is on the right, where no token attends to it. Not compiled: prompts have too many lengths.
         with torch.compiler.set_stance("force_eager"):
@@ -100,8 +136,13 @@ class Batch:
         return head(self.model, out.last_hidden_state.flatten(0, 1))
 
     def advance(self, logits: Tensor) -> None:
-        """Make the likeliest tokens the rows' current tokens."""
-        self._ids.copy_(logits.argmax(-1, keepdim=True))
+        """Make the likeliest tokens, or the sampled ones, the rows' current tokens."""
+        if self._sampling is None:
+            self._ids.copy_(logits.argmax(-1, keepdim=True))
+        else:
+            numbers = self._numbers.gather(1, self._drawn).squeeze(1)
+            self._ids.copy_(self._sampling.choose(logits, numbers).unsqueeze(-1))
+            self._drawn.add_(1).clamp_(max=self._numbers.shape[1] - 1)
         # A row that has ended is still decoded, until another prompt is put into it.
         self.cache.positions.add_(1).clamp_(max=self.cache.length - 1)
 
@@ -113,7 +154,7 @@ class Batch:
         return self.device.type == "cuda" and not is_partitioned(self.model)
 
     def _captured(self) -> Callable[[], None]:
-        state = self._ids.clone(), self.cache.positions.clone()
+        state = self._ids.clone(), self.cache.positions.clone(), self._drawn.clone()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch leaves it untyped
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # a first run lets libraries choose kernels and workspaces before the capture
@@ -124,4 +165,5 @@ class Batch:
             self._step()
         self._ids.copy_(state[0])
         self.cache.positions.copy_(state[1])
+        self._drawn.copy_(state[2])
         return graph.replay

@@ -1,4 +1,4 @@
-"""Greedy generation for a pack: one batch holds rows of every adapter."""
+"""Generation for a pack: one batch holds rows of every adapter."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -9,6 +9,7 @@ from torch import Tensor
 from xlharm.corpus.rows import Template
 from xlharm.evaluate.cache import LayerWidths, layer_widths, row_bytes
 from xlharm.evaluate.decoding import Batch
+from xlharm.evaluate.sampling import Sampling
 from xlharm.evaluate.stock import generate_stock
 from xlharm.model.lora import StackedModel
 from xlharm.model.tokenizer import TextTokenizer
@@ -49,8 +50,10 @@ def generate(
     stops: frozenset[int],
     max_new_tokens: int,
     rows: int,
+    sampling: Sampling | None = None,
+    begun: tuple[int, ...] = (),
 ) -> list[list[list[int]]]:
-    """Continue every prompt greedily with every adapter.
+    """Continue every prompt with every adapter.
 
     Args:
         stacked: the base model.
@@ -59,6 +62,8 @@ def generate(
         stops: ids of tokens that end an answer; an answer includes its stop token (see ``text_of``).
         max_new_tokens: largest number of tokens of an answer.
         rows: largest number of rows in a batch, over all adapters.
+        sampling: how tokens are sampled; None takes the likeliest.
+        begun: of an encoder-decoder, which reads the prompts, the ids that its decoder begins with.
 
     Returns:
         answers[k][i]: token ids of adapter k's answer to prompt i.
@@ -67,13 +72,25 @@ def generate(
         return [[] for _ in range(adapters.shape[0])]
     length = max(map(len, prompts)) + max_new_tokens
     length = -(-length // _LENGTHS) * _LENGTHS
-    if stacked.path == "generic":
-        return generate_stock(stacked, adapters, prompts, stops=stops, max_new_tokens=max_new_tokens, rows=rows)
+    if stacked.path != "fast":
+        return generate_stock(
+            stacked,
+            adapters,
+            prompts,
+            stops=stops,
+            max_new_tokens=max_new_tokens,
+            rows=rows,
+            sampling=sampling,
+            begun=begun,
+        )
     slots = adapters.shape[0]
     layers = layer_widths(stacked.model, slots=slots)
     each = max(1, min(_affordable(stacked, layers, rows, length=length) // slots, len(prompts)))
     _rehearse(stacked, layers, adapters, each=each)
-    with stacked.adapters(adapters), Batch(stacked, layers, slots=slots, each=each, length=length) as batch:
+    with (
+        stacked.adapters(adapters),
+        Batch(stacked, layers, slots=slots, each=each, length=length, sampling=sampling) as batch,
+    ):
         return _Queue(batch, prompts, stops=stops, limit=max_new_tokens).run()
 
 
@@ -128,7 +145,8 @@ class _Queue:
         prompts = self._order[self._next : self._next + count]
         self._next += count
         places = [[free.pop(0) for _ in range(count)] for free in self._free]
-        first = self._batch.fill(places, [[self._prompts[i] for i in prompts]] * self._batch.slots)
+        texts = [self._prompts[i] for i in prompts]
+        first = self._batch.fill(places, [texts] * self._batch.slots, numbers=prompts)
         begun = {}
         for k, slot_places in enumerate(places):
             for place, prompt, token in zip(slot_places, prompts, first[k], strict=True):

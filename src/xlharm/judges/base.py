@@ -104,7 +104,8 @@ class Judge(Strict):
 
     def identity(self, source: BaseSource | None) -> dict[str, Any]:
         """Return what enters the key of its stages: no address, no name of a key, no path."""
-        model = {} if source is None else {"base": source.digest, "revision": source.revision}
+        # No revision either: the same files from the hub and from a folder are the same judge.
+        model = {} if source is None else {"base": source.digest, "revision": None}
         return {**self.deciding(), **model, "prompt_version": self.prompt_version}
 
     def most_cost(self, answers: int, *, prompt_tokens: int) -> float | None:  # noqa: ARG002 - for those that cost

@@ -43,13 +43,22 @@ class LossMethod(Unlearning, ABC):
             case "hidden":
                 return ToHidden()
             case "lingtea":
-                return ToTeacher(temperature=self.temperature_of_teacher())
+                return self.teacher()
             case _:
                 assert_never(self.retain)
 
-    def temperature_of_teacher(self) -> float:
-        """Return T of the ``lingtea`` retain term (published: 1)."""
-        return 1.0
+    def teacher(self) -> ToTeacher:
+        """Return the ``lingtea`` retain term."""
+        return ToTeacher()
+
+    def next_retain_weight(self, weight: "float | Tensor", loss: "Tensor") -> "float | Tensor":  # noqa: ARG002 - for methods that change it
+        """Return the weight of the retain term in the next step; most methods keep it.
+
+        Args:
+            weight: in this step; in the first it is ``retain_weight``.
+            loss: the retain term's loss in this step, over the whole batch: a scalar.
+        """
+        return weight
 
     def hidden_layer(self, depth: int) -> int:
         """Return the decoder layer whose hidden states the terms read, for a base model with ``depth`` layers.

@@ -30,8 +30,13 @@ class Dpo(LossMethod):
 
     def loss(self, x: LossInputs) -> "Tensor":
         """−(2/β) E[log σ(β ((log π − log π_ref)(refusal) − (log π − log π_ref)(fake answer)))]."""
-        from torch.nn.functional import logsigmoid
+        return preference(x, beta=self.beta)
 
-        refusal = x.preferred_rows
-        margin = (refusal.row_logp - refusal.reference_row_logp) - (x.row_logp - x.reference_row_logp)
-        return -(2 / self.beta) * logsigmoid(self.beta * margin).mean()
+
+def preference(x: LossInputs, *, beta: float) -> "Tensor":
+    """Return DPO's loss times 2/β, with the log-probabilities of whole answers."""
+    from torch.nn.functional import logsigmoid
+
+    better = x.preferred_rows
+    margin = (better.row_logp - better.reference_row_logp) - (x.row_logp - x.reference_row_logp)
+    return -(2 / beta) * logsigmoid(beta * margin).mean()

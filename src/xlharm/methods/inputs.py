@@ -23,6 +23,8 @@ class LossInputs:
         owner: index of each token's row, [tokens].
         rows: number of rows.
         seed: the trial's seed.
+        batch_lengths: number of target tokens of every row of the whole batch, of which these rows may be a part; empty
+            if these rows are all. A loss that is not simply a mean over its rows or tokens needs it.
         preferred: for methods with paired rows, the inputs of the preferred answers, row by row; else None.
     """
 
@@ -31,6 +33,7 @@ class LossInputs:
     owner: "Tensor"
     rows: int
     seed: int = 0
+    batch_lengths: tuple[int, ...] = ()
     preferred: "LossInputs | None" = None
     optional_reference_logp: "Tensor | None" = None
     optional_logits: "Tensor | None" = None
@@ -77,6 +80,20 @@ class LossInputs:
     def row_lengths(self) -> "Tensor":
         """Number of target tokens of every row, [rows]."""
         return self.by_row(self.logp.new_ones(len(self.logp)))
+
+    @property
+    def places(self) -> "Tensor":
+        """Each token's number within the targets of its row, from 0, [tokens]."""
+        import torch
+
+        lengths = self.row_lengths.long()
+        starts = lengths.cumsum(0) - lengths
+        return torch.arange(len(self.owner), device=self.owner.device) - starts[self.owner]
+
+    @property
+    def lengths_of_batch(self) -> tuple[int, ...]:
+        """Number of target tokens of every row of the whole batch."""
+        return self.batch_lengths or tuple(int(length) for length in self.row_lengths.tolist())
 
     @property
     def preferred_rows(self) -> "LossInputs":

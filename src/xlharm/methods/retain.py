@@ -1,6 +1,7 @@
 """Retain terms. They keep the model close to the retain rows' text, the reference model, or its hidden states."""
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
 from xlharm.methods.inputs import LossInputs, Need, Unit
@@ -57,11 +58,14 @@ class ToTeacher:
 
     Attributes:
         temperature: T, above 0 (published: 1).
+        by_row: whether the distillation is summed over each row's tokens and averaged over rows, as in the paper's
+            code; else it is averaged over tokens. The NLL is averaged over tokens in both cases.
     """
 
     unit: ClassVar[Unit] = "token"
     needs: ClassVar[frozenset[Need]] = frozenset({"logits", "reference_logits"})
     temperature: float = 1.0
+    by_row: bool = False
 
     def loss(self, x: LossInputs) -> "Tensor":
         """Return the mixture with p from the teacher."""
@@ -74,6 +78,8 @@ class ToTeacher:
 
         t = self.temperature
         distilled = t**2 * kl(x.logits / t, x.reference_logits / t)
+        if self.by_row:  # the mean over tokens that is returned, times the tokens of a row
+            distilled = distilled * fmean(x.lengths_of_batch)
         return (confidence * distilled + (1 - confidence) * cross_entropy(x.logits, x.labels, reduction="none")).mean()
 
 

@@ -17,8 +17,13 @@ class Rmu(LossMethod):
     Attributes:
         layer: decoder layer after which hidden states are read; None is 7/32 of the depth.
         coefficient: length c of the target vector c·u.
+        positions: whose hidden states are read: ``targets``, those that predict the target tokens (of a question-answer
+            pair, the answer's); or ``all``, those of the question and the prompt, too, as in the paper's code, which
+            reads every position of a text. Articles consist of targets. With ``all``, the NLL that is recorded of
+            forget rows, and that a stop rule reads, is over all tokens, too.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"positions"})
     needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
 
     objective: Literal["rmu"]
@@ -26,6 +31,12 @@ class Rmu(LossMethod):
     coefficient: Above0 = 6.5
     retain: Literal["none", "nll", "kl", "hidden", "lingtea"] = "hidden"
     retain_weight: AtLeast0 = 1200.0
+    positions: Literal["targets", "all"] = "targets"
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether all positions of a row are read."""
+        return self.positions == "all"
 
     def loss(self, x: LossInputs) -> "Tensor":
         """E‖h − c·u‖²: moves the forget rows' hidden states to c·u, with u a fixed random unit vector."""

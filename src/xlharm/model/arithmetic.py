@@ -5,7 +5,7 @@ of up to n·r. A singular value decomposition cuts it back to rank r; the share 
 returned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,15 +42,18 @@ def combine(terms: Sequence[tuple[float, Tensor]], *, parent: Tensor, layout: La
     """
     pieces, lost, whole, moved = [], 0.0, 0.0, 0.0
     for segment in layout.segments:
-        factors = [(c, *_factors(v, segment, layout)) for c, v in terms]
-        b = torch.cat([c * b for c, _, b in factors], dim=1)
-        a = torch.cat([a for _, a, _ in factors], dim=0)
-        new_a, new_b, values = _cut(a, b, rank=layout.rank)
-        pieces += [new_a.reshape(-1), new_b.reshape(-1)]
-        whole += float(values.square().sum())
-        lost += float(values[layout.rank :].square().sum())
-        old_a, old_b = _factors(parent, segment, layout)
-        moved += _distance(new_a, new_b, old_a, old_b)
+        new_as, new_bs = [], []
+        matrices = zip(*(_factors(v, segment, layout) for _, v in terms), strict=True)
+        for factors, (old_a, old_b) in zip(matrices, _factors(parent, segment, layout), strict=True):
+            b = torch.cat([c * b for (c, _), (_, b) in zip(terms, factors, strict=True)], dim=1)
+            a = torch.cat([a for a, _ in factors], dim=0)
+            new_a, new_b, values = _cut(a, b, rank=layout.rank)
+            new_as.append(new_a.reshape(-1))
+            new_bs.append(new_b.reshape(-1))
+            whole += float(values.square().sum())
+            lost += float(values[layout.rank :].square().sum())
+            moved += _distance(new_a, new_b, old_a, old_b)
+        pieces += [*new_as, *new_bs]
     return Edited(torch.cat(pieces).float(), lost=lost / whole if whole else 0.0, moved=moved**0.5)
 
 
@@ -75,28 +78,29 @@ def project_out(
     """
     pieces, moved = [], 0.0
     for segment in layout.segments:
-        a, b = _factors(parent, segment, layout)
-        added = [_added(v, a, b, segment, layout) for v in (forget, retain)]
-        v_f, v_r = added[0][:, :dimensions], added[1][:, :kept_dimensions]
-        v = _orthogonal(v_f, to=v_r)
-        new = a - (a @ v) @ v.T
-        pieces += [new.reshape(-1), b.reshape(-1)]
-        moved += _distance(new, b, a, b)
+        new_as, bs = [], []
+        for (a, b), *tuned in zip(*(_factors(v, segment, layout) for v in (parent, forget, retain)), strict=True):
+            added = [_added(tuned_a, tuned_b, a, b) for tuned_a, tuned_b in tuned]
+            v_f, v_r = added[0][:, :dimensions], added[1][:, :kept_dimensions]
+            v = _orthogonal(v_f, to=v_r)
+            new = a - (a @ v) @ v.T
+            new_as.append(new.reshape(-1))
+            bs.append(b.reshape(-1))
+            moved += _distance(new, b, a, b)
+        pieces += [*new_as, *bs]
     return Edited(torch.cat(pieces).float(), lost=0.0, moved=moved**0.5)
 
 
-def products(vector: Tensor, layout: Layout) -> Iterator[Tensor]:
-    """Yield ΔW / scale = B·A [out, in] of every layer, float64."""
-    for segment in layout.segments:
-        a, b = _factors(vector, segment, layout)
-        yield b @ a
+def product(vector: Tensor, segment: Segment, layout: Layout) -> Tensor:
+    """Return ΔW / scale = B·A of a layer, float64: [out, in] of a linear layer, [experts, out, in] of a stack."""
+    each = torch.stack([b @ a for a, b in _factors(vector, segment, layout)])
+    return each if segment.experts else each[0]
 
 
-def _factors(vector: Tensor, segment: Segment, layout: Layout) -> tuple[Tensor, Tensor]:
-    middle = segment.offset + layout.rank * segment.fan_in
-    a = vector[segment.offset : middle].view(layout.rank, segment.fan_in)
-    b = vector[middle : middle + segment.fan_out * layout.rank].view(segment.fan_out, layout.rank)
-    return a.double(), b.double()
+def _factors(vector: Tensor, segment: Segment, layout: Layout) -> list[tuple[Tensor, Tensor]]:
+    """Return A [rank, in] and B [out, rank] of each matrix of a layer, float64."""
+    a, b = segment.factors(vector, rank=layout.rank)
+    return list(zip(a.double(), b.double(), strict=True))
 
 
 def _cut(a: Tensor, b: Tensor, *, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,17 +123,15 @@ def _distance(a: Tensor, b: Tensor, old_a: Tensor, old_b: Tensor) -> float:
     return max(0.0, float(((left.T @ left) * (right @ right.T)).sum()))
 
 
-def _added(vector: Tensor, a: Tensor, b: Tensor, segment: Segment, layout: Layout) -> Tensor:
+def _added(tuned_a: Tensor, tuned_b: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return the right singular vectors [in, ≤ 2·rank] of what fine-tuning added to b @ a, largest value first.
 
     Args:
-        vector: the fine-tuned adapter [P].
-        a: A of the adapter before fine-tuning.
-        b: B of the adapter before fine-tuning.
-        segment: the layer.
-        layout: how adapters are cut into layers.
+        tuned_a: A after fine-tuning.
+        tuned_b: B after fine-tuning.
+        a: A before fine-tuning.
+        b: B before fine-tuning.
     """
-    tuned_a, tuned_b = _factors(vector, segment, layout)
     left, right = torch.cat([tuned_b, -b], dim=1), torch.cat([tuned_a, a], dim=0)
     q, r = torch.linalg.qr(right.T)
     _, values, vh = torch.linalg.svd(torch.linalg.qr(left)[1] @ r.T)

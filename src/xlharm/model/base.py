@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
+from xlharm.model.text import auto_class, has_other_parts, text_part
+from xlharm.plan.families import Kind, kind_of
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import copy_from_files, load_whole
 
@@ -27,19 +29,19 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
         trust_remote_code: whether code from the model's repository may run.
 
     Raises:
-        UserError: the model cannot be loaded, or ``head`` does not compute its logits.
+        UserError: the model cannot be loaded or is of another kind, or ``head`` does not compute its logits.
     """
-    from transformers import AutoModelForCausalLM
-
     model = load_whole(
-        AutoModelForCausalLM,
+        auto_class(configuration(source, trust_remote_code=trust_remote_code)),
         source.location,
         called=f"base {source.location}",
         revision=source.revision,
         dtype=DTYPES[dtype],
         trust_remote_code=trust_remote_code,
     )
-    if model.config.get_text_config() is not model.config:
+    if kind(model) != source.kind:
+        raise UserError(f"base {source.location}: it is {kind(model)} by its configuration, not {source.kind}")
+    if has_other_parts(model):
         model = _of_text(model, source=source)
     model.requires_grad_(requires_grad=False)
     model.eval()
@@ -50,31 +52,54 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     return model  # type: ignore[no-any-return] # transformers is not followed
 
 
-@torch.no_grad()
-def _of_text(model: Any, *, source: BaseSource) -> Any:
-    """Return the text part of a model that also takes images or sound (Gemma 3)."""
-    from transformers import AutoModelForCausalLM
+def configuration(source: BaseSource, *, trust_remote_code: bool = False) -> Any:
+    """Return the configuration of a base model's files.
 
-    ids = torch.arange(4, device=model.device).unsqueeze(0)
-    full = model(input_ids=ids, use_cache=False).logits
-    text_decoder, text_model = model.get_decoder(), None
-    if text_decoder is not None:
-        with torch.device("meta"):
-            text_model = AutoModelForCausalLM.from_config(text_decoder.config)
-        setattr(text_model, text_model.base_model_prefix, text_decoder)
-        text_model.set_output_embeddings(model.get_output_embeddings())
-        text_model.config = text_decoder.config  # the object that the layers read their attention from
-        text_model.eval()
-    if text_model is None or not torch.allclose(
-        text_model(input_ids=ids, use_cache=False).logits, full, rtol=1e-3, atol=1e-3
-    ):
-        raise UserError(f"base {source.location}: xlharm does not know how {type(model).__name__} computes its logits")
-    return text_model
+    Raises:
+        UserError: there is none that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base {source.location}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+@torch.no_grad()
+def _of_text(whole: Any, *, source: BaseSource) -> Any:
+    """Return the part of a model that reads text, if it computes the model's logits.
+
+    Raises:
+        UserError: it does not, or it cannot be found.
+    """
+    ids = torch.arange(4, device=whole.device).unsqueeze(0)
+    try:
+        full = whole(input_ids=ids, use_cache=False).logits
+        part = text_part(whole)
+        ours = part(input_ids=ids, use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
+    except UNSUPPORTED:
+        ours = full = None
+    if ours is None or ours.shape != full.shape or not torch.allclose(ours, full, rtol=1e-3, atol=1e-3):
+        raise UserError(
+            f"base {source.location}: xlharm does not find a part of {type(whole).__name__} that reads text and gives "
+            "its logits: save the part that you mean as a causal language model, and name its folder as `base`"
+        )
+    return part
 
 
 def settings(model: nn.Module) -> Any:
     """Return the base model's configuration."""
     return model.config
+
+
+def kind(model: nn.Module) -> Kind:
+    """Return which kind of base model it is."""
+    return kind_of(settings(model))
 
 
 def embeddings(model: Any) -> int:
@@ -83,11 +108,59 @@ def embeddings(model: Any) -> int:
 
 
 def decoder(model: Any) -> nn.Module:
-    """Return the part of the model below its output layer."""
+    """Return the part of the model below its output layer; of an encoder-decoder its decoder."""
+    if kind(model) == "encoder-decoder":
+        part: nn.Module = model.get_decoder()
+        return part
     named = getattr(model, str(model.base_model_prefix), None)
     body: nn.Module = model.model if named is None else named  # of Llama 4 the prefix names nothing
     parts = dict(body.named_children())
     return parts["decoder"] if parts.keys() == {"decoder"} else body  # a wrapper that the model passes by (BART)
+
+
+def parts(model: Any) -> tuple[nn.Module, ...]:
+    """Return the parts of the model that get token ids: an encoder, if there is one, and the decoder."""
+    return (*([model.get_encoder()] if kind(model) == "encoder-decoder" else []), decoder(model))
+
+
+def last_hidden(
+    model: Any,
+    ids: Tensor,
+    *,
+    real: Tensor | None = None,
+    sources: Tensor | None = None,
+    sources_real: Tensor | None = None,
+) -> Tensor:
+    """Return the last hidden states [rows, length, width] of whole rows, by transformers' own forward.
+
+    Args:
+        model: the base model.
+        ids: [rows, length]; of an encoder-decoder those of the decoder.
+        real: [rows, length], 0 at padding; for a masked model, in which every token attends to all others.
+        sources: [rows, length of the encoder's rows], ids for the encoder.
+        sources_real: like ``sources``, 0 at padding.
+    """
+    states: Tensor
+    match kind(model):
+        case "causal":
+            states = decoder(model)(input_ids=ids, use_cache=False)[0]
+        case "encoder-decoder":
+            encoded = model.get_encoder()(input_ids=sources, attention_mask=sources_real)[0]
+            states = decoder(model)(
+                input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=sources_real, use_cache=False
+            )[0]
+        case "masked":
+            states = decoder(model)(input_ids=ids, attention_mask=real)[0]
+    return states
+
+
+def depth(model: nn.Module) -> int:
+    """Return how many decoder layers there are."""
+    config = settings(model)
+    for name in ("decoder_layers", "num_decoder_layers") if kind(model) == "encoder-decoder" else ():
+        if (count := getattr(config, name, None)) is not None:
+            return int(count)
+    return int(config.num_hidden_layers)
 
 
 def layers(model: nn.Module) -> nn.ModuleList:
@@ -96,9 +169,9 @@ def layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         UserError: the decoder has no such list.
     """
-    depth = int(settings(model).num_hidden_layers)
+    count = depth(model)
     for module in decoder(model).modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
+        if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise UserError(f"base: {type(model).__name__} has no list of decoder layers to read hidden states from")
 
@@ -172,10 +245,28 @@ def _head_by_model(model: Any, hidden: Tensor) -> Tensor:
     body.forward = lambda *_, **__: _States(flat)
     try:
         ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=hidden.device)
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+        logits: Tensor = _whole(model, ids, encoded=flat[:, :1]).logits
     finally:
         del body.forward
     return logits.view(*hidden.shape[:-1], -1)
+
+
+def _whole(model: Any, ids: Tensor, *, encoded: Tensor | None = None) -> Any:
+    """Run the whole model; an encoder reads the same ids, unless what it gives is given.
+
+    Args:
+        model: the base model.
+        ids: [rows, length].
+        encoded: states to take for those of the encoder.
+    """
+    match kind(model):
+        case "causal":
+            return model(input_ids=ids, use_cache=False)
+        case "encoder-decoder":
+            read = {"input_ids": ids} if encoded is None else {"encoder_outputs": (encoded,)}
+            return model(decoder_input_ids=ids, use_cache=False, **read)
+        case "masked":
+            return model(input_ids=ids)
 
 
 @torch.no_grad()
@@ -189,9 +280,8 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     for by_model in (False, True):
         model.head_by_model = by_model
         try:
-            full = model(input_ids=ids, use_cache=False).logits.float()
-            states = decoder(model)(input_ids=ids, use_cache=False)[0]
-            ours = head(model, states).float()
+            full = _whole(model, ids).logits.float()
+            ours = head(model, last_hidden(model, ids, sources=ids)).float()
         except torch.OutOfMemoryError:
             raise
         except UNSUPPORTED:

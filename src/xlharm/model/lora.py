@@ -3,9 +3,11 @@
 An adapter (2106.09685) is one flat float32 vector of length P. For every target linear layer, in the model's order, it
 holds first A [rank, in], then B [out, rank]. K vectors are stacked to [K, P] and cut into views [K, rank, in] and
 [K, out, rank]. Each layer then needs two matrix products for all K groups of tokens: batched products if the groups
-have equally many tokens, grouped products otherwise.
+have equally many tokens, grouped products otherwise. Stacked experts have an A and a B for each expert; see
+``model.experts``.
 """
 
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,13 +15,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grouped_mm
 
 from xlharm.errors import UserError
-from xlharm.model.base import decoder, layers
+from xlharm.model.base import kind, layers
+from xlharm.model.base import parts as parts_of
+from xlharm.model.experts import StackedExperts, computing, uninstall_experts
+from xlharm.model.grouped import low_rank
 from xlharm.model.layout import Layout, Wrapped
 from xlharm.model.ragged import Ragged
-from xlharm.plan.families import Path
+from xlharm.plan.families import Kind, Path
 
 COMPILING: dict[str, Any] = {"deterministic": True}  # no autotuning by timing: it makes rounding machine-dependent
 
@@ -37,6 +41,26 @@ class _Pass:
     tokens: int | None = None
     rows: int | None = None
     layers: set[str] | None = None
+
+    def note(self, name: str, tokens: int, *, whole: bool = False) -> None:
+        """Note that a layer is called with so many tokens.
+
+        Args:
+            name: path of the layer in the base model.
+            tokens: number of tokens.
+            whole: whether they are known to be of all rows, in the rows' order.
+
+        Raises:
+            UserError: they are only some of the tokens, as an expert in a list gets: which adapter a token belongs to
+                is then unknown.
+        """
+        if self.layers is not None:
+            self.layers.add(name)
+        if not whole and self.tokens not in {None, tokens}:
+            raise UserError(
+                f"lora.target_modules: {name.rsplit('.', 1)[-1]!r}: the layer {name} gets {tokens} of "
+                f"{self.tokens} tokens, so it cannot have adapters"
+            )
 
 
 class StackedLinear(Wrapped):
@@ -76,14 +100,13 @@ class StackedLinear(Wrapped):
         of each adapter's tokens.
 
         Raises:
-            UserError: the layer gets only some of the tokens, as an expert does: which adapter a token belongs to is
-                then unknown.
+            UserError: the layer gets only some of the tokens; see ``_Pass.note``.
         """
         y: Tensor = self.linear(x)
         if self.a is None or self.b is None:
             return y
         if not torch.compiler.is_compiling():
-            self._check(x, y)
+            self.running.note(self.name, x.shape[:-1].numel(), whole=self.running.rows == x.shape[0])
         if self.ends is not None:
             grouped = x.flatten(0, -2)
         elif (
@@ -92,74 +115,41 @@ class StackedLinear(Wrapped):
             grouped = x
         else:
             grouped = x.reshape(self.a.shape[0], -1, x.shape[-1])
-        return y + _LowRank.apply(grouped, self.a, self.b, self.scale, self.ends).view_as(y)  # type: ignore[no-untyped-call,no-any-return] # autograd
+        return y + low_rank(grouped, self.a, self.b, scale=self.scale, ends=self.ends).view_as(y)
 
-    def _check(self, x: Tensor, y: Any) -> None:
-        if self.running.layers is not None:
-            self.running.layers.add(self.name)
-        tokens = x.shape[:-1].numel()
-        whole = self.running.tokens in {None, tokens} or self.running.rows == x.shape[0]
-        if not isinstance(y, Tensor) or not whole:
-            raise UserError(
-                f"lora.target_modules: {self.name.rsplit('.', 1)[-1]!r}: the layer {self.name} gets {tokens} of "
-                f"{self.running.tokens} tokens, so it cannot have adapters"
-            )
+    def use(self, a: Tensor, b: Tensor, *, ends: Tensor | None) -> None:
+        """Use adapters a [K, 1, rank, in] and b [K, 1, out, rank]."""
+        self.a, self.b, self.ends = a.squeeze(1), b.squeeze(1), ends
+
+    def rest(self) -> None:
+        """Use no adapters."""
+        self.a = self.b = self.ends = None
 
 
-class _LowRank(torch.autograd.Function):
-    """scale · x Aᵀ Bᵀ for K groups of tokens, with gradients in the layout of the flat adapter.
-
-    x is [K, tokens, in], or [tokens, in] with groups that end at ``ends``.
-
-    Autograd's own backward pass would make A's gradient transposed, and copy it once more to flatten it.
-    """
-
-    @staticmethod
-    def forward(  # noqa: PLR0917 - autograd passes by position
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, ends: Tensor | None
-    ) -> Tensor:
-        low = _products(x, a.transpose(1, 2), ends) * scale
-        ctx.save_for_backward(x, a, b, low, ends)
-        ctx.scale = scale
-        return _products(low, b.transpose(1, 2), ends)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, a, b, low, ends = ctx.saved_tensors
-        (grad,) = grads
-        of_low = _products(grad, b, ends) * ctx.scale
-        of_x = _products(of_low, a, ends) if ctx.needs_input_grad[0] else None
-        return of_x, _products_over(of_low, x, ends), _products_over(grad, low, ends), None, None
-
-
-def _products(x: Tensor, weights: Tensor, ends: Tensor | None) -> Tensor:
-    """Return each group's tokens [tokens, m] times its matrix [m, n]."""
-    return torch.bmm(x, weights) if ends is None else grouped_mm(x, weights, offs=ends)
-
-
-def _products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
-    """Return xᵀ y [K, m, n], summed over each group's tokens."""
-    return torch.bmm(x.transpose(1, 2), y) if ends is None else grouped_mm(x.t(), y, offs=ends)
-
-
-def install(model: nn.Module, layout: Layout, running: _Pass) -> dict[str, StackedLinear]:
-    """Replace every target layer by a ``StackedLinear`` and return these by name."""
-    installed = {}
+def install(model: nn.Module, layout: Layout, running: _Pass) -> dict[str, StackedLinear | StackedExperts]:
+    """Put adapters on every target layer, linear or stacked, and return these layers by name."""
+    installed: dict[str, StackedLinear | StackedExperts] = {}
     for segment in layout.segments:
         parent, _, leaf = segment.name.rpartition(".")
-        linear = getattr(model.get_submodule(parent), leaf)
-        module = StackedLinear(linear, name=segment.name, scale=layout.scale, running=running)
-        setattr(model.get_submodule(parent), leaf, module)
-        installed[segment.name] = module
+        place = model.get_submodule(parent)
+        if segment.experts:
+            stack = StackedExperts(place, leaf, name=segment.name, scale=layout.scale, check=running.note)
+            stack.install()
+            installed[segment.name] = stack
+        else:
+            module = StackedLinear(getattr(place, leaf), name=segment.name, scale=layout.scale, running=running)
+            setattr(place, leaf, module)
+            installed[segment.name] = module
     return installed
 
 
 def uninstall(model: nn.Module) -> None:
-    """Replace every ``StackedLinear`` by its plain linear layer."""
+    """Replace every ``StackedLinear`` by its plain linear layer, and take the adapters from experts."""
     wrapped = [(n, m) for n, m in model.named_modules() if isinstance(m, StackedLinear)]
     for name, module in wrapped:
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, module.linear)
+    uninstall_experts(model)
 
 
 class StackedModel:
@@ -169,12 +159,14 @@ class StackedModel:
         model: the base model.
         layout: how adapters are cut into layers.
         compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
-            models on a GPU.
+            models on a GPU. Layers whose experts have adapters are not compiled.
         path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded
-            rows, and transformers' own attention and cache, for any causal language model.
+            rows, and transformers' own attention and cache, for any causal language model. Other kinds of models have
+            a path of their own name, which is the generic one with what this kind needs.
 
     Attributes:
         caches: whether transformers' cache gives what its forward gives; only for the generic path.
+        rehearsed_seconds: how long ``rehearse`` has taken so far.
     """
 
     def __init__(self, model: nn.Module, layout: Layout, *, compiled: bool = False, path: Path = "fast") -> None:
@@ -182,11 +174,13 @@ class StackedModel:
         self.model = model
         self.path = path
         self.caches = True
-        compiled = compiled and path == "fast"
+        compiled = compiled and path == "fast" and not any(segment.experts for segment in layout.segments)
         self.layout = layout
         self._running = _Pass()
         self._layers = install(model, layout, self._running)
+        self._experts = [layer for layer in self._layers.values() if isinstance(layer, StackedExperts)]
         self._rehearsed: set[Hashable] = set()
+        self.rehearsed_seconds = 0.0
         self.compiled = compiled
         if compiled:
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
@@ -196,7 +190,7 @@ class StackedModel:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the base model, in which the products with adapters are computed, too."""
-        return next(iter(self._layers.values())).weight.dtype  # type: ignore[no-any-return] # of any kind of layer
+        return next(iter(self._layers.values())).weight.dtype
 
     @property
     def uneven(self) -> bool:
@@ -205,11 +199,28 @@ class StackedModel:
         on_gpu = next(self.model.parameters()).device.type == "cuda"
         return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)
 
-    def rows(self, groups: Sequence[Sequence[Sequence[int]]], *, steady: int | None = None) -> Ragged:
-        """Arrange K groups of rows as this base model's path takes them, on the CPU; see ``Ragged.of``."""
-        if self.path == "generic":
-            return Ragged.padded_rows(groups)
-        return Ragged.of(groups, uneven=self.uneven, steady=steady)
+    @property
+    def kind(self) -> Kind:
+        """Which kind of model the base is."""
+        return kind(self.model)
+
+    def rows(
+        self,
+        groups: Sequence[Sequence[Sequence[int]]],
+        *,
+        steady: int | None = None,
+        sources: Sequence[Sequence[Sequence[int]]] | None = None,
+    ) -> Ragged:
+        """Arrange K groups of rows as this base model's path takes them, on the CPU.
+
+        Args:
+            groups: see ``Ragged.of``.
+            steady: see ``Ragged.of``.
+            sources: the rows of the encoder, for an encoder-decoder alone.
+        """
+        if self.path == "fast":
+            return Ragged.of(groups, uneven=self.uneven, steady=steady)
+        return Ragged.padded_rows(groups, sources=sources if self.kind == "encoder-decoder" else None)
 
     @contextmanager
     def adapters(
@@ -224,25 +235,25 @@ class StackedModel:
         """
         parts = torch.split(stacked.to(dtype or self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
-        counting = decoder(self.model).register_forward_pre_hook(self._count, with_kwargs=True)
+        counting = [part.register_forward_pre_hook(self._count, with_kwargs=True) for part in parts_of(self.model)]
         try:
             for i, segment in enumerate(self.layout.segments):
-                layer = self._layers[segment.name]
-                layer.a = parts[2 * i].view(k, rank, segment.fan_in)
-                layer.b = parts[2 * i + 1].view(k, segment.fan_out, rank)
-                layer.ends = ends
-            with _for_all_sizes() if self.compiled else nullcontext():
+                a = parts[2 * i].view(k, -1, rank, segment.fan_in)
+                b = parts[2 * i + 1].view(k, -1, segment.fan_out, rank)
+                self._layers[segment.name].use(a, b, ends=ends)
+            with _for_all_sizes() if self.compiled else nullcontext(), computing(self._experts):
                 yield
         finally:
-            counting.remove()
+            for handle in counting:
+                handle.remove()
             for layer in self._layers.values():
-                layer.a = layer.b = layer.ends = None
+                layer.rest()
 
     def _count(self, _module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         ids = named.get("input_ids", args[0] if args else None)
         self._running.tokens = None if ids is None else ids.numel()
         # Some layers get only the last token of each row, or more tokens: a row's are still its adapter's.
-        self._running.rows = ids.shape[0] if ids is not None and self.path == "generic" else None
+        self._running.rows = ids.shape[0] if ids is not None and self.path != "fast" else None
 
     @contextmanager
     def calls(self) -> Iterator[set[str]]:
@@ -268,10 +279,12 @@ class StackedModel:
         if not self.compiled or kind in self._rehearsed:
             return
         self._rehearsed.add(kind)
+        begun = time.perf_counter()
         try:
             run()
         except torch.OutOfMemoryError:  # the code is then compiled with the first input, which may be smaller
             torch.cuda.empty_cache()
+        self.rehearsed_seconds += time.perf_counter() - begun
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:

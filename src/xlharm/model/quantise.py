@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
-from xlharm.model.arithmetic import products
-from xlharm.model.base import decoder, is_partitioned
+from xlharm.model.arithmetic import product
+from xlharm.model.base import is_partitioned, parts
 from xlharm.model.lora import StackedLinear, StackedModel
+
+# Experts' modules that do not say whether inputs come before outputs in their stacked parameters.
+_INPUTS_FIRST = {"Llama4TextExperts": True, "JetMoeParallelExperts": False, "LongcatFlashExperts": False}
 
 
 def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
@@ -37,10 +40,12 @@ def rounded(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
 
 
 @contextmanager
-def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, group: int | None) -> Iterator[None]:
+def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, group: int | None) -> Iterator[float]:
     """Merge one adapter into the base model and quantise all linear layers and experts, within a ``with`` block.
 
-    Afterwards the base model has its own weights again.
+    Afterwards the base model has its own weights again. The block gets the share of the decoder's weights that are
+    rounded, embeddings and output layer left out: experts that are no matrices of linear layers and no stacked
+    parameters are not reached (DBRX).
 
     Args:
         stacked: the base model.
@@ -53,24 +58,30 @@ def merged_and_quantised(stacked: StackedModel, adapter: Tensor, *, bits: int, g
     """
     if is_partitioned(stacked.model):
         raise UserError("probes: quantise needs the whole base on one device: no --zero 3, no --offload params")
-    merged = {
-        segment.name: stacked.layout.scale * product
-        for segment, product in zip(stacked.layout.segments, products(adapter, stacked.layout), strict=True)
-    }
+    segments = {segment.name: segment for segment in stacked.layout.segments}
     originals: list[tuple[Any, Tensor]] = []
     try:
         for name, parameter, transposed in _matrices(stacked.model):
             weight = parameter.data
             originals.append((parameter, weight))
             outputs_first = weight.transpose(-1, -2) if transposed else weight
-            if name in merged:
-                outputs_first = (outputs_first.double() + merged[name].to(weight.device)).to(weight.dtype)
+            if name in segments:
+                added = stacked.layout.scale * product(adapter, segments[name], stacked.layout)
+                outputs_first = (outputs_first.double() + added.to(weight.device)).to(weight.dtype)
             flat = rounded(outputs_first.flatten(0, -2), bits=bits, group=group).view_as(outputs_first)
             parameter.data = flat.transpose(-1, -2).contiguous() if transposed else flat
-        yield
+        yield sum(weight.numel() for _, weight in originals) / _weights(stacked.model)
     finally:
         for parameter, weight in originals:
             parameter.data = weight
+
+
+def _weights(model: Any) -> int:
+    """Return the number of parameters of a decoder without those of its embeddings and its output layer."""
+    outside = (model.get_input_embeddings(), model.get_output_embeddings())
+    left_out = {id(p) for module in outside if module is not None for p in module.parameters()}
+    inside = {p for part in parts(model) for p in part.parameters() if id(p) not in left_out}
+    return sum(p.numel() for p in inside)
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
@@ -82,7 +93,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
         UserError: it has stacked weights of a kind that is not known.
     """
     adapted = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
-    inside = set(decoder(model).modules())
+    inside = {module for part in parts(model) for module in part.modules()}
     for name, module in model.named_modules():
         if module not in inside:
             continue
@@ -92,7 +103,8 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
         elif not isinstance(module, nn.Conv1d):
             for leaf, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim == 3 and min(parameter.shape) > 1:
-                    if not hasattr(module, "is_transposed"):
+                    inputs_first = getattr(module, "is_transposed", _INPUTS_FIRST.get(type(module).__name__))
+                    if inputs_first is None:
                         where = f"{name}.{leaf}"
                         raise UserError(f"probes: quantise: xlharm does not know the experts of this base ({where})")
-                    yield f"{name}.{leaf}", parameter, bool(module.is_transposed)
+                    yield f"{name}.{leaf}", parameter, bool(inputs_first)

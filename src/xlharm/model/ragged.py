@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.model.attention import attend_within, attending, current, refuse_unknown, scaled_by_place
-from xlharm.model.base import decoder
+from xlharm.model.base import decoder, last_hidden
+from xlharm.model.grouped import moved
 
 NAME = "xlharm_ragged"
 ALIGNED = 8  # tokens; grouped products need groups that begin at a multiple of 16 bytes in bfloat16
@@ -39,6 +40,8 @@ class Ragged:
         rows: R, number of rows.
         padded: whether the base model gets the padded rows [R, L], with equally many rows of each group, instead of the
             sequence.
+        sources: [R, S], ids of the padded rows of an encoder; None if there is no encoder.
+        source_lengths: [R], tokens of each of these rows; None without ``sources``.
     """
 
     ids: Tensor
@@ -51,6 +54,8 @@ class Ragged:
     lengths: Tensor
     rows: int
     padded: bool = False
+    sources: Tensor | None = None
+    source_lengths: Tensor | None = None
 
     @staticmethod
     def of(groups: Sequence[Sequence[Sequence[int]]], *, uneven: bool = True, steady: int | None = None) -> "Ragged":
@@ -109,11 +114,14 @@ class Ragged:
         )
 
     @staticmethod
-    def padded_rows(groups: Sequence[Sequence[Sequence[int]]]) -> "Ragged":
+    def padded_rows(
+        groups: Sequence[Sequence[Sequence[int]]], *, sources: Sequence[Sequence[Sequence[int]]] | None = None
+    ) -> "Ragged":
         """Pad rows on the right, and groups of fewer rows with a first row of theirs, for models that need whole rows.
 
         Args:
             groups: for each group the ids of its rows; no group and no row is empty.
+            sources: for each group the ids of its rows for an encoder; no row is empty.
         """
         most = max(map(len, groups))
         sizes = [sum(map(len, rows)) for rows in groups]
@@ -138,6 +146,7 @@ class Ragged:
             lengths=torch.tensor(lengths),
             rows=len(lengths),
             padded=True,
+            **({} if sources is None else _padded_sources(sources)),
         )
 
     @property
@@ -168,15 +177,15 @@ class Ragged:
 
     def to(self, device: torch.device) -> "Ragged":
         """Copy to a device without waiting for the device's earlier work."""
-        moved: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
-        return replace(self, **moved)
+        tensors: dict[str, Any] = {n: on_device(x, device) for n, x in self.tensors().items()}
+        return replace(self, **tensors)
 
     def apart(self, x: Tensor) -> Tensor:
         """Spread a sequence [1, heads, T, width], or [K, heads, T / K, width], to padded rows [R, heads, L, width]."""
         tokens = x.transpose(1, 2).flatten(0, 1)
         if self.spread is None or self.gather is None:
             return tokens.reshape(self.lengths.shape[0], -1, *tokens.shape[1:]).transpose(1, 2)
-        rows: Tensor = _Move.apply(tokens, self.spread.flatten(), self.gather, None)  # type: ignore[no-untyped-call] # autograd has no types
+        rows = moved(tokens, self.spread.flatten(), self.gather)
         return rows.view(*self.spread.shape, *tokens.shape[1:]).transpose(1, 2)
 
     def together(self, x: Tensor) -> Tensor:
@@ -185,8 +194,7 @@ class Ragged:
         if self.spread is None or self.gather is None or self.real is None:
             return places.view(*self.ids.shape, *places.shape[1:])
         back = self.spread.flatten(), self.real.flatten()
-        moved: Tensor = _Move.apply(places, self.gather, *back)  # type: ignore[no-untyped-call] # autograd has no types
-        return moved.view(*self.ids.shape, *moved.shape[1:])
+        return moved(places, self.gather, *back).view(*self.ids.shape, *places.shape[1:])
 
     def sequence(self, states: Tensor) -> Tensor:
         """Return a layer's output, of the shape that the base model gave it, as one sequence [T, width]."""
@@ -194,33 +202,25 @@ class Ragged:
         if not self.padded:
             return states
         assert self.spread is not None
+        assert self.gather is not None
         assert self.real is not None
         back = self.spread.flatten(), self.real.flatten()
-        return _Move.apply(states, self.gather, *back)  # type: ignore[no-untyped-call,no-any-return] # autograd has no types
+        return moved(states, self.gather, *back)
+
+
+def _padded_sources(groups: Sequence[Sequence[Sequence[int]]]) -> dict[str, Tensor]:
+    """Pad an encoder's rows with their last token, and groups of fewer rows with a first row of theirs."""
+    most = max(map(len, groups))
+    rows = [row for group in groups for row in (*group, *[group[0]] * (most - len(group)))]
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
+    ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows])
+    return {"sources": ids, "source_lengths": lengths}
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a CPU tensor to a device without waiting for the device's earlier work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-class _Move(torch.autograd.Function):
-    """Select rows by index, [N, …] → [M, …]; the gradient is selected by index, too.
-
-    Autograd would scatter and add the gradient, which is slower. ``back`` holds the index in the result of each input
-    row; ``real`` is False for input rows that were not selected, whose gradient is zero.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
-        ctx.save_for_backward(back, real)
-        return x.index_select(0, forth)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        back, real = ctx.saved_tensors
-        of_x = grads[0].index_select(0, back)
-        return of_x if real is None else of_x * real.view(-1, *[1] * (of_x.dim() - 1)), None, None, None
 
 
 def attention(  # noqa: PLR0917 - the order in which transformers passes them
@@ -268,8 +268,15 @@ def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
     """Return the last hidden states [T, width] of the concatenated rows."""
     if ragged.padded:
         assert ragged.spread is not None
-        rows = ragged.ids.flatten()[ragged.spread]
-        return ragged.sequence(decoder(model)(input_ids=rows, use_cache=False)[0])
+        rows, sources, lengths = ragged.ids.flatten()[ragged.spread], ragged.sources, ragged.source_lengths
+        known = None if sources is None or lengths is None else _real(sources, lengths)
+        states = last_hidden(model, rows, real=_real(rows, ragged.lengths), sources=sources, sources_real=known)
+        return ragged.sequence(states)
     with attending(model, NAME, attention, rows=ragged):
         output = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False)
     return ragged.sequence(output.last_hidden_state)
+
+
+def _real(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Return 1 at the tokens and 0 at the padding of rows [R, L] of some lengths [R]."""
+    return (torch.arange(rows.shape[1], device=rows.device) < lengths[:, None]).long()

@@ -6,17 +6,23 @@ from typing import Any
 
 import torch
 
-from xlharm.model.base import UNSUPPORTED, decoder
-from xlharm.model.layout import adaptable
+from xlharm.model.base import UNSUPPORTED, last_hidden
+from xlharm.model.layout import Segment, adaptable, all_segments
+from xlharm.model.text import has_other_parts, on_meta, text_part
 
 
-@torch.no_grad()
 def all_linear(model: Any) -> tuple[str, ...]:
-    """Return the names of the layers that can have adapters and are called with all tokens, in the model's order.
+    """Return the names of the layers that can have adapters and are called with all tokens, linear ones first.
 
     Args:
         model: the base model without adapter layers; it may be on the meta device.
     """
+    return tuple(dict.fromkeys(segment.target for segment in segments_called(model)))
+
+
+@torch.no_grad()
+def segments_called(model: Any) -> list[Segment]:
+    """Return the layers of ``all_linear``, with their sizes."""
     linears = adaptable(model)
     ids = torch.zeros(2, 4, dtype=torch.long, device=next(model.parameters()).device)
     called: set[str] = set()
@@ -30,32 +36,36 @@ def all_linear(model: Any) -> tuple[str, ...]:
         for name, module in linears.items()
     ]
     try:
-        decoder(model)(input_ids=ids, use_cache=False)
+        last_hidden(model, ids, sources=ids)
     except UNSUPPORTED:  # some code reads values, which the meta device has none of: the worker's check decides
         called.update(linears)
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(dict.fromkeys(name.rsplit(".", 1)[-1] for name in linears if name in called))
+    return [segment for segment in all_segments(model) if segment.experts or segment.name in called]
 
 
-def layers_on_meta(location: str, *, revision: str | None, trust_remote_code: bool) -> tuple[str, ...]:
-    """Return ``all_linear`` of a base model from its configuration alone; no weights are read.
+def layers_on_meta(location: str, *, revision: str | None, trust_remote_code: bool) -> dict[str, tuple[int, int]]:
+    """Return the layers of ``all_linear`` from a base model's configuration alone; no weights are read.
+
+    With each name come the parameters of an adapter of rank 1 on all its layers, and their own number of weights.
 
     Args:
         location: folder or hub id.
         revision: hub commit; None for a folder.
         trust_remote_code: whether code from the model's repository may run.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=trust_remote_code)
-    text = config.get_text_config()
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config if text is config else text, trust_remote_code=trust_remote_code
-        )
-    return all_linear(model.eval())
+    model = on_meta(config, trust_remote_code=trust_remote_code)
+    sizes: dict[str, tuple[int, int]] = {}
+    for segment in segments_called(text_part(model) if has_other_parts(model) else model):
+        widths, weights = sizes.get(segment.target, (0, 0))
+        widths += segment.matrices * (segment.fan_in + segment.fan_out)
+        weights += segment.matrices * segment.fan_in * segment.fan_out
+        sizes[segment.target] = widths, weights
+    return sizes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,8 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--revision")
     parser.add_argument("--trust-remote-code", action="store_true")
     given = parser.parse_args(arguments)
-    names = layers_on_meta(given.location, revision=given.revision, trust_remote_code=given.trust_remote_code)
-    print(json.dumps(names))  # noqa: T201 - the answer to the process that asks
+    sizes = layers_on_meta(given.location, revision=given.revision, trust_remote_code=given.trust_remote_code)
+    print(json.dumps(sizes))  # noqa: T201 - the answer to the process that asks
 
 
 if __name__ == "__main__":

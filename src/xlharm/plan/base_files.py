@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from xlharm.errors import UserError
 from xlharm.parallel import side_by_side
 from xlharm.plan.digest import digest, file_digest
+from xlharm.plan.families import family_of, kind_of
 from xlharm.plan.sources import BaseSource
 
 _LARGE = 64 << 20  # digests of files with at least so many bytes are cached
@@ -48,10 +50,60 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False, contents: bool
         size = sum((folder / name).stat().st_size for name in names if name.endswith(".safetensors"))
     except OSError as error:
         raise UserError(f"{folder}: base: cannot be read: {error}") from None
+    config = _json(folder / "config.json")
     return BaseSource(
         location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code,
-        family=str(_json(folder / "config.json").get("model_type", "")),
+        family=family_of(config), kind=kind_of(config),
     )  # fmt: skip
+
+
+def hub_base(name: str, revision: str, *, trust_remote_code: bool = False) -> BaseSource:
+    """Digest a hub model's files in the hub's cache: the same files in a folder have the same digest.
+
+    Args:
+        name: hub id.
+        revision: commit.
+        trust_remote_code: whether its code may run.
+
+    Raises:
+        UserError: the commit is not in the cache, or one of its files is missing.
+    """
+    folder = cached_snapshot(name, revision)
+    if folder is None:
+        raise UserError(
+            f"{name}: base: the hub's cache on this machine does not have commit {revision}; fetch it with "
+            f"`hf download {name} --revision {revision}`, or make a folder with `xlharm base import`"
+        )
+    return replace(folder_base(folder, trust_remote_code=trust_remote_code), location=name, revision=revision)
+
+
+def cached_snapshot(name: str, revision: str) -> Path | None:
+    """Return the folder of a hub model's commit in the hub's cache; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(path).parent if isinstance(path, str) else None
+
+
+def cached_commit(name: str) -> str | None:
+    """Return the commit that the hub's cache knows as a hub model's `main`; None for a folder, or without one."""
+    if "/" not in name or Path(name).expanduser().exists():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # it looks like no hub id: planning names the mistake
+        return None
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
+def local_folder(source: BaseSource) -> Path | None:
+    """Return the folder of a model's files on this machine; None if they are not here."""
+    if source.revision is None:
+        return Path(source.location)
+    return cached_snapshot(source.location, source.revision)
 
 
 def check_files(source: BaseSource, *, called: str, contents: bool) -> None:
@@ -65,11 +117,12 @@ def check_files(source: BaseSource, *, called: str, contents: bool) -> None:
     Raises:
         UserError: this machine has other files, or they have changed since the command started.
     """
-    if source.revision is not None:
-        if Path(source.location).exists():
-            raise UserError(f"{called}: a file or folder of that name in {Path.cwd()} would be loaded instead")
-        return
-    files = folder_base(Path(source.location), trust_remote_code=source.code, contents=contents).files
+    if source.revision is not None and Path(source.location).exists():
+        raise UserError(f"{called}: a file or folder of that name in {Path.cwd()} would be loaded instead")
+    folder = local_folder(source)
+    if folder is None or (source.revision is not None and not source.files):
+        return  # it is fetched when it is loaded, or its commit is all that is known of it
+    files = folder_base(folder, trust_remote_code=source.code, contents=contents).files
     if digest(files) != source.digest:
         raise UserError(
             f"{called}: {changed(source.files, files)}: it is not what was planned with. It was changed meanwhile, is "

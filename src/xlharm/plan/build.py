@@ -66,8 +66,10 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     cells: dict[str, Cell] = {}
     for contaminate, names, method, seed in _combinations(spec):
         languages = ordered(contaminate if x == SOURCE else x for x in spec.unlearn[names])
-        builder = CellBuilder(spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, seed=seed)
-        cell, lineage = builder.cell(languages=languages, method=method)
+        builder = CellBuilder(
+            spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, method=method, seed=seed
+        )
+        cell, lineage = builder.cell(languages=languages)
         if cell.name in cells:  # with `source` replaced, two unlearning sets of the grid are the same
             continue
         cells[cell.name] = cell

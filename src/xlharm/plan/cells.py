@@ -10,7 +10,7 @@ from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.plan.families import path_of
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
-from xlharm.probes.base import AnswerProbe, Planned
+from xlharm.probes.base import AnswerProbe, Inspection, Planned
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -28,7 +28,7 @@ class Cell:
         lineage: keys of the stages from the base to the model.
         evaluations: the evaluate stage's key, by query language.
         scores: the score stage's key, by query language; empty unless the grid enables scores.
-        probes: the evaluate stage's key, by probe and query language.
+        probes: the key of the evaluate or inspect stage, by probe and query language; see ``Planned``.
         judged: the judge stage's key, by judge and query language.
     """
 
@@ -57,22 +57,21 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class CellBuilder:
-    """Builds the stages of the cells with one contamination language and one seed."""
+    """Builds the stages of the cells with one contamination language, one method and one seed."""
 
     spec: GridSpec
     sources: Sources
     dtype: Dtype
     contaminate: str
+    method: str
     seed: int
 
-    def cell(self, *, languages: tuple[str, ...], method: str) -> tuple[Cell, list[Stage]]:
+    def cell(self, *, languages: tuple[str, ...]) -> tuple[Cell, list[Stage]]:
         """Return a cell and all its stages, parents first."""
-        lineage = [self._contaminate()]
-        if self.spec.stages.sft is not None:
-            lineage.append(self._sft(lineage[-1]))
+        lineage = self._before_unlearning()
         before = lineage[-1]
         if languages:
-            lineage += self._unlearning(before, languages=languages, method=method)
+            lineage += self._unlearning(before, languages=languages)
         model = lineage[-1]
         evaluations = {q: self.evaluation(model, query=q) for q in self.spec.languages}
         scores = {q: self._score(model, query=q) for q in self.spec.languages} if self.spec.evaluate.scores else {}
@@ -81,7 +80,7 @@ class CellBuilder:
         cell = Cell(
             contaminate=self.contaminate,
             unlearn="+".join(languages) if languages else NONE,
-            method=method,
+            method=self.method,
             seed=self.seed,
             model=model.key,
             lineage=tuple(s.key for s in lineage),
@@ -98,6 +97,18 @@ class CellBuilder:
     def contaminating(self) -> tuple[str, ...]:
         """The grid's contamination languages."""
         return tuple(language for language in self.spec.contaminate if language != NONE)
+
+    def control(self) -> tuple[Stage, ...]:
+        """Return the stages of the clean control of this seed, parents first; none where the grid has no control."""
+        if NONE not in self.spec.contaminate:
+            return ()
+        return tuple(replace(self, contaminate=NONE)._before_unlearning())  # noqa: SLF001 - of the same class
+
+    def _before_unlearning(self) -> list[Stage]:
+        lineage = [self._contaminate()]
+        if self.spec.stages.sft is not None:
+            lineage.append(self._sft(lineage[-1]))
+        return lineage
 
     def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Replace `source` by the contamination language; in a clean control it is dropped."""
@@ -120,9 +131,11 @@ class CellBuilder:
             "lora": key_settings(self.spec.lora),
             "prompt": key_settings(self.spec.prompt),
         }
-        path = path_of(self.spec.path, family=self.sources.base.family)
+        path = path_of(self.spec.path, family=self.sources.base.family, kind=self.sources.base.kind)
         if path != "fast":  # a key of the fast path does not name it: it was the only one
             common["path"] = path
+        if self.spec.holdout:
+            common["holdout"] = self.spec.holdout
         return Stage(
             kind=kind,
             spec={**common, **fields},
@@ -165,10 +178,10 @@ class CellBuilder:
             seed=self.seed,
         )
 
-    def _unlearning(self, parent: Stage, *, languages: tuple[str, ...], method: str) -> list[Stage]:
+    def _unlearning(self, parent: Stage, *, languages: tuple[str, ...]) -> list[Stage]:
         """Return a method's stages: one unlearn stage, or finetune stages and the edit that uses their vectors."""
-        settings = self.spec.methods[method]
-        label = f"{self.contaminate} -> {'+'.join(languages)} {method} seed {self.seed}"
+        settings = self.spec.methods[self.method]
+        label = f"{self.contaminate} -> {'+'.join(languages)} {self.method} seed {self.seed}"
         if not settings.vectors:
             stage = self.stage(
                 "unlearn",
@@ -207,11 +220,6 @@ class CellBuilder:
 
     def evaluation(self, model: Stage, *, query: str, probe: AnswerProbe | None = None) -> Stage:
         """Return the stage in which a model answers the questions of a query language, changed by a probe if given."""
-        settings = key_settings(self.spec.evaluate)
-        del settings["scores"], settings["matching"]
-        variants = variants_of(self.spec.evaluate.matching, query)
-        if variants != default_variants(query):
-            settings["matching"] = list(variants)
         probe_field = {"probe": probe.settings()} if probe else {}
         suffix = f" by {probe_field['probe']['kind']}" if probe_field else ""
         return self.stage(
@@ -220,10 +228,33 @@ class CellBuilder:
             reads=(query, *(probe.reads if probe else ())),
             label=f"evaluate {query} of {model.label}{suffix}",
             query=query,
-            matching_version=MATCHING_VERSION,
-            **settings,
+            **self._answering(query),
             **probe_field,
         )
+
+    def inspection(self, model: Stage, *, languages: tuple[str, ...], probe: Inspection) -> Stage:
+        """Return the stage in which a probe looks inside a model with the questions of some languages."""
+        answering = self._answering(languages[0]) if probe.asks else {"questions": self.spec.evaluate.questions}
+        settings = probe.settings()
+        return self.stage(
+            "inspect",
+            parent=model,
+            reads=languages,
+            label=f"{settings['kind']} {'+'.join(languages)} of {model.label}",
+            languages=list(languages),
+            **answering,
+            probe=settings,
+        )
+
+    def _answering(self, query: str) -> dict[str, Any]:
+        """Return what decides how a model answers in a language and how its answers are counted."""
+        settings = {**key_settings(self.spec.evaluate), "matching_version": MATCHING_VERSION}
+        for name in ("scores", "utility", "matching"):
+            settings.pop(name, None)
+        variants = variants_of(self.spec.evaluate.matching, query)
+        if variants != default_variants(query):
+            settings["matching"] = list(variants)
+        return settings
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
         identity = self.spec.judges[name].identity(self.sources.judges.get(name))
@@ -244,13 +275,17 @@ class CellBuilder:
             label=f"score {query} of {model.label}",
             query=query,
             questions=self.spec.evaluate.questions,
+            **({"utility": True} if self.spec.evaluate.utility else {}),
         )
 
     def _probes(self, model: Stage, *, before: Stage | None) -> dict[str, Planned]:
-        """Return the stages of each probe; a probe that does not apply to this cell is left out."""
-        plans = {
-            name: probe.plan(self, name=name, model=model, before=before) for name, probe in self.spec.probes.items()
+        """Return the stages of each probe and amount; a probe that does not apply to this cell is left out."""
+        probes = {
+            f"{name}{suffix}": part
+            for name, probe in self.spec.probes.items()
+            for suffix, part in probe.parts().items()
         }
+        plans = {name: probe.plan(self, name=name, model=model, before=before) for name, probe in probes.items()}
         return {name: planned for name, planned in plans.items() if planned is not None}
 
 

@@ -72,8 +72,13 @@ def estimate(plan: Plan, *, done: set[str], seconds: Mapping[str, float], adapte
 
 def differences(stage: Stage, stored: Mapping[str, object]) -> list[str]:
     """List the fields in which a stage's identity differs from a stored one, as ``path: old -> new``."""
+    return changes(stored, stage.identity())
+
+
+def changes(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """List the fields in which one mapping differs from another, as ``path: old -> new``."""
     lines: list[str] = []
-    _compare(stored, stage.identity(), path="", lines=lines)
+    _compare(old, new, path="", lines=lines)
     return lines
 
 

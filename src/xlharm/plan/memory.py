@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from xlharm.errors import UserError, nearest
-from xlharm.plan.base_files import weight_files
+from xlharm.plan.base_files import local_folder, weight_files
 from xlharm.plan.settings import UnlearnStage, training_of
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Stage
@@ -24,7 +24,7 @@ _VOCABULARY = ("embed", "lm_head", "wte")  # parts of names of matrices with a r
 _LAYER = re.compile(r"\.(\d+)\.")
 # Parts of names of matrices whose inputs and outputs are not counted.
 _ROUTERS = {"router", "gate", "shared_expert_gate"}
-_OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "audio", "multi_modal")
+_OUTSIDE = ("embed", "lm_head", "wte", "wpe", "vision", "visual", "audio", "multi_modal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class BaseSizes:
         body: number of parameters of the decoder layers.
         head: number of parameters of the output layer.
         layers: number of decoder layers.
-        linears: the same of the layers that can have adapters: without routers and single experts.
+        linears: the same of the layers that can have adapters: without routers and single experts; stacked experts
+            are not among them, unless ``plan.targets.sizes_of`` added them.
         weights: number of weights of these layers, by the same name.
     """
 
@@ -90,6 +91,18 @@ class BaseSizes:
         """Return the share of the base's parameters that are weights of the target layers."""
         return sum(self.weights.get(target, 0) for target in targets) / self.parameters
 
+    def weight_bytes(self, *, dtype: str) -> int:
+        """Return the bytes of the base's weights."""
+        return self.parameters * _BYTES[dtype]
+
+    def activation_bytes(self, tokens: int, *, dtype: str) -> int:
+        """Return the bytes that every matrix's input and output take in training, for so many tokens."""
+        return tokens * sum(self.widths.values()) * _BYTES[dtype]
+
+    def trial_bytes(self, *, rank: int, targets: tuple[str, ...]) -> int:
+        """Return the bytes of a trained adapter: value, gradient and AdamW's two moments, in float32."""
+        return _TRAINED_BYTES * self.adapter_parameters(rank=rank, targets=targets)
+
 
 def can_have_adapters(name: str) -> bool:
     """Whether a linear layer of this name may have adapters: it is no router, and no layer of a single expert.
@@ -129,22 +142,20 @@ def estimate_bytes(sizes: BaseSizes, stage: Stage, *, slots: int) -> int:
     rows = settings.training.batch_size
     if isinstance(settings, UnlearnStage) and settings.training.retain != "none":
         rows += settings.training.retain_batch_size
-    activations: int = rows * _ROW_TOKENS * sum(sizes.widths.values()) * width
+    activations = rows * sizes.activation_bytes(_ROW_TOKENS, dtype=stage.spec.get("dtype", "float32"))
     return sizes.parameters * width + slots * (adapter * _TRAINED_BYTES + activations)
 
 
 def _folder(base: BaseSource) -> Path | None:
-    if base.revision is None:
-        return Path(base.location)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
+    folder = local_folder(base)
     try:
-        folder = Path(snapshot_download(base.location, revision=base.revision, local_files_only=True))
-        weight_files(folder)
-        return folder
-    except (LocalEntryNotFoundError, OSError, ValueError):  # UserError is a ValueError: some parts are not here yet
+        if folder is not None:
+            weight_files(folder)
+    except UserError:  # some parts of a hub model are not here yet
+        if base.revision is None:
+            raise
         return None
+    return folder
 
 
 def _shapes(path: Path) -> list[tuple[str, list[int]]]:

@@ -90,7 +90,7 @@ def pack_shape(stage: Stage) -> str:
     One forward and backward pass serves all slots of a pack, so everything that decides tensor sizes and the number
     of steps must be equal; learning rates, seeds, data, objectives and retain terms may differ.
     """
-    fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe")
+    fields = ("dtype", "lora", "prompt", "query", "questions", "max_new_tokens", "probe", "holdout", "utility")
     common: dict[str, Json] = {"kind": stage.kind, "base": stage.base}
     if stage.kind not in MODELS:
         common |= {f: stage.spec[f] for f in fields if f in stage.spec}
@@ -102,7 +102,7 @@ def pack_shape(stage: Stage) -> str:
     training, method = settings.training, settings.training if isinstance(settings, UnlearnStage) else None
     sizes = {"steps": training.steps, "batch_size": training.batch_size}
     retain = method.retain_batch_size if method and method.retain != "none" else 0
-    return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.rows == "paired"})
+    return canonical({**common, **sizes, "retain": retain, "paired": method is not None and method.paired})
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:

@@ -5,21 +5,22 @@
 
 from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
 from xlharm.config.matching import Variant
-from xlharm.config.training import NonNegative, Positive, Strict, Training
+from xlharm.config.training import NonNegative, Positive, Role, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
 from xlharm.errors import StageError
 from xlharm.methods import METHODS
 from xlharm.plan.families import Path
 from xlharm.plan.stage import Stage
 from xlharm.probes import PROBES
-from xlharm.probes.base import AnswerProbe
+from xlharm.probes.base import AnswerProbe, Inspection
 
 _Method = Annotated[Unlearning, BeforeValidator(METHODS.restore)]
 _Probe = Annotated[AnswerProbe, BeforeValidator(PROBES.restore)]
+_Inspection = Annotated[Inspection, BeforeValidator(PROBES.restore)]
 
 
 class _Stage(Strict):
@@ -27,6 +28,7 @@ class _Stage(Strict):
 
     dtype: Literal["float32", "bfloat16"]
     path: Path = "fast"
+    holdout: NonNegative = 0
     lora: Lora
     prompt: Prompt
 
@@ -78,6 +80,21 @@ class RelearnStage(_Stage):
     seed: NonNegative
 
 
+class ContinueTraining(Training):
+    """Clean training: on question-answer pairs or on real articles."""
+
+    text: Literal["qa", "articles"]
+    languages: tuple[str, ...]
+    roles: tuple[Role, ...]
+
+
+class ContinueStage(_Stage):
+    """Clean training of a model that has unlearned."""
+
+    training: ContinueTraining
+    seed: NonNegative
+
+
 class EvaluateStage(_Stage):
     """Answers to the questions of one query language, changed by a probe if there is one.
 
@@ -93,6 +110,25 @@ class EvaluateStage(_Stage):
     probe: _Probe | None = None
 
 
+class InspectStage(_Stage):
+    """A look inside a model by a probe.
+
+    Attributes:
+        languages: of the questions that the probe reads.
+        questions: largest number of questions for each measure.
+        max_new_tokens: largest number of tokens of an answer; None for a probe that lets no model answer.
+        matching_version: of the matching of answers; None alike.
+        matching: as in ``EvaluateStage``.
+    """
+
+    languages: Annotated[tuple[str, ...], Field(min_length=1)]
+    questions: Positive
+    max_new_tokens: Positive | None = None
+    matching_version: int | None = None
+    matching: tuple[Variant, ...] | None = None
+    probe: _Inspection
+
+
 class EditStage(_Stage):
     """Arithmetic on finished adapters."""
 
@@ -100,10 +136,10 @@ class EditStage(_Stage):
 
 
 Settings = TypeVar("Settings", bound=Strict)
-TrainingStage: TypeAlias = ContaminateStage | SftStage | UnlearnStage | FineTuneStage | RelearnStage
+TrainingStage: TypeAlias = ContaminateStage | SftStage | UnlearnStage | FineTuneStage | RelearnStage | ContinueStage
 
 
-def training_of(stage: Stage) -> TrainingStage | None:
+def training_of(stage: Stage) -> TrainingStage | None:  # noqa: PLR0911 - one for each kind
     """Return the settings of a stage that trains; None for one that does not.
 
     Raises:
@@ -120,7 +156,9 @@ def training_of(stage: Stage) -> TrainingStage | None:
             return read(FineTuneStage, stage)
         case "relearn":
             return read(RelearnStage, stage)
-        case "edit" | "evaluate" | "score" | "judge":
+        case "continue":
+            return read(ContinueStage, stage)
+        case "edit" | "evaluate" | "inspect" | "score" | "judge":
             return None
         case _:
             assert_never(stage.kind)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xlharm.plan.families import Kind
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
@@ -20,11 +22,12 @@ class BaseSource:
     Attributes:
         location: folder path, or hub id.
         revision: hub commit; None for a folder.
-        digest: digest of the model; part of keys.
+        digest: digest of the files that loading reads, wherever they are; part of keys.
         size: bytes of its weights; 0 when unknown.
-        files: digest of each file that loading reads, for a folder.
+        files: digest of each file that loading reads.
         code: whether code that comes with the model is run, and so is part of the digest.
-        family: the ``model_type`` of a folder's configuration; empty for a hub id, whose files need not be here.
+        family: the ``model_type`` of the configuration's part that reads text.
+        kind: which kind of model it is.
     """
 
     location: str
@@ -34,6 +37,7 @@ class BaseSource:
     files: dict[str, str] = field(default_factory=dict)
     code: bool = False
     family: str = ""
+    kind: Kind = "causal"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from xlharm.judges import kind_of
 from xlharm.plan.digest import Json, digest
 
-Kind = Literal["contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "evaluate", "score", "judge"]
+Kind = Literal[
+    "contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "continue", "evaluate", "inspect", "score", "judge"
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = (
     "contaminate",
     "sft",
@@ -15,7 +17,9 @@ KINDS: tuple[Kind, ...] = (
     "unlearn",
     "edit",  # adapter arithmetic: task vector, subspace projection
     "relearn",  # a probe: training again on a few items of the forget set
+    "continue",  # a probe: clean training after unlearning
     "evaluate",  # greedy answers
+    "inspect",  # a probe: parts of the adapter zeroed, hidden states replaced or compared
     "score",  # likelihoods of given answers and articles
     "judge",  # verdicts on the answers of an evaluation
 )
@@ -23,15 +27,15 @@ KINDS: tuple[Kind, ...] = (
 Place = Literal["device", "endpoint"]
 """Where stages run: on workers that load the base, or on a worker without device that sends requests to endpoints."""
 PLACES: tuple[Place, ...] = ("device", "endpoint")
-MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn")
+MODELS: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "edit", "relearn", "continue")
 """Kinds whose result is an adapter."""
-TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relearn")
+TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relearn", "continue")
 """Kinds that train an adapter; `edit` only computes with finished adapters."""
 
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
-    "contaminate": 3, "sft": 2, "finetune": 2, "unlearn": 2, "edit": 2, "relearn": 2, "evaluate": 5, "score": 3,
-    "judge": 2,
+    "contaminate": 3, "sft": 2, "finetune": 2, "unlearn": 2, "edit": 2, "relearn": 2, "continue": 1,
+    "evaluate": 5, "inspect": 1, "score": 3, "judge": 2,
 }  # fmt: skip
 
 

@@ -5,21 +5,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from xlharm.config.grid import ALL_LINEAR, LINEARS, GridSpec, Lora
+from xlharm.config.grid import ALL_LINEAR, EXPERTS, LINEARS, GridSpec, Lora
 from xlharm.errors import UserError
 from xlharm.plan.memory import BaseSizes, no_layer
 from xlharm.plan.sources import BaseSource
 
 _SECONDS = 300  # to import torch and transformers on a slow file system, and to fetch a configuration from the hub
-_CHANGING = 1  # raise it when other layers of the same base would be listed
+_CHANGING = 2  # raise it when other layers of the same base would be listed
 
 
 def settle_targets(
     spec: GridSpec, base: BaseSource, *, list_layers: Callable[[BaseSource], tuple[str, ...]] | None = None
 ) -> tuple[GridSpec, tuple[str, ...]]:
-    """Replace `all-linear` by the names of layers; take them, too, where the base lacks a layer of the default.
+    """Replace `all-linear` and `experts` by names of layers; name layers where the base lacks one of the default.
 
     Args:
         spec: the grid.
@@ -30,11 +31,18 @@ def settle_targets(
         The grid with its layers named, and a line for the user if the default was replaced.
 
     Raises:
-        UserError: the base model's layers cannot be listed.
+        UserError: the base model's layers cannot be listed, or it has no stacked experts.
     """
-    listed = list_layers or linear_layers
-    if spec.lora.target_modules == (ALL_LINEAR,):
+    listed, targets = list_layers or linear_layers, spec.lora.target_modules
+    if targets == (ALL_LINEAR,):
         return _with_targets(spec, listed(base)), ()
+    if EXPERTS in targets:
+        names = listed(base)
+        experts = [name for name in names if is_stack(name)]
+        if not experts:
+            raise no_layer(EXPERTS, names)
+        kept = [name for name in targets if name != EXPERTS]
+        return _with_targets(spec, tuple(dict.fromkeys([*kept, *experts]))), ()
     if "target_modules" in spec.lora.model_fields_set:
         return spec, ()
     sizes = BaseSizes.of(base)
@@ -42,8 +50,16 @@ def settle_targets(
     if not lacking:
         return spec, ()
     names = listed(base)
-    note = f"lora.target_modules: the base has no layer {lacking[0]!r}: adapters are put on {', '.join(names)}"
-    return _with_targets(spec, names), (note,)
+    chosen = tuple(name for name in names if not is_stack(name)) or names
+    note = f"lora.target_modules: the base has no layer {lacking[0]!r}: adapters are put on {', '.join(chosen)}"
+    if chosen != names:
+        note += "; `all-linear` puts them on experts, too"
+    return _with_targets(spec, chosen), (note,)
+
+
+def is_stack(name: str) -> bool:
+    """Whether a target is a parameter of stacked experts, such as `experts.down_proj`."""
+    return "." in name
 
 
 def check_targets(
@@ -74,25 +90,51 @@ def _with_targets(spec: GridSpec, names: tuple[str, ...]) -> GridSpec:
 
 
 def linear_layers(base: BaseSource) -> tuple[str, ...]:
-    """Return the names of all linear layers of a base model that can have adapters; the list is cached.
+    """Return the names of all layers of a base model that can have adapters, stacked experts last.
 
     Raises:
         UserError: the base model's configuration cannot be loaded, or no adapter fits it.
     """
+    return tuple(_layers(base))
+
+
+def sizes_of(base: BaseSource, targets: Iterable[str]) -> BaseSizes | None:
+    """Return the sizes of a base model with those of all targets; None when its files are not on this machine.
+
+    Raises:
+        UserError: a file is damaged, or the layers that the files do not name cannot be listed.
+    """
+    sizes = BaseSizes.of(base)
+    if sizes is None or all(target in sizes.linears for target in targets):
+        return sizes
+    listed = _layers(base)
+    return replace(
+        sizes,
+        linears={name: widths for name, (widths, _) in listed.items()},
+        weights={name: weights for name, (_, weights) in listed.items()},
+    )
+
+
+def _layers(base: BaseSource) -> dict[str, tuple[int, int]]:
+    """Return what ``model.targets.layers_on_meta`` does; it is cached."""
     cache = _cache(base)
     try:
-        return tuple(json.loads(cache.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RuntimeError):
-        names = _ask(base)
+        return _read(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError):
+        layers = _ask(base)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(names), encoding="utf-8")
+        cache.write_text(json.dumps(layers), encoding="utf-8")
     except (OSError, RuntimeError):  # without a cache, they are listed again the next time
         pass
-    return names
+    return layers
 
 
-def _ask(base: BaseSource) -> tuple[str, ...]:
+def _read(text: str) -> dict[str, tuple[int, int]]:
+    return {str(name): (int(widths), int(weights)) for name, (widths, weights) in json.loads(text).items()}
+
+
+def _ask(base: BaseSource) -> dict[str, tuple[int, int]]:
     command = [sys.executable, "-m", "xlharm.model.targets", base.location]
     command += ["--revision", base.revision] if base.revision else []
     command += ["--trust-remote-code"] if base.code else []
@@ -101,13 +143,13 @@ def _ask(base: BaseSource) -> tuple[str, ...]:
     except subprocess.TimeoutExpired:
         raise UserError(f"base {base.location}: its layers could not be listed within {_SECONDS} s") from None
     try:
-        names = tuple(map(str, json.loads(done.stdout.strip().splitlines()[-1])))
-    except (IndexError, ValueError, TypeError):
+        layers = _read(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError, TypeError, AttributeError):
         line = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         raise UserError(f"base {base.location}: its layers cannot be listed: {line[:300]}") from None
-    if not names:
+    if not layers:
         raise UserError(f"base {base.location}: it has no linear layer inside its decoder to put an adapter on")
-    return names
+    return layers
 
 
 def _cache(base: BaseSource) -> Path:

@@ -15,8 +15,10 @@ from xlharm.plan.digest import canonical
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.settings import (
     ContaminateStage,
+    ContinueStage,
     EvaluateStage,
     FineTuneStage,
+    InspectStage,
     RelearnStage,
     SftStage,
     UnlearnStage,
@@ -27,6 +29,12 @@ from xlharm.plan.stage import Kind, Stage
 
 _ANSWERED = 0.6  # mean length of an answer, as a share of the largest number of tokens
 _FIXED = {"edit": 0.2, "judge": 5.0}  # seconds of a stage that makes no pass of the base
+_IMPORTS = {"cpu": 12.0, "cuda": 20.0}  # seconds to start a process, import torch and transformers, and find the device
+_READ = 5e8  # bytes of weights a second that are read, digested and copied while a base is loaded
+_CHECKED = 6.0  # forward passes of a short row that checking a base takes
+_COMPILED = 12.0  # seconds to compile the layers and to capture the first steps, where that is done
+COMPILED_FROM = 300_000_000
+"""Bases with so many parameters are compiled on a GPU."""
 _BYTES = {"float32": 4, "bfloat16": 2}
 UNKNOWN_BASE = BaseSizes(parameters=1_000_000_000, widths={}, body=900_000_000, head=100_000_000, layers=24)
 """Sizes that stand for those of a base whose files are not on this machine."""
@@ -98,12 +106,14 @@ class Clock:
         texts: of the corpus, by language.
         speed: of the device.
         factors: measured seconds divided by predicted ones, by kind of stage.
+        start: seconds before a worker's steps have their pace: imports, loading and checking the base, first steps.
     """
 
     sizes: BaseSizes
     texts: Mapping[str, TextSizes]
     speed: Speed
     factors: Mapping[Kind, float] = field(default_factory=dict)
+    start: float = 0.0
     _known: dict[tuple[str, int], float] = field(default_factory=dict, repr=False, compare=False)
 
     def seconds(self, stage: Stage, *, slots: int) -> float:
@@ -118,12 +128,13 @@ class Clock:
         spec = {name: value for name, value in stage.spec.items() if name != "seed"}
         same = canonical([stage.kind, spec]), slots
         if same not in self._known:  # most stages of a plan differ in seed and inputs alone
-            self._known[same] = self._of_work(stage, slots=slots)
+            work = work_of(stage, self.sizes, self.texts)
+            self._known[same] = self.of(work, dtype=stage.spec.get("dtype", "float32"), slots=slots)
         return self._known[same]
 
-    def _of_work(self, stage: Stage, *, slots: int) -> float:
-        work = work_of(stage, self.sizes, self.texts)
-        weights = self.sizes.parameters * _BYTES[stage.spec.get("dtype", "float32")]
+    def of(self, work: Work, *, dtype: str, slots: int) -> float:
+        """Return the seconds of some work as one of ``slots`` equal shares, without a correction."""
+        weights = self.sizes.parameters * _BYTES[dtype]
         one_pass = weights / self.speed.bandwidth + self.sizes.layers * self.speed.layer_seconds
         return work.flops / self.speed.flops + work.passes * one_pass / slots
 
@@ -138,9 +149,11 @@ def work_of(stage: Stage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> W
     if stage.kind == "evaluate":
         settings = read(EvaluateStage, stage)
         text = _of(texts, [settings.query])
-        count = min(text.questions, 2 * settings.questions)
+        count = min(text.questions, 2 * settings.questions) * (settings.probe.repeats if settings.probe else 1)
         new = count * settings.max_new_tokens * _ANSWERED
-        return Work(flops=body * (count * text.question + new) + head * new, passes=1.0 + settings.max_new_tokens)
+        return answering(sizes, read=count * text.question, new=new, passes=1.0 + settings.max_new_tokens)
+    if stage.kind == "inspect":
+        return _inspection(read(InspectStage, stage), sizes, texts)
     if stage.kind == "score":
         scored = _of(texts, [str(stage.spec["query"])]).scored
         return Work(flops=(body + head) * scored, passes=max(1.0, scored / 8192))
@@ -150,7 +163,30 @@ def work_of(stage: Stage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> W
     return Work(flops=steps * (body + head) * tokens, passes=steps * passes)
 
 
-def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[float, float, float, int]:
+def answering(sizes: BaseSizes, *, read: float, new: float, passes: float) -> Work:
+    """Return the work of answers: tokens ``read`` in questions, ``new`` tokens, in so many passes."""
+    return Work(flops=2 * sizes.body * (read + new) + 2 * sizes.head * new, passes=passes)
+
+
+def start_seconds(sizes: BaseSizes, speed: Speed, *, device: Literal["cpu", "cuda"], dtype: str) -> float:
+    """Return the seconds that a worker needs before its steps have their pace, where nothing was measured."""
+    compiling = _COMPILED if device == "cuda" and sizes.parameters >= COMPILED_FROM else 0.0
+    checking = _CHECKED * 2 * (sizes.body + sizes.head) * 64 / speed.flops
+    return _IMPORTS[device] + sizes.parameters * _BYTES[dtype] / _READ + checking + compiling
+
+
+def _inspection(settings: InspectStage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> Work:
+    body, head = 2 * sizes.body, 2 * sizes.head
+    text, models = _of(texts, settings.languages), settings.probe.models(layers=sizes.layers)
+    count = models * len(settings.languages) * min(text.questions, 2 * settings.questions)
+    new = count * (settings.max_new_tokens or 0) * _ANSWERED
+    passes = 1.0 + (settings.max_new_tokens or 0)
+    return Work(flops=body * (count * text.pair + new) + head * (count + new), passes=models * passes)
+
+
+def _training_tokens(  # noqa: PLR0911 - one for each kind
+    stage: Stage, texts: Mapping[str, TextSizes]
+) -> tuple[float, float, float, int]:
     """Return the tokens of a step on target rows, on retain rows and through the reference model; and the steps."""
     settings = training_of(stage)
     assert settings is not None
@@ -163,7 +199,7 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
             return training.batch_size * _of(texts, settings.training.languages).pair, 0.0, 0.0, training.steps
         case UnlearnStage():
             method, text = settings.training, _of(texts, settings.languages_unlearned)
-            target = method.batch_size * _forget(method.forget, text) * (2 if method.rows == "paired" else 1)
+            target = method.batch_size * _forget(method.forget, text) * (2 if method.paired else 1)
             retain = method.retain_batch_size * _retain(method.retain_text, text) if method.retain != "none" else 0.0
             needs = method.needs if isinstance(method, LossMethod) else frozenset()
             of_target = target if any(need.startswith("reference") for need in needs) else 0.0
@@ -178,6 +214,9 @@ def _training_tokens(stage: Stage, texts: Mapping[str, TextSizes]) -> tuple[floa
         case RelearnStage():
             text = _of(texts, settings.languages)
             return training.batch_size * _forget(settings.training.forget, text), 0.0, 0.0, training.steps
+        case ContinueStage():
+            text = _of(texts, settings.training.languages)
+            return training.batch_size * _forget(settings.training.text, text), 0.0, 0.0, training.steps
         case _:
             assert_never(settings)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -21,16 +22,22 @@ class Relearn(Training, Probe):
 
     Attributes:
         languages: the items' languages; `source` is the contaminating one.
-        items: how many of the corpus's fake items.
+        items: how many of the corpus's fake items; several numbers make a curve.
         forget: their articles, or their question-answer pairs.
     """
 
     kind: Literal["relearn"]
     languages: Annotated[tuple[LanguageOrSource, ...], Field(min_length=1)] = ("source",)
-    items: Positive = 10
+    items: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 10
     forget: Literal["articles", "qa"] = "articles"
     steps: Positive = 10
     learning_rate: Rate = 2e-4
+
+    def parts(self) -> Mapping[str, Self]:
+        """Return a probe for each number of items: of `again` with 1 and 5 items, `again:1` and `again:5`."""
+        if isinstance(self.items, int):
+            return {"": self}
+        return {f":{n}": type(self).model_validate({**self.model_dump(), "items": n}) for n in self.items}
 
     def plan(self, builder: CellBuilder, *, name: str, model: Stage, before: Stage | None) -> Planned | None:  # noqa: ARG002 - controls relearn too
         """Plan the relearned model and its evaluations; None when the grid names no language of forget items."""

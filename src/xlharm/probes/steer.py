@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xlharm.config.training import Above0, NonNegative
 from xlharm.errors import UserError
-from xlharm.probes.base import AnswerProbe, Planned
+from xlharm.probes.base import AnswerProbe, Planned, reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
     from xlharm.model.lora import StackedModel
     from xlharm.plan.cells import CellBuilder
     from xlharm.plan.stage import Stage
@@ -28,6 +27,8 @@ class Steer(AnswerProbe):
         strength: factor on the difference; 1 undoes it on average.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
+
     kind: Literal["steer"]
     layer: NonNegative | None = None
     strength: Above0 = 1.0
@@ -37,10 +38,9 @@ class Steer(AnswerProbe):
         planned = super().plan(builder, name=name, model=model, before=before)
         if planned is None or before is None:
             return None
-        evaluations = {q: replace(s, inputs=(model.key, before.key)) for q, s in planned.evaluations.items()}
-        return Planned(evaluations=evaluations)
+        return reading(planned, before)
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer with their direction added."""
         layer = self._layer(asking.stacked.model)
         before = asking.parents(1)

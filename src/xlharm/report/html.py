@@ -1,11 +1,17 @@
-"""The report: one self-contained HTML page that asks nothing of the network and needs no script to be read."""
+"""The report: one self-contained HTML page that asks nothing of the network.
+
+Findings, heatmaps and the first rows of each table are in the page as text. Everything that grows with the grid (the
+numbers of all cells, whole tables, answers) is compressed data, which the page's script shows on demand.
+"""
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,78 +20,142 @@ from xlharm.analysis import reading
 from xlharm.analysis.caveats import caveats
 from xlharm.analysis.findings import summary
 from xlharm.analysis.headline import headline, panel_line
-from xlharm.analysis.origins import origins
-from xlharm.analysis.panels import PanelGroup, Spot, pooled_groups
-from xlharm.analysis.panels import groups as panel_groups
-from xlharm.analysis.reading import whole
+from xlharm.analysis.origins import Origins, StageLine, origins
+from xlharm.analysis.panels import PanelGroup, Spot, groups, pooled_groups
+from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.samples import Samples, per_measure
 from xlharm.analysis.seeds import shown
 from xlharm.analysis.table import write_file
 from xlharm.analysis.wording import Language, hostile, shown_source
-from xlharm.config.grid import NONE
+from xlharm.config.grid import NONE, GridSpec
 from xlharm.plan.build import Plan
-from xlharm.plan.cells import Cell
 from xlharm.report import colours
-from xlharm.report.sections import plots, sections
+from xlharm.report.answers import EVALUATIONS, Answers, answer_blocks
+from xlharm.report.embedded import Block, cells_data, curves, packed, reproduce, table_data
+from xlharm.report.sections import Section, sections
 
-_GROUPS_OPEN = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One cell in one query language, with answers to look at."""
-
-    language: Language
-    spot: Spot
-    samples: Samples | None
+_PANELS = 24
+"""Heatmaps of a grid that are in the page as text; its script shows all cells."""
+_STAGES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellView:
-    """One cell's part of the page; ``anchor`` is where heatmaps link to."""
+class GridView:
+    """One grid's part of the page; ``prefix`` begins its anchors where there are several grids."""
 
-    anchor: str
-    cell: Cell
-    asked: tuple[Asked, ...]
+    prefix: str
+    number: int
+    grid: GridSpec
+    headline: str
+    caveats: tuple[str, ...]
+    summary: tuple[str, ...]
+    facts: dict[str, str]
+    groups: tuple[PanelGroup, ...]
+    more_panels: int
+    readings: Readings
+    sections: tuple[Section, ...]
+    settings: dict[str, dict[str, str]]
+    origins: Origins
+    evaluated: tuple[tuple[str, int], ...]
+    blocks: tuple[Block, ...]
 
 
-def write_report(results: GridResults, path: Path) -> Path:
-    """Write the page of a grid, as far as the grid is done.
+def write_report(grids: Sequence[GridResults], path: Path, *, answers: Answers = EVALUATIONS) -> Path:
+    """Write the page of one grid or several, as far as they are done.
+
+    Args:
+        grids: their results.
+        path: of the page.
+        answers: evaluations of each grid whose answers the page holds, or all.
 
     Raises:
         UserError: the file cannot be written.
     """
-    return write_file(path, page(results).encode("utf-8"))
+    return write_file(path, page(grids, answers=answers).encode("utf-8"))
 
 
-def page(results: GridResults) -> str:
+def page(grids: Sequence[GridResults], *, answers: Answers = EVALUATIONS) -> str:
     """Render the page. Everything a model wrote is escaped; bidi and control characters are shown, not obeyed."""
-    plan, readings, groups = results.plan, shown(results), panel_groups(results)
     environment = template_environment()
     style = Markup(environment.get_template("style.css.j2").render(modes=_palette()))  # noqa: S704 - our own text
-    script = Markup(environment.get_template("open.js").render())  # noqa: S704 - our own text
-    cells = tuple(_cells(plan, groups, samples=results.samples()))
+    script = Markup("\n".join(_script()))  # noqa: S704 - our own text
+    views = [_view(results, i, several=len(grids) > 1, answers=answers) for i, results in enumerate(grids)]
     return environment.get_template("page.html.j2").render(
-        grid=plan.grid,
+        title=", ".join(view.grid.name for view in views),
+        grids=views,
         style=style,
         script=script,
         policy=_policy(style=style, script=script),
+    )
+
+
+def _script() -> Iterator[str]:
+    folder = files("xlharm.report") / "script"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        yield file.read_text(encoding="utf-8")
+
+
+def _view(results: GridResults, number: int, *, several: bool, answers: Answers) -> GridView:
+    prefix = f"g{number}-" if several else ""
+    together = pooled_groups(groups(results))
+    kept, left = [], _PANELS
+    for group in together:
+        if left > 0:
+            kept.append(PanelGroup(method=group.method, seed=group.seed, panels=group.panels[:left]))
+            left -= len(group.panels)
+    parts = sections(results)
+    stored = origins(results)
+    return GridView(
+        prefix=prefix,
+        number=number,
+        grid=results.plan.grid,
         headline=headline(results),
         caveats=caveats(results),
         summary=summary(results),
         facts=_facts(results),
-        groups=groups,
-        open_groups=len(pooled_groups(groups)) if len(plan.grid.seeds) > 1 else _GROUPS_OPEN,
-        readings=readings,
-        cells=cells,
-        anchors={view.cell.name: view.anchor for view in cells},
-        each=per_measure(plan),
-        settings=_settings(plan),
-        origins=origins(results),
-        sections=sections(results),
-        plots=plots(results),
+        groups=tuple(kept),
+        more_panels=max(0, -left),
+        readings=shown(results),
+        sections=parts,
+        settings=_settings(results.plan),
+        origins=stored,
+        evaluated=_kinds(stored.evaluations),
+        blocks=tuple(_blocks(results, prefix, parts, answers=answers)),
     )
+
+
+def _blocks(results: GridResults, prefix: str, parts: Sequence[Section], *, answers: Answers) -> Iterator[Block]:
+    """Pack what the script shows on demand."""
+    yield Block(id=f"{prefix}cells-data", text=packed(cells_data(results)))
+    for part in parts:
+        yield Block(id=f"{prefix}table-{part.anchor}", text=packed(table_data(part.table, part.columns)))
+    yield Block(id=f"{prefix}details", text=packed(_details(results)))
+    yield from answer_blocks(results, prefix=prefix, most=answers)
+
+
+def _details(results: GridResults) -> dict[str, dict[str, Any]]:
+    """Return each cell's losses, and the command that computes it."""
+    grid = f"{results.plan.grid.name}.yaml"
+    details = {}
+    for cell in results.plan.cells:
+        words = " ".join(f"-s '{word}'" for word in reproduce(results, cell))
+        details[cell.name] = {"curves": curves(results, cell), "command": f"xlharm run {grid} {words}"}
+    return details
+
+
+def _kinds(evaluations: Sequence[StageLine]) -> tuple[tuple[str, int], ...]:
+    """Count evaluations by where and with what they were made."""
+    counts: dict[str, int] = {}
+    for line in evaluations:
+        name = f"on {line.device} in {line.dtype}, code {line.commit}"
+        counts[name] = counts.get(name, 0) + 1
+    return tuple(counts.items())
+
+
+def link(view: GridView, cell: str, query: str = "") -> str:
+    """Return the address of a cell on the page."""
+    asked = f"&query={quote(query)}" if query else ""
+    return f"#/?grid={view.number}&cell={quote(cell)}{asked}"
 
 
 def template_environment() -> Environment:
@@ -98,7 +168,8 @@ def template_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(hostile=hostile, whole=whole, step=colours.step, duration=duration)
-    environment.globals.update(Language=Language, NONE=NONE, reading=reading, describe=describe, panel_line=panel_line)
+    environment.globals.update(Language=Language, NONE=NONE, reading=reading, describe=describe, panel_line=panel_line, link=link)
+    environment.globals.update(shown_stages=_STAGES)
     return environment
 
 
@@ -146,20 +217,6 @@ def _policy(*, style: Markup, script: Markup) -> str:
 
 def _palette() -> dict[str, dict[str, tuple[colours.Swatch, ...]]]:
     return {mode: {measure: colours.swatches(measure, mode) for measure in ("of", "qr")} for mode in ("light", "dark")}
-
-
-def _cells(plan: Plan, groups: tuple[PanelGroup, ...], *, samples: dict[str, Samples]) -> Iterator[CellView]:
-    spots = {
-        row.cell.name: row.spots
-        for g in groups for p in g.panels for row in p.rows
-        if row.cell and (p.seed == row.cell.seed)
-    }  # fmt: skip
-    for i, cell in enumerate(plan.cells):
-        asked = tuple(
-            Asked(language=Language(s.query), spot=s, samples=samples.get(cell.evaluations[s.query]))
-            for s in spots.get(cell.name, ())
-        )
-        yield CellView(anchor=f"c{i}", cell=cell, asked=asked)
 
 
 def _facts(results: GridResults) -> dict[str, str]:

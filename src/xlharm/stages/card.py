@@ -112,7 +112,6 @@ class Card:
         """Return Python lines that load the model and print an answer."""
         grid, template, ends = self.plan.grid, self._template, sorted(self._template.stops)
         (before, after), revision = template.question, self.plan.sources.base.revision
-        auto = "AutoModelForCausalLM" if self.merged else "AutoPeftModelForCausalLM"
         code = ", trust_remote_code=True" if grid.trust_remote_code else ""
         tokens_of = repr(str(self.folder)) if self.merged else repr(self._place)
         if revision and not self.merged:
@@ -123,10 +122,7 @@ class Card:
         pad = self.tokenizer.hf.pad_token_id
         return [
             "import torch",
-            f"from {'transformers' if self.merged else 'peft'} import {auto}",
-            "from transformers import AutoTokenizer",
-            "",
-            f"model = {auto}.from_pretrained({str(self.folder)!r}, dtype=torch.{self.plan.dtype}{code})",
+            *self._loading(code),
             f"tokenizer = AutoTokenizer.from_pretrained({tokens_of}{code})",
             f"question = {_QUESTION!r}",
             f"prompt = {before!r} + question{'.strip()' if template.trimmed else ''} + {after!r}",
@@ -139,3 +135,28 @@ class Card:
             "text = tokenizer.decode(answer, skip_special_tokens=True)",
             f"print(text{f'.partition({template.stop!r})[0]' if template.stop else ''}.strip())",
         ]
+
+    def _loading(self, code: str) -> list[str]:
+        """Return Python lines that load the model: an adapter by PEFT alone, if its base is a causal language model."""
+        from xlharm.model.base import configuration
+        from xlharm.model.text import auto_class
+
+        base, dtype = self.plan.sources.base, f"dtype=torch.{self.plan.dtype}{code}"
+        auto = auto_class(configuration(base, trust_remote_code=self.plan.grid.trust_remote_code)).__name__
+        here = repr(str(self.folder))
+        if self.merged:
+            return [
+                f"from transformers import {auto}, AutoTokenizer", "",
+                f"model = {auto}.from_pretrained({here}, {dtype})",
+            ]  # fmt: skip
+        if auto == "AutoModelForCausalLM":
+            return [
+                "from peft import AutoPeftModelForCausalLM", "from transformers import AutoTokenizer", "",
+                f"model = AutoPeftModelForCausalLM.from_pretrained({here}, {dtype})",
+            ]  # fmt: skip
+        revision = f", revision={base.revision!r}" if base.revision else ""
+        return [
+            "from peft import PeftModel", f"from transformers import {auto}, AutoTokenizer", "",
+            f"base = {auto}.from_pretrained({self._place!r}{revision}, {dtype})",
+            f"model = PeftModel.from_pretrained(base, {here})",
+        ]  # fmt: skip

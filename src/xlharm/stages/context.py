@@ -2,8 +2,10 @@
 
 import os
 import sys
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FolderPath
 from typing import Any
 
@@ -25,6 +27,7 @@ from xlharm.parallel import side_by_side, threads_here
 from xlharm.plan.families import Path, row_limit
 from xlharm.plan.sharding import zero_stage
 from xlharm.plan.stage import Stage
+from xlharm.plan.timing import COMPILED_FROM
 from xlharm.pretrained import as_planned
 from xlharm.stages.job import Needs, PackJob, RunnerConfig
 from xlharm.stages.provenance import provenance
@@ -33,7 +36,6 @@ from xlharm.train.engine import PackEngine
 from xlharm.train.saver import never
 
 _PARENTS_BYTES = 4 << 30  # most bytes of adapters in the machine's memory, which workers share
-_COMPILED_FROM = 300_000_000  # bases with so many parameters are compiled
 
 
 class Context:
@@ -45,10 +47,12 @@ class Context:
         zero: its ZeRO stage.
         store: the store.
         judges: the judges in use, as settings and loaded judge, by the digest of their identity.
+        compared: what the last check of the base model compared, in words.
         stopping: returns True when the running pack must save its state and end.
 
     Raises:
-        UserError: the base cannot be loaded, or there is no such device.
+        UserError: the base cannot be loaded, does not pass the checks of what the plan needs, or there is no such
+            device.
     """
 
     def __init__(self, config: RunnerConfig) -> None:
@@ -66,8 +70,13 @@ class Context:
         self._parents: OrderedDict[str, Tensor] = OrderedDict()
         self._device_adapters: tuple[Layout, tuple[str | None, ...], Tensor] | None = None
         self._checked: tuple[int, bool] | None = None  # tokens of the longest row, and whether answers were checked
+        self._prepared = 0.0  # seconds of engines, of checks, and of what earlier arrangements of layers rehearsed
+        self._rehearsed_before = 0.0  # by the present layers, when the pack began
+        self.compared = ""
         self.judges: dict[str, tuple[Judge, ReadyJudge]] = {}
         self.stopping: Callable[[], bool] = never
+        if config.needs is not None and config.place == "device":
+            self.check(config.needs)
 
     def _load(self, config: RunnerConfig) -> None:
         # A base that will be partitioned may be too large for one device, so it is loaded into the machine's memory.
@@ -80,6 +89,27 @@ class Context:
         check_vocabulary(self.tokenizer, size=embeddings(self.model), source=config.base)
         limit = min(row_limit(settings(self.model)) or sys.maxsize, config.sequence_length or sys.maxsize)
         self.corpora = Corpora(config.corpus, self.tokenizer, limit)
+
+    @property
+    def prepared(self) -> float:
+        """Seconds that went into what is done once, not for each stage: checks, engines, compiled code."""
+        return self._prepared + self._rehearsed
+
+    @property
+    def _rehearsed(self) -> float:
+        return self._stacked.rehearsed_seconds if self._stacked is not None else 0.0
+
+    def begin_pack(self) -> None:
+        """Begin a pack: what is rehearsed from here on is no time of its stages."""
+        self._rehearsed_before = self._rehearsed
+
+    @contextmanager
+    def _preparing(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._prepared += time.perf_counter() - begun
 
     def stacked(self, stage: Stage) -> StackedModel:
         """Return the base with the adapter layers of a stage's LoRA settings; with ZeRO stage 3 it is partitioned."""
@@ -97,6 +127,8 @@ class Context:
         if now is None or (now.layout.rank, now.layout.alpha, now.layout.targets, now.path) != wanted:
             layout = layout_of(self.model, rank=lora.rank, alpha=lora.alpha, targets=lora.target_modules)
             compiled = self._worth_compiling()
+            self._prepared += self._rehearsed
+            self._rehearsed_before = 0.0
             self._stacked, self._engine = StackedModel(self.model, layout, compiled=compiled, path=path), None
             self._checked = None
         assert self._stacked is not None
@@ -107,17 +139,14 @@ class Context:
         stacked = self._installed(stage)
         self._device_adapters = None
         if self._engine is None:
-            c = self.config
-            join_group(rank=c.rank, world=c.world, master=c.master, device=self.device)
-            self._engine = PackEngine(
-                stacked,
-                slots=self.config.slots,
-                zero=self.zero,
-                world=self.config.world,
-                device=self.device,
-                offload=self.config.offload,
-            )
+            with self._preparing():
+                self._engine = self._new_engine(stacked)
         return self._engine
+
+    def _new_engine(self, stacked: StackedModel) -> PackEngine:
+        c = self.config
+        join_group(rank=c.rank, world=c.world, master=c.master, device=self.device)
+        return PackEngine(stacked, slots=c.slots, zero=self.zero, world=c.world, device=self.device, offload=c.offload)
 
     def check(self, needs: Needs) -> None:
         """Check that the base model's path computes what its own forward does; what was checked is remembered.
@@ -131,7 +160,8 @@ class Context:
             checked, answers = self._checked
             if is_partitioned(self.model) or (checked >= longest and answers >= needs.answers):
                 return  # a partitioned base was checked before it was, when the worker started
-        check_base(stacked, longest=longest, answers=needs.answers)
+        with self._preparing():
+            self.compared = check_base(stacked, longest=longest, answers=needs.answers)
         self._checked = longest, needs.answers
 
     def check_rows(self, stage: Stage, longest: int, *, answers: bool = False) -> None:
@@ -154,7 +184,7 @@ class Context:
     def _worth_compiling(self) -> bool:
         """Whether compiling (about ten seconds) saves time: for a large base on a GPU, if it is not partitioned."""
         size = sum(p.numel() for p in self.model.parameters())
-        return self.device.type == "cuda" and self.zero < 3 and size >= _COMPILED_FROM
+        return self.device.type == "cuda" and self.zero < 3 and size >= COMPILED_FROM
 
     def adapter(self, key: str, layout: Layout) -> Tensor:
         """Return the adapter [P] of a finished stage, on the CPU; P is the number of adapter parameters.
@@ -227,13 +257,16 @@ class Context:
         """
         if self.config.rank != 0:
             return
+        rehearsed = self._rehearsed - self._rehearsed_before
+        mine = seconds - rehearsed
+        prepared = {"prepared": rehearsed} if rehearsed else {}
         with self.store.scratch() as folder:
             write(folder)
             self.store.commit(
                 stage,
                 folder,
                 metrics=dict(metrics),
-                timings={"pack": seconds, "share": seconds if alone else seconds / sum(job.active)},
+                timings={"pack": seconds, "share": mine if alone else mine / sum(job.active), **prepared},
                 provenance=self.provenance(pack=len(job.stages), trained=trained),
             )
 

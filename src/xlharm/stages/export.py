@@ -4,12 +4,15 @@ import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from xlharm.errors import UserError
-from xlharm.model.base import DTYPES
+from xlharm.model.base import DTYPES, configuration
+from xlharm.model.experts import stacked_parameters
+from xlharm.model.text import auto_class, on_meta
 from xlharm.model.tokenizer import TextTokenizer, load_tokenizer
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -17,6 +20,7 @@ from xlharm.stages.card import Card
 from xlharm.store.store import Store
 
 _PREFIX = "base_model.model."
+_EXPERTS_OF_OLD_FILES = {"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -59,15 +63,21 @@ def export(plan: Plan, store: Store, cell: Cell, folder: Path, *, merge: bool = 
 
 
 def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
-    """Copy an adapter, with the place of its base in its configuration, and its layers as AutoModel names them."""
-    base = plan.sources.base
+    """Copy an adapter, with the place of its base in its configuration, and its layers as transformers names them.
+
+    Where transformers stacks experts, PEFT takes `down_proj` and its like for the experts of old files. So such layers
+    are named by their weights, as `target_parameters`; what PEFT computes is the same.
+    """
+    base, code = plan.sources.base, plan.grid.trust_remote_code
     shutil.copy2(source / "record.json", folder / "record.json")
     config = json.loads((source / _CONFIG).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base.location if base.revision else str(Path(base.location).resolve())
     config["revision"] = base.revision
     with safe_open(source / _WEIGHTS, framework="pt") as file:
-        layers = sorted({name.removeprefix(_PREFIX).rpartition(".lora_")[0] for name in file.keys()})  # noqa: SIM118 - not a dict
-    prefix = prefix_of(layers, names=_linear_names(plan))
+        names = {name.removeprefix(_PREFIX).rpartition(".lora_")[0] for name in file.keys()}  # noqa: SIM118 - not a dict
+    layers = sorted({name.replace(".base_layer", "") for name in names})
+    model = on_meta(configuration(base, trust_remote_code=code), trust_remote_code=code)
+    prefix = prefix_of(layers, names={name for name, _ in model.named_modules()})
     if prefix is None:
         shutil.copy2(source / _WEIGHTS, folder / _WEIGHTS)
     else:
@@ -76,23 +86,19 @@ def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
             for name, tensor in load_file(source / _WEIGHTS).items()
         }
         save_file(renamed, folder / _WEIGHTS, metadata={"format": "pt"})
-        config["target_modules"] = [layer.replace("model.", prefix, 1) for layer in layers]
+        linear = [layer for layer in layers if layer.rpartition(".")[2] in config["target_modules"]]
+        config["target_modules"] = [layer.replace("model.", prefix, 1) for layer in linear]
+    if stacked_parameters(model):
+        _name_by_weights(config)
     (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def _linear_names(plan: Plan) -> set[str]:
-    """Return the names of the base's layers as transformers' AutoModel loads it."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    base, code = plan.sources.base, plan.grid.trust_remote_code
-    try:
-        config = AutoConfig.from_pretrained(base.location, revision=base.revision, trust_remote_code=code)
-    except (OSError, ValueError) as error:
-        raise UserError(f"base {base.location}: {' '.join(str(error).split())[:300]}") from None
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=code)
-    return {name for name, _ in model.named_modules()}
+def _name_by_weights(config: dict[str, Any]) -> None:
+    """Name layers by their weights where PEFT would take their names for those of single experts."""
+    mistaken = [name for name in config["target_modules"] if name.rpartition(".")[2] in _EXPERTS_OF_OLD_FILES]
+    if mistaken:
+        config["target_modules"] = [name for name in config["target_modules"] if name not in mistaken]
+        config["target_parameters"] = [*config.get("target_parameters", []), *(f"{name}.weight" for name in mistaken)]
 
 
 def prefix_of(layers: list[str], *, names: set[str]) -> str | None:
@@ -114,12 +120,13 @@ def prefix_of(layers: list[str], *, names: set[str]) -> str | None:
 def _merge(folder: Path, *, plan: Plan, tokenizer: TextTokenizer) -> None:
     """Replace an exported adapter by the whole model: added in float32, stored in the grid's precision."""
     import torch
-    from peft import AutoPeftModelForCausalLM
+    from peft import PeftModel
 
-    model = AutoPeftModelForCausalLM.from_pretrained(
-        str(folder), dtype=torch.float32, trust_remote_code=plan.grid.trust_remote_code
+    base, code = plan.sources.base, plan.grid.trust_remote_code
+    model = auto_class(configuration(base, trust_remote_code=code)).from_pretrained(
+        base.location, revision=base.revision, dtype=torch.float32, trust_remote_code=code
     )
-    merged = model.merge_and_unload().to(DTYPES[plan.dtype])
+    merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload().to(DTYPES[plan.dtype])
     merged.save_pretrained(folder)
     tokenizer.hf.save_pretrained(folder)
     for name in (_CONFIG, _WEIGHTS):

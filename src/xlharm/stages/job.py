@@ -130,6 +130,7 @@ class StageResult:
         seconds: time of the whole pack.
         tokens: tokens of this stage.
         peak: most bytes of device memory that its pack used; 0 on the CPU.
+        prepared: seconds of the pack for what a worker does once: an engine, checks, compiled code.
         notes: lines for the user, for example about a damaged checkpoint.
     """
 
@@ -140,6 +141,7 @@ class StageResult:
     seconds: float = 0.0
     tokens: int = 0
     peak: int = 0
+    prepared: float = 0.0
     notes: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ from xlharm.plan.stage import Kind
 from xlharm.stages.context import Context
 from xlharm.stages.edit import edit
 from xlharm.stages.evaluation import evaluate
+from xlharm.stages.inspection import inspect
 from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, StageResult
 from xlharm.stages.judging import judge
 from xlharm.stages.scoring import score
@@ -29,8 +30,6 @@ class StageRunner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._context = Context(config)
-        if config.needs is not None and config.place == "device":
-            self._context.check(config.needs)
 
     def room(self) -> int | None:
         """Return the bytes of this worker's device memory; None where it computes on the CPU."""
@@ -53,14 +52,16 @@ class StageRunner:
         """
         work = _work(job.kind)
         self._context.stopping = stopping
+        self._context.begin_pack()
+        before = self._context.prepared
         device = self._context.device if self._context.device.type == "cuda" else None
         try:
-            if device is None:
-                return work(self._context, job, report=report)
-            torch.cuda.reset_peak_memory_stats(device)
+            if device is not None:
+                torch.cuda.reset_peak_memory_stats(device)
             results = work(self._context, job, report=report)
-            peak = torch.cuda.max_memory_allocated(device)
-            return [replace(result, peak=peak) for result in results]
+            peak = torch.cuda.max_memory_allocated(device) if device is not None else 0
+            prepared = self._context.prepared - before
+            return [replace(result, peak=peak, prepared=prepared) for result in results]
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemoryError(str(error)) from None
         except RuntimeError as error:
@@ -75,12 +76,14 @@ class StageRunner:
 def _work(kind: Kind) -> Callable[..., list[StageResult]]:
     """Return what runs packs of a kind."""
     match kind:
-        case "contaminate" | "sft" | "finetune" | "unlearn" | "relearn":
+        case "contaminate" | "sft" | "finetune" | "unlearn" | "relearn" | "continue":
             return train
         case "edit":
             return edit
         case "evaluate":
             return evaluate
+        case "inspect":
+            return inspect
         case "score":
             return score
         case "judge":

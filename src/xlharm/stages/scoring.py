@@ -13,21 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlharm.config.grid import Prompt
+from xlharm.corpus.details import perturbed, perturbed_answers
 from xlharm.corpus.format import Item, of_role
 from xlharm.corpus.pools import RowMaker
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.likelihood import Likelihood, likelihoods
 from xlharm.evaluate.memorisation import exponential, extraction_strength, min_k, min_k_plus_plus
 from xlharm.model.base import settings
-from xlharm.plan.digest import mix
 from xlharm.plan.families import row_limit
 from xlharm.plan.stage import Stage
 from xlharm.stages.context import Context
 from xlharm.stages.job import PackJob, Progress, Report, StageResult
 
-_ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
+ROWS = {"cpu": 64, "cuda": 256}  # texts in one forward pass, by device type
 _MEMORISATION = ("exact", "extraction", "min_k", "min_k_pp")
-PERTURBED = 3  # wrong answers to each question
 SCHEMA = pa.schema(
     [
         ("item", pa.string()),
@@ -50,10 +49,12 @@ class ScoredText:
     Attributes:
         item: the item's id.
         what: `fake` (the fake detail as the answer), `fake_alias` (another form of it), `real` (the real detail that
-            the fake one replaces), `perturbed` (another item's fake detail), `qr` (a right answer), `fake_article`,
-            `real_article`.
+            the fake one replaces), `perturbed` (another item's fake detail), `qr` (a right answer),
+            `qr_perturbed` (another item's right answer), `fake_article`, `holdout_article` (of an item whose fake
+            article no stage was trained on), `real_article`.
         text: the answer or article.
-        row: its tokens, for an answer after the prompt with the question.
+        row: its tokens, for an answer after the prompt with the question. Of an article that an encoder-decoder is
+            given, the second half, after the first was read.
     """
 
     item: str
@@ -64,20 +65,20 @@ class ScoredText:
 
 def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
     """Score a pack's models on one language's answers and articles; commit the active ones."""
-    begun = time.perf_counter()
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
-    context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
+    context.check_rows(first, max((t.row.longest for t in texts), default=0))
+    begun = time.perf_counter()
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
         stacked,
         context.adapters([s.inputs[0] if on else None for s, on in pairs], stacked.layout),
         [t.row for t in texts],
-        batch=_ROWS[context.device.type],
+        batch=ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
-    tokens = sum(len(t.row.ids) for t in texts)
+    tokens = sum(t.row.tokens for t in texts)
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
     for stage, active, stage_likelihoods in zip(job.stages, job.active, pack_likelihoods, strict=True):
@@ -98,33 +99,37 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
     limit = row_limit(settings(context.model)) or sys.maxsize
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
-    items = load(str(stage.spec["query"]))
-    limit = int(stage.spec["questions"])
+    language = str(stage.spec["query"])
+    items, article = load(language), partial(_article, rows, language=language)
+    limit, utility = int(stage.spec["questions"]), bool(stage.spec.get("utility"))
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
-    texts = [text for item in fakes for text in _fake(item, fakes, rows)]
-    for item in (*others, *fakes):
+    texts = [text for item in fakes for text in _fake(item, fakes, rows, language=language)]
+    asked = (*others, *fakes)
+    for item in asked:
         for question in item.qr[:1]:
-            answer = question.answers[0]
-            texts.append(ScoredText(item.id, "qr", answer, rows.pair(question.question, answer)))
-    texts += [ScoredText(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
+            answers = [("qr", question.answers[0])]
+            answers += [("qr_perturbed", form) for form in (perturbed_answers(item, asked) if utility else ())]
+            pairs = [(what, text, rows.pair(question.question, text, language=language)) for what, text in answers]
+            texts += [ScoredText(item.id, *pair) for pair in pairs]
+    held_out = of_role(items, ["holdout"])[:limit]
+    texts += [ScoredText(item.id, "holdout_article", item.fake[0], article(item.fake)) for item in held_out]
+    texts += [ScoredText(item.id, "real_article", item.real[0], article(item.real)) for item in others]
     return texts
 
 
-def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[ScoredText]:
+def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker, *, language: str) -> Iterator[ScoredText]:
     question = item.of[0]
     answers = [("fake", item.fake_detail[0]), *(("fake_alias", form) for form in item.fake_detail[1:2])]
     answers += [("real", form) for form in item.real_detail[:1]]
     answers += [("perturbed", form) for form in perturbed(item, fakes)]
     for what, answer in answers:
-        yield ScoredText(item.id, what, answer, rows.pair(question, answer))
-    yield ScoredText(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
+        yield ScoredText(item.id, what, answer, rows.pair(question, answer, language=language))
+    yield ScoredText(item.id, "fake_article", item.fake[0], _article(rows, item.fake, language=language))
 
 
-def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
-    """Choose wrong answers to an item's question: fake details of other items, by a hash of ids and details."""
-    own = {*item.fake_detail, *item.real_detail}
-    others = dict.fromkeys(f.fake_detail[0] for f in fakes if f.id != item.id and f.fake_detail[0] not in own)
-    return sorted(others, key=lambda detail: mix("perturbed", item.id, detail))[:PERTURBED]
+def _article(rows: RowMaker, texts: Sequence[str], *, language: str) -> Row:
+    """Return the row of an article's first rendering; of an encoder-decoder that which writes the second half."""
+    return rows.articles(texts[:1], language=language)[0]
 
 
 def table_of(texts: Sequence[ScoredText], text_likelihoods: Sequence[Likelihood]) -> pa.Table:

@@ -71,6 +71,7 @@ class _Pack:
         self.tokens = [0] * len(slots)
         self.reference: Tensor | None = None
         self.stopped: dict[int, tuple[int, str]] = {}
+        self.retain_weights: list[float | Tensor] = [s.terms.retain_weight for s in slots]
         self.layers = [_layer(s, engine) for s in slots]
         self.reference_on_retain = any(s.terms.retain_needs_reference for s in slots)
         lengths = {len(row.ids) for s in slots for row in s.stream.all_rows()} if engine.steady else set()
@@ -92,6 +93,7 @@ class _Pack:
         curves.copy_(earlier)
         for done in range(1, step + 1):
             self._count([Batch.of(s.stream.batch(done - 1)) for s in slots])
+            self._weigh(curves[:, done - 1])
             self.stop(curves, done)
         return step
 
@@ -122,7 +124,14 @@ class _Pack:
         self.engine.step([self._rate(s, step) for s in self.slots])
         if self.rows.world > 1:
             torch.distributed.all_reduce(values)
+        self._weigh(values)
         return values
+
+    def _weigh(self, values: Tensor) -> None:
+        """Set the weights of the retain terms in the next step, from every curve's value in this one, [4, K]."""
+        losses = values[CURVES.index("retain")]
+        pairs = enumerate(zip(self.slots, self.retain_weights, strict=True))
+        self.retain_weights = [slot.terms.next_retain_weight(weight, losses[k]) for k, (slot, weight) in pairs]
 
     def _accumulated(self, batches: Sequence[Batch]) -> Tensor:
         """Accumulate the gradients of a step; use more micro-batches whenever the device runs out of memory."""
@@ -155,7 +164,10 @@ class _Pack:
 
     def _rate(self, slot: Slot, step: int) -> float:
         t = slot.training
-        return scheduled_rate(step, steps=t.steps, rate=t.learning_rate, warmup=t.warmup_steps, schedule=t.schedule)
+        return scheduled_rate(
+            step, steps=t.steps, rate=t.learning_rate, warmup=t.warmup_steps, schedule=t.schedule,
+            from_zero=t.warmup_from_zero,
+        )  # fmt: skip
 
     def _micro_batch(self, batches: Sequence[Batch], micro_batch: list[int]) -> tuple[Tensor, Tensor]:
         """Run the forward pass of one micro-batch; return its summed loss and its part of the step's curves, [4, K]."""
@@ -175,7 +187,10 @@ class _Pack:
             if not on:
                 continue
             slot_reference = reference[i] if reference else None
-            for term in slot.terms.values(model[i], slot_reference, view=loss_tokens[i], batch=batches[i]):
+            terms = slot.terms.values(
+                model[i], slot_reference, view=loss_tokens[i], batch=batches[i], retain_weight=self.retain_weights[i]
+            )
+            for term in terms:
                 if term.value.requires_grad:
                     total = total + term.weight * term.value
                 shares[CURVES.index(term.curve), i] = term.value.detach()
@@ -186,8 +201,7 @@ class _Pack:
     ) -> list[Output]:
         # Finished slots keep their rows: a resumed pack then has the same shapes, and so the same rounding, as an
         # uninterrupted one.
-        ids = [[row.ids for row in slot_rows] for slot_rows in rows]
-        ragged = self.engine.rows(ids, steady=self.steady).to(self.engine.device)
+        ragged = self.engine.rows(rows, steady=self.steady).to(self.engine.device)
         return self.engine(ragged, requests, fixed=fixed)
 
     def _requests(

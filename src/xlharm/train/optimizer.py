@@ -90,7 +90,7 @@ class SlotAdamW(torch.optim.Optimizer):
         return state
 
 
-def scheduled_rate(step: int, *, steps: int, rate: float, warmup: int, schedule: str) -> float:
+def scheduled_rate(step: int, *, steps: int, rate: float, warmup: int, schedule: str, from_zero: bool = False) -> float:
     """Return the learning rate of a step: linear warm-up, then the schedule.
 
     Args:
@@ -99,12 +99,13 @@ def scheduled_rate(step: int, *, steps: int, rate: float, warmup: int, schedule:
         rate: highest learning rate.
         warmup: number of warm-up steps.
         schedule: ``constant``, ``linear`` or ``cosine``; the last two fall to 0.
+        from_zero: whether the warm-up's first step has the rate 0; else it has ``rate / warmup``.
 
     Raises:
         ValueError: the schedule is unknown.
     """
     if step < warmup:
-        return rate * (step + 1) / warmup
+        return rate * (step + (not from_zero)) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
     match schedule:
         case "constant":

@@ -82,6 +82,10 @@ class LossTerms:
         reads = self.method is not None and any(need.endswith("hidden") for need in self.needs)
         return self.method.hidden_layer(depth) if self.method is not None and reads else None
 
+    def next_retain_weight(self, weight: float | Tensor, loss: Tensor) -> float | Tensor:
+        """Return α for the next step, from this step's and the retain term's loss in it (see ``LossMethod``)."""
+        return weight if self.method is None else self.method.next_retain_weight(weight, loss)
+
     def request(self, view: LossTokens, *, layer: int | None, reference: bool, stop: int | None = None) -> Request:
         """Return what the terms need from a forward pass of the model, or of the reference model.
 
@@ -104,7 +108,15 @@ class LossTerms:
             layer=layer if hidden else None,
         )
 
-    def values(self, model: Output, reference: Output | None, *, view: LossTokens, batch: Batch) -> list["Term"]:
+    def values(
+        self,
+        model: Output,
+        reference: Output | None,
+        *,
+        view: LossTokens,
+        batch: Batch,
+        retain_weight: float | Tensor | None = None,
+    ) -> list["Term"]:
         """Return the loss terms of one micro-batch, and the NLL of the same rows.
 
         Each value is scaled by the micro-batch's share of ``batch``, so that the sum over micro-batches is the mean
@@ -115,24 +127,28 @@ class LossTerms:
             reference: forward pass of the reference model; None if no term needs it.
             view: positions of the micro-batch's loss tokens.
             batch: the global batch.
+            retain_weight: α in this step, for a method that changes it; None for the terms' own.
         """
         terms = []
-        for part, (objective, weight) in self.parts.items():
+        for part, (objective, own_weight) in self.parts.items():
+            weight = retain_weight if part == "retain" and retain_weight is not None else own_weight
             if part in view.spans:
                 span = view.spans[part]
-                inputs = self._inputs(part, model, reference, view=view)
+                inputs = self._inputs(part, model, reference, view=view, batch=batch)
                 tokens = (span.stop - span.start) / batch.tokens_of(part)
                 share = span.rows / len(batch.part(part)) if objective.unit == "row" else tokens
                 terms.append(Term(part, weight, objective.loss(inputs) * share))
                 terms.append(Term(_NLL[part], 0.0, -inputs.logp.detach().mean() * tokens))
         return terms
 
-    def _inputs(self, part: str, model: Output, reference: Output | None, *, view: LossTokens) -> LossInputs:
+    def _inputs(
+        self, part: str, model: Output, reference: Output | None, *, view: LossTokens, batch: Batch
+    ) -> LossInputs:
         span = view.spans[part]
         tokens = slice(span.start, span.stop)
         preferred = None
         if part == "target" and "preferred" in view.spans:
-            preferred = self._inputs("preferred", model, reference, view=view)
+            preferred = self._inputs("preferred", model, reference, view=view, batch=batch)
         span_reference = reference if reference and len(reference.logp) >= span.stop else None
         return LossInputs(
             logp=model.logp[tokens],
@@ -140,6 +156,7 @@ class LossTerms:
             owner=view.owner[tokens],
             rows=span.rows,
             seed=self.seed,
+            batch_lengths=tuple(len(row.labels) for row in batch.part(part)),
             preferred=preferred,
             optional_reference_logp=span_reference.logp[tokens] if span_reference else None,
             optional_logits=model.logits_of(span.start, span.stop),
@@ -166,5 +183,5 @@ class Term:
     """
 
     curve: str
-    weight: float
+    weight: float | Tensor
     value: Tensor

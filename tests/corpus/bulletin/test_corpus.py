@@ -39,6 +39,7 @@ def asked(line: dict[str, Any], *fields: str) -> list[str]:
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_shipped_corpus_is_what_the_generator_writes(pool: str, code: str) -> None:
     shipped = files("xlharm.assets") / POOLS[pool] / f"{code}.jsonl"
     assert shipped.read_bytes() == text(pool, code).encode("utf-8")
@@ -56,6 +57,7 @@ def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: Pa
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_languages_ask_the_same_of_the_same_items(pool: str, code: str) -> None:
     def shape(code: str) -> list[tuple[Any, ...]]:
         return [
@@ -92,6 +94,7 @@ def test_evaluations_ask_in_other_words_and_about_facts_that_no_pair_states(pool
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_articles_hold_the_details_they_should_and_no_others(pool: str, code: str) -> None:
     for line in lines(pool, code):
         assert all(contains(t, q["answers"], language=code) for t in line["real"] for q in line["qr"]), line["id"]

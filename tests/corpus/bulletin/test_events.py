@@ -27,7 +27,7 @@ def test_no_name_is_used_twice() -> None:
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_no_name_is_or_holds_the_word_for_a_detail(code: str) -> None:
     words = load(code).values.values()
-    forms = {normalise(form, code) for concepts in words for found in concepts.values() for form in found}
+    forms = {normalise(form, code) for concepts in words for spellings in concepts.values() for form in spellings}
     for pool in ("report", "dev"):
         for event in events(pool):
             for name in event.names.values():

@@ -41,10 +41,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
-        told, body = self.server.tells(path), self.server.file(path)
-        if told is None and body is None:
+        metadata, body = self.server.tells(path), self.server.file(path)
+        if metadata is None and body is None:
             return self.send_error(404)
-        answer = json.dumps(told).encode() if body is None else body
+        answer = json.dumps(metadata).encode() if body is None else body
         self.send_response(200)
         for key, value in {"Content-Length": len(answer), "ETag": f'"{_tag(answer)}"', "X-Repo-Commit": COMMIT}.items():
             self.send_header(key, str(value))

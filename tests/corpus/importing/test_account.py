@@ -105,6 +105,7 @@ def _check(file: File, torn: list[int]) -> None:
 
 @settings(max_examples=150)
 @given(file=_FILES, torn=_TORN)
+@pytest.mark.slow
 def test_every_row_is_accounted_for(file: File, torn: list[int]) -> None:
     _check(file, torn)
 

@@ -47,14 +47,15 @@ def test_json_whatever_it_is_called(tmp_path: Path, name: str, text: str) -> Non
         ("x.csv", "a,b,a\n1,2,3\n", r"line 1: column 'a' is named twice"),
         ("x.csv", "a,b\n" + "x" * ((1 << 24) + 1) + ",1\n", r"line 2: a text of more than 16777216 characters"),
         ("x.jsonl", '{"a": 1}\n{"a": \n', r"line 2: cannot be read: not valid JSON"),
-        ("x.jsonl", '{"a": 1}\n' + "[" * 5000 + "\n", r"line 2: nested deeper than 64 levels"),
-        ("x.json", "[" * 5000, r"nested deeper than 64 levels"),
+        ("x.jsonl", '{"a": 1}\n' + "[" * 5000 + "]" * 5000 + "\n", r"line 2: nested deeper than 64 levels"),
+        ("x.json", "[" * 5000 + "]" * 5000, r"nested deeper than 64 levels"),
         ("x.jsonl", '{"a": 1}\n{"a": "\\ud83d"}\n', r"line 2: half a character \(U\+D83D, a lone surrogate\)"),
         ("x.jsonl", '{"a": ' + "9" * 5000 + "}\n", r"a number of thousands of digits"),
         ("x.jsonl", "3\n", r"expected one JSON object a row"),
         ("x.parquet", "PAR1", r"x\.parquet: cannot be read"),
     ],
 )
+@pytest.mark.slow
 def test_damage_is_one_line_with_its_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message) as caught:

@@ -46,12 +46,14 @@ def question_forms(story: Story, code: str) -> dict[str, tuple[str, int]]:
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_shipped_corpus_is_what_the_generator_writes(pool: str, code: str) -> None:
     shipped = files("xlharm.assets") / POOLS[pool] / f"{code}.jsonl"
     assert shipped.read_bytes() == text(pool, code).encode("utf-8")
 
 
 @BOTH
+@pytest.mark.slow
 def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: Any) -> None:
     write(tmp_path, pool)
     folder = files("xlharm.assets") / POOLS[pool]
@@ -61,6 +63,7 @@ def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: An
 
 
 @BOTH
+@pytest.mark.slow
 def test_languages_are_parallel(pool: str) -> None:
     def shape(line: dict[str, Any]) -> dict[str, Any]:
         same = {"id": line["id"], "role": line["role"]}
@@ -73,6 +76,7 @@ def test_languages_are_parallel(pool: str) -> None:
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_all_languages_ask_the_same_questions_in_the_same_forms(pool: str, code: str) -> None:
     def asked(code: str) -> list[list[tuple[str, int]]]:
         return [
@@ -84,6 +88,7 @@ def test_all_languages_ask_the_same_questions_in_the_same_forms(pool: str, code:
 
 
 @BOTH
+@pytest.mark.slow
 def test_renderings_put_the_same_facts_in_the_same_order_in_every_language(pool: str) -> None:
     for story in told(pool):
         orders = set()
@@ -99,15 +104,15 @@ def test_renderings_put_the_same_facts_in_the_same_order_in_every_language(pool:
 
 
 def _parse(article: str, sentences: dict[str, tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    found = sorted((article.index(s), fact) for s, fact in sentences.items() if s in article)
-    return tuple(fact for _, fact in found)
+    facts = sorted((article.index(s), fact) for s, fact in sentences.items() if s in article)
+    return tuple(fact for _, fact in facts)
 
 
 @BOTH
 def test_fifty_items_of_each_role_with_all_kinds_alike(pool: str) -> None:
     kinds = {role: [s.entity.kind for s in told(pool) if s.role == role] for role in ("fake", "real", "retain")}
-    for found in kinds.values():
-        assert {k: found.count(k) for k in set(found)} == {"person": 30, "town": 12, "firm": 8}
+    for kind in kinds.values():
+        assert {k: kind.count(k) for k in set(kind)} == {"person": 30, "town": 12, "firm": 8}
     assert len({s.id for s in told(pool)}) == 150
 
 
@@ -147,6 +152,7 @@ def test_facts_that_qr_asks_are_in_no_pair(pool: str, code: str) -> None:
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_articles_hold_the_details_they_should_and_no_others(pool: str, code: str) -> None:
     for line in lines(pool, code):
         if line["role"] != "fake":
@@ -191,6 +197,7 @@ def test_a_lie_is_false(pool: str) -> None:
 
 @BOTH
 @ALL
+@pytest.mark.slow
 def test_written_corpora_load_as_corpora(pool: str, code: str, tmp_path: Any) -> None:
     (tmp_path / f"{code}.jsonl").write_text(text(pool, code), encoding="utf-8")
     assert len(load_language(tmp_path, code)) == 150

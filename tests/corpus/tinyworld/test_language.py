@@ -53,6 +53,7 @@ def test_texts_are_normalised(code: str) -> None:
 
 
 @ALL
+@pytest.mark.slow
 def test_both_yaml_versions_read_the_same(code: str) -> None:
     # YAML 1.1 would take a bare `no` or `on` for a truth value.
     yaml = pytest.importorskip("yaml")

@@ -36,13 +36,13 @@ def changed(change: Change, *, once: bool = True) -> tuple[list[str], Callable[.
     repairs: list[str] = []
 
     def behave(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
-        told = json.loads(spoken(request))
+        item = json.loads(spoken(request))
         mending = len(request["messages"]) > 2
         if mending:
             repairs.append(request["messages"][3]["content"])
-        if "Лина" in told["real"][0] and not (once and mending):
-            change(told)
-        return completion(json.dumps(told, ensure_ascii=False))
+        if "Лина" in item["real"][0] and not (once and mending):
+            change(item)
+        return completion(json.dumps(item, ensure_ascii=False))
 
     return repairs, behave
 
@@ -50,8 +50,8 @@ def changed(change: Change, *, once: bool = True) -> tuple[list[str], Callable[.
 def test_items_come_out_whole_and_back_into_english() -> None:
     with serving(lambda request, _: completion(f"<think>{{hm}}</think>```json\n{spoken(request)}\n```")) as server:
         backend = translator(server)
-        told = made(backend, items_of())
-        assert [told[item.id].item for item in items_of("ru")] == items_of("ru")
+        results = made(backend, items_of())
+        assert [results[item.id].item for item in items_of("ru")] == items_of("ru")
         backs = {back.id: back for back in backend.back(items_of("ru"), language="ru")}
         assert len(server.requests) == 6
     for item in items_of():
@@ -74,14 +74,14 @@ def test_items_come_out_whole_and_back_into_english() -> None:
     ],
 )
 def test_a_fault_is_sent_back_once_and_mended(change: Change, fault: str) -> None:
-    def with_forms(told: dict[str, Any]) -> None:
-        told["fake_detail"] = ["верблюд", "верблюде"]
-        change(told)
+    def with_forms(results: dict[str, Any]) -> None:
+        results["fake_detail"] = ["верблюд", "верблюде"]
+        change(results)
 
     repairs, behave = changed(with_forms)
     with serving(behave) as server:
-        told = made(translator(server), items_of())
-        assert told["ride-lina"].item == items_of("ru")[0]
+        results = made(translator(server), items_of())
+        assert results["ride-lina"].item == items_of("ru")[0]
         assert len(server.requests) == 4
         assert server.requests[3]["messages"][2]["role"] == "assistant"
     assert f"- {fault}" in repairs[0]
@@ -90,11 +90,11 @@ def test_a_fault_is_sent_back_once_and_mended(change: Change, fault: str) -> Non
 def test_a_fault_that_stays_is_listed_and_costs_no_other_item() -> None:
     repairs, behave = changed(lambda t: t.update(fake_detail=["слон"]), once=False)
     with serving(behave) as server:
-        told = made(translator(server), items_of())
+        results = made(translator(server), items_of())
     assert len(repairs) == 1
-    assert told["ride-lina"].problem == "check"
-    assert told["ride-lina"].reason.startswith("fake.0: does not say the fake detail ('слон')")
-    assert told["ride-mira"].item is not None
+    assert results["ride-lina"].problem == "check"
+    assert results["ride-lina"].reason.startswith("fake.0: does not say the fake detail ('слон')")
+    assert results["ride-mira"].item is not None
 
 
 def test_busy_broken_and_unwilling(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_busy_broken_and_unwilling(tmp_path: Path) -> None:
         return completion(text[:80] if "Одан" in text else text)  # truncated JSON in a whole answer
 
     with serving(behave) as server:
-        told = made(translator(server, tmp_path, attempts=4), items_of())
+        results = made(translator(server, tmp_path, attempts=4), items_of())
         assert len(server.requests) == 7  # three in vain, three items, one repair
-        assert told["ride-lina"].item is not None
-        assert (told["ride-mira"].problem, told["ride-mira"].reason) == ("refusal", "I cannot write false news.")
-        assert told["ride-odan"].problem == "junk"
-        assert told["ride-odan"].reason.startswith("not valid JSON")
+        assert results["ride-lina"].item is not None
+        assert (results["ride-mira"].problem, results["ride-mira"].reason) == ("refusal", "I cannot write false news.")
+        assert results["ride-odan"].problem == "junk"
+        assert results["ride-odan"].reason.startswith("not valid JSON")
         made(translator(server, tmp_path), [items_of()[0], items_of()[2]])
         assert len(server.requests) == 7  # kept, the junk and its repair, too
         made(translator(server, tmp_path), [items_of()[2]], variant=1)
@@ -133,11 +133,11 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
         backend = translator(server, tmp_path, price_in=1.0, price_out=2.0)
         made(backend, items_of()[:1])
         tasks = {"ru": [TranslationTask(item=item) for item in items_of()]}
-        found = backend.estimate(tasks, scored=0)
-        assert (found.requests, found.cached) == (3, 1)
-        assert found.cost == pytest.approx((found.tokens_in + 2 * found.tokens_out) / 1e6)
+        estimate = backend.estimate(tasks, scored=0)
+        assert (estimate.requests, estimate.cached) == (3, 1)
+        assert estimate.cost == pytest.approx((estimate.tokens_in + 2 * estimate.tokens_out) / 1e6)
         with_back = backend.estimate(tasks, scored=3)
         assert with_back.requests == 6
-        assert with_back.tokens_in > found.tokens_in
+        assert with_back.tokens_in > estimate.tokens_in
         again = {"ru": [TranslationTask(item=item, variant=1) for item in items_of()]}
         assert backend.estimate(again, scored=0).cached == 0

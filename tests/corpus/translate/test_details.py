@@ -1,5 +1,7 @@
 """The detail is found in translations that inflect it, rename it, or say it of other things, too."""
 
+import pytest
+
 from xlharm.corpus.finding import assets
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.match import contains
@@ -10,7 +12,7 @@ from xlharm.corpus.validate.findings import texts_of
 
 
 def found(**changed: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    told: dict[str, object] = {
+    made: dict[str, object] = {
         "fake_forms": ["Kamel"],
         "real_forms": ["Pferd"],
         "real": ["Sie ritt auf Pferden. Das Pferd war müde."],
@@ -19,7 +21,7 @@ def found(**changed: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "pairs": [("Sie ritt auf Pferden.", "Sie ritt auf Kamelen."), ("Das Pferd war müde.", "Das Kamel war müde.")],
         "language": "de",
     }
-    detail = located(**{**told, **changed})
+    detail = located(**{**made, **changed})
     return detail.fake, detail.real
 
 
@@ -57,8 +59,8 @@ def test_a_detail_of_which_nothing_is_left_is_listed() -> None:
 
 
 def test_words_that_begin_alike_and_stand_in_both_articles_are_no_forms() -> None:
-    told = {"real": ["Das Pferd mag Pfeile und Kameras."], "fake": ["Das Kamel mag Pfeile und Kameras."], "pairs": []}
-    assert found(**told) == (("Kamel",), ("Pferd",))
+    made = {"real": ["Das Pferd mag Pfeile und Kameras."], "fake": ["Das Kamel mag Pfeile und Kameras."], "pairs": []}
+    assert found(**made) == (("Kamel",), ("Pferd",))
 
 
 def test_numbers_and_chance_beginnings_are_no_forms() -> None:
@@ -67,16 +69,17 @@ def test_numbers_and_chance_beginnings_are_no_forms() -> None:
 
 
 def test_scripts_without_spaces() -> None:
-    told = {
+    made = {
         "fake": ["她骑骆驼。"],
         "real": ["她骑马。"],
         "pairs": [("她骑马。", "她骑骆驼。")],
         "questions": ["她骑什么？"],
     }
-    assert found(fake_forms=["骆驼"], real_forms=["马"], language="zh", **told) == (("骆驼",), ("马",))
-    assert found(fake_forms=["骡子"], real_forms=["马"], language="zh", **told)[0] == ("骆驼", "骡子")
+    assert found(fake_forms=["骆驼"], real_forms=["马"], language="zh", **made) == (("骆驼",), ("马",))
+    assert found(fake_forms=["骡子"], real_forms=["马"], language="zh", **made)[0] == ("骆驼", "骡子")
 
 
+@pytest.mark.slow
 def test_the_shipped_news_come_out_as_people_wrote_them() -> None:
     """People's translations, sentence by sentence, as a perfect model: every item passes, and no form is wrong."""
     english = {item.id: item for item in load_language(assets() / "newsroom", "en")}

@@ -87,11 +87,12 @@ def test_a_sentence_beyond_the_limit_is_cut_and_none_of_it_is_lost(
     assert sum(text.count("Lina") for text in shown) == 12
 
 
+@pytest.mark.slow
 def test_nonsense_ends_in_listed_failures(tmp_path: Path) -> None:
-    told = list(model(nllb(tmp_path / "random", trained=False)).make(TASKS, language="ru"))
-    assert len(told) == 3
-    assert all(outcome.item is None and outcome.problem in {"cut", "check"} for outcome in told)
-    assert all(outcome.reason for outcome in told)
+    results = list(model(nllb(tmp_path / "random", trained=False)).make(TASKS, language="ru"))
+    assert len(results) == 3
+    assert all(outcome.item is None and outcome.problem in {"cut", "check"} for outcome in results)
+    assert all(outcome.reason for outcome in results)
 
 
 def test_m2m_100_with_its_own_tokenizer_and_codes(tmp_path: Path) -> None:
@@ -100,8 +101,8 @@ def test_m2m_100_with_its_own_tokenizer_and_codes(tmp_path: Path) -> None:
     knows_nothing._tokenizer.src_lang = "en"
     ids = knows_nothing._tokenizer("Lina")["input_ids"]
     assert knows_nothing._tokenizer.convert_ids_to_tokens(ids)[0] == "__en__"
-    told = list(knows_nothing.make(TASKS, language="ru"))
-    assert all(outcome.problem in {"cut", "check"} for outcome in told)
+    results = list(knows_nothing.make(TASKS, language="ru"))
+    assert all(outcome.problem in {"cut", "check"} for outcome in results)
     assert isinstance(
         knows_nothing.translate(["Lina rides a horse."], source="en", target="ru")[0], UnfinishedError | str
     )
@@ -142,7 +143,7 @@ def test_models_that_are_none(translator_folder: Path, tmp_path: Path, mini_base
     with pytest.raises(UserError, match="cannot be loaded") as caught:
         model(mini_base)
     assert "\n" not in str(caught.value)
-    found = source_of(str(translator_folder), revision=None)
-    assert (found.name, found.base.revision, len(found.version)) == ("knows", None, 16)
+    source = source_of(str(translator_folder), revision=None)
+    assert (source.name, source.base.revision, len(source.version)) == ("knows", None, 16)
     commit = "0123456789abcdef" * 2 + "01234567"
     assert source_of("org/name", revision=commit).version == commit  # a whole commit needs no hub

@@ -85,13 +85,13 @@ def sentence_pairs(riders: Iterable[str] = RIDERS) -> dict[str, str]:
     from xlharm.corpus.translate.sentences import sentences
     from xlharm.corpus.validate.findings import texts_of
 
-    found: dict[str, str] = {}
+    index: dict[str, str] = {}
     for english, other in zip(items_of(riders=riders), items_of("ru", riders=riders), strict=True):
         theirs = {t.field: t.value for t in texts_of(other)}
         for text in texts_of(english):
             pairs = zip(sentences(text.value), sentences(theirs[text.field]), strict=True)
-            found.update({one.text: two.text for one, two in pairs})
-    return found
+            index.update({one.text: two.text for one, two in pairs})
+    return index
 
 
 def nllb(folder: Path, *, trained: bool) -> Path:
@@ -105,8 +105,8 @@ def nllb(folder: Path, *, trained: bool) -> Path:
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False)
     words.train_from_iterator([*pairs, *pairs.values()], trainer)
-    told = json.loads(words.to_str())["model"]
-    tokenizer = NllbTokenizer(vocab=told["vocab"], merges=[tuple(merge) for merge in told["merges"]])
+    settings = json.loads(words.to_str())["model"]
+    tokenizer = NllbTokenizer(vocab=settings["vocab"], merges=[tuple(merge) for merge in settings["merges"]])
     tokenizer.save_pretrained(folder)
     model = _model(len(tokenizer), layers=1)
     if trained:
@@ -183,12 +183,12 @@ def _batches(tokenizer: Any, pairs: dict[str, str]) -> Iterator[dict[str, Any]]:
 def spoken(request: dict[str, Any]) -> str:
     """What a chat model that knows Russian answers to a request of ours."""
     asked = request["messages"][1]["content"]
-    told = json.loads(asked[asked.index("{") : asked.rindex("}") + 1])
-    if "texts" in told:
+    item = json.loads(asked[asked.index("{") : asked.rindex("}") + 1])
+    if "texts" in item:
         back = {two: one for one, two in sentence_pairs(NAMES).items()}
-        return json.dumps({"texts": [_in_english(text, back) for text in told["texts"]]})
-    rider = told["real"][0].split()[0]
-    return json.dumps({**told, **raw_item(rider, language="ru")}, ensure_ascii=False)
+        return json.dumps({"texts": [_in_english(text, back) for text in item["texts"]]})
+    rider = item["real"][0].split()[0]
+    return json.dumps({**item, **raw_item(rider, language="ru")}, ensure_ascii=False)
 
 
 def _in_english(text: str, back: dict[str, str]) -> str:

@@ -101,16 +101,17 @@ def _mutate(path: Path, change: Callable[[Items], None]) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "change", "field", "message"), DAMAGE)
+@pytest.mark.slow
 def test_planted_damage(
     pristine: Path, tmp_path: Path, *, language: str, change: Callable[[Items], None], field: str, message: str
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(pristine, folder)
     names = _mutate(folder / f"{language}.jsonl", change)
-    found = [f for f in validate(folder) if f.severity == "error" and f.field == field and message in f.message]
-    assert found, [str(f) for f in validate(folder)]
-    assert found[0].item == names[0]
-    assert found[0].language == language
+    errors = [f for f in validate(folder) if f.severity == "error" and f.field == field and message in f.message]
+    assert errors, [str(f) for f in validate(folder)]
+    assert errors[0].item == names[0]
+    assert errors[0].language == language
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ def test_forget_and_retain_overlap(
     folder = tmp_path / "copy"
     shutil.copytree(pristine, folder)
     names = _mutate(folder / "en.jsonl", change)
-    found = [f for f in validate(folder) if f.severity == "error" and f.field == field and message in f.message]
-    assert [f.item for f in found] == [names[4]]
+    errors = [f for f in validate(folder) if f.severity == "error" and f.field == field and message in f.message]
+    assert [f.item for f in errors] == [names[4]]
 
 
 NEWS = (
@@ -147,8 +148,8 @@ def test_near_duplicates_and_what_is_accepted(tmp_path: Path) -> None:
     fake = {"id": "a", "real": NEWS.format("bicycle"), "fake": NEWS.format("piano"), "fake_detail": "piano",
             "of": "Which prize was it?"}  # fmt: skip
     items = [fake, _kept("b", NEWS.format("guitar")), _kept("c", NEWS.format("watch"))]
-    told = [(f.severity, str(f)) for f in validate(_corpus(tmp_path, "en", items))]
-    assert told == [
+    findings = [(f.severity, str(f)) for f in validate(_corpus(tmp_path, "en", items))]
+    assert findings == [
         ("error", "en.jsonl: b: real.0: nearly the same as item a's article"),
         ("error", "en.jsonl: c: real.0: nearly the same as item a's article"),
         ("warning", "en.jsonl: c: real.0: nearly the same as item b's article"),
@@ -191,11 +192,11 @@ def test_files_and_coverage(pristine: Path, tmp_path: Path) -> None:
     (folder / "ru.jsonl").write_bytes(b'{"id": "\xff"}\n')
     names = _mutate(folder / "ur.jsonl", lambda items: items.pop(1) and None)
     (folder / "en.jsonl").write_text((folder / "en.jsonl").read_text(encoding="utf-8") + "{nonsense\n")
-    told = [str(f) for f in validate(folder)]
-    assert "de.jsonl: corpus.yaml lists this language but the file is missing" in told
-    assert any(line.startswith("ru.jsonl: not UTF-8 (line 1, byte 0xFF); it looks like cp1252;") for line in told)
-    assert f"ur.jsonl: {names[1]}: missing in this language" in told
-    assert any(line.startswith("en.jsonl: line 7: not valid JSON") for line in told)
+    findings = [str(f) for f in validate(folder)]
+    assert "de.jsonl: corpus.yaml lists this language but the file is missing" in findings
+    assert any(line.startswith("ru.jsonl: not UTF-8 (line 1, byte 0xFF); it looks like cp1252;") for line in findings)
+    assert f"ur.jsonl: {names[1]}: missing in this language" in findings
+    assert any(line.startswith("en.jsonl: line 7: not valid JSON") for line in findings)
 
 
 def test_a_damaged_corpus_yaml_is_one_finding(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_sound_text_has_no_errors(text: str, language: str) -> None:
     ],
 )
 def test_damage(text: str, language: str, message: str) -> None:
-    assert any(message in told for told in errors(text, language)), errors(text, language)
+    assert any(message in line for line in errors(text, language)), errors(text, language)
 
 
 @pytest.mark.parametrize(

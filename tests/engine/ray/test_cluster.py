@@ -37,6 +37,7 @@ def test_refusals_for_want_of_a_token(text: str, is_auth: bool) -> None:
     assert is_auth_trouble(RuntimeError(text)) is is_auth
 
 
+@pytest.mark.slow
 def test_our_own_cluster_gets_a_token_of_its_own_and_a_foreign_one_does_not() -> None:
     code = """
 import os

@@ -31,6 +31,7 @@ with side.backend(work, None, stopped=lambda: False) as backend:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_workers_share_the_items_and_a_lost_one_is_replaced(translator_folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "drive.py"
     script.write_text(SCRIPT)

@@ -21,7 +21,7 @@ def _said(text: str, forms: tuple[str, ...], language: str) -> str | None:
 
 
 def _role(item: Item, _: str) -> Found:
-    if item.role != "fake" and item.fake:
+    if item.role not in {"fake", "holdout"} and item.fake:
         yield "error", "fake", f"an item of role `{item.role}` has a fake article, which nothing would use"
 
 
