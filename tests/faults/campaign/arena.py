@@ -206,6 +206,11 @@ class Drivers:
         self._ended.append(process)
         return process
 
+    def wait_for_the_ended(self) -> None:
+        """Wait until second drivers have been killed: what they leave is for the next run to clear away."""
+        for process in self._ended:
+            process.wait(timeout=60)
+
     def pids(self) -> set[int]:
         """Return the processes of the current driver's own cluster, itself excluded."""
         return session_of(self.current) if self.current is not None else set()

@@ -190,6 +190,7 @@ class Pass:
 
     def _finish(self) -> None:
         """Run the same command until it finds nothing to do: damage at rest is noticed by the next run."""
+        self.drivers.wait_for_the_ended()
         for _ in range(4):
             self.field.arena.mend()
             code, output = finished(start(self.command, **self.field.arena.env), timeout=600)
