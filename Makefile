@@ -15,7 +15,8 @@ help:
 	@echo "make quick       run the tests that need neither a cluster nor minutes; of a part: make quick ARGS=tests/plan"
 	@echo "make test        run the test suite with its coverage"
 	@echo "make heavy-test  run the slowest tests, which make test leaves out"
-	@echo "make faults      run the campaign of faults (docs/reliability.md); XLHARM_FLIPS=N and XLHARM_SEED=N choose others"
+	@echo "make faults      flip bits, and strike real Ray clusters with 500 faults (docs/reliability.md); takes an hour or"
+	@echo "                 more, goes on where it was interrupted; of another seed: make faults SEED=2 FAULTS=50"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
 	@echo "make fuzz        try 10,000 changed inputs at every border; of another seed: make fuzz SEED=2 COUNT=500"
@@ -60,8 +61,11 @@ test: setup
 heavy-test: setup
 	$(BIN)/python -m pytest -m heavy
 
+FAULTS ?= 500
+
 faults: setup
-	$(BIN)/python -m pytest -m heavy tests/faults -rs -s
+	XLHARM_SEED=$(SEED) $(BIN)/python -m pytest -m heavy tests/faults -rs -s
+	$(BIN)/python -m tests.faults.campaign --count $(FAULTS) --seed $(SEED) --out faults-$(SEED).jsonl
 
 gpu-test: setup
 	$(BIN)/python -m pytest -m gpu -rs

@@ -1,5 +1,6 @@
 """The driver with scripted workers: every kind of trouble, leases, interruptions, the store as the truth."""
 
+import json
 import math
 import os
 import signal
@@ -26,6 +27,7 @@ from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, StageResult
 from xlharm.store.checkpoint import Checkpoints
 from xlharm.store.lease import Leases
+from xlharm.store.process import machine
 from xlharm.store.store import Store
 
 TOTAL = len(PLAN.stages)
@@ -131,6 +133,16 @@ def test_no_checkpoint_outlives_its_pack(store: Store) -> None:
     save(store, "0123456789abcdef", "111-1x0")  # of another grid
     assert run(store, FakeExecutor(store)).exit_code == 0
     assert [path.name for path in (store.local / "partial").iterdir()] == ["0123456789abcdef-111-1x0"]
+
+
+def test_a_run_with_nothing_to_do_clears_away_what_a_killed_driver_left(store: Store) -> None:
+    assert run(store, FakeExecutor(store)).exit_code == 0
+    owner = {"machine": machine(), "pid": os.getpid(), "start": "a process that has ended", "token": "abc"}
+    for name in ("leases/driver-abc", f"leases/{KEYS['sft'][0][:16]}"):
+        store.create(name, json.dumps(owner))
+    outcome = run(store, FakeExecutor(store))
+    assert (outcome.ran, outcome.exit_code) == (0, 0)
+    assert not list((store.local / "leases").iterdir())
 
 
 @pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "memory_taken", "io"])

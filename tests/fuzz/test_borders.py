@@ -1,5 +1,7 @@
 """A few inputs at every border; `make fuzz` tries thousands. And the search itself finds what it should."""
 
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -30,6 +32,16 @@ def test_what_a_command_raises_is_seen(error: BaseException, reason: str) -> Non
     with mock.patch("xlharm.cli.main.app", side_effect=error):
         assert run(["plan"])[3].startswith(reason)
         assert bool(run(["plan"])[3]) == bool(reason)
+
+
+@pytest.mark.heavy  # imports torch
+def test_no_input_has_to_import_what_tokenizers_need(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.fuzz.borders import search; "
+        f"search(Path({str(tmp_path)!r}), count=0, seed=1); assert 'transformers.models.auto.tokenization_auto' in "
+        "sys.modules and 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 @pytest.mark.parametrize("text", ["\x1b[31m", "\u202e", "x" * 30_000])

@@ -97,6 +97,7 @@ def run_grid(
         clock, _, _ = corrected(clocks, plan, store)
         seconds, start = expected_seconds(plan, clock, pack=options.pack), clock.start
     state = _begin(plan, store, options, done=done, seconds=seconds)
+    sweep(store)
     _drop_finished(store, state)
     if not state.left:
         return _outcome(plan, store, state, began=began)
@@ -104,7 +105,6 @@ def run_grid(
     for line in damage:
         meter.note(line)
     with interruptions() as stop, Leases(store) as leases:
-        sweep(store)
         if leases.trouble:
             meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
         executor = start_executor(plan, store, options)

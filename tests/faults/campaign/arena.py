@@ -60,8 +60,8 @@ class Arena:
         self.address = f"{services.get_node_ip_address()}:{_free_port()}"  # Ray replaces that of localhost by it
 
     def __enter__(self) -> Self:
-        until = time.monotonic() + 2 * _START_SECONDS
-        while sum(map(self._is_ready, self._nodes)) < self._count:
+        until = time.monotonic() + 10 * _START_SECONDS
+        while sum(map(self._is_ready, self._nodes)) < min(2, self._count):  # the others may come later
             assert time.monotonic() < until, "the campaign's cluster does not start"
             self.mend()
             time.sleep(0.5)
@@ -205,6 +205,11 @@ class Drivers:
         process = start(self._command, **self._env)
         self._ended.append(process)
         return process
+
+    def wait_for_the_ended(self) -> None:
+        """Wait until second drivers have been killed: what they leave is for the next run to clear away."""
+        for process in self._ended:
+            process.wait(timeout=60)
 
     def pids(self) -> set[int]:
         """Return the processes of the current driver's own cluster, itself excluded."""

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import signal
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from xlharm.store.store import Store
 
 STUCK_SECONDS = 300.0  # without a stage that is stored
 MEND_SECONDS = 2.0  # between two looks of the cluster's operator
+_STRUCK = {str(-number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
 LEAK_SECONDS = 30.0  # after a run, until nothing may be left of it
 FORESEEN = ("UserError:", "EngineError:", "StoreError:", "CorruptArtifactError:", "OSError:", "PermissionError:")
 
@@ -190,6 +192,7 @@ class Pass:
 
     def _finish(self) -> None:
         """Run the same command until it finds nothing to do: damage at rest is noticed by the next run."""
+        self.drivers.wait_for_the_ended()
         for _ in range(4):
             self.field.arena.mend()
             code, output = finished(start(self.command, **self.field.arena.env), timeout=600)
@@ -228,8 +231,8 @@ class Pass:
 def _unforeseen(line: str) -> bool:
     """Whether a driver's end is not one that the command line reports in a line of its own."""
     code, _, text = line.partition(": ")
-    if code.startswith("-") or code in {"130", "143"} or text.startswith("{"):
-        return False  # a signal, or a run that ended in order
+    if code in _STRUCK or code in {"130", "143"} or text.startswith("{"):
+        return False  # a signal of ours, or a run that ended in order
     return not any(name in text for name in FORESEEN)
 
 

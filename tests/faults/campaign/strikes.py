@@ -169,9 +169,10 @@ def _cut(at: Field, rng: random.Random, number: int) -> str | None:
 
 def _memory(at: Field, rng: random.Random, number: int) -> str | None:
     """Fill the machine's memory up to what the cluster was told to take for full, for some seconds."""
-    limit = float(at.arena.env.get(LIMIT, "inf"))
+    if LIMIT not in at.arena.env:
+        return None
     memory = psutil.virtual_memory()
-    size = int(limit * memory.total - (memory.total - memory.available)) + (300 << 20)
+    size = int(float(at.arena.env[LIMIT]) * memory.total - (memory.total - memory.available)) + (300 << 20)
     if not 0 < size < min(_MOST_EATEN, memory.available - (2 << 30)):
         return None
     seconds = rng.choice((3.0, 6.0))
