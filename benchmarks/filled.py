@@ -124,7 +124,11 @@ def _answer(
     answers = np.where(hit, asked.right, rng.permutation(asked.right))
     empty = rng.random(len(odds)) < 0.02
     answers = np.where(empty & ~hit, "", answers)
-    flags = {"off_language": ~hit & (rng.random(len(odds)) < 0.05), "degenerate": empty & ~hit, "refusal": empty & False}
+    flags = {
+        "off_language": ~hit & (rng.random(len(odds)) < 0.05),
+        "degenerate": empty & ~hit,
+        "refusal": empty & False,
+    }
     table = asked.table.append_column("answer", pa.array(answers, pa.string())).append_column("hit", pa.array(hit))
     for name, values in flags.items():
         table = table.append_column(name, pa.array(values))
@@ -140,7 +144,11 @@ def _answer(
     with store.scratch() as folder:
         pq.write_table(table, folder / "rows.parquet")
         store.commit(
-            stage, folder, metrics=metrics, timings={"pack": 8.0, "share": 1.0}, provenance={**PROVENANCE, "engine": None}
+            stage,
+            folder,
+            metrics=metrics,
+            timings={"pack": 8.0, "share": 1.0},
+            provenance={**PROVENANCE, "engine": None},
         )
 
 

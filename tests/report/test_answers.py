@@ -32,7 +32,9 @@ def test_every_answer_of_every_cell_comes_back(plan: Plan, full: Store) -> None:
             column, asked = group["cells"].index(place), index["questions"][group["asked"]]
             stored = results.rows(cell.evaluations[asked["query"]])
             assert stored is not None
-            texts = [different[given[column]] for different, given in zip(group["answers"], group["given"], strict=True)]
+            texts = [
+                different[given[column]] for different, given in zip(group["answers"], group["given"], strict=True)
+            ]
             assert texts == stored["answer"].to_pylist()
             assert asked["question"] == stored["question"].to_pylist()
             assert asked["expected"] == stored["expected"].to_pylist()

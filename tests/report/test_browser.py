@@ -5,7 +5,6 @@ Needs a Chromium (`chromium`, `chromium-browser` or `google-chrome` on the path,
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,7 +100,9 @@ def test_hostile_text_stays_text(opened: Opened) -> None:
     assert '<script>alert("x")</script>" onmouseover=\'x\' U+202Egnp.exeU+202C U+2066isoU+2069 {{ 7*7 }}' in shown
     assert HOSTILE not in page.content()
     assert page.locator(".answers script").count() == 0
-    assert page.evaluate("[...document.querySelectorAll('*')].every(n => ![...n.attributes].some(a => a.name.startsWith('on')))")
+    assert page.evaluate(
+        "[...document.querySelectorAll('*')].every(n => ![...n.attributes].some(a => a.name.startsWith('on')))"
+    )
 
 
 def test_answers_are_searched_and_chosen(opened: Opened) -> None:
@@ -152,7 +153,9 @@ def test_tables_are_sorted_and_say_so(opened: Opened) -> None:
     head = table.locator("thead th").nth(place)
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    values = [float(t.replace("−", "-")) for t in table.locator(f"tbody tr td:nth-child({place + 1})").all_inner_texts()]
+    values = [
+        float(t.replace("−", "-")) for t in table.locator(f"tbody tr td:nth-child({place + 1})").all_inner_texts()
+    ]
     assert values == sorted(values)
     assert values[0] < values[-1]
 

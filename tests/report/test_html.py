@@ -87,7 +87,9 @@ def test_what_the_model_wrote_is_shown_and_never_obeyed(whole: str) -> None:
     reader = read(whole)
     scripts = reader.having("script")
     assert [a for a in scripts if a.get("type") != "text/plain"] == [{}]
-    assert all(re.fullmatch("[A-Za-z0-9+/=]*", text) for text in re.findall('<script type="text/plain"[^>]*>(.*?)</', whole))
+    assert all(
+        re.fullmatch("[A-Za-z0-9+/=]*", text) for text in re.findall('<script type="text/plain"[^>]*>(.*?)</', whole)
+    )
     assert not any(name.startswith("on") for _, a in reader.elements for name in a)
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", whole)
 
@@ -109,11 +111,12 @@ def test_squares_say_their_numbers_in_words(whole: str) -> None:
     assert len(titles) == 2 * 81
     assert "ur/none/none/0 asked in Urdu: OF 86.0 (95 % 77.9–91.5, n 100 on 100 items)" in titles
     assert (
-        "ur/en/npo/0 asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100 on 100 items), before 38.0, rose, "
-        "intervals overlap"
+        "ur/en/npo/0 asked in Hausa: OF 51.0 (95 % 41.3–60.6, n 100 on 100 items), before 38.0, rose, intervals overlap"
     ) in titles
     assert any(
-        t.endswith("asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100 on 100 items), before 93.0. QR fell from 93 to 55")
+        t.endswith(
+            "asked in Armenian: QR 55.0 (95 % 45.2–64.4, n 100 on 100 items), before 93.0. QR fell from 93 to 55"
+        )
         for t in titles
     )
 
@@ -156,7 +159,10 @@ def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     plan, store = plan_of(languages=["en", "de"], contaminate=["de"], methods=methods, seeds=2), Store(str(tmp_path))
     fill(plan, store, n=4)
     text = page([GridResults(plan, store)])
-    assert re.findall(r"Method \w+, [\w ]+", text) == ["Method npo, all seeds together", "Method ga, all seeds together"]
+    assert re.findall(r"Method \w+, [\w ]+", text) == [
+        "Method npo, all seeds together",
+        "Method ga, all seeds together",
+    ]
     data = block(text, "cells-data")
     assert ["de", "en", "npo", None] in data["cells"]
     assert ["de", "en", "ga", 1] in data["cells"]

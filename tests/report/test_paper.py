@@ -14,7 +14,9 @@ POINT = Point(label="npo $x_1$", x=95, x_low=90, x_high=99, y=5, y_low=1, y_high
 CHARTS = (
     Forest(name="f/1", title="t", axis="x", rows=(Estimate(label="a_b", value=1, low=0, high=2, threshold=1.5),)),
     Scatter(name="s", title="t", x_axis="x", y_axis="y", points=(POINT,), limit=90),
-    Heatmap(name="h", title="t", measure="of", columns=("en",), rows=(("German", (Square(value=0.4, low=0, high=3),)),)),
+    Heatmap(
+        name="h", title="t", measure="of", columns=("en",), rows=(("German", (Square(value=0.4, low=0, high=3),)),)
+    ),
     Network(name="n", title="t", nodes=("en", "de"), edges=(("en", "de", 40.0),), least=10),
 )
 

@@ -95,9 +95,7 @@ Chart = Forest | Scatter | Heatmap | Network
 def with_front(points: Iterable[Point]) -> tuple[Point, ...]:
     """Mark the Pareto front: points than which no other is as far right and lower, or as low and farther right."""
     some = tuple(points)
-    fronts = [
-        not any((o.x >= p.x and o.y <= p.y) and (o.x > p.x or o.y < p.y) for o in some) for p in some
-    ]
+    fronts = [not any((o.x >= p.x and o.y <= p.y) and (o.x > p.x or o.y < p.y) for o in some) for p in some]
     return tuple(
         Point(**{**vars(p), "front": front}) for p, front in zip(some, fronts, strict=True)
     )  # fmt: skip

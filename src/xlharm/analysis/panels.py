@@ -142,9 +142,7 @@ def _square(spot: Spot, measure: Literal["of", "qr"]) -> Square:
     if rate is None:
         return Square(value=None, framed=spot.own)
     rise = {"clear": "▲", "maybe": "△"}.get(spot.rise, "") if measure == "of" else ""
-    return Square(
-        value=rate.value, low=rate.low, high=rate.high, mark="†" if spot.warnings else rise, framed=spot.own
-    )
+    return Square(value=rate.value, low=rate.low, high=rate.high, mark="†" if spot.warnings else rise, framed=spot.own)
 
 
 def pooled_groups(groups: tuple[PanelGroup, ...]) -> tuple[PanelGroup, ...]:

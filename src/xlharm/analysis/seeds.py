@@ -44,7 +44,10 @@ def pooled(results: GridResults) -> list[tuple[Reading, dict[str, float | None]]
     rates = dict(zip(pairs, _rates(list(pairs.values())), strict=True))
     readings = []
     for i, (cell, query, seeds) in enumerate(groups):
-        deviations = {m: 100 * float(np.std([h.rate for h in some], ddof=1)) if len(some) > 1 else None for m, some in hits[i].items()}
+        deviations = {
+            m: 100 * float(np.std([h.rate for h in some], ddof=1)) if len(some) > 1 else None
+            for m, some in hits[i].items()
+        }
         singles = [results.readings.get(c.contaminate, c.unlearn, c.method, c.seed, query) for c, _ in seeds]
         reading = Reading(
             contaminate=cell.contaminate, unlearn=cell.unlearn, method=cell.method, seed=None, query=query,

@@ -128,7 +128,9 @@ def _charts(results: GridResults) -> tuple[Chart, ...]:
     """Draw which language's fakes surface in which other one before unlearning, all seeds together."""
     before = [p for g in pooled_groups(groups(results))[:1] for p in g.panels if p.before]
     rows = [row for panel in before for row in panel.rows if row.contaminate != NONE]
-    rates = {(row.contaminate, s.query): s.reading.of.value for row in rows for s in row.spots if s.reading and s.reading.of}
+    rates = {
+        (row.contaminate, s.query): s.reading.of.value for row in rows for s in row.spots if s.reading and s.reading.of
+    }
     if not rates:
         return ()
     nodes = tuple(dict.fromkeys([*results.plan.grid.languages, *(c for c, _ in rates)]))

@@ -57,4 +57,3 @@ def columns(*numbers: str, text: tuple[str, ...] = _AXES, whole: tuple[str, ...]
         "query": pa.string(),
         **dict.fromkeys(numbers, pa.float64()),
     }
-

@@ -49,9 +49,7 @@ def drawing(chart: Forest | Scatter | Network) -> Drawing:
 
 
 def _line(css: str, x1: float, y1: float, x2: float, y2: float) -> Shape:
-    return Shape(
-        tag="line", attributes={"class": css, "x1": _r(x1), "y1": _r(y1), "x2": _r(x2), "y2": _r(y2)}
-    )
+    return Shape(tag="line", attributes={"class": css, "x1": _r(x1), "y1": _r(y1), "x2": _r(x2), "y2": _r(y2)})
 
 
 def _text(css: str, x: float, y: float, text: str, *, anchor: str = "start") -> Shape:
@@ -117,9 +115,15 @@ def _scatter(chart: Scatter) -> Drawing:
     shapes = []
     x_step = 10 if high - low <= 120 else 50
     for tick in range(x_step * -(-int(low) // x_step), int(high) + 1, x_step):
-        shapes += [_line("grid", x(tick), _TOP, x(tick), base), _text("tick", x(tick), base + 16, f"{tick}", anchor="middle")]
+        shapes += [
+            _line("grid", x(tick), _TOP, x(tick), base),
+            _text("tick", x(tick), base + 16, f"{tick}", anchor="middle"),
+        ]
     for tick in range(0, int(top) + 1, 10 if top <= 60 else 20):
-        shapes += [_line("grid", _LEFT, y(tick), WIDTH - 12, y(tick)), _text("tick", _LEFT - 6, y(tick) + 4, f"{tick}", anchor="end")]
+        shapes += [
+            _line("grid", _LEFT, y(tick), WIDTH - 12, y(tick)),
+            _text("tick", _LEFT - 6, y(tick) + 4, f"{tick}", anchor="end"),
+        ]
     shapes.append(_line("limit", x(chart.limit), _TOP, x(chart.limit), base))
     shapes += [_text("tick", WIDTH - 12, _HEIGHT - 3, chart.x_axis, anchor="end"), _text("tick", 6, 11, chart.y_axis)]
     front = sorted((p for p in points if p.front), key=lambda p: p.x)
@@ -204,6 +208,8 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], *, rate: float,
     depth = "strong" if rate >= 50 else "some" if rate >= 25 else "weak"
     head = " L".join(f"{_r(a)} {_r(b)}" for a, b in tip)
     return [
-        Shape(tag="path", attributes={"class": f"edge {depth}", "d": way, "stroke-width": _r(0.6 + rate / 28)}, text=words),
+        Shape(
+            tag="path", attributes={"class": f"edge {depth}", "d": way, "stroke-width": _r(0.6 + rate / 28)}, text=words
+        ),
         Shape(tag="path", attributes={"class": f"tip {depth}", "d": f"M{head}Z"}),
     ]

@@ -144,7 +144,9 @@ def curves(results: GridResults, cell: Cell) -> dict[str, list[list[float]]]:
 
 def reproduce(results: GridResults, cell: Cell) -> list[str]:
     """Return the overrides with which `xlharm run` computes this cell alone, with the same keys."""
-    unlearn = "{none: []}" if cell.unlearn == NONE else f"{{{_set_name(results, cell)}: {_flow(cell.unlearn.split('+'))}}}"
+    unlearn = (
+        "{none: []}" if cell.unlearn == NONE else f"{{{_set_name(results, cell)}: {_flow(cell.unlearn.split('+'))}}}"
+    )
     others = [m for m in results.plan.grid.methods if m != cell.method] if cell.method != NONE else []
     excluded = ", ".join(f"{{method: {name}}}" for name in others)
     return [

@@ -168,7 +168,9 @@ def template_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(hostile=hostile, whole=whole, step=colours.step, duration=duration)
-    environment.globals.update(Language=Language, NONE=NONE, reading=reading, describe=describe, panel_line=panel_line, link=link)
+    environment.globals.update(
+        Language=Language, NONE=NONE, reading=reading, describe=describe, panel_line=panel_line, link=link
+    )
     environment.globals.update(shown_stages=_STAGES)
     return environment
 

@@ -80,7 +80,9 @@ def _heatmaps(results: GridResults) -> Iterator[Chart]:
     together = pooled_groups(groups(results))
     for group in together:
         for panel in group.panels:
-            words = "before" if panel.before else panel.unlearn if len(together) == 1 else f"{panel.unlearn}-{group.method}"
+            words = (
+                "before" if panel.before else panel.unlearn if len(together) == 1 else f"{panel.unlearn}-{group.method}"
+            )
             yield heatmap(panel, "of", name=f"of-{words}")
             yield heatmap(panel, "qr", name=f"qr-{words}")
 
@@ -198,7 +200,9 @@ def _forest(axes: "Axes", chart: Forest) -> None:
         filled = "white" if row.tone == "open" else colour
         axes.plot([row.value], [place], marker="o", markersize=4.5, color=colour, markerfacecolor=filled)
         if row.threshold is not None:
-            axes.plot([row.threshold] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1, linestyle=(0, (2, 1)))
+            axes.plot(
+                [row.threshold] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1, linestyle=(0, (2, 1))
+            )
     axes.axvline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
     axes.set_yticks(range(len(chart.rows)), [visible(row.label) for row in chart.rows])
     axes.invert_yaxis()
@@ -212,7 +216,9 @@ def _squares(axes: "Axes", chart: Heatmap) -> None:
     for y, (_, squares) in enumerate(chart.rows):
         for x, square in enumerate(squares):
             if square.value is None:
-                axes.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="#cfc8bb", hatch="////", linewidth=0))
+                axes.add_patch(
+                    Rectangle((x, y), 1, 1, facecolor="white", edgecolor="#cfc8bb", hatch="////", linewidth=0)
+                )
                 continue
             swatch = scale[colours.step(square.value)]
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=swatch.ground, edgecolor="white", linewidth=1.2))
@@ -258,10 +264,11 @@ def _network(axes: "Axes", chart: Network) -> None:
     for source, target, rate in sorted(chart.edges, key=lambda edge: edge[2]):
         if rate < chart.least:
             continue
+        colour = scale[colours.step(max(rate, 30))].ground
         axes.add_patch(
             FancyArrowPatch(
                 place[source], place[target], arrowstyle="-|>", mutation_scale=7, shrinkA=11, shrinkB=11,
-                connectionstyle="arc3,rad=0.16", linewidth=0.5 + rate / 32, color=scale[colours.step(max(rate, 30))].ground,
+                connectionstyle="arc3,rad=0.16", linewidth=0.5 + rate / 32, color=colour,
             )
         )  # fmt: skip
     for node, (x, y) in place.items():

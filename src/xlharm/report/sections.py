@@ -75,7 +75,9 @@ def shown_value(value: Any, column: str) -> str:
             return "–"
         case bool():
             return "yes" if value else "no"
-        case float() if column.startswith(("p", "truth", "exact", "extraction", "min_k", "spread", "asymmetry", "forget")):
+        case float() if column.startswith(
+            ("p", "truth", "exact", "extraction", "min_k", "spread", "asymmetry", "forget")
+        ):
             return f"{value:.3g}"
         case float():
             return f"{value:.1f}"
