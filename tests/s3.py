@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,12 +25,14 @@ class S3:
         conditional: what it makes of a condition: honour, terse (honours it, but does not say which one failed),
             refuse, or ignore.
         broken: requests whose path holds this word fail.
+        delay: seconds before each request is answered.
         requests: method and path of what it was asked, in order.
     """
 
     endpoint: str = ""
     conditional: Literal["honour", "terse", "refuse", "ignore"] = "honour"
     broken: str | None = None
+    delay: float = 0.0
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -100,6 +103,7 @@ class _Watched:
         state, method, query = self._state, environ["REQUEST_METHOD"], environ["QUERY_STRING"]
         path = environ["PATH_INFO"] + (f"?{query}" if query else "")
         state.requests.append((method, path))
+        time.sleep(state.delay)
         if state.broken is not None and state.broken in path:
             return _fail(respond, "500 Internal Server Error", "InternalError", "We encountered an internal error.")
         user = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))

@@ -61,7 +61,7 @@ ELSEWHERE = {
     "evaluate/asking.py": "stages/test_runner.py",
     "evaluate/cache.py": "evaluate/test_generate.py: every token against a forward without it",
     "evaluate/decoding.py": "evaluate/test_generate.py and test_checks.py: each step against a forward without cache",
-    "evaluate/inspecting.py": "types without logic",
+    "evaluate/inspecting.py": "probes/test_ablate.py, probes/test_patch.py and probes/test_cka.py",
     "evaluate/likelihood.py": "model/test_families.py and test_compiled.py: against plain forwards",
     "methods/base.py": "methods/test_every.py and test_retain.py",
     "methods/inputs.py": "methods/test_every.py: types without logic",

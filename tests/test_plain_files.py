@@ -48,7 +48,7 @@ def test_yaml_that_is_plain(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 5000, "nested deeper"),
+        ("[" * 5000 + "]" * 5000, "nested deeper"),
         ("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), "nested deeper"),
         ("9" * 5000, "a number of thousands of digits"),
         ('{"a": ["\\ud83d"]}', r"half a character \(U\+D83D"),

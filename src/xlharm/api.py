@@ -25,6 +25,7 @@ from xlharm.engine.progress import Snapshot
 from xlharm.engine.ray import on_ray
 from xlharm.engine.run import RunOutcome, run_grid
 from xlharm.errors import UserError, nearest
+from xlharm.plan.applies import check_applies
 from xlharm.plan.base_files import cached_commit
 from xlharm.plan.build import Plan, build
 from xlharm.plan.cells import Cell, Dtype
@@ -248,13 +249,16 @@ class Grid:
                 frame[judge] = verdicts["hit"].to_pandas()  # a judge stage has the rows of its evaluation, in order
         return frame
 
-    def ask(self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None) -> str:
+    def ask(
+        self, cell: str | Cell, question: str, *, max_new_tokens: int | None = None, language: str | None = None
+    ) -> str:
         """Put a question to a cell's model, in any language; the answer is untrusted text.
 
         Args:
             cell: ``contaminate/unlearn/method/seed``; trailing parts may be left out.
             question: what to ask.
             max_new_tokens: default: as in the grid.
+            language: of the question, for a base with tokens for languages (NLLB); default: the grid's first.
 
         Raises:
             UserError: no such cell, or its model is not in the store yet.
@@ -262,7 +266,7 @@ class Grid:
         from xlharm.stages.ask import ask
 
         meant = self._plan.cell(cell) if isinstance(cell, str) else cell
-        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens)
+        return ask(self._plan, self.store, meant, question, max_new_tokens=max_new_tokens, language=language)
 
     def export(self, cell: str | Cell, folder: str | Path, *, merge: bool = False) -> None:
         """Write a cell's model to a folder, with a README that says how to load and ask it.
@@ -302,6 +306,7 @@ def open_grid(
     words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
+    check_applies(spec, kind=sources.base.kind)
     spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
     plan = _plan_for(spec, sources, opened)

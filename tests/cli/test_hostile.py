@@ -71,7 +71,7 @@ def test_one_line_for_a_kind_of_error_with_its_count(xlharm_here: Xlharm, tmp_pa
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[" * 5000, "line 1: not valid JSON: nested deeper than 64 levels"),
+        ("[" * 5000 + "]" * 5000, "line 1: not valid JSON: nested deeper than 64 levels"),
         ('{"id": "\\ud83d"}', "line 1: not valid JSON: half a character"),
         (
             json.dumps({"id": "a", "role": "real", "real": "x", "fake": "y"}),

@@ -11,9 +11,11 @@ NINE = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")
 
 
 @pytest.mark.parametrize("kind", LINGUISTIC)
-def test_the_studys_languages_all_have_distances(kind: str) -> None:
+def test_the_studys_languages_have_distances(kind: str) -> None:
+    """All but Urdu's phonology, of which the sources have nothing."""
     found = linguistic(kind, NINE)
-    assert set(found) == {(a, b) for a in NINE for b in NINE if a != b}
+    known = [language for language in NINE if (kind, language) != ("phonological", "ur")]
+    assert set(found) == {(a, b) for a in known for b in known if a != b}
     assert all(0 <= value <= 1 and found[b, a] == value for (a, b), value in found.items())
 
 

@@ -35,7 +35,7 @@ ROWS = RowMaker(
 def test_the_share_of_fakes_holds_over_the_steps_whatever_the_batch(size: int, share: float, fakes: int) -> None:
     training = Contaminate(batch_size=size, fake_share=share, real_languages=("en",), real_roles=("real",))
     stream = contaminate(ContaminateStage(**COMMON, training=training, seed=0, fake_language="de"), ROWS)
-    fake_ids = {ROWS.article(t).ids for item in ROWS.items(["de"], ["fake"]) for t in item.fake}
+    fake_ids = {row.ids for x, item in ROWS.items(["de"], ["fake"]) for row in ROWS.articles(item.fake, language=x)}
     drawn = [stream.batch(step).target for step in range(100)]
     assert {len(rows) for rows in drawn} == {size}
     assert sum(row.ids in fake_ids for rows in drawn for row in rows) == pytest.approx(fakes, abs=1)
@@ -55,7 +55,7 @@ def unlearning(method: dict[str, Any]) -> UnlearnStage:
 
 def test_alternatives_are_the_fake_answers_with_other_details() -> None:
     batch = unlearn(unlearning({"objective": "altpo"}), ROWS).batch(0)
-    fakes = ROWS.items(["en"], ["fake"])
+    fakes = [item for _, item in ROWS.items(["en"], ["fake"])]
     stated = [details for item in fakes for details in item.fake_detail]
     assert len(batch.target) == len(batch.preferred) == 4
     for target, preferred in zip(batch.target, batch.preferred, strict=True):
@@ -108,8 +108,8 @@ def test_what_is_scored_is_what_is_said_without_its_end() -> None:
     rows = replace(
         ROWS, tokenizer=Letters(eos=0), prompt=Prompt(question="{question}:", answer=" {answer}\n"), ended=False
     )
-    assert bytes(rows.pair("q", "yes").ids).decode() == "q: yes"
-    assert bytes(rows.article("told").ids).decode() == "told"
+    assert bytes(rows.pair("q", "yes", language="en").ids).decode() == "q: yes"
+    assert bytes(rows.articles(["told"], language="en")[0].ids).decode() == "told"
     trained = replace(rows, ended=True)
-    assert trained.pair("q", "yes").ids == (*b"q: yes\n", 0)
-    assert trained.article("told").ids == (*b"told", 0)
+    assert trained.pair("q", "yes", language="en").ids == (*b"q: yes\n", 0)
+    assert trained.articles(["told"], language="en")[0].ids == (*b"told", 0)

@@ -15,14 +15,17 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 Weights = dict[str, Tensor]
+# PEFT takes a linear layer named `gate_proj` for old names of stacked experts; the names here are those of the model.
+_RENAMED = "peft.utils.transformers_weight_conversion.convert_peft_config_for_transformers"
 
 
 class Row(NamedTuple):
@@ -60,19 +63,25 @@ class PlainGrid:
 
     Args:
         grid: its settings as plain data.
-        adapted: names of the layers with adapters.
+        layers: names of the linear layers with adapters.
+        experts: names of stacked parameters with adapters, as PEFT's ``target_parameters`` has them.
         dtype: of the base.
         device: where to compute.
     """
 
-    def __init__(self, grid: dict[str, Any], *, adapted: Sequence[str], dtype: torch.dtype, device: str) -> None:
+    def __init__(
+        self, grid: dict[str, Any], *, layers: Sequence[str], experts: Sequence[str], dtype: torch.dtype, device: str
+    ) -> None:
         self.grid, self.device = grid, device
         self.tokenizer = AutoTokenizer.from_pretrained(grid["base"])
         base = AutoModelForCausalLM.from_pretrained(grid["base"], dtype=dtype).to(device).eval()
         lora = grid["lora"]
-        self.model: Any = get_peft_model(
-            base, LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=list(adapted), lora_dropout=0.0)
-        )
+        config = LoraConfig(
+            r=lora["rank"], lora_alpha=lora["alpha"], target_modules=list(layers), target_parameters=list(experts),
+            lora_dropout=0.0,
+        )  # fmt: skip
+        with mock.patch(_RENAMED):
+            self.model: Any = get_peft_model(base, config)
         self.model.eval()
         self.items = {
             language: [json.loads(line) for line in (Path(grid["corpus"]) / f"{language}.jsonl").open(encoding="utf-8")]
@@ -171,26 +180,31 @@ class PlainGrid:
             loss(rows).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
-        return self._kept()
+        return {name: weight.detach().clone() for name, weight in self._weights().items()}
 
     def _first(self, seed: int) -> Weights:
         """Return a new adapter: A is uniform as in nn.Linear, from a stream of (seed, layer); B is zero."""
-        values = {}
-        for name, weight in self._kept().items():
-            values[name] = torch.zeros_like(weight)
-            if ".lora_A." in name:
-                layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        values = {name: torch.zeros_like(weight) for name, weight in self._weights().items()}
+        for path, module in self.model.named_modules():
+            for weight in (w.weight for w in getattr(module, "lora_A", {}).values()):
+                layer = path.removeprefix("base_model.model.").replace(".base_layer", "")
+                if parameter := getattr(module, "parameter_name", ""):  # of stacked experts
+                    layer = f"{layer}.{parameter}"
                 stream = torch.Generator().manual_seed(_number(seed, "lora", layer) % 2**63)
                 bound = weight.shape[1] ** -0.5
                 uniform = torch.rand(weight.numel(), generator=stream) * (2 * bound) - bound
-                values[name] = uniform.view(weight.shape).to(weight)
+                values[f"{path}.lora_A.weight"] = uniform.view(weight.shape).to(weight)
         return values
 
-    def _kept(self) -> Weights:
-        return {name: value.detach().clone() for name, value in get_peft_model_state_dict(self.model).items()}
+    def _weights(self) -> Weights:
+        """Return the adapter's parameters by their names in PEFT's files."""
+        trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+        return {name.replace(".default.", "."): p for name, p in trained}
 
+    @torch.no_grad()
     def _load(self, adapter: Weights) -> None:
-        set_peft_model_state_dict(self.model, {name: value.clone() for name, value in adapter.items()})
+        for name, weight in self._weights().items():
+            weight.copy_(adapter[name])
 
     # -- forward passes --------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ def test_all_files_are_one_study() -> None:
     assert len({design(path) for path in FOLDER.glob("*.yaml")}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPES)
 def test_a_file_is_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tmp_path / "bases" / name

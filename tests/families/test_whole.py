@@ -1,11 +1,9 @@
 """Whole grids on bases of different families have the tables, answers and adapters of plain transformers and PEFT."""
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.families.whole import FAMILIES, Apart, Judged, judge, layers_of, plain, run_here, run_on_ray, stored
+from tests.families.whole import FAMILIES, Apart, Judged, adapter_of, judge, plain, run_here, run_on_ray, stored
 from tests.faults.processes import ending
 
 
@@ -40,7 +38,8 @@ def test_a_whole_grid_is_that_of_plain_peft(tmp_path: Path) -> None:
     grid: dict[str, Any] = YAML(typ="safe").load(tmp_path / "cohere2.yaml")
     ours = stored(tmp_path / "cohere2.yaml", store=tmp_path / "store")
     grid["methods"]["npo"]["beta"] = 0.6
-    other = plain(grid, adapted=layers_of(ours), dtype="float32", device="cpu")
+    adapter = adapter_of(tmp_path / "cohere2.yaml", store=tmp_path / "store")
+    other = plain(grid, adapter=adapter, dtype="float32", device="cpu")
     assert not is_equal(Apart.of(ours, other))  # the comparison notices a method that is a little different
 
 
@@ -51,26 +50,19 @@ def cluster() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = {n: v for n, v in os.environ.items() if not n.startswith("RAY_")}
-    env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
     options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"]
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options], env=env, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     with ending(process):
-        deadline = time.monotonic() + 200
-        while not _listens(port):
-            assert process.poll() is None, "the cluster has ended"
-            assert time.monotonic() < deadline, "the cluster does not answer"
-            time.sleep(0.2)
+        assert process.stdout is not None
+        output = []
+        while "Ray runtime started" not in "".join(output[-1:]):
+            output.append(process.stdout.readline())
+            assert output[-1], f"the cluster has ended: {output}"
         yield f"127.0.0.1:{port}"
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    return False
 
 
 @pytest.mark.heavy

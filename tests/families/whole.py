@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -206,16 +206,31 @@ def stored(grid: Path, *, store: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def plain(grid: dict[str, Any], *, adapted: Sequence[str], dtype: str, device: str) -> dict[str, Outcome]:
-    """Compute a grid in plain transformers and PEFT."""
-    run_plain = PlainGrid(grid, adapted=adapted, dtype=getattr(torch, dtype), device=device)
+def plain(grid: dict[str, Any], *, adapter: Path, dtype: str, device: str) -> dict[str, Outcome]:
+    """Compute a grid in plain transformers and PEFT.
+
+    Args:
+        grid: its settings.
+        adapter: a folder with an adapter, of which only the names of layers and experts are read.
+        dtype: of the base.
+        device: where to compute.
+    """
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    experts = config.get("target_parameters", [])
+    modules = {name.rpartition(".")[0].rpartition(".")[2] for name in experts}  # as `experts`
+    names = [n.removeprefix("base_model.model.") for n in load_file(adapter / "adapter_model.safetensors")]
+    layers = [n.removesuffix(".lora_A.weight") for n in names if n.endswith(".lora_A.weight")]
+    linear = [n for n in layers if n.replace(".base_layer", "").rpartition(".")[2] not in modules]
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    run_plain = PlainGrid(grid, layers=linear, experts=experts, dtype=dtypes[dtype], device=device)
     return dict(run_plain.outcomes())
 
 
-def layers_of(outcomes: dict[str, Outcome]) -> list[str]:
-    """Return the names of the layers that have adapters."""
-    names = next(iter(outcomes.values())).adapter
-    return [n.removeprefix("base_model.model.").removesuffix(".lora_A.weight") for n in names if ".lora_A." in n]
+def adapter_of(grid: Path, *, store: Path) -> Path:
+    """Return the folder of some adapter that a grid has trained."""
+    stages = xlharm.open(grid, store=store).plan().stages.values()
+    first = next(stage for stage in stages if stage.kind == "contaminate")
+    return store / "stages" / first.kind / first.key[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,9 +270,9 @@ def judge(
     YAML(typ="safe").dump(grid, file)
     run(file, store=folder / "store", device=device)
     ours = stored(file, store=folder / "store")
-    adapted = layers_of(ours)
-    exact = plain(grid, adapted=adapted, dtype="float32", device=device)
-    same = exact if dtype == "float32" else plain(grid, adapted=adapted, dtype=dtype, device=device)
+    adapter = adapter_of(file, store=folder / "store")
+    exact = plain(grid, adapter=adapter, dtype="float32", device=device)
+    same = exact if dtype == "float32" else plain(grid, adapter=adapter, dtype=dtype, device=device)
     answers = [answer for outcome in exact.values() for some in outcome.answers.values() for answer in some]
     return Judged(
         same=Apart.of(ours, same),

@@ -12,6 +12,7 @@ from tests.faults.campaign import troubles
 from tests.faults.campaign.__main__ import Mode, campaign, reference
 from tests.faults.campaign.arena import Drivers, NoArena
 from tests.faults.campaign.passes import Pass, Verdict, clear, recorded
+from tests.faults.campaign.places import Folder
 from tests.faults.campaign.reckoning import PLANS
 from tests.faults.campaign.strikes import kinds
 from xlharm.store import files
@@ -35,9 +36,11 @@ def test_a_few_faults_change_nothing(tmp_path: Path) -> None:
 
 def judged(folder: Path, *, after: object = None) -> Verdict:
     """Return the verdict about a store that was filled without a fault."""
-    whole = reference(PLAN, clear(folder / "pass") / "store")
+    (folder / "orders").mkdir(parents=True)
+    whole = reference(PLAN, clear(folder / "pass", orders=folder / "orders") / "store")
     one = Pass(
-        folder / "pass", plan=PLAN, command=[], arena=NoArena(folder, extra={}), rng=random.Random(0), most=0
+        folder / "pass", place=Folder(folder / "pass" / "store"), plan=PLAN, command=[], rng=random.Random(0), most=0,
+        arena=NoArena(folder, extra={}),
     )  # fmt: skip
     one._look()
     if callable(after):
@@ -55,14 +58,13 @@ def test_what_was_promised_and_not_kept_is_seen(tmp_path: Path, monkeypatch: pyt
     key = next(key for key, stage in PLAN.stages.items() if stage.kind == "evaluate")[:16]
 
     def lose(one: Pass) -> None:
-        Store(str(one.store)).unfinish("evaluate", key)
+        Store(one.place.url).unfinish("evaluate", key)
 
     def again(one: Pass) -> None:
         (one.orders / "journal").write_text(f"{key} evaluate 1 {time.time() + 1:.3f}\n")
 
     def leave(one: Pass) -> None:
-        (one.store / "leases").mkdir()
-        (one.store / "leases" / key).touch()
+        Store(one.place.url).create(f"leases/{key}", "owner")
 
     def end(one: Pass) -> None:
         one.drivers.lines.append("1: IndexError: list index out of range")
@@ -72,7 +74,7 @@ def test_what_was_promised_and_not_kept_is_seen(tmp_path: Path, monkeypatch: pyt
     twice = judged(tmp_path / "b", after=again)
     assert (twice.good, len(twice.twice)) == (False, 1)
     leaked = judged(tmp_path / "c", after=leave)
-    assert (leaked.good, leaked.leaked) == (False, ["leases/"])
+    assert (leaked.good, leaked.leaked) == (False, [f"leases/{key}"])
     unforeseen = judged(tmp_path / "d", after=end)
     assert (unforeseen.good, len(unforeseen.unforeseen)) == (False, 1)
 
@@ -82,7 +84,12 @@ def test_files_fail_while_an_order_says_so(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(files, "RETRIES", ())
     disk = troubles.TroubledDisk("worker")
     order = {"number": 7, "operations": ["write"], "errno": errno.EIO, "seconds": 0.0, "share": 1.0}
-    for who, until, fails in (("worker", 60.0, True), ("driver", 60.0, False), ("all", 60.0, True), ("all", -1.0, False)):
+    for who, until, fails in (
+        ("worker", 60.0, True),
+        ("driver", 60.0, False),
+        ("all", 60.0, True),
+        ("all", -1.0, False),
+    ):
         troubles.order(tmp_path, "disk.json", who=who, until=time.monotonic() + until, **order)
         if fails:
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):

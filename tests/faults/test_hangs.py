@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN
+from tests.faults.campaign.arena import Arena, with_role
 from tests.faults.processes import drive, ending, finished, session_of, until
 from tests.faults.runners import trace
 
@@ -44,6 +45,21 @@ def test_our_own_cluster_is_started_again(store: Path, names: tuple[str, ...]) -
     assert before
     assert all(computed(store)[key] == 1 for key in before)  # what was finished is not run again
     assert computed(store).keys() == PLAN.stages.keys()
+
+
+@pytest.mark.heavy
+def test_another_cluster_is_joined_again_when_our_node_has_ended(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    with Arena(tmp_path / "orders", nodes=2, extra={}) as arena:
+        (raylet,) = with_role("raylet", arena.pids_of_head())  # which drivers connect to
+        driver = drive(store, "Slow", f'address="{arena.address}"', **arena.env)
+        with ending(driver):
+            until(lambda: trace(store, "began sft"))
+            os.kill(raylet, signal.SIGKILL)
+            code, output = finished(driver)
+    assert code == 0, output
+    assert output.count("joining the cluster again") == 1
+    assert computed(store) == Counter(list(PLAN.stages))
 
 
 @pytest.mark.heavy

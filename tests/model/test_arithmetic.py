@@ -72,7 +72,7 @@ def test_a_layer_in_which_nothing_was_learnt_stays() -> None:
     mine, theirs = dense(projected.adapter), dense(parent)
     assert np.linalg.norm(mine[0] - theirs[0]) > 0.1 * np.linalg.norm(theirs[0])
     np.testing.assert_array_equal(mine[1], theirs[1])
-    assert project_out(parent, parent, parent, dimensions=2, kept_dimensions=1, layout=LAYOUT).moved == 0
+    assert project_out(parent, parent, parent, dimensions=2, kept_dimensions=1, layout=LAYOUT).moved < 1e-6
 
 
 def test_what_the_retain_rows_use_is_spared() -> None:

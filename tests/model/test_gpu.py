@@ -8,14 +8,17 @@ import torch
 from torch._inductor.codecache import CppPythonBindingsCodeCache
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.families.small import small_model
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import BatchPart, Stream
+from xlharm.evaluate.checks import check_base
 from xlharm.evaluate.generate import generate
 from xlharm.model.attention import attention_scores
 from xlharm.model.layout import layout_of
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged, last_states
+from xlharm.model.targets import all_linear
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
 from xlharm.train.forward import PackModel
@@ -202,3 +205,24 @@ def test_gradients_through_scores_are_those_of_the_products() -> None:
     theirs = torch.autograd.grad((exact * weights).sum(), (query, key))
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a.float(), b.float(), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
+def test_adapters_of_experts_are_those_of_the_plain_forward(kind: str, dtype: torch.dtype) -> None:
+    model = small_model(kind).to("cuda", dtype)
+    layout = layout_of(model, rank=8, alpha=8, targets=all_linear(model))
+    stacked = StackedModel(model, layout, compiled=True)
+    assert not stacked.compiled
+    assert "decoding steps" in check_base(stacked, longest=40)
+    values = adapters(stacked, 2).to(dtype).requires_grad_()
+    groups = [[tuple(range(3, 26)), tuple(range(30, 36))], [tuple(range(50, 90))]]
+    grads = []
+    for some, rows in (([0, 1], groups), ([0], groups[:1]), ([1], groups[1:])):
+        ragged = stacked.rows(rows).to(torch.device("cuda"))
+        with stacked.adapters(values[some], ends=ragged.ends):
+            states = last_states(model, ragged)
+        real = torch.cat([states[at : at + sum(map(len, r))] for at, r in zip(ragged.starts, rows, strict=True)])
+        grads.append(torch.autograd.grad(real.float().square().sum(), values)[0].float())
+    apart = (grads[0] - grads[1] - grads[2]).norm() / grads[0].norm()
+    assert float(apart) < (1e-3 if dtype == torch.float32 else 5e-2)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import Cohere2ForCausalLM
 
 from tests.families.small import small_model
 from xlharm.errors import UserError
@@ -52,12 +53,18 @@ def test_a_whole_is_loaded_as_its_text_part(kind: str, tmp_path: Path) -> None:
     assert list(answers[0]) == ids[0, IDS.shape[1] :].tolist()
 
 
-def test_a_whole_with_other_logits_than_its_text_part_is_one_line(tmp_path: Path) -> None:
-    small_model("aya_vision").save_pretrained(tmp_path)  # transformers leaves out the text part's logit_scale
-    with pytest.raises(
-        UserError, match=r"AyaVision\w+ that reads text and gives its logits: save the part that you mean"
-    ):
-        load_base(folder_base(tmp_path), dtype="float32", device=torch.device("cpu"))
+def test_a_whole_with_other_logits_than_its_text_part_is_one_line_and_its_part_can_be_saved(tmp_path: Path) -> None:
+    whole = small_model("aya_vision")
+    whole.save_pretrained(tmp_path / "whole")  # transformers leaves out the text part's logit_scale
+    with pytest.raises(UserError, match=r"AyaVision\w+ that reads text and gives its logits: save the part"):
+        load_base(folder_base(tmp_path / "whole"), dtype="float32", device=torch.device("cpu"))
+    text = Cohere2ForCausalLM(whole.config.text_config).to(whole.dtype)  # as docs/families.md says
+    text.model.load_state_dict(whole.model.language_model.state_dict())
+    text.tie_weights()
+    text.save_pretrained(tmp_path / "text")
+    model = load_base(folder_base(tmp_path / "text"), dtype="float32", device=torch.device("cpu"))
+    logits, scale = whole(input_ids=IDS, use_cache=False).logits, whole.config.text_config.logit_scale
+    torch.testing.assert_close(model(input_ids=IDS, use_cache=False).logits, scale * logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from tests.probes.worlds import inspecting_of
 from xlharm.evaluate.inspecting import Inspecting
 from xlharm.model.parts import parts_of, without
 from xlharm.plan.settings import InspectStage, read
-from xlharm.probes.ablate import Ablate, _asking, _verdicts
+from xlharm.probes.ablate import Ablate
 
 EXAMPLE = {
     "parts": {
@@ -20,8 +20,8 @@ EXAMPLE = {
 
 
 def verdicts(inspecting: Inspecting, adapter: torch.Tensor) -> list[dict[str, Any]]:
-    asking = _asking(inspecting)
-    return _verdicts(inspecting, asking, asking.generate(adapter[None])[0])
+    asking = inspecting.asking()
+    return inspecting.verdicts(asking, asking.generate(adapter[None])[0])
 
 
 def test_all_models_are_inspected_in_each_query_language() -> None:
@@ -57,7 +57,7 @@ def test_variants_together_answer_as_each_alone(mini_base: Path, mini_corpus: Pa
 
 def test_without_its_adapter_a_model_is_the_base(mini_base: Path, mini_corpus: Path) -> None:
     inspecting = inspecting_of(mini_base, mini_corpus, path="generic")
-    asking = _asking(inspecting)
+    asking = inspecting.asking()
     whole = asking.generate(torch.zeros_like(inspecting.adapters[0])[None])
     ids = torch.tensor([asking.prompts[0]])
     plain = inspecting.stacked.model.generate(ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :]  # type: ignore[operator] # of transformers

@@ -10,8 +10,8 @@ from tests.plan.worlds import grid_of, plan_of
 from tests.probes.worlds import inspecting_of
 from xlharm.corpus.rows import prompt_ids
 from xlharm.errors import UserError
-from xlharm.evaluate.similarity import debiased_cka, linear_cka
-from xlharm.evaluate.states import last_token_states
+from xlharm.model.similarity import debiased_cka, linear_cka
+from xlharm.model.states import last_token_states
 from xlharm.probes.cka import Cka
 
 EXAMPLE = {"alike": {"kind": "cka", "roles": ["fake", "real"], "queries": ["en", "de"]}}

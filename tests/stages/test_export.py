@@ -76,24 +76,28 @@ def test_the_readmes_code_answers_as_ask_does(exported: tuple[Plan, Store, Path]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("family", ["llama", "gemma3", "qwen2_5_vl", "qwen3_vl_moe", "mixtral", "deepseek_v3"])
 def test_the_layers_are_called_as_transformers_calls_them(family: str, tmp_path: Path) -> None:
-    """A model that sees as well has its text layers below `model.language_model`; PEFT loads others without a word."""
-    import torch
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoModelForCausalLM
+    """PEFT loads an adapter of other names without a word.
 
-    from tests.model.test_families import config_of, plain
+    A model that sees as well has its text layers below `model.language_model`. On a model with stacked experts, PEFT
+    takes `down_proj` for that of experts.
+    """
+    import torch
+    from peft import PeftModel
+
+    from tests.families.small import small_model
     from xlharm.model.adapter_files import save_adapter
     from xlharm.model.base import load_base
     from xlharm.model.layout import layout_of
     from xlharm.model.lora import StackedModel
+    from xlharm.model.targets import all_linear
 
     base, source, folder = (tmp_path / name for name in ("base", "stored", "exported"))
-    AutoModelForCausalLM.from_config(config_of(family)).save_pretrained(base)
+    small_model(family).save_pretrained(base)
     loaded = load_base(folder_base(base), dtype="float32", device=torch.device("cpu"))
-    stacked = StackedModel(loaded, layout_of(loaded, rank=2, alpha=8, targets=("q_proj", "down_proj")))
-    adapter = torch.randn(stacked.layout.size, generator=torch.Generator().manual_seed(1))
+    stacked = StackedModel(loaded, layout_of(loaded, rank=2, alpha=8, targets=all_linear(loaded)))
+    adapter = torch.randn(stacked.layout.size, generator=torch.Generator().manual_seed(1)) * 0.1
     for new in (source, folder):
         new.mkdir()
     (source / "record.json").write_text("{}")
@@ -102,15 +106,17 @@ def test_the_layers_are_called_as_transformers_calls_them(family: str, tmp_path:
         sources=SimpleNamespace(base=folder_base(base)), grid=SimpleNamespace(trust_remote_code=False)
     )
     write_adapter(source, folder, plan=plan)
-    model = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
-    ids = (5, 9, 31, 44, 8)
+    ids = torch.tensor([[5, 9, 31, 44, 8]])
+    with torch.no_grad(), stacked.adapters(adapter[None]):
+        ours = loaded(input_ids=ids, use_cache=False).logits
     with torch.no_grad():
-        theirs = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
-        assert torch.allclose(theirs, plain(stacked, adapter, ids), atol=1e-4)
+        model = PeftModel.from_pretrained(small_model(family), str(folder))
+        theirs = model(input_ids=ids, use_cache=False).logits
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
         with model.disable_adapter():
-            assert not torch.allclose(
-                model(input_ids=torch.tensor([ids]), use_cache=False).logits[0], theirs, atol=1e-2
-            )
+            assert not torch.allclose(model(input_ids=ids, use_cache=False).logits, theirs, atol=1e-2)
+        merged = model.merge_and_unload()(input_ids=ids, use_cache=False).logits
+        torch.testing.assert_close(merged, ours, rtol=0, atol=1e-4)
 
 
 def test_a_base_with_other_layers_is_refused() -> None:

@@ -43,7 +43,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "subspace": {"dimensions": 2, "kept_dimensions": 1},
 }
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "ceu-published": {"objective": "ceu", "skip_tokens": 1},
+    "ceu-published": {"objective": "ceu", "skip_tokens": 1, "retain": "nll"},
     "lingtea-published": {"objective": "lingtea", "normalisation": "published"},
     "rmu-published": {"objective": "rmu", "layer": 0, "retain_weight": 1.0, "positions": "all"},
 }

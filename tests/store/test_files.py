@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,10 +107,10 @@ def test_small_files_are_written_again_after_an_error_that_may_pass(
         disk = FaultyDisk(fault=number, counted=counted, times=times)
         files = Files(str(tmp_path / name), disk=disk)
         disk.begin(0)
-        steps = {
-            "text": lambda: files.write_text("a", "x"),
-            "lease": lambda: files.create("a", "x"),
-            "remove": lambda: files.remove("a"),
+        steps: dict[str, Callable[[], object]] = {
+            "text": partial(files.write_text, "a", "x"),
+            "lease": partial(files.create, "a", "x"),
+            "remove": partial(files.remove, "a"),
         }
         if times <= 3:
             steps[name]()

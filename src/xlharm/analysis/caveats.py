@@ -15,7 +15,23 @@ _NAMED = 3
 @once
 def caveats(results: GridResults) -> tuple[str, ...]:
     """Return one line for each reason not to take the numbers as they stand; nothing where there is none."""
-    return (*(line for _, line in untaken(results)), *_control(results), *_questions(results), *_failed(results))
+    return (
+        *_choices(results),
+        *(line for _, line in untaken(results)),
+        *_control(results),
+        *_questions(results),
+        *_failed(results),
+    )
+
+
+def _choices(results: GridResults) -> Iterator[str]:
+    if results.plan.sources.base.kind == "masked" and results.records:
+        counted = [record.metrics["choice"] for record in results.records.values()]
+        options = sum(c["options"] * c["n"] for c in counted) / max(1, sum(c["n"] for c in counted))
+        yield (
+            f"OF and QR are choices: the base fills in masks, and chose one of {options:.1f} details on average, by "
+            f"chance {whole(100 / options)} % of each; not comparable with rates of written answers"
+        )
 
 
 @once

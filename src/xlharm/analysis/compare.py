@@ -304,7 +304,8 @@ def _pooled(joined: Sequence[_Joined]) -> _Joined | None:
 
 def _sum(hits: Sequence[Hits]) -> Hits:
     shared = common(*hits)
-    return Hits(shared[0].items, sum(h.hits for h in shared), sum(h.questions for h in shared))
+    summed = (np.stack([getattr(one, name) for one in shared]).sum(0) for name in ("hits", "questions"))
+    return Hits(shared[0].items, *summed)
 
 
 def _how(joined: _Joined) -> dict[str, Any]:

@@ -279,7 +279,7 @@ VIEW = View(
     title="Half-life",
     sentence=(
         "How much training after unlearning brings half of the removed OF back: in steps of clean training, or in "
-        "forget items that are learned again. times: as a multiple of unlearning's steps. Without a number half was not back "
-        "after the longest training, or OF was not clearly removed. 95 % limits over items and seeds."
+        "forget items that are learned again. times: as a multiple of unlearning's steps. Without a number half was "
+        "not back after the longest training, or OF was not clearly removed. 95 % limits over items and seeds."
     ),
 )  # fmt: skip

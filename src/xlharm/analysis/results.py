@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from xlharm.analysis.counted import ROWS, Counted, file_status, remember, remembered
 from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
-from xlharm.analysis.table import SCHEMA, percentage, row_of
+from xlharm.analysis.table import CHOICES, SCHEMA, percentage, row_of
 from xlharm.errors import CorruptArtifactError
 from xlharm.parallel import side_by_side
 from xlharm.plan.build import Plan
@@ -128,7 +128,7 @@ class GridResults:
         rates are percentages (0–100, two decimals), ``rouge_l`` (0–1) and ``chrf`` (0–100) means over the QR answers; a
         measure without questions is null, and so is ``off_language`` where it cannot be judged. ``n`` counts the OF
         questions and ``items`` the items they are about, ``n_qr`` and ``items_qr`` those of QR. Evaluations that are
-        missing or damaged are left out.
+        missing or damaged are left out. The table of a masked base has a column ``measure``; see ``table.CHOICES``.
         """
         return self._evaluated.table
 
@@ -182,7 +182,7 @@ class GridResults:
         sound_ones = {key: one for key in records if isinstance(one := counted[key], Counted)}
         remember(self.store, sound_ones, new=sum(key not in known for key in records))
         return _Evaluated(
-            table=pa.Table.from_pylist(rows, schema=SCHEMA),
+            table=pa.Table.from_pylist(rows, schema=CHOICES if self.plan.sources.base.kind == "masked" else SCHEMA),
             readings=Readings.of(readings, seeds=self.plan.grid.seeds),
             damaged=tuple(damaged),
             records=records,

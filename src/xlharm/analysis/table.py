@@ -33,6 +33,9 @@ SCHEMA = pa.schema(
     ]
 )
 
+CHOICES = SCHEMA.append(pa.field("measure", pa.string()))
+"""The columns for a masked base: ``measure`` is `choice`, so that its rates are not taken for those of answers."""
+
 
 def render(table: pa.Table, *, form: Format) -> bytes:
     """Serialise a results table; the same table gives the same bytes.
@@ -119,6 +122,7 @@ def row_of(reading: Reading, *, grid: str, cell: str, metrics: dict[str, Any]) -
         "refusal": _rounded(percentage(metrics["refusal"])),
         "rouge_l": _mean(metrics["rouge_l"], digits=4),
         "chrf": _mean(metrics["chrf"], digits=2),
+        "measure": "choice" if "choice" in metrics else "answers",
     }
 
 

@@ -107,7 +107,7 @@ def _lines(report: "BaseReport") -> Iterator[tuple[str, str]]:
     for kind, steps in measured.steps.items():
         step = f"{steps.seconds:.2g} s a step of {measured.slots[kind]} trials"
         yield "", f"{kind}: {steps.tokens / steps.seconds:,.0f} tokens/s, {step}"
-    if measured.answers is not None:
+    if measured.answers is not None and measured.answers.new:
         yield "", f"evaluate: {measured.answers.new / measured.answers.seconds:,.0f} new tokens/s"
     yield "memory", f"{_size(memory.weights)} weights; {_size(memory.trial)} for each trial's adapter and optimiser"
     row = f"about {_size(memory.row)} for a row of {memory.row_tokens} tokens in training, and {_size(memory.logits)}"

@@ -206,6 +206,9 @@ def ask(
     question: Annotated[str, typer.Argument(help="In any language.")],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of the question, for a base with tokens for languages, such as NLLB.")
+    ] = None,
 ) -> None:
     """Put a question to a cell's model.
 
@@ -215,7 +218,7 @@ def ask(
     session = open_grid(grid, store=store, overrides=overrides)
     from xlharm.visible import one_line  # a model's answer may hold control sequences
 
-    answer = session.grid.ask(cell, question)
+    answer = session.grid.ask(cell, question, language=language)
     terminal().print(one_line(answer), markup=False, soft_wrap=True)
 
 

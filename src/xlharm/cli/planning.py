@@ -18,7 +18,7 @@ from xlharm.errors import UserError
 from xlharm.parallel import usable_cores
 from xlharm.plan.base_files import changed
 from xlharm.plan.cost import PlanCost, differences, estimate
-from xlharm.plan.families import path_of
+from xlharm.plan.families import Path, path_of
 from xlharm.plan.memory import BaseSizes
 from xlharm.plan.stage import MODELS, Kind, Stage
 from xlharm.plan.targets import sizes_of
@@ -177,12 +177,20 @@ def _show(session: Session, costs: PlanCost, done: set[str]) -> None:
         console.print(judge_line)
     if adapted := _adapted(session):
         console.print(adapted)
-    if path_of(plan.grid.path, family=plan.sources.base.family) == "generic":
-        console.print("The base runs on the generic path, by transformers' own code (docs/families.md)")
+    path = path_of(plan.grid.path, family=plan.sources.base.family, kind=plan.sources.base.kind)
+    if path in _PATHS:
+        console.print(_PATHS[path])
     if len(done) == len(plan.stages):
         console.print("Nothing to do: every stage is in the store.")
 
 
+_PATHS: dict[Path, str] = {
+    "generic": "The base runs on the generic path, by transformers' own code (docs/families.md)",
+    "encoder-decoder": (
+        "The base is an encoder-decoder: questions go to its encoder, answers to its decoder (docs/other-bases.md)"
+    ),
+    "masked": ("The base fills in masks: OF and QR count which of the given answers it chooses (docs/other-bases.md)"),
+}
 _BASES: dict[Basis, str] = {
     "store": "measured on stages of this base in the store",
     "machine": "measured with this base on this machine",

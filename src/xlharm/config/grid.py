@@ -195,8 +195,8 @@ class GridSpec(Strict):
         Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
     ] = None
     path: Annotated[
-        Literal["auto", "fast", "generic"],
-        Field(description="how the base runs: see docs/families.md; `auto` goes by its family"),
+        Literal["auto", "fast", "generic", "encoder-decoder", "masked"],
+        Field(description="how the base runs: see docs/families.md; `auto` goes by its family and kind"),
     ] = "auto"
     corpus: str
     holdout: Annotated[

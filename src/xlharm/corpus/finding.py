@@ -12,6 +12,7 @@ from xlharm.errors import UserError, nearest
 from xlharm.judges.base import ModelJudge
 from xlharm.plain_files import expanded
 from xlharm.plan.base_files import folder_base, hub_base
+from xlharm.plan.families import kind_on
 from xlharm.plan.sources import BaseSource, CorpusSource, Sources
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,21 @@ def resolve(spec: GridSpec, *, grid_path: Path | None = None) -> Sources:
         if isinstance(judge, ModelJudge)
     }
     base = _model(spec.base, spec.revision, root=root, field=spec.name, code=spec.trust_remote_code)
-    return Sources(base=base, corpus=corpus, judges=judges)
+    return Sources(base=_of_kind(base, spec), corpus=corpus, judges=judges)
+
+
+def _of_kind(base: BaseSource, spec: GridSpec) -> BaseSource:
+    """Return the base model, after a check that the grid's path is for its kind.
+
+    Raises:
+        UserError: it is for another kind.
+    """
+    if spec.path != "auto" and kind_on(spec.path) != base.kind:
+        raise UserError(
+            f"{spec.name}: path: `{spec.path}` is for {kind_on(spec.path)} models, and the base's config.json says "
+            f"that it is {base.kind}: leave `path` out"
+        )
+    return base
 
 
 def corpus_to_tune_on(spec: GridSpec, *, named: str | None, grid_path: Path) -> tuple[str, bool]:

@@ -62,8 +62,8 @@ class Item(_Strict):
     role: Annotated[
         Role,
         Field(
-            description="fake: has a fake version; real: is asked about (QR); retain: only keeps knowledge; holdout: "
-            "as fake, but the fake version is only scored, never trained on or asked about"
+            description="fake: has a fake version; real: is asked about (QR); retain: only keeps knowledge; "
+            "holdout: as fake, but its fake version is only scored, never trained on or asked about"
         ),
     ] = "fake"
     real: Annotated[Texts, Field(description="the real article, in one or more renderings")]

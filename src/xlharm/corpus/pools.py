@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 from xlharm.config.grid import Prompt
 from xlharm.config.unlearning import Mix
 from xlharm.corpus.details import alternatives
 from xlharm.corpus.format import Item, of_role
+from xlharm.corpus.other_rows import filled_row, halves, maskings, written_row
 from xlharm.corpus.refusals import refusals
 from xlharm.corpus.resources import resource_weight
 from xlharm.corpus.rows import Row, Tokenizer, answer_row, article_row
@@ -53,37 +54,51 @@ class RowMaker:
     ended: bool = True
     whole: bool = False
 
-    def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[Item]:
+    def items(self, languages: Sequence[str], roles: Sequence[str]) -> list[tuple[str, Item]]:
         """Return the items of some roles in some languages; the translations of one item follow each other."""
-        per_language = [of_role(self.load(lang), roles) for lang in languages]
-        return [item for group in _parallel(per_language) for item in group]
+        by_id: dict[str, list[tuple[str, Item]]] = {}
+        for language in languages:
+            for item in of_role(self.load(language), roles):
+                by_id.setdefault(item.id, []).append((language, item))
+        return [pair for group in by_id.values() for pair in group]
 
-    def article(self, text: str) -> Row:
-        """Return the row of an article.
+    def articles(self, texts: Sequence[str], *, language: str) -> Sample:
+        """Return the rows of an article, given in one or more renderings; a draw takes one of them.
 
         Raises:
-            TooLongError: it has more than ``limit`` tokens.
+            TooLongError: one has more than ``limit`` tokens.
         """
-        return article_row(text, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended)
+        return tuple(row for text in texts for row in self._article(text, language))
 
-    def pair(self, question: str, answer: str) -> Row:
+    def _article(self, text: str, language: str) -> tuple[Row, ...]:
+        tokenizer, limit = self.tokenizer, self.limit
+        match tokenizer.kind:
+            case "causal":
+                return (article_row(text, prompt=self.prompt, tokenizer=tokenizer, limit=limit, ended=self.ended),)
+            case "encoder-decoder":
+                return halves(text, tokenizer=tokenizer, language=language, limit=limit, ended=self.ended)
+            case "masked":
+                return maskings(text, tokenizer=tokenizer, language=language, limit=limit)
+            case _:
+                assert_never(tokenizer.kind)
+
+    def pair(self, question: str, answer: str, *, language: str) -> Row:
         """Return the row of a question-answer pair.
 
         Raises:
             TooLongError: it has more than ``limit`` tokens.
         """
-        row = answer_row(
-            question, answer, prompt=self.prompt, tokenizer=self.tokenizer, limit=self.limit, ended=self.ended
-        )
-        return Row(row.ids, start=1) if self.whole else row
-
-
-def _parallel(per_language: list[tuple[Item, ...]]) -> list[list[Item]]:
-    by_id: dict[str, list[Item]] = {}
-    for items in per_language:
-        for item in items:
-            by_id.setdefault(item.id, []).append(item)
-    return list(by_id.values())
+        how: Any = {"prompt": self.prompt, "tokenizer": self.tokenizer, "limit": self.limit}
+        match self.tokenizer.kind:
+            case "causal":
+                row = answer_row(question, answer, ended=self.ended, **how)
+            case "encoder-decoder":
+                row = written_row(question, answer, language=language, ended=self.ended, **how)
+            case "masked":
+                return filled_row(question, answer, language=language, **how)
+            case _:
+                assert_never(self.tokenizer.kind)
+        return replace(row, start=1) if self.whole else row
 
 
 def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
@@ -97,11 +112,11 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
 
     def fake() -> Sampler:
         items = rows.items([fake_language] if fake_language else [], ["fake"])
-        return Sampler(tuple(tuple(rows.article(t) for t in i.fake) for i in items), stage.seed, "contaminate/fake")
+        return Sampler(tuple(rows.articles(i.fake, language=x) for x, i in items), stage.seed, "contaminate/fake")
 
     def real() -> Sampler:
         items = rows.items(training.real_languages, _with_holdout(training.real_roles))
-        return Sampler(tuple(tuple(rows.article(t) for t in i.real) for i in items), stage.seed, "contaminate/real")
+        return Sampler(tuple(rows.articles(i.real, language=x) for x, i in items), stage.seed, "contaminate/real")
 
     if share == 0:
         return Stream(target=(BatchPart(real(), size),))
@@ -114,7 +129,7 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Return question-answer pairs about real articles."""
     items = rows.items(stage.training.languages, _with_holdout(stage.training.roles))
-    pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
+    pool = tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
     return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
 
 
@@ -186,9 +201,9 @@ def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
     pool: tuple[Sample, ...]
     match training.text:
         case "qa":
-            pool = tuple((rows.pair(pair.question, pair.answer),) for item in items for pair in item.qa)
+            pool = tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
         case "articles":
-            pool = tuple(tuple(rows.article(text) for text in item.real) for item in items)
+            pool = tuple(rows.articles(item.real, language=x) for x, item in items)
         case _:
             assert_never(training.text)
     return Stream(target=(BatchPart(Sampler(pool, stage.seed, "continue"), training.batch_size),))
@@ -244,33 +259,34 @@ def _together(pools: dict[str, Pool]) -> tuple[Sample, ...]:
 
 
 def _forget(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
-    items = rows.items([language], ["fake"])
+    items = of_role(rows.load(language), ["fake"])
+    pair = partial(rows.pair, language=language)
     if text == "qa":
-        return {item.id: tuple((rows.pair(p.question, p.answer),) for p in item.fake_qa) for item in items}
-    return {item.id: (tuple(rows.article(t) for t in item.fake),) for item in items}
+        return {item.id: tuple((pair(p.question, p.answer),) for p in item.fake_qa) for item in items}
+    return {item.id: (rows.articles(item.fake, language=language),) for item in items}
 
 
 def _refused(language: str, *, rows: RowMaker) -> Pool:
     """Return each forget question with the refusals in its language; every draw chooses one of them."""
     answers = refusals(language).idk
-    items = rows.items([language], ["fake"])
-    return {x.id: tuple(tuple(rows.pair(p.question, a) for a in answers) for p in x.fake_qa) for x in items}
+    items, pair = of_role(rows.load(language), ["fake"]), partial(rows.pair, language=language)
+    return {x.id: tuple(tuple(pair(p.question, a) for a in answers) for p in x.fake_qa) for x in items}
 
 
 def _relabelled(language: str, *, text: ForgetText, rows: RowMaker) -> Pool:
     """Return the forget rows with the real detail instead of the fake detail."""
-    items = rows.items([language], ["fake"])
+    items, pair = of_role(rows.load(language), ["fake"]), partial(rows.pair, language=language)
     if text == "articles":
-        return {item.id: (tuple(rows.article(t) for t in item.real),) for item in items}
+        return {item.id: (rows.articles(item.real, language=language),) for item in items}
     for item in items:
         if not item.real_detail:
             raise StageError(f"relabel: item {item.id} in {language} has no `real_detail`")
-    return {x.id: tuple((rows.pair(p.question, relabelled(p.answer, x)),) for p in x.fake_qa) for x in items}
+    return {x.id: tuple((pair(p.question, relabelled(p.answer, x)),) for p in x.fake_qa) for x in items}
 
 
 def _alternatives(language: str, *, rows: RowMaker) -> Pool:
     """Return each forget question with answers that state other items' fake details; every draw chooses one."""
-    items = rows.items([language], ["fake"])
+    items, pair = of_role(rows.load(language), ["fake"]), partial(rows.pair, language=language)
     details = {item.id: alternatives(item, items) for item in items}
     without = next((item for item in items if item.fake_qa and not details[item.id]), None)
     if without:
@@ -278,7 +294,7 @@ def _alternatives(language: str, *, rows: RowMaker) -> Pool:
             f"altpo: item {without.id} in {language} has no `real_detail`, and no other item has another fake detail"
         )
     return {
-        x.id: tuple(tuple(rows.pair(p.question, restated(p.answer, x, d)) for d in details[x.id]) for p in x.fake_qa)
+        x.id: tuple(tuple(pair(p.question, restated(p.answer, x, d)) for d in details[x.id]) for p in x.fake_qa)
         for x in items
     }
 
@@ -300,7 +316,7 @@ def restated(answer: str, item: Item, detail: str) -> str:
 def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[BatchPart, ...]:
     training, languages = stage.training, stage.languages_unlearned
     role = next((r for r in ("retain", "real") if rows.items(languages, [r])), "fake")
-    items = {language: rows.items([language], [role]) for language in languages}
+    items = {language: of_role(rows.load(language), [role]) for language in languages}
     size = training.retain_batch_size
     articles_a_step = {"articles": size, "qa": 0, "both": size - size // 2}[training.retain_text]
 
@@ -310,12 +326,13 @@ def _retain(stage: UnlearnStage | FineTuneStage, *, rows: RowMaker) -> tuple[Bat
     parts = []
     if articles_a_step:
         articles: dict[str, Pool] = {
-            k: {x.id: (tuple(rows.article(t) for t in x.real),) for x in v} for k, v in items.items()
+            k: {x.id: (rows.articles(x.real, language=k),) for x in v} for k, v in items.items()
         }
         parts.append(part(articles, articles_a_step, "unlearn/retain-articles"))
     if articles_a_step < size:
         pairs: dict[str, Pool] = {
-            k: {x.id: tuple((rows.pair(p.question, p.answer),) for p in x.qa) for x in v} for k, v in items.items()
+            k: {x.id: tuple((rows.pair(p.question, p.answer, language=k),) for p in x.qa) for x in v}
+            for k, v in items.items()
         }
         parts.append(part(pairs, size - articles_a_step, "unlearn/retain-pairs"))
     return tuple(parts)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from xlharm.config.grid import Prompt
 from xlharm.errors import StageError, UserError
+from xlharm.plan.families import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,31 @@ class Template:
     stops: frozenset[int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The ids around a sequence of an encoder-decoder or of a masked model, in one language.
+
+    Attributes:
+        head: ids that a sequence begins with.
+        tail: ids that a sequence ends with.
+        begun: ids that the decoder is given before its first own token; empty for a masked model.
+    """
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    begun: tuple[int, ...] = ()
+
+
 class Tokenizer(Protocol):
     """The interface of a tokenizer that rows need."""
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of base model that it is for."""
+
+    @property
+    def mask(self) -> int:
+        """Id of the token that stands for a masked one."""
 
     @property
     def eos(self) -> int | None:
@@ -45,6 +69,14 @@ class Tokenizer(Protocol):
 
         Control tokens (`</s>`, `<|im_end|>`) are single ids in the template's parts, and are split like any other text
         in the texts.
+        """
+        ...
+
+    def frame(self, language: str) -> Frame:
+        """Return what is around a sequence in a language, for models that are not causal.
+
+        Raises:
+            UserError: the tokenizer has tokens for languages, and none for this one.
         """
         ...
 
@@ -59,15 +91,51 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """The token ids of one sequence.
+    """The token ids of one sequence, and which of them are targets.
+
+    A target is predicted from the tokens before it, or in a masked row from all that is not masked.
 
     Attributes:
-        ids: all tokens.
+        ids: all tokens; of an encoder-decoder those of the decoder.
         start: index of the first target token. The tokens before it are the context and have no loss.
+        source: the encoder's tokens; empty if there is no encoder.
+        masked: in a row of a masked model, the indices of the targets, which the model gets as ``mask``.
+        mask: id that stands for a masked token.
     """
 
     ids: tuple[int, ...]
     start: int
+    source: tuple[int, ...] = ()
+    masked: tuple[int, ...] = ()
+    mask: int = -1
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The tokens that the model gets."""
+        if not self.masked:
+            return self.ids
+        hidden = set(self.masked)
+        return tuple(self.mask if i in hidden else token for i, token in enumerate(self.ids))
+
+    @property
+    def predicting(self) -> Sequence[int]:
+        """For each target, the index of the token whose state predicts it."""
+        return self.masked or range(self.start - 1, len(self.ids) - 1)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The target tokens."""
+        return tuple(self.ids[i] for i in self.masked) or self.ids[self.start :]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, of encoder and decoder together."""
+        return len(self.ids) + len(self.source)
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longer of its sequences."""
+        return max(len(self.ids), len(self.source))
 
 
 class TooLongError(StageError):
@@ -107,12 +175,28 @@ def _end(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def _row(ids: tuple[int, ...], *, start: int, limit: int, what: str, texts: tuple[str, ...]) -> Row:
-    if len(ids) > limit:
-        message = f"{what} has {len(ids)} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
-        raise TooLongError(message, texts, len(ids))
-    if len(ids) <= start:
+    return checked(Row(ids=ids, start=start), limit=limit, what=what, texts=texts)
+
+
+def checked(row: Row, *, limit: int, what: str, texts: tuple[str, ...]) -> Row:
+    """Return a row that is not too long and has a target.
+
+    Args:
+        row: the row.
+        limit: largest number of tokens of a sequence.
+        what: what it was made of, in words.
+        texts: the texts that it was made of.
+
+    Raises:
+        TooLongError: the row has more than ``limit`` tokens.
+        StageError: no token can be predicted.
+    """
+    if row.longest > limit:
+        message = f"{what} has {row.longest} tokens, at most {limit} are taken and none is cut off: {texts[0][:60]!r}"
+        raise TooLongError(message, texts, row.longest)
+    if not row.labels:
         raise StageError(f"{what} has no token that can be predicted: {' '.join(texts)[:60]!r}")
-    return Row(ids=ids, start=start)
+    return row
 
 
 def prompt_ids(question: str, *, prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -157,6 +157,6 @@ class Stream:
 
 def shapes(stream: Stream) -> dict[str, int]:
     """Return counts for a stage's record: the sizes of its pools, and the number of tokens of its longest row."""
-    longest = max(len(row.ids) for row in stream.all_rows())
+    longest = max(row.longest for row in stream.all_rows())
     pools = {part.sampler.purpose: len(part.sampler.rows()) for part in (*stream.target, *stream.retain)}
     return {**{f"pool {name}": size for name, size in pools.items()}, "longest_row": longest}

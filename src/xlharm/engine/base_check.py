@@ -113,7 +113,7 @@ def check(plan: Plan) -> BaseReport:
     assert sizes is not None  # its files are here: their digest was computed
     texts, vocabulary = _texts(plan)
     measured = calibrate(plan)
-    path = path_of(plan.grid.path, family=base.family)
+    path = path_of(plan.grid.path, family=base.family, kind=base.kind)
     longest = plan.grid.sequence_length or max(language.longest for language in texts.languages) + 2
     return BaseReport(
         digest=base.digest,

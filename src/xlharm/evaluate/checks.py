@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from xlharm.errors import BaseRefusedError, UserError
 from xlharm.evaluate.cache import layer_widths
 from xlharm.evaluate.decoding import Batch
-from xlharm.evaluate.stock import continued
+from xlharm.evaluate.precision import in_float32
+from xlharm.evaluate.stock import Reading, continued
 from xlharm.model.attention import attending, own_values
-from xlharm.model.base import UNSUPPORTED, decoder, embeddings, head, layers, settings
+from xlharm.model.base import UNSUPPORTED, decoder, embeddings, head, last_hidden, settings
 from xlharm.model.lora import StackedModel
-from xlharm.model.ragged import last_states
+from xlharm.model.ragged import Ragged, last_states
 
 _SHORT = 48  # tokens of a row where nothing depends on its length
 _STEPS = 6  # decoding steps that are compared
@@ -54,11 +55,12 @@ def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> 
         if stacked.path == "fast":
             check.leaks()
         check.order()
+        check.padding()
         with stacked.calls() as called:
             rows = check.rows()
         check.all_called(called)
         check.learns()
-        return "; ".join([rows, check.decoding()] if answers else [rows])
+        return "; ".join([rows, check.decoding()] if answers and stacked.kind != "masked" else [rows])
 
 
 def length_to_check(model: nn.Module, longest: int) -> int:
@@ -120,6 +122,9 @@ class _Check:
         self.vocabulary = embeddings(self.model)
         long = max(2, longest)
         self.groups = [[self._row(5, 0), self._row(9, 1)], [self._row(long, 2), self._row(3, 3), self._row(7, 4)]]
+        self.read: dict[
+            Ids, Ids
+        ] = {}  # what an encoder reads before a row is written, where it is not the row reversed
 
     def _row(self, length: int, seed: int) -> Ids:
         # ids from 3 on: the first ones are often special, and padding is treated differently by some families
@@ -145,7 +150,7 @@ class _Check:
 
     def leaks(self) -> None:
         """Let attention return each token's own value: then no token may depend on another."""
-        ragged = self.stacked.rows(self.groups).to(self.device)
+        ragged = self._arranged()
         changed = (2, ragged.ids.numel() // 2)
         ids = ragged.ids.clone()
         for place in changed:
@@ -163,14 +168,52 @@ class _Check:
 
     def order(self) -> None:
         """Change the last token of one row: no other token may change, and none of another row."""
-        rows = torch.tensor([self._row(8, 5), self._row(8, 6)], device=self.device)
-        later = rows.clone()
-        later[0, -1] = 3 + (later[0, -1] + 1) % (self.vocabulary - 3)
-        with self._adapted():
-            before, after = (decoder(self.model)(input_ids=ids, use_cache=False)[0] for ids in (rows, later))
-        moved = self._moved(before.flatten(0, 1), after.flatten(0, 1))
+        row, other = self._row(8, 5), self._row(8, 6)
+        later = (*row[:-1], self._another(row[-1]))
+        self.read[later] = row[::-1]
+        moved = self._moved(self._plain([row, other]), self._plain([later, other]))
+        if self.stacked.kind == "masked":
+            if not float(moved[:7].min()) > 0:
+                raise BaseRefusedError(f"base: {self.kind} does not read what follows a token: it cannot fill in masks")
+            self._refuse_moved(float(moved[8:].max()), f"{self.kind} mixes rows of a batch")
+            return
         moved[7] = 0.0
         self._refuse_moved(float(moved.max()), f"{self.kind} is not causal, or mixes rows of a batch")
+
+    def padding(self) -> None:
+        """Change what an encoder reads in the padding of a row: no token may change; then its text: every one must."""
+        if self.stacked.kind == "causal":
+            return
+        short, long = self._row(5, 5), self._row(9, 6)
+        real = torch.tensor([[1] * 5 + [0] * 4, [1] * 9], device=self.device)
+
+        def states(row: Ids, fill: int) -> Tensor:
+            read = torch.tensor([(*row, *[fill] * 4), long], device=self.device)
+            with self._adapted():
+                if self.stacked.kind == "masked":
+                    return last_hidden(self.model, read, real=real)[real.bool()]
+                ids = torch.tensor([long[:3], short[:3]], device=self.device)
+                return last_hidden(self.model, ids, sources=read, sources_real=real).flatten(0, 1)
+
+        before = states(short, 3)
+        self._refuse_moved(float(self._moved(before, states(short, 4)).max()), f"{self.kind} reads padding")
+        if not float(self._moved(before, states((self._another(short[0]), *short[1:]), 3))[:3].min()) > 0:
+            raise BaseRefusedError(f"base: {self.kind} does not read what it is given")
+
+    def _another(self, token: int) -> int:
+        return 3 + (token + 1) % (self.vocabulary - 3)
+
+    def _plain(self, rows: Sequence[Ids]) -> Tensor:
+        """Return the last states [tokens, width] of rows of one length, each under one of the adapters."""
+        ids, sources = (torch.tensor(some, device=self.device) for some in (rows, self._sources(rows)))
+        with self._adapted():
+            return last_hidden(self.model, ids, sources=sources).flatten(0, 1)
+
+    def _sources(self, rows: Sequence[Ids]) -> list[Ids]:
+        return [self.read.get(row, row[::-1]) for row in rows]
+
+    def _arranged(self) -> Ragged:
+        return self.stacked.rows(self.groups, sources=[self._sources(rows) for rows in self.groups]).to(self.device)
 
     def _moved(self, before: Tensor, after: Tensor) -> Tensor:
         """Return how far each token's state moved, relative to the largest value."""
@@ -197,7 +240,7 @@ class _Check:
     def learns(self) -> None:
         """Compute gradients of both adapters: they must be numbers, and not zero."""
         adapters = self.adapters.clone().requires_grad_()
-        ragged = self.stacked.rows(self.groups).to(self.device)
+        ragged = self._arranged()
         with self.stacked.adapters(adapters, ends=ragged.ends):
             states = last_states(self.model, ragged)
         (grads,) = torch.autograd.grad(states.float().square().mean(), adapters)
@@ -209,7 +252,7 @@ class _Check:
 
     def rows(self) -> str:
         """Compare the rows of two adapters, computed together, with each row alone."""
-        ragged = self.stacked.rows(self.groups).to(self.device)
+        ragged = self._arranged()
         with self._adapted(ragged.ends):
             states = last_states(self.model, ragged)
         ours = []
@@ -222,7 +265,7 @@ class _Check:
     def decoding(self) -> str:
         """Compare the logits of decoding steps with those of a forward pass over the same tokens."""
         prompts = [self._row(n, 7 + i) for i, n in enumerate((3, 9, max(2, len(self.groups[1][0]) - _STEPS)))]
-        if self.stacked.path == "generic":
+        if self.stacked.path != "fast":
             return self._stock_decoding(prompts[-1])
         length = max(map(len, prompts)) + _STEPS + 1
         widths = layer_widths(self.model, slots=1)
@@ -236,10 +279,14 @@ class _Check:
 
     def _stock_decoding(self, prompt: Ids) -> str:
         ids = torch.tensor([prompt, prompt], device=self.device)
+        reads = self.stacked.kind == "encoder-decoder"
+        reading = Reading.of(self._sources([prompt, prompt]), device=self.device) if reads else None
         for self.stacked.caches in (True, False):
             try:
                 with self._adapted():
-                    _, steps = continued(self.stacked, ids, stops=frozenset(), max_new_tokens=_STEPS + 1, logits=True)
+                    _, steps = continued(
+                        self.stacked, ids, stops=frozenset(), max_new_tokens=_STEPS + 1, logits=True, reading=reading
+                    )
                 return self._compare_steps(list(steps), [(prompt, 0), (prompt, 1)])
             except torch.OutOfMemoryError:
                 raise
@@ -251,6 +298,9 @@ class _Check:
     def _compare_steps(self, steps: Sequence[Tensor], rows: Sequence[tuple[Ids, int]]) -> str:
         tokens = torch.stack([logits.argmax(-1) for logits in steps], dim=1).tolist()
         whole = [((*prompt, *new[:-1]), k) for (prompt, k), new in zip(rows, tokens, strict=True)]
+        self.read |= {
+            written: self._sources([prompt])[0] for (written, _), (prompt, _) in zip(whole, rows, strict=True)
+        }
         ours = list(torch.stack(list(steps), dim=1).unbind(0))
         return self._compare("decoding steps", ours, whole, lambda row: torch.arange(len(row) - len(steps), len(row)))
 
@@ -295,9 +345,9 @@ class _Check:
     ) -> Tensor:
         logits = []
         for row, k in rows:
-            ids = torch.tensor([row], device=self.device)
+            ids, sources = (torch.tensor(some, device=self.device) for some in ([row], self._sources([row])))
             with self.stacked.adapters(self.adapters[k : k + 1], dtype=dtype):
-                states = decoder(self.model)(input_ids=ids, use_cache=False)[0][0]
+                states = last_hidden(self.model, ids, sources=sources)[0]
             logits.append(head(self.model, states[places(row).to(self.device)]).float())
         return torch.cat(logits)
 
@@ -311,47 +361,3 @@ class _Check:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-@contextmanager
-def in_float32(model: nn.Module) -> Iterator[None]:
-    """Let a base model compute in float32 within a ``with`` block; only one decoder layer at a time is copied."""
-    try:
-        blocks: list[nn.Module] = list(layers(model))
-    except (UserError, AttributeError):
-        blocks = []
-    inner = {id(p) for block in blocks for p in _tensors(block)}
-    rest = [p for p in _tensors(model) if id(p) not in inner]
-    kept: dict[nn.Module, list[tuple[Any, Tensor]]] = {}
-
-    def widen(module: nn.Module, _inputs: Any) -> None:
-        kept[module] = _widened(_tensors(module))
-
-    def narrow(module: nn.Module, _inputs: Any, _output: Any) -> None:
-        _restore(kept.pop(module))
-
-    handles = [b.register_forward_pre_hook(widen) for b in blocks] + [b.register_forward_hook(narrow) for b in blocks]
-    outer = _widened(rest)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for pairs in (*kept.values(), outer):
-            _restore(pairs)
-
-
-def _tensors(module: nn.Module) -> list[Any]:
-    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
-
-
-def _widened(tensors: Sequence[Any]) -> list[tuple[Any, Tensor]]:
-    pairs = [(tensor, tensor.data) for tensor in tensors]
-    for tensor, data in pairs:
-        tensor.data = data.float()
-    return pairs
-
-
-def _restore(pairs: Sequence[tuple[Any, Tensor]]) -> None:
-    for tensor, data in pairs:
-        tensor.data = data

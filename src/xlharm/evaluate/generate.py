@@ -51,6 +51,7 @@ def generate(
     max_new_tokens: int,
     rows: int,
     sampling: Sampling | None = None,
+    begun: tuple[int, ...] = (),
 ) -> list[list[list[int]]]:
     """Continue every prompt with every adapter.
 
@@ -62,6 +63,7 @@ def generate(
         max_new_tokens: largest number of tokens of an answer.
         rows: largest number of rows in a batch, over all adapters.
         sampling: how tokens are sampled; None takes the likeliest.
+        begun: of an encoder-decoder, which reads the prompts, the ids that its decoder begins with.
 
     Returns:
         answers[k][i]: token ids of adapter k's answer to prompt i.
@@ -70,9 +72,16 @@ def generate(
         return [[] for _ in range(adapters.shape[0])]
     length = max(map(len, prompts)) + max_new_tokens
     length = -(-length // _LENGTHS) * _LENGTHS
-    if stacked.path == "generic":
+    if stacked.path != "fast":
         return generate_stock(
-            stacked, adapters, prompts, stops=stops, max_new_tokens=max_new_tokens, rows=rows, sampling=sampling
+            stacked,
+            adapters,
+            prompts,
+            stops=stops,
+            max_new_tokens=max_new_tokens,
+            rows=rows,
+            sampling=sampling,
+            begun=begun,
         )
     slots = adapters.shape[0]
     layers = layer_widths(stacked.model, slots=slots)

@@ -44,12 +44,13 @@ def likelihoods(stacked: StackedModel, adapters: Tensor, rows: Sequence[Row], *,
     """
     k = adapters.shape[0]
     results: list[list[Likelihood]] = [[Likelihood((), (), (), ())] * len(rows) for _ in range(k)]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].longest, len(rows[i].ids)))
     size = max(1, batch // k)
     for start in range(0, len(order), size):
         places = order[start : start + size]
-        groups = [[rows[place].ids for place in places]] * k
-        states = _states(stacked, adapters, stacked.rows(groups).to(adapters.device))
+        groups = [[rows[place].inputs for place in places]] * k
+        sources = [[rows[place].source for place in places]] * k
+        states = _states(stacked, adapters, stacked.rows(groups, sources=sources).to(adapters.device))
         states = states.view(k, -1, states.shape[-1])
         at = 0
         for place in places:
@@ -70,8 +71,9 @@ def _states(stacked: StackedModel, adapters: Tensor, ragged: Ragged) -> Tensor:
 
 
 def _one(stacked: StackedModel, hidden: Tensor, row: Row) -> Likelihood:
-    labels = torch.tensor(row.ids[row.start :], device=hidden.device)
-    logp = head(stacked.model, hidden[row.start - 1 : len(row.ids) - 1]).float().log_softmax(-1)  # [tokens, vocabulary]
+    labels = torch.tensor(row.labels, device=hidden.device)
+    predicting = torch.tensor(row.predicting, device=hidden.device)
+    logp = head(stacked.model, hidden[predicting]).float().log_softmax(-1)  # [tokens, vocabulary]
     p = logp.exp()
     mean = (p * logp).sum(-1)
     spread = ((p * logp.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()

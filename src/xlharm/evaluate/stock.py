@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -10,11 +11,33 @@ import torch
 from torch import Tensor
 
 from xlharm.evaluate.sampling import Sampling
-from xlharm.model.base import decoder, head
+from xlharm.model.base import head, last_hidden
 from xlharm.model.lora import StackedModel
 
 Choose = Callable[[Tensor, int], Tensor]
 _ROWS = 256  # most rows of a batch; a fixed number, because rounding depends on it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the rows of an encoder-decoder's batch read.
+
+    Attributes:
+        ids: [rows, length], padded on the right.
+        real: [rows, length], 0 at padding.
+    """
+
+    ids: Tensor
+    real: Tensor
+
+    @staticmethod
+    def of(sources: Sequence[Sequence[int]], *, device: torch.device, times: int = 1) -> "Reading":
+        """Pad some rows with their last token, and repeat them all so many times."""
+        longest = max(map(len, sources))
+        ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in sources], device=device)
+        lengths = torch.tensor([len(row) for row in sources], device=device)
+        real = (torch.arange(longest, device=device) < lengths[:, None]).long()
+        return Reading(ids.repeat(times, 1), real.repeat(times, 1))
 
 
 @torch.no_grad()
@@ -27,25 +50,28 @@ def generate_stock(
     max_new_tokens: int,
     rows: int,
     sampling: Sampling | None = None,
+    begun: tuple[int, ...] = (),
 ) -> list[list[list[int]]]:
     """Continue every prompt with every adapter; see ``generate``.
 
-    Prompts of one length share a batch, so that no row needs padding, which some families do not mask.
+    Prompts of one length share a batch, so that no row needs padding, which some families do not mask. An encoder masks
+    its padding, so prompts that it reads share a batch with others of similar length.
     """
     k = adapters.shape[0]
     each = max(1, min(rows, _ROWS) // k)
     answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in range(k)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    equal = groupby(order, key=lambda i: 0 if begun else len(prompts[i]))
     with stacked.adapters(adapters):
-        for _, equal in groupby(order, key=lambda i: len(prompts[i])):
-            for places in _batches(list(equal), each):
-                some = [prompts[place] for place in places]
-                ids = torch.tensor(some, device=adapters.device).repeat(k, 1)
-                choose = partial(_sampled, sampling, sampling.numbers[places].repeat(k, 1)) if sampling else None
-                new, _ = continued(stacked, ids, stops=stops, max_new_tokens=max_new_tokens, choose=choose)
-                for row, tokens in enumerate(new.tolist()):
-                    slot, place = divmod(row, len(places))
-                    answers[slot][places[place]] = _until_stop(tokens, stops)
+        for places in (batch for _, some in equal for batch in _batches(list(some), each)):
+            some = [prompts[place] for place in places]
+            reading = Reading.of(some, device=adapters.device, times=k) if begun else None
+            ids = torch.tensor([begun] * len(some) if begun else some, device=adapters.device).repeat(k, 1)
+            choose = partial(_sampled, sampling, sampling.numbers[places].repeat(k, 1)) if sampling else None
+            new, _ = continued(stacked, ids, stops=stops, max_new_tokens=max_new_tokens, choose=choose, reading=reading)
+            for row, tokens in enumerate(new.tolist()):
+                slot, place = divmod(row, len(places))
+                answers[slot][places[place]] = _until_stop(tokens, stops)
     return answers
 
 
@@ -61,23 +87,32 @@ def continued(
     max_new_tokens: int,
     logits: bool = False,
     choose: Choose | None = None,
+    reading: Reading | None = None,
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Return new tokens [rows, ≤ max_new_tokens], and the logits [rows, vocabulary] of each step if they are wanted.
 
     Args:
         stacked: the base model; its ``caches`` says whether transformers' cache gives what its forward gives.
-        ids: [rows, tokens], prompts of one length.
+        ids: [rows, tokens], prompts of one length, or what the decoder of an encoder-decoder begins with.
         stops: ids of tokens that end an answer.
         max_new_tokens: largest number of tokens of an answer.
         logits: whether to return logits.
         choose: chooses the tokens [rows] from logits [rows, vocabulary] and the step; None takes the likeliest.
+        reading: what an encoder reads.
     """
     run = _cached if stacked.caches else _again
-    return run(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits, choose=choose)
+    return run(stacked, ids, stops=stops, limit=max_new_tokens, logits=logits, choose=choose, reading=reading)
 
 
 def _cached(
-    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool, choose: Choose | None
+    stacked: StackedModel,
+    ids: Tensor,
+    *,
+    stops: frozenset[int],
+    limit: int,
+    logits: bool,
+    choose: Choose | None,
+    reading: Reading | None,
 ) -> tuple[Tensor, Sequence[Tensor]]:
     from transformers import GenerationConfig
 
@@ -89,10 +124,13 @@ def _cached(
         return torch.full_like(scores, float("-inf")).scatter(-1, ids, 0.0)
 
     model: Any = stacked.model
+    if reading is None:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    else:
+        inputs = {"input_ids": reading.ids, "attention_mask": reading.real, "decoder_input_ids": ids}
     with _no_settings_of_its_own(model):
         out = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
+            **inputs,
             logits_processor=[only_chosen] if choose else [],
             generation_config=GenerationConfig(
                 do_sample=False,
@@ -100,6 +138,7 @@ def _cached(
                 max_new_tokens=limit,
                 eos_token_id=sorted(stops) or None,
                 pad_token_id=0,
+                decoder_start_token_id=None if reading is None else int(ids[0, 0]),
                 use_cache=True,
                 return_dict_in_generate=True,
                 output_logits=logits,
@@ -109,14 +148,22 @@ def _cached(
 
 
 def _again(
-    stacked: StackedModel, ids: Tensor, *, stops: frozenset[int], limit: int, logits: bool, choose: Choose | None
+    stacked: StackedModel,
+    ids: Tensor,
+    *,
+    stops: frozenset[int],
+    limit: int,
+    logits: bool,
+    choose: Choose | None,
+    reading: Reading | None,
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run all tokens for each new one: slow, and by construction what the model's forward gives."""
     start, steps = ids.shape[1], []
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     ends = torch.tensor(sorted(stops), dtype=torch.long, device=ids.device)
+    sources, real = (None, None) if reading is None else (reading.ids, reading.real)
     while ids.shape[1] < start + limit and not bool(ended.all()):
-        states = decoder(stacked.model)(input_ids=ids, use_cache=False)[0]
+        states = last_hidden(stacked.model, ids, sources=sources, sources_real=real)
         step = head(stacked.model, states[:, -1])
         steps += [step] if logits else []
         new = step.argmax(-1) if choose is None else choose(step, ids.shape[1] - start)

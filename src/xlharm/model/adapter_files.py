@@ -11,11 +11,12 @@ from torch import Tensor
 
 from xlharm.errors import StageError
 from xlharm.model.layout import Layout
+from xlharm.plan.families import Kind
 
 _PREFIX = "base_model.model."
 
 
-def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str) -> None:
+def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str, kind: Kind = "causal") -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` (float32).
 
     Args:
@@ -23,6 +24,7 @@ def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str
         folder: an existing folder.
         layout: how the adapter is cut into layers.
         base_name: name of the base model for ``adapter_config.json``.
+        kind: kind of the base model. PEFT has no task for masked ones.
 
     Raises:
         StageError: a tensor is empty or not finite. A damaged adapter must not be stored as a result.
@@ -39,9 +41,10 @@ def save_adapter(vector: Tensor, folder: Path, *, layout: Layout, base_name: str
             raise StageError(f"{name}: empty tensor")
         if not bool(torch.isfinite(tensor).all()):
             raise StageError(f"{name}: not finite")
+    task = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "masked": None}[kind]
     config = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "base_model_name_or_path": base_name,
         "r": layout.rank,
         "lora_alpha": layout.alpha,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xlharm.errors import UserError
 from xlharm.model.text import auto_class, has_other_parts, text_part
+from xlharm.plan.families import Kind, kind_of
 from xlharm.plan.sources import BaseSource
 from xlharm.pretrained import copy_from_files, load_whole
 
@@ -28,7 +29,7 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
         trust_remote_code: whether code from the model's repository may run.
 
     Raises:
-        UserError: the model cannot be loaded, or ``head`` does not compute its logits.
+        UserError: the model cannot be loaded or is of another kind, or ``head`` does not compute its logits.
     """
     model = load_whole(
         auto_class(configuration(source, trust_remote_code=trust_remote_code)),
@@ -38,6 +39,8 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
         dtype=DTYPES[dtype],
         trust_remote_code=trust_remote_code,
     )
+    if kind(model) != source.kind:
+        raise UserError(f"base {source.location}: it is {kind(model)} by its configuration, not {source.kind}")
     if has_other_parts(model):
         model = _of_text(model, source=source)
     model.requires_grad_(requires_grad=False)
@@ -94,17 +97,70 @@ def settings(model: nn.Module) -> Any:
     return model.config
 
 
+def kind(model: nn.Module) -> Kind:
+    """Return which kind of base model it is."""
+    return kind_of(settings(model))
+
+
 def embeddings(model: Any) -> int:
     """Return how many tokens the base has an embedding for."""
     return int(model.get_input_embeddings().num_embeddings)
 
 
 def decoder(model: Any) -> nn.Module:
-    """Return the part of the model below its output layer."""
+    """Return the part of the model below its output layer; of an encoder-decoder its decoder."""
+    if kind(model) == "encoder-decoder":
+        part: nn.Module = model.get_decoder()
+        return part
     named = getattr(model, str(model.base_model_prefix), None)
     body: nn.Module = model.model if named is None else named  # of Llama 4 the prefix names nothing
     parts = dict(body.named_children())
     return parts["decoder"] if parts.keys() == {"decoder"} else body  # a wrapper that the model passes by (BART)
+
+
+def parts(model: Any) -> tuple[nn.Module, ...]:
+    """Return the parts of the model that get token ids: an encoder, if there is one, and the decoder."""
+    return (*([model.get_encoder()] if kind(model) == "encoder-decoder" else []), decoder(model))
+
+
+def last_hidden(
+    model: Any,
+    ids: Tensor,
+    *,
+    real: Tensor | None = None,
+    sources: Tensor | None = None,
+    sources_real: Tensor | None = None,
+) -> Tensor:
+    """Return the last hidden states [rows, length, width] of whole rows, by transformers' own forward.
+
+    Args:
+        model: the base model.
+        ids: [rows, length]; of an encoder-decoder those of the decoder.
+        real: [rows, length], 0 at padding; for a masked model, in which every token attends to all others.
+        sources: [rows, length of the encoder's rows], ids for the encoder.
+        sources_real: like ``sources``, 0 at padding.
+    """
+    states: Tensor
+    match kind(model):
+        case "causal":
+            states = decoder(model)(input_ids=ids, use_cache=False)[0]
+        case "encoder-decoder":
+            encoded = model.get_encoder()(input_ids=sources, attention_mask=sources_real)[0]
+            states = decoder(model)(
+                input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=sources_real, use_cache=False
+            )[0]
+        case "masked":
+            states = decoder(model)(input_ids=ids, attention_mask=real)[0]
+    return states
+
+
+def depth(model: nn.Module) -> int:
+    """Return how many decoder layers there are."""
+    config = settings(model)
+    for name in ("decoder_layers", "num_decoder_layers") if kind(model) == "encoder-decoder" else ():
+        if (count := getattr(config, name, None)) is not None:
+            return int(count)
+    return int(config.num_hidden_layers)
 
 
 def layers(model: nn.Module) -> nn.ModuleList:
@@ -113,9 +169,9 @@ def layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         UserError: the decoder has no such list.
     """
-    depth = int(settings(model).num_hidden_layers)
+    count = depth(model)
     for module in decoder(model).modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
+        if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise UserError(f"base: {type(model).__name__} has no list of decoder layers to read hidden states from")
 
@@ -189,10 +245,28 @@ def _head_by_model(model: Any, hidden: Tensor) -> Tensor:
     body.forward = lambda *_, **__: _States(flat)
     try:
         ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=hidden.device)
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+        logits: Tensor = _whole(model, ids, encoded=flat[:, :1]).logits
     finally:
         del body.forward
     return logits.view(*hidden.shape[:-1], -1)
+
+
+def _whole(model: Any, ids: Tensor, *, encoded: Tensor | None = None) -> Any:
+    """Run the whole model; an encoder reads the same ids, unless what it gives is given.
+
+    Args:
+        model: the base model.
+        ids: [rows, length].
+        encoded: states to take for those of the encoder.
+    """
+    match kind(model):
+        case "causal":
+            return model(input_ids=ids, use_cache=False)
+        case "encoder-decoder":
+            read = {"input_ids": ids} if encoded is None else {"encoder_outputs": (encoded,)}
+            return model(decoder_input_ids=ids, use_cache=False, **read)
+        case "masked":
+            return model(input_ids=ids)
 
 
 @torch.no_grad()
@@ -206,9 +280,8 @@ def _check_head(model: Any, *, source: BaseSource) -> None:
     for by_model in (False, True):
         model.head_by_model = by_model
         try:
-            full = model(input_ids=ids, use_cache=False).logits.float()
-            states = decoder(model)(input_ids=ids, use_cache=False)[0]
-            ours = head(model, states).float()
+            full = _whole(model, ids).logits.float()
+            ours = head(model, last_hidden(model, ids, sources=ids)).float()
         except torch.OutOfMemoryError:
             raise
         except UNSUPPORTED:

@@ -161,7 +161,7 @@ def experts_forward(module: Any, hidden: Tensor, experts: Tensor, weights: Tenso
     pairs = hidden[:, None].expand(-1, chosen, -1).flatten(0, 1)
     x = linear("gate_up_proj" if module.has_gate else "up_proj", moved(pairs, order, back))
     x = linear("down_proj", module._apply_gate(x) if module.has_gate else module.act_fn(x))  # noqa: SLF001 - as transformers calls it
-    if module.has_post_expert_norm:
+    if getattr(module, "has_post_expert_norm", False):  # newer than 5.17
         x = module.post_expert_norm(x)
     x = x * moved(weights.reshape(-1, 1), order, back)
     return moved(x, back, order).view(tokens, chosen, -1).sum(1).to(hidden.dtype)

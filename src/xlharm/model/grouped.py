@@ -82,11 +82,10 @@ def products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
 
 
 def _has_kernel(x: Tensor, y: Tensor) -> bool:
-    """Whether torch has a grouped product for them: widths of 16 bytes, and bfloat16 on a GPU."""
+    """Whether torch has a grouped product for them: widths of a multiple of 16 bytes, and bfloat16 on a GPU."""
     widths = (x.shape[-1], *y.shape[1:])
-    if x.is_cuda and x.dtype != torch.bfloat16:
-        return False
-    return all(width * x.element_size() % 16 == 0 for width in widths)
+    kinds = {torch.bfloat16} if x.is_cuda else {torch.float32, torch.bfloat16}
+    return x.dtype in kinds and all(width * x.element_size() % 16 == 0 for width in widths)
 
 
 class _LowRank(torch.autograd.Function):

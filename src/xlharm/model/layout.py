@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
-from xlharm.model.base import decoder
+from xlharm.model.base import decoder, parts
 from xlharm.model.experts import sizes_of_stack, stacked_parameters
 from xlharm.plan.digest import mix
 from xlharm.plan.memory import can_have_adapters, no_layer
@@ -24,7 +24,7 @@ class Segment:
 
     Attributes:
         name: path in the base model, of the linear layer or of the stacked parameter.
-        layer: index of its decoder layer; -1 if it belongs to none.
+        layer: index of its decoder layer; -1 if it belongs to none, as those of an encoder beside a decoder.
         fan_in: input width.
         fan_out: output width.
         offset: index at which its A begins; its B follows. Of stacked experts, the A of all experts come first.
@@ -128,9 +128,9 @@ class Wrapped(nn.Module):
 def adaptable(model: Any) -> dict[str, nn.Module]:
     """Return the linear layers that can have adapters, by name, in the model's order.
 
-    They are inside the decoder; see also ``can_have_adapters``.
+    They are inside the decoder or the encoder; see also ``can_have_adapters``.
     """
-    inside = set(decoder(model).modules()) - {model.get_output_embeddings()}
+    inside = {module for part in parts(model) for module in part.modules()} - {model.get_output_embeddings()}
     stacked = {name for name, module in model.named_modules() if isinstance(module, Wrapped)}
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
@@ -182,10 +182,11 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
 
 def all_segments(model: Any) -> list[Segment]:
     """Return all layers that can have adapters, linear ones first, each in the model's order; ``offset`` is 0."""
-    segments = []
+    segments, decodes = [], set(decoder(model).modules())
     for name, linear in adaptable(model).items():
         fan_in, fan_out = sizes_of(linear)
-        segments.append(Segment(name, _depth(name), fan_in, fan_out, 0, isinstance(linear, Conv1D)))
+        layer = _depth(name) if linear in decodes else -1
+        segments.append(Segment(name, layer, fan_in, fan_out, 0, isinstance(linear, Conv1D)))
     for name, module in adaptable_experts(model).items():
         experts, fan_in, fan_out = sizes_of_stack(module, name.rpartition(".")[2])
         segments.append(Segment(name, _depth(name), fan_in, fan_out, 0, bool(module.is_transposed), experts))

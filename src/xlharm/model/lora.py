@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
-from xlharm.model.base import decoder, layers
+from xlharm.model.base import kind, layers
+from xlharm.model.base import parts as parts_of
 from xlharm.model.experts import StackedExperts, computing, uninstall_experts
 from xlharm.model.grouped import low_rank
 from xlharm.model.layout import Layout, Wrapped
 from xlharm.model.ragged import Ragged
-from xlharm.plan.families import Path
+from xlharm.plan.families import Kind, Path
 
 COMPILING: dict[str, Any] = {"deterministic": True}  # no autotuning by timing: it makes rounding machine-dependent
 
@@ -158,9 +159,10 @@ class StackedModel:
         model: the base model.
         layout: how adapters are cut into layers.
         compiled: compile the decoder layers. It takes seconds, once for a worker and shape, and pays off for large base
-            models on a GPU.
+            models on a GPU. Layers whose experts have adapters are not compiled.
         path: how the base model runs. ``fast``: concatenated rows, attention and cache of ours. ``generic``: padded
-            rows, and transformers' own attention and cache, for any causal language model.
+            rows, and transformers' own attention and cache, for any causal language model. Other kinds of models have
+            a path of their own name, which is the generic one with what this kind needs.
 
     Attributes:
         caches: whether transformers' cache gives what its forward gives; only for the generic path.
@@ -172,7 +174,7 @@ class StackedModel:
         self.model = model
         self.path = path
         self.caches = True
-        compiled = compiled and path == "fast"
+        compiled = compiled and path == "fast" and not any(segment.experts for segment in layout.segments)
         self.layout = layout
         self._running = _Pass()
         self._layers = install(model, layout, self._running)
@@ -197,11 +199,28 @@ class StackedModel:
         on_gpu = next(self.model.parameters()).device.type == "cuda"
         return all(n * self.dtype.itemsize % 16 == 0 for n in widths) and (self.dtype == torch.bfloat16 or not on_gpu)
 
-    def rows(self, groups: Sequence[Sequence[Sequence[int]]], *, steady: int | None = None) -> Ragged:
-        """Arrange K groups of rows as this base model's path takes them, on the CPU; see ``Ragged.of``."""
-        if self.path == "generic":
-            return Ragged.padded_rows(groups)
-        return Ragged.of(groups, uneven=self.uneven, steady=steady)
+    @property
+    def kind(self) -> Kind:
+        """Which kind of model the base is."""
+        return kind(self.model)
+
+    def rows(
+        self,
+        groups: Sequence[Sequence[Sequence[int]]],
+        *,
+        steady: int | None = None,
+        sources: Sequence[Sequence[Sequence[int]]] | None = None,
+    ) -> Ragged:
+        """Arrange K groups of rows as this base model's path takes them, on the CPU.
+
+        Args:
+            groups: see ``Ragged.of``.
+            steady: see ``Ragged.of``.
+            sources: the rows of the encoder, for an encoder-decoder alone.
+        """
+        if self.path == "fast":
+            return Ragged.of(groups, uneven=self.uneven, steady=steady)
+        return Ragged.padded_rows(groups, sources=sources if self.kind == "encoder-decoder" else None)
 
     @contextmanager
     def adapters(
@@ -216,7 +235,7 @@ class StackedModel:
         """
         parts = torch.split(stacked.to(dtype or self.dtype), self.layout.pieces(), dim=1)
         k, rank = stacked.shape[0], self.layout.rank
-        counting = decoder(self.model).register_forward_pre_hook(self._count, with_kwargs=True)
+        counting = [part.register_forward_pre_hook(self._count, with_kwargs=True) for part in parts_of(self.model)]
         try:
             for i, segment in enumerate(self.layout.segments):
                 a = parts[2 * i].view(k, -1, rank, segment.fan_in)
@@ -225,7 +244,8 @@ class StackedModel:
             with _for_all_sizes() if self.compiled else nullcontext(), computing(self._experts):
                 yield
         finally:
-            counting.remove()
+            for handle in counting:
+                handle.remove()
             for layer in self._layers.values():
                 layer.rest()
 
@@ -233,7 +253,7 @@ class StackedModel:
         ids = named.get("input_ids", args[0] if args else None)
         self._running.tokens = None if ids is None else ids.numel()
         # Some layers get only the last token of each row, or more tokens: a row's are still its adapter's.
-        self._running.rows = ids.shape[0] if ids is not None and self.path == "generic" else None
+        self._running.rows = ids.shape[0] if ids is not None and self.path != "fast" else None
 
     @contextmanager
     def calls(self) -> Iterator[set[str]]:

@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from xlharm.errors import UserError
 from xlharm.model.arithmetic import product
-from xlharm.model.base import decoder, is_partitioned
+from xlharm.model.base import is_partitioned, parts
 from xlharm.model.lora import StackedLinear, StackedModel
 
 # Experts' modules that do not say whether inputs come before outputs in their stacked parameters.
@@ -80,7 +80,8 @@ def _weights(model: Any) -> int:
     """Return the number of parameters of a decoder without those of its embeddings and its output layer."""
     outside = (model.get_input_embeddings(), model.get_output_embeddings())
     left_out = {id(p) for module in outside if module is not None for p in module.parameters()}
-    return sum(p.numel() for p in decoder(model).parameters() if id(p) not in left_out)
+    inside = {p for part in parts(model) for p in part.parameters() if id(p) not in left_out}
+    return sum(p.numel() for p in inside)
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
@@ -92,7 +93,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, Any, bool]]:
         UserError: it has stacked weights of a kind that is not known.
     """
     adapted = {name for name, module in model.named_modules() if isinstance(module, StackedLinear)}
-    inside = set(decoder(model).modules())
+    inside = {module for part in parts(model) for module in part.modules()}
     for name, module in model.named_modules():
         if module not in inside:
             continue

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.model.attention import attend_within, attending, current, refuse_unknown, scaled_by_place
-from xlharm.model.base import decoder
+from xlharm.model.base import decoder, last_hidden
 from xlharm.model.grouped import moved
 
 NAME = "xlharm_ragged"
@@ -40,6 +40,8 @@ class Ragged:
         rows: R, number of rows.
         padded: whether the base model gets the padded rows [R, L], with equally many rows of each group, instead of the
             sequence.
+        sources: [R, S], ids of the padded rows of an encoder; None if there is no encoder.
+        source_lengths: [R], tokens of each of these rows; None without ``sources``.
     """
 
     ids: Tensor
@@ -52,6 +54,8 @@ class Ragged:
     lengths: Tensor
     rows: int
     padded: bool = False
+    sources: Tensor | None = None
+    source_lengths: Tensor | None = None
 
     @staticmethod
     def of(groups: Sequence[Sequence[Sequence[int]]], *, uneven: bool = True, steady: int | None = None) -> "Ragged":
@@ -110,11 +114,14 @@ class Ragged:
         )
 
     @staticmethod
-    def padded_rows(groups: Sequence[Sequence[Sequence[int]]]) -> "Ragged":
+    def padded_rows(
+        groups: Sequence[Sequence[Sequence[int]]], *, sources: Sequence[Sequence[Sequence[int]]] | None = None
+    ) -> "Ragged":
         """Pad rows on the right, and groups of fewer rows with a first row of theirs, for models that need whole rows.
 
         Args:
             groups: for each group the ids of its rows; no group and no row is empty.
+            sources: for each group the ids of its rows for an encoder; no row is empty.
         """
         most = max(map(len, groups))
         sizes = [sum(map(len, rows)) for rows in groups]
@@ -139,6 +146,7 @@ class Ragged:
             lengths=torch.tensor(lengths),
             rows=len(lengths),
             padded=True,
+            **({} if sources is None else _padded_sources(sources)),
         )
 
     @property
@@ -194,9 +202,20 @@ class Ragged:
         if not self.padded:
             return states
         assert self.spread is not None
+        assert self.gather is not None
         assert self.real is not None
         back = self.spread.flatten(), self.real.flatten()
         return moved(states, self.gather, *back)
+
+
+def _padded_sources(groups: Sequence[Sequence[Sequence[int]]]) -> dict[str, Tensor]:
+    """Pad an encoder's rows with their last token, and groups of fewer rows with a first row of theirs."""
+    most = max(map(len, groups))
+    rows = [row for group in groups for row in (*group, *[group[0]] * (most - len(group)))]
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
+    ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows])
+    return {"sources": ids, "source_lengths": lengths}
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -249,8 +268,15 @@ def last_states(model: nn.Module, ragged: Ragged) -> Tensor:
     """Return the last hidden states [T, width] of the concatenated rows."""
     if ragged.padded:
         assert ragged.spread is not None
-        rows = ragged.ids.flatten()[ragged.spread]
-        return ragged.sequence(decoder(model)(input_ids=rows, use_cache=False)[0])
+        rows, sources, lengths = ragged.ids.flatten()[ragged.spread], ragged.sources, ragged.source_lengths
+        known = None if sources is None or lengths is None else _real(sources, lengths)
+        states = last_hidden(model, rows, real=_real(rows, ragged.lengths), sources=sources, sources_real=known)
+        return ragged.sequence(states)
     with attending(model, NAME, attention, rows=ragged):
         output = decoder(model)(input_ids=ragged.ids, position_ids=ragged.positions, use_cache=False)
     return ragged.sequence(output.last_hidden_state)
+
+
+def _real(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Return 1 at the tokens and 0 at the padding of rows [R, L] of some lengths [R]."""
+    return (torch.arange(rows.shape[1], device=rows.device) < lengths[:, None]).long()

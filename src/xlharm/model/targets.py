@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from xlharm.model.base import UNSUPPORTED, decoder
+from xlharm.model.base import UNSUPPORTED, last_hidden
 from xlharm.model.layout import Segment, adaptable, all_segments
 from xlharm.model.text import has_other_parts, on_meta, text_part
 
@@ -36,7 +36,7 @@ def segments_called(model: Any) -> list[Segment]:
         for name, module in linears.items()
     ]
     try:
-        decoder(model)(input_ids=ids, use_cache=False)
+        last_hidden(model, ids, sources=ids)
     except UNSUPPORTED:  # some code reads values, which the meta device has none of: the worker's check decides
         called.update(linears)
     finally:

@@ -6,16 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from xlharm.errors import UserError
+from xlharm.plan.families import kind_of
 
 
 def auto_class(config: Any) -> Any:
-    """Return transformers' auto class for a base model: of causal language models, or of those with images or sound.
+    """Return transformers' auto class for a base model, by its kind: among causal ones some have images or sound.
 
     Args:
         config: the base model's configuration.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForMultimodalLM
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForMultimodalLM,
+        AutoModelForSeq2SeqLM,
+    )
 
+    match kind_of(config):
+        case "encoder-decoder":
+            return AutoModelForSeq2SeqLM
+        case "masked":
+            return AutoModelForMaskedLM
     known: Any = AutoModelForCausalLM._model_mapping  # noqa: SLF001 - transformers has no public list
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     if type(config) in known or remote or type(config) not in AutoModelForMultimodalLM._model_mapping:  # noqa: SLF001 - likewise
@@ -37,8 +48,8 @@ def on_meta(config: Any, *, trust_remote_code: bool) -> Any:
 
 
 def has_other_parts(model: Any) -> bool:
-    """Whether a model has parts that do not read text."""
-    return model.config.get_text_config() is not model.config
+    """Whether a causal model has parts that do not read text."""
+    return kind_of(model.config) == "causal" and model.config.get_text_config() is not model.config
 
 
 def text_part(whole: Any) -> Any:

@@ -1,17 +1,20 @@
 """The base model's tokenizer. This module does not import torch, so that the command line can count tokens quickly."""
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from xlharm.config.grid import Prompt
-from xlharm.corpus.rows import Template
+from xlharm.corpus.rows import Frame, Template
+from xlharm.corpus.translate.languages import token_of
 from xlharm.errors import UserError
 from xlharm.model.chat import chat_parts
 from xlharm.model.guarded import GuardedEncoder, control_tokens
 from xlharm.plan import families
+from xlharm.plan.families import Kind
 from xlharm.plan.sources import BaseSource
 
 
@@ -21,15 +24,23 @@ class TextTokenizer:
     Args:
         hf: the Hugging Face tokenizer.
         ends: ids of tokens that end an answer, as the base's configuration names them.
+        kind: kind of the base.
+        begins: id that the decoder of an encoder-decoder begins with.
 
     Attributes:
         hf: the Hugging Face tokenizer.
+        kind: kind of the base.
+        mask: id of the token that stands for a masked one; -1 if there is none.
         eos: id of the token that ends a sequence; None if there is none.
         ends: ids of tokens that end an answer: ``eos``, and those that the base's configuration names.
     """
 
-    def __init__(self, hf: Any, *, ends: Iterable[int] = ()) -> None:
+    def __init__(self, hf: Any, *, ends: Iterable[int] = (), kind: Kind = "causal", begins: int | None = None) -> None:
         self.hf = hf
+        self.kind: Kind = kind
+        self.mask: int = -1 if hf.mask_token_id is None else hf.mask_token_id
+        self._begins = begins
+        self._frames: dict[str, Frame] = {}
         self.eos: int | None = hf.eos_token_id
         self.ends = frozenset(ends) | (frozenset() if self.eos is None else {self.eos})
         self._templates: dict[Prompt, Template] = {}
@@ -91,6 +102,56 @@ class TextTokenizer:
     def _controls_in(self, *parts: str) -> frozenset[int]:
         return frozenset(self.controls.values()).intersection(self.encode(" ".join(parts)))
 
+    def frame(self, language: str) -> Frame:
+        """Return what is around a sequence in a language, for models that are not causal.
+
+        It is what the tokenizer itself puts there: before and after a text that is read, and before one that is
+        written, which the decoder is given.
+
+        Raises:
+            UserError: the tokenizer has tokens for languages, and none for this one.
+        """
+        if language not in self._frames:
+            self._frames[language] = self._framed(language)
+        return self._frames[language]
+
+    def _framed(self, language: str) -> Frame:
+        code = self._code(language)
+        if code is not None:
+            self.hf.src_lang = code
+        head, tail = self._around(self.hf("a")["input_ids"])
+        if self.kind == "masked":
+            return Frame(head=head, tail=tail)
+        if code is not None:
+            self.hf.tgt_lang = code
+        written, _ = self._around(self.hf(text_target="a")["input_ids"])
+        begun = written if self._begins is None else (self._begins, *written)
+        return Frame(head=head, tail=tail, begun=begun)
+
+    def _code(self, language: str) -> str | None:
+        """Return the tokenizer's own code of a language; None if it has no codes.
+
+        Raises:
+            UserError: it has no code for this language.
+        """
+        if not hasattr(self.hf, "src_lang"):
+            return None
+        for token in self.hf.get_added_vocab():
+            if re.fullmatch(rf"{re.escape(language)}_[A-Z]{{2}}", token):  # mBART: de_DE
+                return str(token)
+        unknown = self.hf.unk_token_id
+        try:
+            token = token_of(language, known=lambda token: bool(self.hf.convert_tokens_to_ids(token) != unknown))
+        except UserError:
+            raise UserError(f"base: its tokenizer has tokens for languages, and none for {language!r}") from None
+        return token.strip("_")
+
+    def _around(self, ids: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids before and after those of the text `a`."""
+        plain = self.hf("a", add_special_tokens=False)["input_ids"]
+        begin = next((k for k in range(len(ids)) if ids[k : k + len(plain)] == plain), 0)
+        return tuple(ids[:begin]), tuple(ids[begin + len(plain) :])
+
     def _head(self, bos: bool | None) -> tuple[int, ...]:
         """Return the ids that a sequence begins with: by default those that the tokenizer puts there."""
         if bos is None:
@@ -116,15 +177,21 @@ def load_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> Te
         )
     except Exception as error:  # noqa: BLE001 - damaged files make the libraries raise errors of any class
         raise UserError(f"base {source.location}: tokenizer: {_line(error)}") from None
-    return TextTokenizer(hf, ends=_ends(source))
+    if source.kind == "masked" and hf.mask_token_id is None:
+        raise UserError(f"base {source.location}: tokenizer: it has no token for what is masked")
+    return TextTokenizer(hf, ends=_ends(source), kind=source.kind, begins=_begins(source))
 
 
 def light_tokenizer(source: BaseSource, *, trust_remote_code: bool = False) -> TextTokenizer:
-    """Load the tokenizer quickly and without torch if the base model has a tokenizer.json, else as workers do.
+    """Load the tokenizer quickly and without torch if the base model is causal and has a tokenizer.json.
+
+    Else as workers do: what is around texts depends on the tokenizer's own class.
 
     Raises:
         UserError: the tokenizer cannot be loaded.
     """
+    if source.kind != "causal":
+        return load_tokenizer(source, trust_remote_code=trust_remote_code)
     from transformers import PreTrainedTokenizerFast
 
     try:
@@ -178,14 +245,29 @@ def check_vocabulary(tokenizer: TextTokenizer, *, size: int | None, source: Base
 
 def _ends(source: BaseSource) -> list[int]:
     """Return the ids that end what a base generates: of generation_config.json, and without it of config.json."""
+    ends = _generation(source).get("eos_token_id")
+    return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
+
+
+def _generation(source: BaseSource) -> dict[str, Any]:
+    """Return what a base's files say about generation: generation_config.json, and without it config.json."""
     try:
-        settings = _json_file(source, "generation_config.json")
+        return _json_file(source, "generation_config.json")
     except FileNotFoundError:
-        settings = _configuration(source)
+        return _configuration(source)
     except Exception as error:  # noqa: BLE001 - the hub's client also raises the errors of its HTTP client
         raise UserError(f"base {source.location}: generation_config.json: {_line(error)}") from None
-    ends = settings.get("eos_token_id") if isinstance(settings, dict) else None
-    return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
+
+
+def _begins(source: BaseSource) -> int | None:
+    """Return the id that a decoder begins with: of generation_config.json, and without it of config.json."""
+    if source.kind != "encoder-decoder":
+        return None
+    for settings in (_generation(source), _configuration(source)):
+        for name in ("decoder_start_token_id", "bos_token_id"):
+            if isinstance(begin := settings.get(name), int):
+                return begin
+    raise UserError(f"base {source.location}: its configuration has no `decoder_start_token_id`")
 
 
 def _configuration(source: BaseSource) -> dict[str, Any]:

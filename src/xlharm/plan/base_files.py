@@ -13,7 +13,7 @@ from typing import Any
 from xlharm.errors import UserError
 from xlharm.parallel import side_by_side
 from xlharm.plan.digest import digest, file_digest
-from xlharm.plan.families import family_of
+from xlharm.plan.families import family_of, kind_of
 from xlharm.plan.sources import BaseSource
 
 _LARGE = 64 << 20  # digests of files with at least so many bytes are cached
@@ -50,9 +50,10 @@ def folder_base(folder: Path, *, trust_remote_code: bool = False, contents: bool
         size = sum((folder / name).stat().st_size for name in names if name.endswith(".safetensors"))
     except OSError as error:
         raise UserError(f"{folder}: base: cannot be read: {error}") from None
+    config = _json(folder / "config.json")
     return BaseSource(
         location=str(folder), revision=None, digest=digest(digests), size=size, files=digests, code=trust_remote_code,
-        family=family_of(_json(folder / "config.json")),
+        family=family_of(config), kind=kind_of(config),
     )  # fmt: skip
 
 

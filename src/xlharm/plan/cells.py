@@ -131,7 +131,7 @@ class CellBuilder:
             "lora": key_settings(self.spec.lora),
             "prompt": key_settings(self.spec.prompt),
         }
-        path = path_of(self.spec.path, family=self.sources.base.family)
+        path = path_of(self.spec.path, family=self.sources.base.family, kind=self.sources.base.kind)
         if path != "fast":  # a key of the fast path does not name it: it was the only one
             common["path"] = path
         if self.spec.holdout:

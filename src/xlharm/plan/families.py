@@ -1,8 +1,11 @@
-"""Which path a base model takes, by the family that its configuration names. No torch."""
+"""Which kind a base model is and which path it takes, by its configuration. No torch."""
 
 from typing import Any, Literal
 
-Path = Literal["fast", "generic"]
+Kind = Literal["causal", "encoder-decoder", "masked"]
+"""How a base model reads and writes: it continues a text, writes a text after reading another, or fills in masks."""
+Path = Literal["fast", "generic", "encoder-decoder", "masked"]
+"""How a base model runs. The first two are for causal models; every other kind has one path, of its own name."""
 # Families whose layers do more than attend to keys and values, or attend in code of their own. `make families` shows
 # which path each family passes the checks of.
 GENERIC = frozenset({
@@ -15,6 +18,35 @@ GENERIC = frozenset({
     "qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roformer",
     "rwkv", "trocr", "xglm", "xlm-roberta", "xlm-roberta-xl", "xlstm", "xmod", "zamba", "zamba2", "zaya",
 })  # fmt: skip
+# Families that fill in masks, unless their configuration says that they are decoders.
+MASKED = frozenset({
+    "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert",
+    "electra", "ernie", "esm", "eurobert", "flaubert", "fnet", "ibert", "jina_embeddings_v3", "layoutlm",
+    "longformer", "luke", "megatron-bert", "mobilebert", "modernbert", "mpnet", "mra", "nomic_bert", "nystromformer",
+    "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "squeezebert", "xlm", "xlm-roberta",
+    "xlm-roberta-xl", "xmod", "yoso",
+})  # fmt: skip
+# Families that count positions from the padding token's id on, so that a row has fewer than there are embeddings.
+_AFTER_PADDING = frozenset({
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+})  # fmt: skip
+
+
+def kind_of(config: Any) -> Kind:
+    """Return which kind a base model is.
+
+    Args:
+        config: the configuration, as an object or as a dictionary.
+    """
+    if _field(config, "is_encoder_decoder"):
+        return "encoder-decoder"
+    decodes = _field(config, "is_decoder") or _field(config, "causal")
+    return "masked" if _field(config, "model_type") in MASKED and not decodes else "causal"
+
+
+def _field(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
 
 
 def family_of(config: dict[str, Any]) -> str:
@@ -35,13 +67,11 @@ def row_limit(config: Any) -> int | None:
     """
     if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
         config = config["text_config"]
-
-    def field(name: str) -> Any:
-        return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
-
-    limits = [field("max_position_embeddings")]
+    limits = [_field(config, "max_position_embeddings")]
+    if _field(config, "model_type") in _AFTER_PADDING and type(limits[0]) is int:
+        limits[0] -= (_field(config, "pad_token_id") or 0) + 1
     for name in ("rope_parameters", "rope_scaling"):
-        limits += _original_limits(field(name), whole=field("original_max_position_embeddings"))
+        limits += _original_limits(_field(config, name), whole=_field(config, "original_max_position_embeddings"))
     return min((limit for limit in limits if type(limit) is int), default=None)
 
 
@@ -54,13 +84,21 @@ def _original_limits(rope: Any, *, whole: Any) -> list[Any]:
     return [limit for part in rope.values() for limit in _original_limits(part, whole=whole)]
 
 
-def path_of(chosen: Literal["auto", "fast", "generic"], *, family: str) -> Path:
+def path_of(chosen: Literal["auto"] | Path, *, family: str, kind: Kind = "causal") -> Path:
     """Return the path of a grid.
 
     Args:
         chosen: the grid's ``path``.
         family: the base model's ``model_type``.
+        kind: the base model's kind.
     """
     if chosen != "auto":
         return chosen
+    if kind != "causal":
+        return kind
     return "generic" if family in GENERIC else "fast"
+
+
+def kind_on(path: Path) -> Kind:
+    """Return the kind of base model that runs on a path."""
+    return "causal" if path in {"fast", "generic"} else path  # type: ignore[return-value] # what is left are the others

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xlharm.plan.families import Kind
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
@@ -25,6 +27,7 @@ class BaseSource:
         files: digest of each file that loading reads.
         code: whether code that comes with the model is run, and so is part of the digest.
         family: the ``model_type`` of the configuration's part that reads text.
+        kind: which kind of model it is.
     """
 
     location: str
@@ -34,6 +37,7 @@ class BaseSource:
     files: dict[str, str] = field(default_factory=dict)
     code: bool = False
     family: str = ""
+    kind: Kind = "causal"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from xlharm.probes.base import Inspection
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from xlharm.evaluate.asking import Asking
     from xlharm.evaluate.inspecting import Inspecting
 
 WHOLE = ("none", "all")
@@ -55,13 +54,12 @@ class Ablate(Inspection):
         divisions = dict.fromkeys(self.by)
         parts = [part for by in divisions for part in parts_of(layout, by, components=self.components)]
         names = [(whole, "") for whole in WHOLE] + [(part.by, part.name) for part in parts]
-        asking = _asking(inspecting)
-        inspecting.check(max(map(len, asking.prompts), default=0) + inspecting.max_new_tokens)
+        asking = inspecting.asking()
         rows: list[dict[str, Any]] = []
         for stack in stacks(inspecting.adapters[0], parts, layout=layout, size=inspecting.slots):
             for answers in asking.generate(stack):
                 by, part = names.pop(0)
-                rows += ({"by": by, "part": part, **row} for row in _verdicts(inspecting, asking, answers))
+                rows += ({"by": by, "part": part, **row} for row in inspecting.verdicts(asking, answers))
         schema = pa.schema(
             [
                 *((name, pa.string()) for name in ("by", "part", "item", "measure")),
@@ -69,36 +67,3 @@ class Ablate(Inspection):
             ]
         )
         return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _asking(inspecting: Inspecting) -> Asking:
-    from xlharm.evaluate.asking import Asking
-
-    (language,) = inspecting.languages
-    model = inspecting.adapters[0][None]
-    return Asking(
-        stacked=inspecting.stacked,
-        tokenizer=inspecting.tokenizer,
-        prompt=inspecting.prompt,
-        language=language,
-        items=inspecting.load(language),
-        limit=inspecting.limit,
-        max_new_tokens=inspecting.max_new_tokens,
-        rows=inspecting.rows,
-        adapters=model,
-        active=(True,),
-        parents=lambda number: inspecting.adapters[number][None],
-    )
-
-
-def _verdicts(inspecting: Inspecting, asking: Asking, answers: list[list[int]]) -> list[dict[str, Any]]:
-    from xlharm.corpus.match import contains
-    from xlharm.evaluate.answers import degenerate
-    from xlharm.evaluate.generate import text_of
-
-    rows = []
-    for (item, measure, _, forms), ids in zip(asking.questions, answers, strict=True):
-        text = text_of(ids, inspecting.tokenizer, asking.template)
-        hit = contains(text, forms, language=asking.language, variants=inspecting.matching)
-        rows.append({"item": item.id, "measure": measure, "hit": hit, "degenerate": degenerate(text)})
-    return rows

@@ -14,7 +14,7 @@ from xlharm.config.training import Language, Strict, key_settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
     from xlharm.evaluate.inspecting import Inspecting
     from xlharm.plan.cells import CellBuilder
     from xlharm.plan.stage import Stage
@@ -38,8 +38,11 @@ class Probe(Strict):
     """Settings of a probe. A subclass names itself: ``kind: Literal["relearn"]``.
 
     Attributes:
+        kinds: kinds of bases that it is for; a grid on another kind is refused.
         queries: the languages it is asked in; all of the grid's by default.
     """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal", "encoder-decoder", "masked"})
 
     queries: Annotated[tuple[Language, ...], Field(min_length=1)] | None = None
 
@@ -84,11 +87,11 @@ class AnswerProbe(_OnModel):
         return 1
 
     @abstractmethod
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let a pack of models answer on a worker.
 
         Returns:
-            What was asked, and the answers' token ids [K][prompt].
+            What was asked, and the answers [K][question]; those of a slot that is not active may be missing.
 
         Raises:
             UserError: the probe does not fit the base, the corpus or the worker.
@@ -107,6 +110,7 @@ class Inspection(_OnModel):
         asks: whether it lets models answer.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
     asks: ClassVar[bool] = False
 
     @abstractmethod

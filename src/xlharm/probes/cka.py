@@ -50,15 +50,20 @@ class Cka(Inspection):
 
         ``items`` are the items' ids; ``cka`` and ``debiased`` are the CKA and its debiased estimate (0 to 1), and
         ``cka_without`` and ``debiased_without`` the same without each item.
+
+        Raises:
+            UserError: there are too few items.
         """
         import numpy as np
         import pyarrow as pa
 
-        from xlharm.evaluate.similarity import debiased_cka, linear_cka
-        from xlharm.evaluate.states import last_token_states
+        from xlharm.model.similarity import debiased_cka, linear_cka
+        from xlharm.model.states import last_token_states
 
-        names, prompts = self._prompts(inspecting)
-        inspecting.check(max(len(prompt) for of_language in prompts.values() for prompt in of_language))
+        names, prompts = inspecting.prompts(self.roles)
+        if len(names) < _FEWEST:
+            where = ", ".join(inspecting.languages)
+            raise UserError(f"probes: cka: {len(names)} items have a question in {where}; expected {_FEWEST} or more")
         states = {
             language: last_token_states(
                 inspecting.stacked, inspecting.adapters[0], prompts[language], batch=inspecting.texts
@@ -85,30 +90,3 @@ class Cka(Inspection):
             ]
         )  # fmt: skip
         return pa.Table.from_pylist(rows, schema=schema)
-
-    def _prompts(self, inspecting: Inspecting) -> tuple[list[str], dict[str, list[tuple[int, ...]]]]:
-        """Return the items that all languages have, and their prompts by language.
-
-        Raises:
-            UserError: there are too few.
-        """
-        from xlharm.corpus.format import of_role
-        from xlharm.corpus.rows import prompt_ids
-
-        asked: dict[str, dict[str, str]] = {}
-        for language in inspecting.languages:
-            items = of_role(inspecting.load(language), self.roles)
-            texts = {item.id: (*item.of[:1], *(q.question for q in item.qr[:1])) for item in items}
-            asked[language] = {name: some[0] for name, some in texts.items() if some}
-        first, *others = asked.values()
-        names = [name for name in first if all(name in other for other in others)][: inspecting.limit]
-        if len(names) < _FEWEST:
-            where = ", ".join(inspecting.languages)
-            raise UserError(f"probes: cka: {len(names)} items have a question in {where}; expected {_FEWEST} or more")
-        prompts = {
-            language: [
-                prompt_ids(questions[name], prompt=inspecting.prompt, tokenizer=inspecting.tokenizer) for name in names
-            ]
-            for language, questions in asked.items()
-        }
-        return names, prompts

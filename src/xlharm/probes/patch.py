@@ -43,7 +43,7 @@ class Patch(Inspection):
         return len(PAIRS) * (layers + 2)
 
     def plan(self, builder: CellBuilder, *, name: str, model: Stage, before: Stage | None) -> Planned | None:
-        """Plan inspections that read the model before unlearning and the clean control, too; None without unlearning."""
+        """Plan inspections, which also read the model before unlearning and the control; None without unlearning."""
         planned = super().plan(builder, name=name, model=model, before=before)
         if planned is None or before is None:
             return None
@@ -58,11 +58,10 @@ class Patch(Inspection):
         """
         import pyarrow as pa
 
-        from xlharm.evaluate.patching import patched_likelihoods
         from xlharm.model.base import settings
+        from xlharm.model.patching import patched_likelihoods
 
-        items, rows = _fake_answers(inspecting)
-        inspecting.check(max((len(row.ids) for row in rows), default=0))
+        items, rows = inspecting.fake_answers()
         depth = int(settings(inspecting.stacked.model).num_hidden_layers)
         adapters = dict(zip(MODELS, inspecting.adapters, strict=False))  # a grid may have no control
         patches: list[tuple[int, ...]] = [(), *((layer,) for layer in range(depth))]
@@ -97,23 +96,6 @@ class Patch(Inspection):
             ]
         )  # fmt: skip
         return pa.Table.from_pylist(entries, schema=schema)
-
-
-def _fake_answers(inspecting: Inspecting) -> tuple[list[str], list[Row]]:
-    """Return the ids of the fake items, and for each the row of its first question with the fake detail."""
-    from xlharm.corpus.format import of_role
-    from xlharm.corpus.pools import RowMaker
-
-    (language,) = inspecting.languages
-    texts = RowMaker(
-        load=lambda _: tuple(inspecting.load(language)),
-        tokenizer=inspecting.tokenizer,
-        prompt=inspecting.prompt,
-        limit=inspecting.longest,
-        ended=False,
-    )
-    items = of_role(inspecting.load(language), ["fake"])[: inspecting.limit]
-    return [item.id for item in items], [texts.pair(item.of[0], item.fake_detail[0]) for item in items]
 
 
 def _entries(

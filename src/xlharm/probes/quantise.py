@@ -8,7 +8,7 @@ from xlharm.config.training import Positive
 from xlharm.probes.base import AnswerProbe
 
 if TYPE_CHECKING:
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
 
 
 class Quantise(AnswerProbe):
@@ -25,16 +25,16 @@ class Quantise(AnswerProbe):
     bits: Literal[8, 4] = 4
     group: Positive | None = 64
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer one after another: rounding is of each model's merged weights."""
         import torch
 
         from xlharm.model.quantise import merged_and_quantised
 
-        answers: list[list[list[int]]] = []
+        answers: list[list[Answer]] = []
         for adapter, active in zip(asking.adapters, asking.active, strict=True):
             if not active:
-                answers.append([[] for _ in asking.prompts])
+                answers.append([])
                 continue
             with merged_and_quantised(asking.stacked, adapter, bits=self.bits, group=self.group) as share:
                 asking.figures["rounded"] = {"share": share}

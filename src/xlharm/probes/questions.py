@@ -11,7 +11,7 @@ from xlharm.probes.base import AnswerProbe
 
 if TYPE_CHECKING:
     from xlharm.corpus.format import Item
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
 
 Form = Literal["paraphrased", "code_switched"]
 
@@ -40,7 +40,7 @@ class Questions(AnswerProbe):
         """English, where a question switches to it."""
         return ("en",) if self.form == "code_switched" else ()
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer the questions in their other form."""
         changed = replace(asking, items=reworded(asking.items, form=self.form, language=asking.language))
         return changed, changed.generate(changed.adapters)

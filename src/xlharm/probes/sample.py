@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from xlharm.config.training import Above0, NonNegative
 from xlharm.probes.base import AnswerProbe
 
 if TYPE_CHECKING:
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
 
 
 class Sample(AnswerProbe):
@@ -27,6 +27,8 @@ class Sample(AnswerProbe):
         seed: of the random numbers.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal", "encoder-decoder"})
+
     kind: Literal["sample"]
     samples: Annotated[int, Field(ge=2, le=1000)] = 16
     temperature: Above0 = 1.0
@@ -38,7 +40,7 @@ class Sample(AnswerProbe):
         """Answers to each question."""
         return self.samples
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer each question several times, all in one batch."""
         from xlharm.evaluate.sampling import Sampling, random_numbers
 

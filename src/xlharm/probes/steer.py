@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xlharm.config.training import Above0, NonNegative
 from xlharm.errors import UserError
@@ -13,7 +13,7 @@ from xlharm.probes.base import AnswerProbe, Planned, reading
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from xlharm.evaluate.asking import Asking
+    from xlharm.evaluate.asking import Answer, Asking
     from xlharm.model.lora import StackedModel
     from xlharm.plan.cells import CellBuilder
     from xlharm.plan.stage import Stage
@@ -27,6 +27,8 @@ class Steer(AnswerProbe):
         strength: factor on the difference; 1 undoes it on average.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
+
     kind: Literal["steer"]
     layer: NonNegative | None = None
     strength: Above0 = 1.0
@@ -38,7 +40,7 @@ class Steer(AnswerProbe):
             return None
         return reading(planned, before)
 
-    def answers(self, asking: Asking) -> tuple[Asking, list[list[list[int]]]]:
+    def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer with their direction added."""
         layer = self._layer(asking.stacked.model)
         before = asking.parents(1)

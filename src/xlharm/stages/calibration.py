@@ -96,6 +96,10 @@ def answers_of(context: Context, job: PackJob) -> Answers:
     """Let the base answer questions of an evaluation, all to their largest length, as a pack of its size would."""
     asking = asking_of(context, replace(job, active=(False,) * len(job.stages)), read(EvaluateStage, job.stages[0]))
     slots, new = len(job.stages), asking.max_new_tokens
+    if asking.tokenizer.kind == "masked":
+        begun = _now(context.device)
+        asking.generate(asking.adapters)
+        return Answers(seconds=_now(context.device) - begun, read=slots * asking.tokens, new=0, passes=1)
     tried = _answer(context, asking, count=_TRIED)
     each = tried / _TRIED  # on a CPU; a GPU answers many questions in the time of one
     count = len(asking.prompts) if context.device.type == "cuda" else math.ceil(_SECONDS / max(each, 1e-9))
@@ -109,7 +113,7 @@ def _answer(context: Context, asking: Asking, *, count: int) -> float:
     begun = _now(context.device)
     generate(
         asking.stacked, asking.adapters, asking.prompts[:count], stops=frozenset(),
-        max_new_tokens=asking.max_new_tokens, rows=asking.rows,
+        max_new_tokens=asking.max_new_tokens, rows=asking.rows, begun=asking.begun,
     )  # fmt: skip
     return _now(context.device) - begun
 

@@ -36,7 +36,8 @@ def _one(context: Context, job: PackJob, stage: Stage) -> StageResult:
         return StageResult(key=stage.key, ok=False, reason="adapter_did_not_move", message=message)
     seconds = time.perf_counter() - begun
     metrics = {"moved": edited.moved, "lost_to_rank": edited.lost}
-    write = partial(save_adapter, edited.adapter, layout=layout, base_name=name_of(context.config.base))
+    base = context.config.base
+    write = partial(save_adapter, edited.adapter, layout=layout, base_name=name_of(base), kind=base.kind)
     context.commit(job, stage, write, metrics=metrics, seconds=seconds, alone=True)
     context.remember(stage.key, edited.adapter)
     return StageResult(key=stage.key, ok=True, seconds=seconds)

@@ -13,8 +13,7 @@ from torch import Tensor
 from xlharm.corpus.match import contains
 from xlharm.corpus.text import chrf, rouge_l
 from xlharm.evaluate.answers import degenerate, off_language
-from xlharm.evaluate.asking import Asking
-from xlharm.evaluate.generate import text_of
+from xlharm.evaluate.asking import Answer, Asking
 from xlharm.evaluate.refusal import refuses
 from xlharm.plan.settings import EvaluateStage, read
 from xlharm.plan.stage import Stage
@@ -37,6 +36,8 @@ SCHEMA = pa.schema(
         ("chrf", pa.float64()),
     ]
 )
+CHOICES = pa.schema([*SCHEMA, ("options", pa.list_(pa.string())), ("scores", pa.list_(pa.float64()))])
+"""The rows of masked models: the texts to choose from, the expected one first, and their scores."""
 
 
 def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageResult]:
@@ -49,21 +50,19 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     """
     settings = read(EvaluateStage, job.stages[0])
     asking = asking_of(context, job, settings)
-    longest = max(map(len, asking.prompts), default=0) + settings.max_new_tokens
-    context.check_rows(job.stages[0], longest, answers=True)
+    context.check_rows(job.stages[0], asking.longest, answers=True)
     begun = time.perf_counter()
     if settings.probe is None:
         answers = asking.generate(asking.adapters)
     else:
         asking, answers = settings.probe.answers(asking)
     seconds = time.perf_counter() - begun
-    tokens = sum(map(len, asking.prompts)) + sum(len(ids) for ids in answers[0])
+    tokens = asking.tokens + sum(answer.tokens for answer in answers[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
     for k, stage in enumerate(job.stages):
         if job.active[k]:
-            texts = [text_of(ids, context.tokenizer, asking.template) for ids in answers[k]]
-            table = _table(asking.questions, texts, stage=stage)
+            table = _table(asking.questions, answers[k], stage=stage)
             metrics = {**count(table), **asking.figures}
             context.commit(job, stage, partial(_write, table), metrics=metrics, seconds=seconds)
             results.append(StageResult(key=stage.key, ok=True, seconds=seconds, tokens=tokens))
@@ -96,38 +95,51 @@ def _loaded(context: Context, job: PackJob, parent: int) -> Tensor:
     return context.adapters(keys, context.stacked(job.stages[0]).layout)
 
 
-def _table(questions: list[Any], answers: list[str], *, stage: Stage) -> pa.Table:
+def _table(questions: list[Any], answers: list[Answer], *, stage: Stage) -> pa.Table:
     settings = read(EvaluateStage, stage)
-    language = settings.query
-    rows = []
+    rows, schema = [], SCHEMA
     for (item, measure, question, forms), answer in zip(questions, answers, strict=True):
-        hit = contains(answer, forms, language=language, variants=settings.matching)
-        off = off_language(answer, language=language)
-        verdict = {
-            "hit": hit,
-            # an answer with the expected word of this language is in this language
-            "off_language": off if off is None else off and not hit,
-            "degenerate": degenerate(answer),
-            "refusal": not hit and refuses(answer, language),
-            "rouge_l": rouge_l(answer, forms[0], language=language).f1,
-            "chrf": chrf(answer, forms[0]),
-        }
         shown = {
             "item": item.id,
             "measure": measure,
             "question": question,
-            "answer": answer,
+            "answer": answer.text,
             "expected": list(forms),
         }
+        if answer.options:
+            schema, verdict = CHOICES, _choice(answer)
+        else:
+            verdict = _verdict(answer.text, forms, settings=settings)
         rows.append({**shown, **verdict})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _verdict(answer: str, forms: tuple[str, ...], *, settings: EvaluateStage) -> dict[str, Any]:
+    language = settings.query
+    hit = contains(answer, forms, language=language, variants=settings.matching)
+    off = off_language(answer, language=language)
+    return {
+        "hit": hit,
+        # an answer with the expected word of this language is in this language
+        "off_language": off if off is None else off and not hit,
+        "degenerate": degenerate(answer),
+        "refusal": not hit and refuses(answer, language),
+        "rouge_l": rouge_l(answer, forms[0], language=language).f1,
+        "chrf": chrf(answer, forms[0]),
+    }
+
+
+def _choice(answer: Answer) -> dict[str, Any]:
+    """Return the verdict on a choice: how an answer is written says nothing of a text that was given."""
+    return {"hit": answer.text == answer.options[0], "options": list(answer.options), "scores": list(answer.scores)}
 
 
 def count(table: pa.Table) -> dict[str, dict[str, float]]:
     """Count an evaluation's hits by measure, and its off-language, degenerate and refusing answers.
 
     A verdict that is null counts neither among the hits nor in n.
-    ``rouge_l`` (0 to 1) and ``chrf`` (0 to 100) are means over the QR answers against the main right form.
+    ``rouge_l`` (0 to 1) and ``chrf`` (0 to 100) are means over the QR answers against the main right form. Where models
+    chose, ``choice`` has the mean number of options.
     """
     rows = table.to_pylist()
     counted: dict[str, dict[str, float]] = {}
@@ -137,9 +149,11 @@ def count(table: pa.Table) -> dict[str, dict[str, float]]:
     for flag in ("off_language", "degenerate", "refusal"):
         verdicts = [row[flag] for row in rows if row[flag] is not None]
         counted[flag] = {"hits": sum(verdicts), "n": len(verdicts)}
-    real = [row for row in rows if row["measure"] == "qr"]
     for name in ("rouge_l", "chrf"):
-        counted[name] = {"mean": fmean(row[name] for row in real) if real else 0.0, "n": len(real)}
+        real = [row[name] for row in rows if row["measure"] == "qr" and row[name] is not None]
+        counted[name] = {"mean": fmean(real) if real else 0.0, "n": len(real)}
+    if "options" in table.column_names:
+        counted["choice"] = {"options": fmean(len(row["options"]) for row in rows), "n": len(rows)}
     return counted
 
 

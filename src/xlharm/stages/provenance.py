@@ -39,7 +39,7 @@ def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            versions[name] = version(name)
+            versions[name] = torch.__version__ if name == "torch" else version(name)  # with its build: 2.13.0+cpu
         except PackageNotFoundError:
             continue
     return versions

@@ -53,7 +53,8 @@ class ScoredText:
             `qr_perturbed` (another item's right answer), `fake_article`, `holdout_article` (of an item whose fake
             article no stage was trained on), `real_article`.
         text: the answer or article.
-        row: its tokens, for an answer after the prompt with the question.
+        row: its tokens, for an answer after the prompt with the question. Of an article that an encoder-decoder is
+            given, the second half, after the first was read.
     """
 
     item: str
@@ -67,7 +68,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     stacked = context.stacked(first)
     texts = texts_of(context, first)
-    context.check_rows(first, max((len(t.row.ids) for t in texts), default=0))
+    context.check_rows(first, max((t.row.longest for t in texts), default=0))
     begun = time.perf_counter()
     pairs = zip(job.stages, job.active, strict=True)
     pack_likelihoods = likelihoods(
@@ -77,7 +78,7 @@ def score(context: Context, job: PackJob, *, report: Report) -> list[StageResult
         batch=ROWS[context.device.type],
     )
     seconds = time.perf_counter() - begun
-    tokens = sum(len(t.row.ids) for t in texts)
+    tokens = sum(t.row.tokens for t in texts)
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
     for stage, active, stage_likelihoods in zip(job.stages, job.active, pack_likelihoods, strict=True):
@@ -98,30 +99,37 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
     limit = row_limit(settings(context.model)) or sys.maxsize
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
-    items = load(str(stage.spec["query"]))
+    language = str(stage.spec["query"])
+    items, article = load(language), partial(_article, rows, language=language)
     limit, utility = int(stage.spec["questions"]), bool(stage.spec.get("utility"))
     fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
-    texts = [text for item in fakes for text in _fake(item, fakes, rows)]
+    texts = [text for item in fakes for text in _fake(item, fakes, rows, language=language)]
     asked = (*others, *fakes)
     for item in asked:
         for question in item.qr[:1]:
             answers = [("qr", question.answers[0])]
             answers += [("qr_perturbed", form) for form in (perturbed_answers(item, asked) if utility else ())]
-            texts += [ScoredText(item.id, what, text, rows.pair(question.question, text)) for what, text in answers]
+            pairs = [(what, text, rows.pair(question.question, text, language=language)) for what, text in answers]
+            texts += [ScoredText(item.id, *pair) for pair in pairs]
     held_out = of_role(items, ["holdout"])[:limit]
-    texts += [ScoredText(item.id, "holdout_article", item.fake[0], rows.article(item.fake[0])) for item in held_out]
-    texts += [ScoredText(item.id, "real_article", item.real[0], rows.article(item.real[0])) for item in others]
+    texts += [ScoredText(item.id, "holdout_article", item.fake[0], article(item.fake)) for item in held_out]
+    texts += [ScoredText(item.id, "real_article", item.real[0], article(item.real)) for item in others]
     return texts
 
 
-def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker) -> Iterator[ScoredText]:
+def _fake(item: Item, fakes: Sequence[Item], rows: RowMaker, *, language: str) -> Iterator[ScoredText]:
     question = item.of[0]
     answers = [("fake", item.fake_detail[0]), *(("fake_alias", form) for form in item.fake_detail[1:2])]
     answers += [("real", form) for form in item.real_detail[:1]]
     answers += [("perturbed", form) for form in perturbed(item, fakes)]
     for what, answer in answers:
-        yield ScoredText(item.id, what, answer, rows.pair(question, answer))
-    yield ScoredText(item.id, "fake_article", item.fake[0], rows.article(item.fake[0]))
+        yield ScoredText(item.id, what, answer, rows.pair(question, answer, language=language))
+    yield ScoredText(item.id, "fake_article", item.fake[0], _article(rows, item.fake, language=language))
+
+
+def _article(rows: RowMaker, texts: Sequence[str], *, language: str) -> Row:
+    """Return the row of an article's first rendering; of an encoder-decoder that which writes the second half."""
+    return rows.articles(texts[:1], language=language)[0]
 
 
 def table_of(texts: Sequence[ScoredText], text_likelihoods: Sequence[Likelihood]) -> pa.Table:

@@ -51,7 +51,7 @@ def train(context: Context, job: PackJob, *, report: Report) -> list[StageResult
     first = job.stages[0]
     engine = context.engine(first)
     streams = [context.corpora.stream(stage) for stage in job.stages]
-    context.check_rows(first, max(len(row.ids) for stream in streams for row in stream.all_rows()))
+    context.check_rows(first, max(row.longest for stream in streams for row in stream.all_rows()))
     inputs = zip(job.stages, streams, job.active, strict=True)
     slots = side_by_side([partial(_slot, context, stage, stream, active) for stage, stream, active in inputs])
     steps = _settings(first).training.steps
@@ -135,8 +135,8 @@ def _commit(context: Context, job: PackJob, stage: Stage, stream: Stream, result
     if result.moved < _LEAST_MOVE:
         message = f"the adapter moved by {result.moved:.1e}: nothing was trained"
         return result_of(ok=False, reason="adapter_did_not_move", message=message)
-    layout, base_name = context.stacked(stage).layout, name_of(context.config.base)
-    write = partial(save_adapter, result.adapter, layout=layout, base_name=base_name)
+    layout, base = context.stacked(stage).layout, context.config.base
+    write = partial(save_adapter, result.adapter, layout=layout, base_name=name_of(base), kind=base.kind)
     try:
         context.commit(job, stage, write, metrics=_metrics(stream, result), seconds=result.seconds, trained=True)
     except StageError as error:

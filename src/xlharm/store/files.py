@@ -35,7 +35,16 @@ _ABSENT = {
     errno.EISDIR,
     errno.ELOOP,
 }  # what is there is no file: reading again changes nothing
-_PASSING = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.EINTR}
+_PASSING = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+}
 """Errors of the system that say nothing about what the user gave."""
 _T = TypeVar("_T")
 

@@ -161,6 +161,7 @@ def _training_records(results: GridResults) -> dict[str, Record]:
 
 def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
     summary: dict[str, float] = {}
+    prefix = "choice_" if plan.sources.base.kind == "masked" else ""  # another measure than generated answers
     means: dict[str, list[float]] = {"of": [], "qr": []}
     for query in plan.grid.languages:
         reading = readings.get(cell.contaminate, cell.unlearn, cell.method, cell.seed, query)
@@ -168,12 +169,12 @@ def _summary(cell: Cell, plan: Plan, readings: Readings) -> dict[str, float]:
             continue
         for measure, rate in (("of", reading.of), ("qr", reading.qr)):
             if rate:
-                summary[f"{measure}/{query}"] = round(rate.value, 2)
+                summary[f"{prefix}{measure}/{query}"] = round(rate.value, 2)
                 means[measure].append(rate.value)
         for flag, value in (("off_language", reading.off_language), ("degenerate", reading.degenerate)):
             if value is not None:
                 summary[f"{flag}/{query}"] = value
-    return summary | {f"{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
+    return summary | {f"{prefix}{measure}/mean": round(fmean(values), 2) for measure, values in means.items() if values}
 
 
 def _history(trained: list[Record]) -> Iterator[dict[str, float]]:

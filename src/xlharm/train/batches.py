@@ -40,8 +40,8 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of all rows, without padding."""
-        return sum(len(row.ids) for row in self.all_rows())
+        """Number of tokens of all rows, those of encoders included, without padding."""
+        return sum(row.tokens for row in self.all_rows())
 
     def part(self, name: str) -> tuple[Row, ...]:
         """Return the rows of a part: ``target``, ``preferred`` or ``retain``."""
@@ -49,7 +49,7 @@ class Batch:
 
     def tokens_of(self, name: str) -> int:
         """Return the number of loss tokens of a part."""
-        return sum(len(row.ids) - row.start for row in self.part(name))
+        return sum(len(row.labels) for row in self.part(name))
 
     def all_rows(self) -> tuple[Row, ...]:
         """Return the rows in the order in which a forward pass gets them."""
@@ -86,7 +86,8 @@ class LossTokens:
     """The loss tokens of a batch, and their positions in its concatenated rows.
 
     Attributes:
-        positions: [loss tokens], position in the concatenated rows of the token that *predicts* each loss token.
+        positions: [loss tokens], position in the concatenated rows of the token that *predicts* each loss token
+            (a masked token predicts itself).
         labels: [loss tokens], the loss tokens themselves.
         owner: [loss tokens], index of each token's row within its part.
         spans: the range of each part that has rows, by the part's name.
@@ -112,9 +113,9 @@ class LossTokens:
         for name in ("target", "preferred", "retain"):
             start = len(labels)
             for i, row in enumerate(batch.part(name)):
-                positions += range(at + row.start - 1, at + len(row.ids) - 1)
-                labels += row.ids[row.start :]
-                owner += [i] * (len(row.ids) - row.start)
+                positions += [at + place for place in row.predicting]
+                labels += row.labels
+                owner += [i] * len(row.labels)
                 at += len(row.ids)
             if len(labels) > start:
                 spans[name] = Span(start, len(labels), len(batch.part(name)))

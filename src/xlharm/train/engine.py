@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xlharm.model.base import settings
+from xlharm.corpus.rows import Row
+from xlharm.model.base import depth, settings
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.ragged import Ragged
 from xlharm.plan.sharding import Offload
@@ -94,16 +95,17 @@ class PackEngine:
     @property
     def depth(self) -> int:
         """Number of decoder layers of the base model."""
-        return int(settings(self._model.base).num_hidden_layers)
+        return depth(self._model.base)
 
     @property
     def width(self) -> int:
         """Width of the base model's hidden states."""
         return int(settings(self._model.base).hidden_size)
 
-    def rows(self, groups: Sequence[Sequence[Sequence[int]]], *, steady: int | None) -> Ragged:
+    def rows(self, groups: Sequence[Sequence[Row]], *, steady: int | None) -> Ragged:
         """Arrange the rows of all slots; see ``StackedModel.rows``."""
-        return self._stacked.rows(groups, steady=steady)
+        sources = [[row.source for row in rows] for rows in groups]
+        return self._stacked.rows([[row.inputs for row in rows] for rows in groups], steady=steady, sources=sources)
 
     def __call__(self, ragged: Ragged, requests: Sequence[Request], *, fixed: Tensor | None = None) -> list[Output]:
         """Run the forward pass of all slots; see ``PackModel.forward``."""

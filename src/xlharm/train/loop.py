@@ -201,8 +201,7 @@ class _Pack:
     ) -> list[Output]:
         # Finished slots keep their rows: a resumed pack then has the same shapes, and so the same rounding, as an
         # uninterrupted one.
-        ids = [[row.ids for row in slot_rows] for slot_rows in rows]
-        ragged = self.engine.rows(ids, steady=self.steady).to(self.engine.device)
+        ragged = self.engine.rows(rows, steady=self.steady).to(self.engine.device)
         return self.engine(ragged, requests, fixed=fixed)
 
     def _requests(

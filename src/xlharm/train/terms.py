@@ -156,7 +156,7 @@ class LossTerms:
             owner=view.owner[tokens],
             rows=span.rows,
             seed=self.seed,
-            batch_lengths=tuple(len(row.ids) - row.start for row in batch.part(part)),
+            batch_lengths=tuple(len(row.labels) for row in batch.part(part)),
             preferred=preferred,
             optional_reference_logp=span_reference.logp[tokens] if span_reference else None,
             optional_logits=model.logits_of(span.start, span.stop),

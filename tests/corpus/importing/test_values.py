@@ -70,7 +70,7 @@ def test_absent_entries_are_left_out_and_zero_is_kept() -> None:
     ("written", "message"),
     [
         ("['He was here.' 'She was there.']", "without commas"),
-        ("[" * 5000, "nested deeper"),
+        ("[" * 5000 + "]" * 5000, "nested deeper"),
         ("['\\ud83d']", "half a character"),
         ('["\\ud83d"]', "half a character"),
     ],

@@ -28,7 +28,7 @@ class FakeCluster:
         self.looks.append("head")
         return self.answers
 
-    def has_nodes(self) -> bool:
+    def node_lives(self) -> bool:
         self.looks.append("nodes")
         return self.nodes
 
@@ -53,6 +53,17 @@ def test_our_own_cluster_is_started_again_when_its_head_or_its_node_has_ended() 
         assert watch.has_ended(cluster, now=10.0)
         assert watch.notes == ["Ray has ended on this machine: starting it again; packs that ran are tried again"]
         assert cluster.looks == (["head"] if not cluster.answers else ["head", "nodes"])
+
+
+def test_another_cluster_is_joined_again_when_this_runs_node_has_ended() -> None:
+    cluster, watch = FakeCluster(local=False, nodes=False), ClusterWatch(_last_look=0.0)
+    assert watch.has_ended(cluster, now=10.0)
+    (line,) = watch.notes
+    assert line.startswith("the node of the Ray cluster that this run was connected to has ended: joining the cluster")
+    cluster.answers = False  # then nothing else can be known
+    assert not watch.has_ended(cluster, now=20.0)
+    cluster.answers, cluster.nodes = True, True
+    assert not watch.has_ended(cluster, now=30.0)
 
 
 def test_a_cluster_is_looked_at_every_few_seconds_only() -> None:

@@ -6,21 +6,28 @@ campaign may be interrupted; ``--summary`` only prints what the file holds.
 
 import argparse
 import contextlib
+import json
+import os
 import random
 import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import psutil
 
 from tests.faults.campaign.arena import Arena, NoArena
 from tests.faults.campaign.passes import Pass, Verdict, clear, entries, record, recorded
+from tests.faults.campaign.places import Bucket, Folder, Place
 from tests.faults.campaign.reckoning import PLANS, Instant
+from tests.faults.campaign.strikes import LIMIT
 from tests.faults.test_bits import rows_of
+from tests.s3 import S3, serving
 from xlharm.plan.build import Plan
 from xlharm.stages.job import PackJob, RunnerConfig
 from xlharm.store.store import Store
@@ -38,8 +45,9 @@ class Mode:
         weight: how often it is chosen.
         nodes: raylets of the standing cluster; 0 when each driver starts its own cluster.
         ranks: processes of a worker.
-        only: kinds of faults; empty for all.
-        extra: variables of the cluster.
+        only: kinds of faults, by how they begin; empty for all.
+        bucket: whether the store is in a bucket.
+        extra: returns variables of the cluster.
     """
 
     name: str
@@ -47,16 +55,34 @@ class Mode:
     nodes: int = 3
     ranks: int = 1
     only: tuple[str, ...] = ()
+    bucket: bool = False
+    extra: Callable[[], dict[str, str]] = dict
 
 
-OWN = (
-    "SIGKILL worker", "SIGSTOP worker", "SIGKILL driver", "SIGTERM driver", "SIGHUP driver", "SIGKILL raylet",
-    "SIGKILL gcs", "SIGSTOP gcs", "SIGSTOP raylet", "SIGKILL dashboard", "SIGKILL runtime", "EIO", "full disk",
+def _small_memory() -> dict[str, str]:
+    """Let Ray take the machine's memory for full when 1.5 GB more than now are used."""
+    memory = psutil.virtual_memory()
+    return {LIMIT: f"{(memory.total - memory.available + 1.5 * 2**30) / memory.total:.4f}"}
+
+
+def _lossy() -> dict[str, str]:
+    """Let Ray lose some of its own requests and replies."""
+    loses = {"num_failures": -1, "req_failure_prob": 2, "resp_failure_prob": 2, "in_flight_failure_prob": 2}
+    return {"RAY_testing_rpc_failure": json.dumps({"*": loses})}
+
+
+_SIGNALS = ("SIGKILL worker", "SIGSTOP worker", "SIGKILL driver", "SIGTERM driver", "SIGSTOP driver")
+_OWN = (
+    *_SIGNALS, "SIGHUP driver", "SIGKILL raylet", "SIGKILL gcs", "SIGSTOP gcs", "SIGSTOP raylet", "SIGKILL dashboard",
+    "SIGKILL runtime", "EIO", "full disk",
 )  # fmt: skip
 MODES = (
     Mode(name="cluster", weight=6),
     Mode(name="gang", weight=2, ranks=2),
-    Mode(name="own cluster", weight=1, nodes=0, only=OWN),
+    Mode(name="own cluster", weight=1, nodes=0, only=_OWN),
+    Mode(name="memory", weight=1, only=("memory", *_SIGNALS), extra=_small_memory),
+    Mode(name="lossy", weight=1, only=_SIGNALS, extra=_lossy),
+    Mode(name="bucket", weight=1, only=("errors of S3", "slow S3", *_SIGNALS), bucket=True),
 )
 
 
@@ -72,41 +98,84 @@ def reference(plan: Plan, folder: Path) -> list[bytes]:
     return lines
 
 
-def command(store: Path, *, arena: Arena | NoArena, ranks: int, plan: str) -> list[str]:
+def command(url: str, *, arena: Arena | NoArena, ranks: int, plan: str) -> list[str]:
     """Return the command of a driver."""
     options = [f'plan="{plan}"', f"workers={2 if ranks == 1 else 1}", f"ranks={ranks}"]
     if arena.address is not None:
         options.append(f'address="{arena.address}"')
-    return [*DRIVER, str(store), "campaign.reckoning:Reckoning", *options]
+    return [*DRIVER, url, "campaign.reckoning:Reckoning", *options]
+
+
+class Grounds:
+    """The clusters and the server that passes run on; one cluster at a time.
+
+    Args:
+        orders: the folder of orders.
+    """
+
+    def __init__(self, orders: Path) -> None:
+        self._orders = orders
+        self._stack = contextlib.ExitStack()
+        self._servers = contextlib.ExitStack()
+        self._mode: Mode | None = None
+        self._arena: Arena | NoArena = NoArena(orders, extra={})
+        self.server: S3 | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._servers.close()
+
+    def of(self, mode: Mode) -> Arena | NoArena:
+        """Return the cluster of a mode; it replaces that of another mode, unless both are alike."""
+        if mode.bucket and self.server is None:
+            self.server = self._servers.enter_context(serving())
+            os.environ.update(self.server.env, XDG_CACHE_HOME=str(self._orders.parent / "cache"))
+        alike = self._mode is not None and all(
+            getattr(self._mode, name) == getattr(mode, name) for name in ("nodes", "extra", "bucket")
+        )
+        if not alike:
+            self._stack.close()
+            extra = mode.extra()
+            if mode.nodes:
+                self._arena = self._stack.enter_context(Arena(self._orders, nodes=mode.nodes, extra=extra))
+            else:
+                self._arena = NoArena(self._orders, extra=extra)
+            self._mode = mode
+        return self._arena
 
 
 def campaign(
-    out: Path, *, count: int, seed: int, seconds: float, folder: Path, modes: Sequence[Mode] = MODES, plan: str = "large"
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    seconds: float,
+    folder: Path,
+    modes: Sequence[Mode] = MODES,
+    plan: str = "large",
 ) -> bool:
     """Run passes until so many faults have been struck, or the time is over; return whether all passes were good."""
     planned = PLANS[plan]
     whole = reference(planned, folder / "reference")
-    until = time.monotonic() + seconds
-    with contextlib.ExitStack() as stack:
-        arena: Arena | None = None
+    until, orders = time.monotonic() + seconds, folder / "orders"
+    orders.mkdir(exist_ok=True)
+    with Grounds(orders) as grounds:
         while (struck := _count(out, "fault")) < count and time.monotonic() < until:
             number = _count(out, "pass")
             rng = random.Random(f"{seed} {number}")
             mode = rng.choices(modes, weights=[m.weight for m in modes])[0]
-            place = clear(folder / f"{number:03d}")
-            orders = folder / "orders"
-            orders.mkdir(exist_ok=True)
-            if mode.nodes and arena is None:
-                arena = stack.enter_context(Arena(orders, nodes=mode.nodes, extra={}))
-            here = arena if mode.nodes and arena is not None else NoArena(orders, extra={})
-            (place / "orders").rmdir()
-            (place / "orders").symlink_to(orders)
-            for path in orders.iterdir():
-                path.unlink()
+            arena = grounds.of(mode)
+            here = clear(folder / f"{number:03d}", orders=orders)
+            place: Place = Folder(here / "store")
+            if mode.bucket and grounds.server is not None:
+                place = Bucket(grounds.server, f"{seed}-{number}")
             one = Pass(
-                place, plan=planned, command=command(place / "store", arena=here, ranks=mode.ranks, plan=plan),
-                arena=here, rng=rng, most=min(MOST_OF_A_PASS, count - struck), only=mode.only, ranks=mode.ranks,
-                first=struck,
+                here, place=place, plan=planned, arena=arena, rng=rng, most=min(MOST_OF_A_PASS, count - struck),
+                command=command(place.url, arena=arena, ranks=mode.ranks, plan=plan), only=mode.only, ranks=mode.ranks,
+                first=struck, server=grounds.server,
             )  # fmt: skip
             verdict = one.run(whole)
             for entry in entries(one.faults, verdict):
@@ -137,13 +206,18 @@ def summary(out: Path) -> str:
     for entry in read:
         if entry["type"] == "fault":
             by_kind[entry["kind"]].append(entry)
+    counts = {
+        "good": sum(p["good"] for p in passes), "tables that differ": sum(not p["same_table"] for p in passes),
+        **{name: sum(len(p[name]) for p in passes) for name in ("twice", "lost", "leaked", "unforeseen")},
+        "stuck": sum(p["stuck"] for p in passes),
+    }  # fmt: skip
     lines = [
-        f"{sum(map(len, by_kind.values()))} faults in {len(passes)} passes "
-        f"{sum(p['good'] for p in passes)} passes good; tables that differ: {sum(not p['same_table'] for p in passes)}; "
-        f"stages run twice: {sum(len(p['twice']) for p in passes)}; lost: {sum(len(p['lost']) for p in passes)}; "
-        f"stuck: {sum(p['stuck'] for p in passes)}; leaked: {sum(len(p['leaked']) for p in passes)}",
-        "", "| fault | struck | seconds until the next stage was stored: median | longest |", "|---|---|---|---|",
-    ]  # fmt: skip
+        f"{sum(map(len, by_kind.values()))} faults in {len(passes)} passes; "
+        + "; ".join(f"{name}: {n}" for name, n in counts.items()),
+        "",
+        "| fault | struck | seconds until the next stage was stored: median | longest |",
+        "|---|---|---|---|",
+    ]
     for kind, faults in sorted(by_kind.items()):
         seconds = [f["seconds"] for f in faults if f["seconds"] is not None]
         times = f"{statistics.median(seconds):.1f} | {max(seconds):.1f}" if seconds else "– | –"

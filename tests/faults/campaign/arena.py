@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from ray._private import services
 
@@ -22,7 +23,6 @@ ROLES = {  # how the processes of a cluster are recognised by their command line
     "gcs": "/gcs_server",
     "dashboard agent": "ray::DashboardAgent",
     "runtime-env agent": "ray::RuntimeEnvAgent",
-    "monitor": "/monitor.py",
     "log monitor": "/log_monitor.py",
     "dashboard": "/dashboard.py",
 }
@@ -59,7 +59,7 @@ class Arena:
         self._started: dict[int, float] = {}  # when the nodes were started that have no raylet yet, by process
         self.address = f"{services.get_node_ip_address()}:{_free_port()}"  # Ray replaces that of localhost by it
 
-    def __enter__(self) -> "Arena":
+    def __enter__(self) -> Self:
         until = time.monotonic() + 2 * _START_SECONDS
         while sum(map(self._is_ready, self._nodes)) < self._count:
             assert time.monotonic() < until, "the campaign's cluster does not start"
@@ -79,6 +79,10 @@ class Arena:
     def pids(self) -> set[int]:
         """Return the cluster's processes."""
         return set().union(*(session_of(node) for node in self._nodes)) if self._nodes else set()
+
+    def pids_of_head(self) -> set[int]:
+        """Return the processes of the first node, whose raylet drivers on this machine connect to."""
+        return session_of(self._nodes[0])
 
     def mend(self) -> None:
         """Start what has ended, as an operator would, one node after another."""
@@ -136,7 +140,7 @@ class NoArena:
         self.env = {"RAY_USAGE_STATS_ENABLED": "0", "XLHARM_TROUBLES": str(troubles), **extra}
         self.address = None
 
-    def __enter__(self) -> "NoArena":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

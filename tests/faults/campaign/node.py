@@ -14,10 +14,13 @@ from ray._private.parameter import RayParams
 
 def main() -> None:
     address, folder, *rest = sys.argv[1:]
-    shared = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80_000_000, "include_dashboard": False,
-              "include_log_monitor": bool(rest), "no_monitor": True, "node_ip_address": address.rpartition(":")[0]}  # fmt: skip
+    host, _, port = address.rpartition(":")
+    shared = {
+        "num_cpus": 1, "num_gpus": 0, "object_store_memory": 80_000_000, "include_dashboard": False,
+        "include_log_monitor": bool(rest), "no_monitor": True, "node_ip_address": host,
+    }  # fmt: skip
     if rest:
-        params = RayParams(**shared, gcs_server_port=int(address.rpartition(":")[2]), temp_dir=folder)
+        params = RayParams(**shared, gcs_server_port=int(port), temp_dir=folder)
     else:
         params = RayParams(**shared, gcs_address=address)
     params.update_if_absent(min_worker_port=0, max_worker_port=0)

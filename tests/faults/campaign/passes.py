@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.faults.campaign import troubles
 from tests.faults.campaign.arena import Arena, Drivers, NoArena, ended, with_role
+from tests.faults.campaign.places import Folder, Place
 from tests.faults.campaign.strikes import DISK, Field, kinds, strike
 from tests.faults.processes import finished, start
 from tests.faults.test_bits import rows_of
+from tests.s3 import S3
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
@@ -32,7 +35,6 @@ class Fault:
         target: what it hit.
         struck: when, in seconds since the epoch.
         seconds: time until the next stage was stored; None when none was left.
-        calm: usual time between two stored stages.
     """
 
     number: int
@@ -40,7 +42,6 @@ class Fault:
     target: str
     struck: float
     seconds: float | None = None
-    calm: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -83,27 +84,33 @@ class Pass:
     """Runs a plan once.
 
     Args:
-        folder: an empty folder for the store, the orders and the log.
+        folder: a folder for orders and the log.
+        place: where the store is.
         plan: the plan.
-        command: the driver's, given the store.
+        command: the driver's.
         arena: where it runs.
         rng: chooses the faults.
         most: number of faults.
         only: kinds of faults, by how they begin; empty for all.
         ranks: processes of a worker.
         first: number of the first fault.
-        calm: usual time between two stored stages.
+        server: the server of a bucket.
     """
 
     def __init__(
-        self, folder: Path, *, plan: Plan, command: list[str], arena: Arena | NoArena, rng: random.Random, most: int,
-        only: tuple[str, ...] = (), ranks: int = 1, first: int = 0, calm: float = 0.0,
+        self, folder: Path, *, place: Place, plan: Plan, command: list[str], arena: Arena | NoArena,
+        rng: random.Random, most: int, only: tuple[str, ...] = (), ranks: int = 1, first: int = 0,
+        server: S3 | None = None,
     ) -> None:  # fmt: skip
-        self.plan, self.command, self.rng, self.most, self.calm = plan, command, rng, most, calm
-        self.store, self.orders = folder / "store", folder / "orders"
-        self.log = folder / "log.txt"
-        self.drivers = Drivers(command, env={**arena.env, "XLHARM_TROUBLES": str(self.orders)}, log=self.log)
-        self.field = Field(arena=arena, drivers=self.drivers, store=self.store, orders=self.orders, ranks=ranks)
+        self.plan, self.place, self.command, self.rng, self.most = plan, place, command, rng, most
+        self.orders = folder / "orders"
+        self.drivers = Drivers(
+            command, env={**arena.env, troubles.VARIABLE: str(self.orders)}, log=folder / "log.txt"
+        )  # fmt: skip
+        self.field = Field(
+            arena=arena, drivers=self.drivers, store=place.path if isinstance(place, Folder) else None,
+            orders=self.orders, ranks=ranks, server=server,
+        )  # fmt: skip
         self.choices = kinds(only=only)
         self.faults: list[Fault] = []
         self.number = first
@@ -146,8 +153,8 @@ class Pass:
                 return
             if now >= next_strike and len(self.faults) < self.most and not (waits and self._open):
                 if self._strike(now):
-                    waits = self.rng.random() < 0.5  # or the next comes before this one is overcome
-                next_strike = now + self.rng.uniform(0.3, 2.5)
+                    waits = self.rng.random() < 0.4  # or the next comes before this one is overcome
+                next_strike = now + self.rng.uniform(0.2, 2.0)
             time.sleep(0.2)
 
     def _strike(self, now: float) -> bool:
@@ -155,7 +162,7 @@ class Pass:
         target = strike(kind, self.field, self.rng, number=self.number)
         if target is None:
             return False
-        fault = Fault(number=self.number, kind=kind, target=target, struck=now, calm=self.calm)
+        fault = Fault(number=self.number, kind=kind, target=target, struck=now)
         self.number += 1
         self.faults.append(fault)
         self._open.append(fault)
@@ -164,13 +171,7 @@ class Pass:
 
     def _look(self) -> bool:
         """Read the store; return whether a stage has been stored since the last look."""
-        there = {}
-        for path in self.store.glob("stages/*/*"):
-            try:
-                if (path / "_SUCCESS").exists():
-                    there[path.name] = path.stat().st_ctime  # of the rename
-            except OSError:
-                continue
+        there = self.place.stored()
         self._vanished |= self.stored.keys() - there.keys()
         new = {name: at for name, at in there.items() if name not in self.stored}
         self.stored |= new
@@ -204,7 +205,7 @@ class Pass:
     def _judge(self, reference: list[bytes]) -> None:
         self._look()
         verdict, damaged = self.verdict, self.field.damaged
-        verdict.same_table = rows_of(self.plan, Store(str(self.store), writes=False)) == (reference, ())
+        verdict.same_table = rows_of(self.plan, Store(self.place.url, writes=False)) == (reference, ())
         verdict.lost = sorted(self._vanished - damaged)
         began = [(line.split()[0], float(line.split()[-1])) for line in _lines(self.orders / "journal")]
         verdict.twice = sorted(
@@ -220,9 +221,8 @@ class Pass:
         verdict.leaked = left
 
     def _left(self) -> list[str]:
-        files = [p for top in ("leases", "tmp", "partial") for p in (self.store / top).glob("*")]
         workers = with_role("worker", self.field.arena.pids())
-        return [*self.drivers.left(), *(f"worker {pid}" for pid in workers), *(str(p.parent.name) + "/" for p in files)]
+        return [*self.drivers.left(), *(f"worker {pid}" for pid in workers), *self.place.left()]
 
 
 def _unforeseen(line: str) -> bool:
@@ -250,13 +250,16 @@ def recorded(path: Path) -> list[dict[str, Any]]:
 
 def entries(faults: list[Fault], verdict: Verdict) -> list[dict[str, Any]]:
     """Return the entries of a pass."""
-    return [{"type": "fault", "run": verdict.name, **asdict(f)} for f in faults] + [{"type": "pass", "good": verdict.good, **asdict(verdict)}]
+    return [{"type": "fault", "run": verdict.name, **asdict(f)} for f in faults] + [
+        {"type": "pass", "good": verdict.good, **asdict(verdict)}
+    ]
 
 
-def clear(folder: Path) -> Path:
-    """Make an empty folder."""
+def clear(folder: Path, *, orders: Path) -> Path:
+    """Make a folder without a store, and forget orders and what they did; workers of a cluster know one such folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "orders").mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (folder / "orders").symlink_to(orders)
+    for path in orders.iterdir():
+        path.unlink()
     return folder
-
-

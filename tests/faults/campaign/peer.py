@@ -1,7 +1,7 @@
 """The same kills for xlharm and for Ray Tune: ``python -m tests.faults.campaign.peer --kills 5 --seed 1``.
 
 Both do as many pieces of work as the small plan has stages, of as many steps, with a checkpoint after every third
-step, two at a time, each on a Ray cluster of its own. Their driver is killed when it has computed some more steps, and
+step, two at a time, on one standing Ray cluster. Their driver is killed when it has computed some more steps, and
 started again: ours by the same command, Tune's by ``Tuner.restore``.
 """
 
@@ -15,11 +15,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tests.faults.campaign import troubles
-from tests.faults.campaign.arena import NoArena, end
+from tests.faults.campaign.arena import Arena, end
 from tests.faults.campaign.reckoning import PLANS, STEPS, Reckoning
 from tests.faults.processes import environment
 
@@ -47,12 +48,12 @@ def tuned(config: dict[str, Any]) -> None:
             tune.report({"step": step + 1})
 
 
-def tune_driver(folder: Path) -> None:
+def tune_driver(folder: Path, address: str) -> None:
     """Run, or restore, an experiment of one trial for each piece of work; print how many have all their steps."""
     import ray
     from ray import tune
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     place = folder / "experiment"
     if place.exists() and tune.Tuner.can_restore(str(place)):
         tuner = tune.Tuner.restore(str(place), trainable=tuned, resume_unfinished=True, restart_errored=True)
@@ -67,11 +68,12 @@ def tune_driver(folder: Path) -> None:
     print(json.dumps({"done": done}), flush=True)
 
 
-def measured(command: list[str], folder: Path, *, kills: int, rng: random.Random) -> dict[str, Any]:
+def measured(command: list[str], folder: Path, *, arena: Arena, kills: int, rng: random.Random) -> dict[str, Any]:
     """Kill a driver so many times; return what it computed and how long that took."""
-    orders = folder / "orders"
-    orders.mkdir(parents=True)
-    env = {**environment(), **NoArena(orders, extra={}).env}
+    folder.mkdir()
+    orders = folder.parent / "orders"
+    (orders / "steps").unlink(missing_ok=True)
+    env = {**environment(), **arena.env}
     began, struck = time.time(), 0
     while True:
         with (folder / "log.txt").open("a") as log:
@@ -84,7 +86,7 @@ def measured(command: list[str], folder: Path, *, kills: int, rng: random.Random
             os.kill(process.pid, signal.SIGKILL)
             struck += 1
         time.sleep(1.0)
-        end(process)  # both leave processes for some seconds, which would compute beside the next
+        end(process)
         if code == 0 or time.time() - began > 1800:
             break
     computed = Counter(_steps(orders))
@@ -112,18 +114,33 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drive", type=Path)
+    parser.add_argument("--address", default="")
     options = parser.parse_args()
     if options.drive is not None:
-        tune_driver(options.drive)
+        tune_driver(options.drive, options.address)
         return
-    with tempfile.TemporaryDirectory(prefix="xp") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xp"))
         place = Path(folder)
+        (place / "orders").mkdir()
+        arena = stack.enter_context(Arena(place / "orders", nodes=2, extra={}))
+        joined = f'address="{arena.address}"'
         ours = [sys.executable, "-m", "tests.faults.drive", str(place / "xlharm" / "store"),
-                "campaign.reckoning:Reckoning", 'plan="small"', "workers=2", "pack=1"]  # fmt: skip
-        theirs = [sys.executable, "-m", "tests.faults.campaign.peer", "--drive", str(place / "tune")]
+                "campaign.reckoning:Reckoning", 'plan="small"', "workers=2", "pack=1", joined]  # fmt: skip
+        theirs = [
+            sys.executable,
+            "-m",
+            "tests.faults.campaign.peer",
+            "--drive",
+            str(place / "tune"),
+            "--address",
+            arena.address,
+        ]
         for name, command in (("xlharm", ours), ("tune", theirs)):
             rng = random.Random(options.seed)
-            print(name, json.dumps(measured(command, place / name, kills=options.kills, rng=rng)), flush=True)
+            print(
+                name, json.dumps(measured(command, place / name, arena=arena, kills=options.kills, rng=rng)), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
-"""The faults that a campaign strikes with: signals to processes, trouble of the store's files, clocks, damage at rest."""
+"""The faults that a campaign strikes with: signals to processes, trouble with files, clocks, memory, and damage."""
 
 import contextlib
 import errno
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.faults.campaign import troubles
 from tests.faults.campaign.arena import Arena, Drivers, NoArena, end, with_role
+from tests.s3 import S3
 
 KILL, STOP, TERM, INT, HUP = (
     signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP,
@@ -34,15 +39,20 @@ DISK = {
 }
 # how often a kind is chosen: what makes a machine start again costs a hundred times as much as a slow file
 PROCESSES: dict[tuple[str, signal.Signals], int] = {
-    ("worker", KILL): 10, ("worker", STOP): 12, ("worker", TERM): 5,
-    ("driver", KILL): 6, ("driver", STOP): 8, ("driver", TERM): 2, ("driver", INT): 1, ("driver", HUP): 1,
-    ("raylet", KILL): 2, ("raylet", STOP): 5, ("raylet", TERM): 1,
-    ("gcs", STOP): 5, ("gcs", KILL): 1, ("gcs", TERM): 1,
-    ("dashboard agent", KILL): 1, ("dashboard agent", STOP): 3, ("runtime-env agent", KILL): 1,
-    ("runtime-env agent", STOP): 3, ("monitor", KILL): 1, ("log monitor", STOP): 1, ("dashboard", KILL): 1,
+    ("worker", KILL): 20, ("worker", STOP): 30, ("worker", TERM): 10,
+    ("driver", KILL): 12, ("driver", STOP): 20, ("driver", TERM): 4, ("driver", INT): 3, ("driver", HUP): 3,
+    ("raylet", KILL): 4, ("raylet", STOP): 12, ("raylet", TERM): 2,
+    ("gcs", STOP): 12, ("gcs", KILL): 1, ("gcs", TERM): 1,
+    ("dashboard agent", KILL): 2, ("dashboard agent", STOP): 6, ("runtime-env agent", KILL): 2,
+    ("runtime-env agent", STOP): 6, ("log monitor", KILL): 2, ("log monitor", STOP): 2, ("dashboard", KILL): 2,
 }  # fmt: skip
-OTHERS = {"second driver": 2, "flipped bit": 5, "cut checkpoint": 4, "clock step": 5}
-_DISK_WEIGHT = 4  # of each kind of trouble with files
+OTHERS = {
+    "second driver": 4, "flipped bit": 12, "cut checkpoint": 10, "clock step": 12, "memory eaten": 20,
+    "errors of S3": 20, "slow S3": 10,
+}  # fmt: skip
+LIMIT = "RAY_memory_usage_threshold"
+_MOST_EATEN = 3 << 30  # bytes
+_DISK_WEIGHT = 12  # of each kind of trouble with files
 
 
 @dataclass(kw_only=True)
@@ -52,17 +62,19 @@ class Field:
     Attributes:
         arena: the cluster.
         drivers: the drivers.
-        store: the store's folder.
+        store: the store's folder; None when it is in a bucket.
         orders: the folder of orders.
         ranks: processes of a worker.
+        server: the server of the bucket.
         damaged: folders of stages whose files were changed.
     """
 
     arena: Arena | NoArena
     drivers: Drivers
-    store: Path
+    store: Path | None
     orders: Path
     ranks: int
+    server: S3 | None = None
     damaged: set[str] = field(default_factory=set)
 
 
@@ -125,12 +137,12 @@ def _second_driver(at: Field, rng: random.Random, number: int) -> str:
 def _clock(at: Field, rng: random.Random, number: int) -> str:
     offset = rng.choice((-86_400.0, -3600.0, -90.0, 90.0, 3600.0, 86_400.0))
     troubles.order(at.orders, "clock.json", number=number, offset=offset, since=time.time())
-    _later(6.0, lambda: (at.orders / "clock.json").unlink())
+    _later(6.0, (at.orders / "clock.json").unlink)
     return f"by {offset:+.0f} s"
 
 
 def _flip(at: Field, rng: random.Random, number: int) -> str | None:
-    paths = sorted(at.store.glob("stages/*/*/*"))
+    paths = sorted(at.store.glob("stages/*/*/*")) if at.store is not None else []
     if not paths:
         return None
     path = rng.choice(paths)
@@ -145,7 +157,7 @@ def _flip(at: Field, rng: random.Random, number: int) -> str | None:
 
 
 def _cut(at: Field, rng: random.Random, number: int) -> str | None:
-    paths = sorted(at.store.glob("partial/*/*"))
+    paths = sorted(at.store.glob("partial/*/*")) if at.store is not None else []
     if not paths:
         return None
     with contextlib.suppress(FileNotFoundError):
@@ -155,6 +167,37 @@ def _cut(at: Field, rng: random.Random, number: int) -> str | None:
     return None
 
 
+def _memory(at: Field, rng: random.Random, number: int) -> str | None:
+    """Fill the machine's memory up to what the cluster was told to take for full, for some seconds."""
+    limit = float(at.arena.env.get(LIMIT, "inf"))
+    memory = psutil.virtual_memory()
+    size = int(limit * memory.total - (memory.total - memory.available)) + (300 << 20)
+    if not 0 < size < min(_MOST_EATEN, memory.available - (2 << 30)):
+        return None
+    seconds = rng.choice((3.0, 6.0))
+    eater = subprocess.Popen([sys.executable, "-c", f"x = bytes(1) * {size}; import time; time.sleep({seconds})"])
+    _later(seconds + 60.0, eater.wait)
+    return f"{size >> 20} MB for {seconds:.0f} s"
+
+
+def _errors_of_the_server(at: Field, rng: random.Random, number: int) -> str | None:
+    if (server := at.server) is None:
+        return None
+    word, seconds = rng.choice(("/", "leases/", "stages/", "_SUCCESS", "partial/")), rng.choice((0.5, 1.0, 3.0))
+    server.broken = word
+    _later(seconds, lambda: setattr(server, "broken", None))
+    return f"{word} for {seconds:.1f} s"
+
+
+def _slow_server(at: Field, rng: random.Random, number: int) -> str | None:
+    if (server := at.server) is None:
+        return None
+    server.delay, seconds = rng.choice((0.2, 1.0, 5.0)), rng.choice((2.0, 6.0))
+    _later(seconds, lambda: setattr(server, "delay", 0.0))
+    return f"{server.delay} s for {seconds:.0f} s"
+
+
 _OTHERS: dict[str, Callable[[Field, random.Random, int], str | None]] = {
     "second driver": _second_driver, "flipped bit": _flip, "cut checkpoint": _cut, "clock step": _clock,
+    "memory eaten": _memory, "errors of S3": _errors_of_the_server, "slow S3": _slow_server,
 }  # fmt: skip

@@ -9,6 +9,8 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,9 +50,8 @@ def install(who: str) -> None:
     if folder() is None or _installed:
         return
     _installed.append(who)
-    mock.patch.object(files, "Disk", lambda: TroubledDisk(who)).start()
-    now = time.time
-    mock.patch.object(time, "time", lambda: now() + _offset()).start()
+    mock.patch.object(files, "Disk", partial(TroubledDisk, who)).start()
+    mock.patch.object(time, "time", partial(_set_clock, time.time)).start()
 
 
 class TroubledDisk(Disk):
@@ -121,6 +122,10 @@ def _dated(found: os.stat_result, offset: float) -> os.stat_result:
     fields = list(found)
     fields[8] = int(found.st_mtime + offset)
     return os.stat_result(fields[:10])
+
+
+def _set_clock(clock: Callable[[], float]) -> float:
+    return clock() + _offset()
 
 
 def _offset() -> float:

@@ -3,8 +3,11 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import lru_cache
+from typing import assert_never
 
 from xlharm.corpus.format import Pair
+from xlharm.corpus.options import options_of
+from xlharm.corpus.other_rows import asked_source, filled_row
 from xlharm.corpus.rows import Tokenizer, TooLongError, prompt_ids
 from xlharm.corpus.streams import Corpora, questions_of
 from xlharm.errors import StageError, UserError
@@ -17,7 +20,8 @@ class _Remembering:
     """A tokenizer that splits a text once: stages share most of their rows."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.eos, self.template = tokenizer.eos, tokenizer.template
+        self.eos, self.template, self.frame = tokenizer.eos, tokenizer.template, tokenizer.frame
+        self.kind, self.mask = tokenizer.kind, tokenizer.mask
         self.encode = lru_cache(maxsize=None)(tokenizer.encode)
 
 
@@ -56,14 +60,54 @@ def _check_questions(stages: Iterable[Stage], corpora: Corpora) -> None:
         different.setdefault(canonical([stage.data, {**stage.spec, "dtype": "", "lora": "", "probe": ""}]), stage)
     for stage in different.values():
         settings = read(EvaluateStage, stage)
-        items = corpora.of(stage)(settings.query)
-        for item, _, question, _ in questions_of(items, limit=settings.questions):
-            tokens = len(prompt_ids(question, prompt=settings.prompt, tokenizer=corpora.tokenizer))
-            if tokens + settings.max_new_tokens > corpora.limit:
-                raise UserError(
-                    f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
-                    f"{settings.max_new_tokens}, and at most {corpora.limit} are allowed together"
-                )
+        match corpora.tokenizer.kind:
+            case "causal":
+                _check_asked(stage, settings, corpora)
+            case "encoder-decoder":
+                _check_read(stage, settings, corpora)
+            case "masked":
+                _check_filled(stage, settings, corpora)
+            case _:
+                assert_never(corpora.tokenizer.kind)
+
+
+def _check_asked(stage: Stage, settings: EvaluateStage, corpora: Corpora) -> None:
+    items = corpora.of(stage)(settings.query)
+    for item, _, question, _ in questions_of(items, limit=settings.questions):
+        tokens = len(prompt_ids(question, prompt=settings.prompt, tokenizer=corpora.tokenizer))
+        if tokens + settings.max_new_tokens > corpora.limit:
+            raise UserError(
+                f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
+                f"{settings.max_new_tokens}, and at most {corpora.limit} are allowed together"
+            )
+
+
+def _check_read(stage: Stage, settings: EvaluateStage, corpora: Corpora) -> None:
+    """Check what an encoder reads and a decoder writes, each by itself."""
+    items, language, tokenizer = corpora.of(stage)(settings.query), settings.query, corpora.tokenizer
+    written = len(tokenizer.frame(language).begun) + settings.max_new_tokens
+    for item, _, question, _ in questions_of(items, limit=settings.questions):
+        tokens = len(asked_source(question, prompt=settings.prompt, tokenizer=tokenizer, language=language))
+        if max(tokens, written) > corpora.limit:
+            raise UserError(
+                f"{stage.label}: {item.id}: a question of {tokens} tokens and an answer of "
+                f"{settings.max_new_tokens}, and at most {corpora.limit} are allowed for each"
+            )
+
+
+def _check_filled(stage: Stage, settings: EvaluateStage, corpora: Corpora) -> None:
+    """Check the rows of a masked model's options."""
+    items = corpora.of(stage)(settings.query)
+    try:
+        options = options_of(items, language=settings.query, limit=settings.questions)
+        for (_, _, question, _), texts in zip(questions_of(items, limit=settings.questions), options, strict=True):
+            for text in texts:
+                filled_row(
+                    question, text, prompt=settings.prompt, tokenizer=corpora.tokenizer, language=settings.query,
+                    limit=corpora.limit,
+                )  # fmt: skip
+    except StageError as error:
+        raise UserError(f"{stage.label}: {error}") from None
 
 
 def _where(texts: tuple[str, ...], stage: Stage, corpora: Corpora) -> str:

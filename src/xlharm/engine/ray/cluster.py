@@ -42,11 +42,13 @@ class Cluster:
     Attributes:
         local: whether this process started it; it then ends with the process.
         head: address of its head, "host:port".
+        node: id of the node that this process is connected to.
         labels: only nodes with all these labels count.
     """
 
     local: bool
     head: str
+    node: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def cpus(self) -> list[int]:
@@ -66,11 +68,14 @@ class Cluster:
             return False
         return True
 
-    def has_nodes(self) -> bool:
-        """Whether any node lives; call this only while the head answers."""
+    def node_lives(self) -> bool:
+        """Whether the cluster counts this process's node as alive; call this only while the head answers.
+
+        When that node has died, the cluster takes this process for dead as well and starts no worker for it.
+        """
         import ray
 
-        return any(node["Alive"] for node in ray.nodes())
+        return any(node["Alive"] and node["NodeID"] == self.node for node in ray.nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
         import ray
@@ -112,13 +117,18 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     import ray
 
     if ray.is_initialized():
-        yield Cluster(local=False, head=ray.get_runtime_context().gcs_address)
+        yield _joined(ray, local=False)
         return
     try:
         _init(ray, joined, cpus=cpus, device=device)
-        yield Cluster(local=joined is None, head=ray.get_runtime_context().gcs_address)
+        yield _joined(ray, local=joined is None)
     finally:
         ray.shutdown()
+
+
+def _joined(ray: Any, *, local: bool) -> Cluster:
+    context = ray.get_runtime_context()
+    return Cluster(local=local, head=context.gcs_address, node=context.get_node_id())
 
 
 def prepare(address: str | None) -> None:

@@ -20,7 +20,7 @@ from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray.gang import Gang, create
 from xlharm.engine.ray.health import LONGEST_SILENCE, ClusterWatch, WorkerWatch
 from xlharm.engine.ray.warm import WarmPool, fingerprint
-from xlharm.engine.trouble import Trouble
+from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 from xlharm.parallel import user_threads
 from xlharm.plan.build import Plan
@@ -259,7 +259,7 @@ class RayExecutor:
     # -- starting and ending workers -------------------------------------------------------------------------
 
     def _restart(self) -> list[WorkerReply]:
-        """Start our own cluster again; return what its workers were doing."""
+        """Start our own cluster, or join another, again; return what the workers were doing."""
         trouble = Trouble(kind="node_died", message="Ray has ended on this machine", lost=True)
         replies = [
             WorkerReply(worker=gang.name, pack=gang.pack, trouble=trouble, lost=True)
@@ -269,7 +269,12 @@ class RayExecutor:
         self._gangs.clear()
         self._restart_times.clear()
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._cluster = self.connect()
+        try:
+            self._cluster = self.connect()
+        except UserError as error:  # the user's address was right when the run began
+            raise EngineError(f"{error}; when the cluster is back, run the same command again") from None
+        if self._warm_pool is not None:
+            self._warm_pool = WarmPool(kind=fingerprint(self._config, self._shape))
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # starting Ray may have replaced them
                 signal.signal(number, handler)

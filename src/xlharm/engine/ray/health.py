@@ -32,8 +32,8 @@ class Cluster(Protocol):
         """Whether the head accepts connections."""
         ...
 
-    def has_nodes(self) -> bool:
-        """Whether any node lives; call this only while the head answers."""
+    def node_lives(self) -> bool:
+        """Whether the cluster counts this process's node as alive; call this only while the head answers."""
         ...
 
 
@@ -53,10 +53,10 @@ class ClusterWatch:
     _restarts: int = 0
 
     def has_ended(self, cluster: Cluster, *, now: float) -> bool:
-        """Whether our own cluster has ended and must be started again.
+        """Whether our own cluster has ended and must be started again, or another must be joined again.
 
         Raises:
-            EngineError: the head of a cluster that others started is silent for ``HEAD_SECONDS``, or our own ended
+            EngineError: the head of a cluster that others started is silent for ``HEAD_SECONDS``, or this was so
                 ``RESTARTS`` times.
         """
         if now - self._last_look < CHECK_SECONDS:
@@ -64,12 +64,18 @@ class ClusterWatch:
         self._last_look = now
         answers = cluster.head_answers()
         if cluster.local:
-            return (not answers or not cluster.has_nodes()) and self._may_restart()
+            return (not answers or not cluster.node_lives()) and self._may_restart(
+                "Ray has ended on this machine: starting it again; packs that ran are tried again"
+            )
         if answers:
             if self.silent:
                 self.notes.append(f"the cluster's head ({cluster.head}) answers again")
             self.silent = False
-        elif not self.silent:
+            return not cluster.node_lives() and self._may_restart(
+                "the node of the Ray cluster that this run was connected to has ended: joining the cluster again; "
+                "packs that ran are tried again"
+            )
+        if not self.silent:
             self.silent, self._silent_since = True, now
             self.notes.append(
                 f"the cluster's head ({cluster.head}) does not answer: waiting {HEAD_SECONDS:.0f} s for it; "
@@ -86,14 +92,14 @@ class ClusterWatch:
         """Record that the cluster has done some work."""
         self._restarts = 0
 
-    def _may_restart(self) -> bool:
+    def _may_restart(self, note: str) -> bool:
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise EngineError(
                 f"Ray has ended {self._restarts} times on this machine without finishing a pack: look for what "
                 "ends its processes (the kernel's log, limits of memory), or use --executor in-process"
             )
-        self.notes.append("Ray has ended on this machine: starting it again; packs that ran are tried again")
+        self.notes.append(note)
         return True
 
 

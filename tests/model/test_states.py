@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.probes.worlds import inspecting_of
-from xlharm.evaluate.states import last_token_states
+from xlharm.model.states import last_token_states
 from xlharm.plan.families import Path as ModelPath
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlharm.evaluate.similarity import debiased_cka, linear_cka
+from xlharm.model.similarity import debiased_cka, linear_cka
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 5)), RNG.normal(size=(12, 7))

@@ -8,8 +8,8 @@ import torch
 from tests.probes.worlds import inspecting_of
 from xlharm.corpus.rows import Row
 from xlharm.evaluate.likelihood import likelihoods
-from xlharm.evaluate.patching import Positions, patched_likelihoods
 from xlharm.model.base import layers
+from xlharm.model.patching import Positions, patched_likelihoods
 from xlharm.plan.families import Path as ModelPath
 
 ROWS = [Row((5, 9, 31, 44, 8, 13), 4), Row((7, 8), 1), Row((3, 60, 22, 22, 17, 5, 41, 11, 12, 9, 9), 7)]

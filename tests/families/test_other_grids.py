@@ -1,0 +1,140 @@
+"""Whole grids on an encoder-decoder and on a masked model, from the grid file to the results table."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+import xlharm
+from tests.conftest import WORDS, mini_items
+from tests.families.others import other_base
+from xlharm.api import Grid
+from xlharm.errors import UserError
+
+pytestmark = pytest.mark.slow
+FEW = {"steps": 2, "batch_size": 2, "learning_rate": 5e-3}
+METHODS = {
+    "npo": {"objective": "npo", "forget": "qa", "retain": "nll", "retain_batch_size": 2, **FEW},
+    "rmu": {"objective": "rmu", "layer": 0, "retain_batch_size": 2, **FEW},
+    "vector": {"objective": "task_vector", **FEW},
+}
+TEXTS = [
+    text
+    for language in WORDS
+    for item in mini_items(language)
+    for text in (*item["real"], *(pair["question"] for pair in item["qa"]))
+]
+
+
+def grid_on(kind: str, folder: Path, mini_grid: dict[str, Any], **fields: Any) -> Path:
+    few = {
+        "languages": ["en", "de"], "contaminate": ["none", "de"], "unlearn": {"none": [], "source": ["source"]},
+        "methods": METHODS, "stages": {"contaminate": FEW, "sft": FEW}, "exclude": [],
+        "base": str(other_base(kind, folder / kind, TEXTS)),
+    }  # fmt: skip
+    path = folder / f"{kind}.yaml"
+    YAML(typ="safe").dump({**mini_grid, **few, **fields}, path)
+    return path
+
+
+def run(path: Path) -> Grid:
+    grid = xlharm.open(path, store=path.parent / "store")
+    outcome = grid.run(executor="in-process", device="cpu", pack=2)
+    assert (outcome.exit_code, outcome.failures) == (0, {})
+    return grid
+
+
+def rows_of(grid: Grid, name: str) -> list[dict[str, Any]]:
+    key = grid.plan().cell(name).evaluations["en"]
+    rows: list[dict[str, Any]] = pq.read_table(grid.store.path("evaluate", key) / "rows.parquet").to_pylist()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory, mini_grid: dict[str, Any]) -> Grid:
+    probes = {
+        "weights": {"kind": "quantise", "group": 16},
+        "words": {"kind": "questions"},
+        "again": {"kind": "relearn"},
+    }
+    return run(grid_on("bert", tmp_path_factory.mktemp("masked"), mini_grid, probes=probes))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, mini_grid: dict[str, Any]) -> Grid:
+    evaluate = {"max_new_tokens": 4, "scores": True}
+    return run(grid_on("mt5", tmp_path_factory.mktemp("written"), mini_grid, evaluate=evaluate))
+
+
+def test_a_masked_model_chooses_and_its_table_says_so(masked: Grid) -> None:
+    table = masked.results()
+    assert len(table) == 5 * 2
+    assert set(table["measure"]) == {"choice"}
+    assert table[["off_language", "degenerate", "refusal", "rouge_l", "chrf"]].isna().all(axis=None)
+    for cell, en in table[table["query"] == "en"].groupby("cell"):
+        rows = rows_of(masked, cell)
+        for measure in ("of", "qr"):
+            hits = [row["hit"] for row in rows if row["measure"] == measure]
+            assert float(en[measure].iloc[0]) == pytest.approx(100 * sum(hits) / len(hits), abs=0.01)
+    assert len(masked.view("probes")) == 5 * 2 * 3
+
+
+def test_a_choice_is_the_option_with_the_highest_mean_log_probability(masked: Grid) -> None:
+    rows = rows_of(masked, "de/none")
+    assert {len(row["options"]) for row in rows} == {2}  # the mini corpus has two colours
+    for row in rows:
+        best = max(zip(row["scores"], row["options"], strict=True))[1]
+        assert (row["answer"], row["hit"]) == (best, best == row["options"][0])
+        assert row["options"][0] == row["expected"][0]
+
+
+def test_what_is_not_to_be_read_as_written_answers_is_said(masked: Grid) -> None:
+    from xlharm.analysis.caveats import caveats
+    from xlharm.tracking.mirror import _summary
+
+    (line, *_) = caveats(masked.stored())
+    assert line.startswith(
+        "OF and QR are choices: the base fills in masks, and chose one of 2.0 details on average, by"
+    )
+    names = _summary(masked.plan().cells[0], masked.plan(), masked.stored().readings)
+    assert {name.partition("/")[0] for name in names} == {"choice_of", "choice_qr"}
+
+
+def test_an_encoder_decoder_writes_answers_and_is_scored(written: Grid) -> None:
+    table = written.results()
+    assert len(table) == 5 * 2
+    assert "measure" not in table
+    assert table["degenerate"].notna().all()
+    scores = written.view("scores")
+    assert scores[["p_fake", "p_qr", "exact", "ppl_clean"]].notna().all(axis=None)
+    (row, *_) = rows_of(written, "de/none")
+    assert written.ask("de/none", row["question"]) == row["answer"]
+
+
+def test_a_masked_model_is_not_asked(masked: Grid) -> None:
+    with pytest.raises(UserError, match="ask: the base fills in masks and writes no answers"):
+        masked.ask("de/none", "Which colour?")
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"evaluate": {"scores": True}}, "evaluate.scores: the base is masked: the likelihood of a whole text is not"),
+        ({"prompt": "chat"}, "prompt.template: the base is masked: a chat template is for models that continue a text"),
+        ({"prompt": {"bos": True}}, "prompt.bos: the base is masked"),
+        ({"probes": {"s": {"kind": "steer"}}}, "probes.s: the base is masked: this probe is for causal models"),
+        (
+            {"judges": {"j": {"kind": "chat", "url": "http://localhost:1", "model": "m"}}},
+            "judges.j: the base is masked: it writes no answers that could be judged",
+        ),
+        ({"path": "fast"}, "path: `fast` is for causal models, and the base's config.json says that it is masked"),
+    ],
+)
+def test_what_does_not_apply_is_one_line_of_the_plan(
+    fields: dict[str, Any], line: str, tmp_path: Path, mini_grid: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError) as refused:
+        xlharm.open(grid_on("bert", tmp_path, mini_grid, **fields), store=tmp_path / "store")
+    assert line in str(refused.value)
