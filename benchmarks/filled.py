@@ -4,8 +4,8 @@
 a run commits it (records, checksums, seals), without training and without waiting for the disk: the questions are those
 of the shipped corpus `tinyworld`, and whether an answer is right depends on the cell, the language and the item.
 
-``python -m benchmarks.filled DIR --measure`` prints, for such a folder, the seconds and CPU seconds of the table, of each
-view and of the page, and the page's size. The second time it finds what was counted in the user's cache.
+``python -m benchmarks.filled DIR --measure`` prints, for such a folder, the seconds and CPU seconds of the table, of
+each view and of the page, and the page's size. The second time it finds what was counted in the user's cache.
 """
 
 import argparse
