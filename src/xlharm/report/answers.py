@@ -112,7 +112,6 @@ def _group(asked: int, tables: list[tuple[int, pa.Table]]) -> dict[str, Any]:
 
 def _verdicts(table: pa.Table) -> str:
     hit, off, empty = (
-        np.asarray(table[name].fill_null(False), dtype=np.uint8)
-        for name in ("hit", "off_language", "degenerate")
+        np.asarray(table[name].fill_null(False), dtype=np.uint8) for name in ("hit", "off_language", "degenerate")
     )
     return (ord("0") + hit + 2 * off + 4 * empty).astype(np.uint8).tobytes().decode("ascii")
