@@ -84,7 +84,9 @@ def cells_data(results: GridResults) -> dict[str, Any]:
 def _add(numbers: dict[str, list[int | None]], reading: Reading | None) -> None:
     for measure in _MEASURES:
         rate: Rate | None = getattr(reading, measure) if reading else None
-        values = (_tenths(rate.value), _tenths(rate.low), _tenths(rate.high), rate.n, rate.items) if rate else [None] * 5
+        values: list[int | None] = [None] * 5
+        if rate:
+            values = [_tenths(rate.value), _tenths(rate.low), _tenths(rate.high), rate.n, rate.items]
         for ending, value in zip(("", "_lo", "_hi", "_n", "_items"), values, strict=True):
             numbers[measure + ending].append(value)
     numbers["off_language"].append(_tenths(reading.off_language) if reading else None)
