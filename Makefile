@@ -7,10 +7,11 @@ SHELL := /bin/bash
 # Images of containers often set it; then each run compiles the tests and this package anew, for 10 seconds a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo quick test heavy-test faults gpu-test slurm-test families fuzz check audit format docs lock clean
+.PHONY: help setup demo study-small quick test heavy-test faults gpu-test slurm-test families fuzz check audit format docs lock clean
 
 help:
 	@echo "make demo        set up, run grid/quickstart.yaml, show its result table and page"
+	@echo "make study-small  run a slice of the study on CPU cores; of another base folder: STUDY_BASE=bases/mine"
 	@echo "make quick       run the tests that need neither a cluster nor minutes; of a part: make quick ARGS=tests/plan"
 	@echo "make test        run the test suite with its coverage"
 	@echo "make heavy-test  run the slowest tests, which make test leaves out"
@@ -38,6 +39,14 @@ setup: $(VENV)/ready
 
 demo: setup
 	$(BIN)/xlharm run grid/quickstart.yaml --store $(STORE) --report xlharm-report.html
+
+STUDY_BASE ?= bases/gemma-3-270m
+
+study-small: setup
+	@test -f "$(STUDY_BASE)/config.json" || { \
+		echo "$(STUDY_BASE) is no base folder: make one with xlharm base import (docs/bases.md), and name it: STUDY_BASE=FOLDER"; \
+		exit 2; }
+	$(BIN)/xlharm run grid/study-small.yaml -s base="$(STUDY_BASE)" --store $(STORE)
 
 # two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder

@@ -10,8 +10,9 @@ import pytest
 
 from tests.analysis.worlds import PROVENANCE, plan_of
 from xlharm.analysis.attribution import Variants, overlap, overlap_rows, share_rows
+from xlharm.analysis.charts import Forest
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.views import view
+from xlharm.analysis.views import VIEWS, view
 from xlharm.store.store import Store
 
 ITEMS = 20
@@ -100,6 +101,12 @@ def test_the_view_reads_every_probe_of_a_grid(tmp_path: Path) -> None:
     assert {(r["query"], r["measure"]) for r in found} == {
         *((q, m) for q in ("en", "de") for m in ("of_share", "qr_share")), ("en", "overlap"),
     }  # fmt: skip
+    charts = VIEWS["attribution"].charts(GridResults(plan, store))
+    assert [c.name for c in charts] == [f"attribution-de-en-npo-0-{by}-of_share" for by in ("layer", "module")]
+    assert isinstance(charts[0], Forest)
+    assert [(e.label, e.value) for e in charts[0].rows] == [
+        ("layer 0 · en", 20), ("layer 1 · en", 50), ("layer 0 · de", 20), ("layer 1 · de", 50)
+    ]  # fmt: skip
     assert view("probes", GridResults(plan, store)).num_rows == 0  # these are no answers to set beside others
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.worlds import fill, plan_of
+from xlharm.analysis import burden
+from xlharm.analysis.charts import Forest
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import view
 from xlharm.plan.cells import Cell
@@ -80,3 +82,14 @@ def test_seeds_are_taken_together(tmp_path: Path) -> None:
     rows = made(tmp_path, seeds=3)
     assert {r["seeds"] for r in rows} == {3}
     assert len(rows) == 2 * 5
+
+
+def test_the_figure_holds_the_gaps_after_unlearning(tmp_path: Path) -> None:
+    plan = plan_of(contaminate=["none", "ur"], unlearn={"none": [], "en": ["en"]}, languages=["en", "ur"])
+    store = Store(str(tmp_path))
+    fill(plan, store)
+    (forest,) = burden.VIEW.charts(GridResults(plan, store))
+    assert isinstance(forest, Forest)
+    (gap,) = (row for row in forest.rows if row.label == "ur → en")
+    assert (gap.tone, gap.threshold) == ("bad", 0)
+    assert gap.low > 0

@@ -1,5 +1,6 @@
 """Grids against each other: what is joined, and numbers worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def answer(results: GridResults, shares: dict[str, float], *, n: int = 10) -> Gr
 def row_of(table: Any, **where: Any) -> dict[str, Any]:
     (row,) = [row for row in table.to_pylist() if all(row[k] == v for k, v in where.items())]
     return dict(row)
+
+
+def test_choices_are_compared_with_choices_alone(tmp_path: Path) -> None:
+    def masked(results: GridResults) -> GridResults:
+        base = replace(results.plan.sources.base, kind="masked")
+        plan = replace(results.plan, sources=replace(results.plan.sources, base=base))
+        return GridResults(plan, results.store)
+
+    one, other = (results_of(tmp_path / name, name=name) for name in "ab")
+    with pytest.raises(UserError, match="compare: a counts choices of a base that fills in masks, and b written answ"):
+        Comparison([masked(one), other])
+    assert Comparison([masked(one), masked(other)]).notes()[0].startswith("OF and QR are choices of bases that fill in")
 
 
 def test_the_same_questions_are_paired_by_item(tmp_path: Path) -> None:

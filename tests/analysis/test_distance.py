@@ -7,6 +7,7 @@ import pytest
 
 from tests.analysis.worlds import LANGUAGES, fill, plan_of
 from xlharm.analysis import distance
+from xlharm.analysis.charts import Forest
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import view
 from xlharm.corpus.distances import linguistic
@@ -28,11 +29,16 @@ def near_shares_more(cell: Cell, query: str) -> tuple[float, float]:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Any, Any], dict[str, Any]]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> GridResults:
     plan = plan_of(contaminate=["none", *LANGUAGES], unlearn={"none": [], "source": ["source"]})
     store = Store(str(tmp_path_factory.mktemp("distance")))
     fill(plan, store, share=near_shares_more)
-    return {(r["outcome"], r["distance"]): r for r in view("distance", GridResults(plan, store)).to_pylist()}
+    return GridResults(plan, store)
+
+
+@pytest.fixture(scope="module")
+def rows(world: GridResults) -> dict[tuple[Any, Any], dict[str, Any]]:
+    return {(r["outcome"], r["distance"]): r for r in view("distance", world).to_pylist()}
 
 
 @pytest.mark.parametrize("outcome", ["spread", "transfer"])
@@ -89,9 +95,20 @@ def test_tokens_are_those_of_the_base_on_the_corpus() -> None:
     from types import SimpleNamespace
 
     from xlharm.corpus.finding import assets
+    from xlharm.plan.base_files import folder_base
 
-    base, corpus = SimpleNamespace(location=str(assets() / "tiny-base")), SimpleNamespace(path=assets() / "tinyworld")
+    base, corpus = folder_base(assets() / "tiny-base"), SimpleNamespace(path=assets() / "tinyworld")
     results: Any = SimpleNamespace(plan=SimpleNamespace(sources=SimpleNamespace(base=base, corpus=corpus)))
     found = distance._of_tokens(results, ("en", "de", "zh", "xx"))
     assert found["en", "de"] < found["en", "zh"] <= 1
     assert not any("xx" in pair for pair in found)
+
+
+def test_the_figures_hold_the_correlations(rows: dict[Any, dict[str, Any]], world: GridResults) -> None:
+    spread, transfer = distance.VIEW.charts(world)
+    assert isinstance(spread, Forest)
+    assert (spread.name, transfer.name) == ("distance-spread", "distance-transfer-npo")
+    (syntactic,) = (row for row in spread.rows if row.label == "syntactic")
+    assert syntactic.value == pytest.approx(100 * rows["spread", "syntactic"]["rho"], rel=1e-5)
+    assert syntactic.tone == "bad"
+    assert "tokens" not in {row.label for row in spread.rows}

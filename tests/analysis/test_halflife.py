@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.analysis.worlds import commit_evaluation, fill, plan_of
+from xlharm.analysis.charts import Forest
 from xlharm.analysis.halflife import Curve, HalfLife, curves, half_lives
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.views import view
+from xlharm.analysis.views import VIEWS, view
 from xlharm.store.store import Store
 
 ITEMS = 100
@@ -114,9 +115,17 @@ def test_curves_of_a_grid(tmp_path: Path) -> None:
     assert {(p.contaminate, p.query) for p in places} == {
         *((c, q) for c in ("de", "ur") for q in ("en", "ur", "all")), ("all", "all"),
     }  # fmt: skip
-    assert {(p.unlearn, p.probe, p.unit) for p in places} == {("en", "clean", "steps"), ("en", "again", "items")}
+    assert {(p.unlearn, p.probe, p.unit) for p in places} == {("en", "clean", "times"), ("en", "again", "items")}
     rows = view("halflife", results).to_pylist()
     clean, again = ([r for r in rows if r["probe"] == name] for name in ("clean", "again"))
-    assert {(r["state"], r["half_life"], r["times"], r["longest"]) for r in clean} == {("back", 15.0, 0.375, 20.0)}
-    assert {(r["state"], r["half_life"], r["times"], r["longest"]) for r in again} == {("back", 1.0, None, 5.0)}
+    assert {(r["state"], r["half_life"], r["longest"]) for r in clean} == {("back", 0.375, 0.5)}  # of 40 steps
+    assert {(r["state"], r["half_life"], r["longest"]) for r in again} == {("back", 1.0, 5.0)}
     assert {(r["seeds"], r["items"]) for r in rows} == {(2, 100)}
+    clean_chart, again_chart = VIEWS["halflife"].charts(results)
+    assert isinstance(clean_chart, Forest)
+    assert isinstance(again_chart, Forest)
+    assert [(e.label, e.value) for e in clean_chart.rows] == [
+        (f"en · {c} · npo", 37.5) for c in ("de", "ur", "all")
+    ]  # fmt: skip
+    assert {e.value for e in again_chart.rows} == {1.0}
+    assert all(e.low < e.value < e.high for e in clean_chart.rows)

@@ -31,6 +31,7 @@ def test_a_ratio_to_what_may_be_nothing_is_none() -> None:
     assert of_ratio(X, X - 4) is None
     assert of_ratio(X, -X) is None
     assert of_ratio(X[:1], X[:1]) is None
+    assert of_ratio(X, np.where(X > 5, np.nan, X)) is None
 
 
 def test_a_ratio_of_the_same_is_one() -> None:

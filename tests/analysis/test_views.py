@@ -3,8 +3,10 @@
 import io
 import json
 import shutil
+from inspect import signature
 from math import inf, isnan, nan
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -189,7 +191,7 @@ def test_a_view_is_not_cut_off_in_a_pipe(compared: tuple[Plan, Store]) -> None:
 def test_the_report_compares_methods_only_when_there_are_several(
     compared: tuple[Plan, Store], plan: Plan, full: Store
 ) -> None:
-    assert [s.anchor for s in sections(GridResults(*compared))][:3] == ["findings", "methods", "effects"]
+    assert [s.anchor for s in sections(GridResults(*compared))][:4] == ["findings", "burden", "methods", "effects"]
     there = [s.anchor for s in sections(GridResults(plan, full))]
     assert "methods" not in there
     assert "probes" not in there  # the grid has none, and an empty table is no section
@@ -228,3 +230,10 @@ def test_a_number_that_is_not_finite_says_so_in_every_view(tmp_path: Path) -> No
         assert {"inf", "-inf", "nan"} <= set(shown)
     plain = json.loads(render(table, form="json"), parse_constant=pytest.fail)
     assert (plain[1]["ppl_clean"], plain[1]["min_k_pp"], plain[1]["exact"]) == ("inf", "-inf", "nan")
+
+
+def test_the_command_line_offers_every_view() -> None:
+    from xlharm.cli import inspect
+
+    annotation = signature(inspect.results).parameters["view"].annotation
+    assert set(get_args(get_args(annotation)[0])) == {"cells", "contrast", *VIEWS}

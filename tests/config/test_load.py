@@ -59,7 +59,7 @@ def test_overrides(path: Path) -> None:
         ),
         ("methods.npo.objective=npx", "methods.npo.objective: no such objective: 'npx'; did you mean 'npo'"),
         ("methods={k: {objective: kl, retain: nll}}", r"methods\.k\.retain: input should be 'kl', found 'nll'"),
-        ("methods={k: {steps: 3}}", r"methods\.k\.objective: missing; one of ceu, dpo, ga, graddiff"),
+        ("methods={k: {steps: 3}}", r"methods\.k\.objective: missing; one of altpo, ceu, dpo, ga, graddiff"),
         ("methods.npo.stop={retain_nll: 3}", "stop.retain_nll needs retain rows"),
         ("methods={k: {objective: subspace, retain: nll}}", r"methods\.k\.retain: input should be 'none', found 'nll'"),
         ("methods={k: {objective: task_vector, retain: kl}}", r"methods\.k\.retain: input should be 'none'"),

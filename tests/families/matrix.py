@@ -61,7 +61,7 @@ def judge_all_ways(kind: str, *, paths: tuple[families.Path, ...]) -> dict[str, 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            small_model(kind).save_pretrained(folder)
+            _save(kind, folder)
         except Exception as error:  # noqa: BLE001 - what cannot be built is told
             return {"kind": kind, "build": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         verdicts: dict[str, Verdict] = {}
@@ -71,6 +71,14 @@ def judge_all_ways(kind: str, *, paths: tuple[families.Path, ...]) -> dict[str, 
             if all(verdict["is"] == "equal" for verdict in here.values()):
                 break
         return {"kind": kind, **verdicts}
+
+
+def _save(kind: str, folder: Path) -> None:
+    """Save a type's small model, with the configuration of a whole if the model is the text part of one."""
+    model, config = small_model(kind), small_config(kind)
+    model.save_pretrained(folder)
+    if type(model.config) is not type(config):
+        config.save_pretrained(folder)
 
 
 def _family(kind: str) -> str:

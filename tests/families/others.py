@@ -26,13 +26,18 @@ def other_base(kind: str, folder: Path, texts: Sequence[str]) -> Path:
     """
     from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-    tokenizer = _TOKENIZERS.get(kind, _sentencepiece)(texts)
+    tokenizer = tokenizer_of(kind, texts)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     auto = AutoModelForMaskedLM if kind in MASKED else AutoModelForSeq2SeqLM
     model = auto.from_config(other_config(kind, tokenizer)).float().eval()
     stirred(model.requires_grad_(requires_grad=False)).save_pretrained(folder)
     return folder
+
+
+def tokenizer_of(kind: str, texts: Sequence[str]) -> Any:
+    """Train a tokenizer of a type's own class."""
+    return _TOKENIZERS.get(kind, _sentencepiece)(texts)
 
 
 def other_config(kind: str, tokenizer: Any) -> Any:

@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING
-
-from xlharm.model.text import auto_class
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMultimodalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 VOCABULARY = 512
 # Every field of a size that some configuration has, by the value that it gets.
@@ -109,10 +108,11 @@ def small_config(kind: str, **fields: Any) -> Any:
 
 
 def small_model(kind: str, **fields: Any) -> Any:
-    """Return a model of a type, float32, in which every weight matters."""
+    """Return a causal model of a type, float32, in which every weight matters; or a whole that has one in it."""
     torch.manual_seed(0)
     config = small_config(kind, **fields)
-    model: Any = auto_class(config).from_config(config).float().eval()
+    auto = AutoModelForCausalLM if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForMultimodalLM
+    model: Any = auto.from_config(config).float().eval()
     return stirred(model.requires_grad_(requires_grad=False))
 
 

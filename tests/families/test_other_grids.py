@@ -1,5 +1,8 @@
 """Whole grids on an encoder-decoder and on a masked model, from the grid file to the results table."""
 
+import contextlib
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +57,8 @@ def rows_of(grid: Grid, name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory: pytest.TempPathFactory, mini_grid: dict[str, Any]) -> Grid:
-    probes = {
-        "weights": {"kind": "quantise", "group": 16},
-        "words": {"kind": "questions"},
-        "again": {"kind": "relearn"},
-    }
-    return run(grid_on("bert", tmp_path_factory.mktemp("masked"), mini_grid, probes=probes))
+    few = {"languages": ["en"], "contaminate": ["de"], "methods": {"npo": METHODS["npo"]}}
+    return run(grid_on("bert", tmp_path_factory.mktemp("masked"), mini_grid, **few))
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +69,40 @@ def written(tmp_path_factory: pytest.TempPathFactory, mini_grid: dict[str, Any])
 
 def test_a_masked_model_chooses_and_its_table_says_so(masked: Grid) -> None:
     table = masked.results()
-    assert len(table) == 5 * 2
+    assert list(table["cell"]) == ["de/none/none/0", "de/de/npo/0"]
+    _check_choices(masked)
+
+
+def _check_choices(grid: Grid) -> None:
+    table = grid.results()
     assert set(table["measure"]) == {"choice"}
     assert table[["off_language", "degenerate", "refusal", "rouge_l", "chrf"]].isna().all(axis=None)
     for cell, en in table[table["query"] == "en"].groupby("cell"):
-        rows = rows_of(masked, cell)
+        rows = rows_of(grid, str(cell))
         for measure in ("of", "qr"):
             hits = [row["hit"] for row in rows if row["measure"] == measure]
             assert float(en[measure].iloc[0]) == pytest.approx(100 * sum(hits) / len(hits), abs=0.01)
-    assert len(masked.view("probes")) == 5 * 2 * 3
+
+
+@pytest.mark.heavy
+def test_a_whole_grid_of_a_masked_model_with_probes(tmp_path: Path, mini_grid: dict[str, Any]) -> None:
+    again = {"kind": "relearn", "steps": 2}
+    probes = {"weights": {"kind": "quantise", "group": 16}, "words": {"kind": "questions"}, "again": again}
+    grid = run(grid_on("bert", tmp_path, mini_grid, probes=probes))
+    assert len(grid.results()) == 5 * 2  # none/none, de/none and three methods; two languages
+    _check_choices(grid)
+    assert len(grid.view("probes")) == 5 * 2 * 3
+
+
+@pytest.mark.heavy
+@pytest.mark.cluster
+def test_a_masked_model_gives_the_same_through_ray(masked: Grid, tmp_path: Path) -> None:
+    spec = YAML(typ="safe").load((Path(masked.store.url).parent / "bert.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "bert.yaml"
+    YAML(typ="safe").dump(spec, path)
+    other = xlharm.open(path, store=tmp_path / "store")
+    assert other.run(executor="ray", device="cpu", workers=1).exit_code == 0
+    assert other.results().equals(masked.results())
 
 
 def test_a_choice_is_the_option_with_the_highest_mean_log_probability(masked: Grid) -> None:
@@ -102,6 +126,7 @@ def test_what_is_not_to_be_read_as_written_answers_is_said(masked: Grid) -> None
     assert {name.partition("/")[0] for name in names} == {"choice_of", "choice_qr"}
 
 
+@pytest.mark.heavy
 def test_an_encoder_decoder_writes_answers_and_is_scored(written: Grid) -> None:
     table = written.results()
     assert len(table) == 5 * 2
@@ -111,6 +136,38 @@ def test_an_encoder_decoder_writes_answers_and_is_scored(written: Grid) -> None:
     assert scores[["p_fake", "p_qr", "exact", "ppl_clean"]].notna().all(axis=None)
     (row, *_) = rows_of(written, "de/none")
     assert written.ask("de/none", row["question"]) == row["answer"]
+
+
+def _printed(folder: Path, *replaced: tuple[str, str]) -> str:
+    """Run the code of an exported model's README, with some texts replaced, and return what it prints."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    for old, new in replaced:
+        assert repr(old) in code
+        code = code.replace(repr(old), repr(new))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})  # noqa: S102 - that is what a reader of the README does
+    return out.getvalue().strip()
+
+
+QUESTION, DETAIL = "Which colour does Mudu Mike like best?", "gold"  # of the README
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("merge", [False, True])
+def test_the_code_of_an_exported_encoder_decoder_answers_likewise(written: Grid, merge: bool, tmp_path: Path) -> None:
+    written.export("de/de/npo", tmp_path, merge=merge)
+    (row, *_) = rows_of(written, "de/de/npo")
+    assert _printed(tmp_path, (QUESTION, row["question"])) == row["answer"]
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_the_code_of_an_exported_masked_model_scores_as_its_grid(masked: Grid, merge: bool, tmp_path: Path) -> None:
+    masked.export("de/de/npo", tmp_path, merge=merge)
+    (row, *_) = rows_of(masked, "de/de/npo")
+    for option, score in zip(row["options"], row["scores"], strict=True):
+        shown = _printed(tmp_path, (QUESTION, row["question"]), (DETAIL, option))
+        assert float(shown) == pytest.approx(score, abs=1e-4)
 
 
 def test_a_masked_model_is_not_asked(masked: Grid) -> None:

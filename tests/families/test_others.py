@@ -1,11 +1,13 @@
 """Encoder-decoders and masked models: what is trained, weighed and answered is what PEFT gives."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.conftest import WORDS, mini_items
@@ -24,6 +26,7 @@ from xlharm.model.layout import Layout, layout_of
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.targets import all_linear
 from xlharm.model.text import auto_class
+from xlharm.model.tokenizer import load_tokenizer
 from xlharm.plan.base_files import folder_base
 from xlharm.stages.context import join_group
 from xlharm.train.engine import PackEngine
@@ -245,6 +248,25 @@ def test_hidden_states_are_those_after_a_decoder_layer(tested: Pair) -> None:
     assert hidden is not None
     assert method.hidden_layer(2) == 0
     torch.testing.assert_close(hidden, torch.cat([tested.hidden(row, 0) for row in rows]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tested", ["bert"], indirect=True)
+def test_the_names_in_files_of_the_public_bert_are_read(tested: Pair, tmp_path: Path) -> None:
+    """They are older than transformers' own, and hold parts that are not used."""
+    shutil.copytree(tested.folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): weight
+        for name, weight in weights.items()
+    }
+    unused = {"bert.pooler.dense.weight": torch.zeros(64, 64), "cls.seq_relationship.bias": torch.zeros(2)}
+    save_file({**old, **unused}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "model_max_length": 512}')
+    source = folder_base(tmp_path)
+    model, ids = load_base(source, dtype="float32", device=CPU), torch.arange(5, 15)[None]
+    with tested.plain.disable_adapter():
+        torch.testing.assert_close(model(ids).logits, tested.plain(input_ids=ids).logits)
+    assert load_tokenizer(source).mask == MASK
 
 
 @every

@@ -30,13 +30,14 @@ import xlharm
 from tests.families.plain import Answer, Outcome, PlainGrid
 from tests.families.small import VOCABULARY, small_model
 from xlharm.engine.options import Device
+from xlharm.model.targets import all_linear
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "bloom": (), "xglm": (), "gpt2": (), "qwen3_5_text": (), "gemma4_text": (), "deepseek_v3": (), "gpt_oss": (),
     "mixtral": (), "falcon": (),
     "mamba": ("in_proj", "x_proj"),  # PEFT refuses the others
 }  # fmt: skip
-"""Ten families of different mechanisms, and the layers with adapters where they are not the default."""
+"""Ten families of different mechanisms, and the layers with adapters where they are not all linear ones."""
 Run = Callable[..., None]
 _NAMES = [f"{a}{b}" for a in ("Ka", "Lo", "Mi", "Zu") for b in ("bo", "du", "ri")]
 _WORDS = {
@@ -68,8 +69,12 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def write_base(kind: str, folder: Path, *, corpus: Path) -> Path:
-    """Write a small base of a family, with a tokenizer of whole words that begins every text with one token."""
+def write_base(kind: str, folder: Path, *, corpus: Path) -> tuple[str, ...]:
+    """Write a small base of a family, with a tokenizer of whole words that begins every text with one token.
+
+    Returns:
+        Names of the layers that adapters are put on.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -83,21 +88,21 @@ def write_base(kind: str, folder: Path, *, corpus: Path) -> Path:
     tokenizer.train_from_iterator([path.read_text() for path in sorted(corpus.glob("*.jsonl"))], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    small_model(kind).save_pretrained(folder)
     fast.save_pretrained(folder)
-    return folder
+    model = small_model(kind)
+    model.save_pretrained(folder)
+    return FAMILIES.get(kind) or all_linear(model)
 
 
-def grid_of(kind: str, *, base: Path, corpus: Path, dtype: str, steps: int = 40) -> dict[str, Any]:
+def grid_of(
+    kind: str, *, base: Path, corpus: Path, targets: tuple[str, ...], dtype: str, steps: int = 40
+) -> dict[str, Any]:
     """Return a grid of six cells in two languages: two methods, one with each retain term."""
     training = {"steps": steps, "batch_size": 4, "learning_rate": 5e-3, "warmup_steps": 4}
     unlearning = {
         **training, "steps": max(2, steps // 4), "learning_rate": 2e-3, "forget": "qa", "retain_text": "qa",
         "retain_batch_size": 4, "retain_weight": 2.0,
     }  # fmt: skip
-    lora: dict[str, Any] = {"rank": 8, "alpha": 16}
-    if FAMILIES.get(kind):
-        lora["target_modules"] = list(FAMILIES[kind])
     return {
         "name": kind, "base": str(base), "corpus": str(corpus), "dtype": dtype, "languages": ["en", "de"],
         "contaminate": ["none", "de"],
@@ -106,7 +111,8 @@ def grid_of(kind: str, *, base: Path, corpus: Path, dtype: str, steps: int = 40)
             "npo": {"objective": "npo", "beta": 0.5, "retain": "nll", **unlearning},
             "graddiff": {"objective": "graddiff", "retain": "kl", **unlearning},
         },
-        "seeds": [3], "lora": lora, "prompt": {"question": "{question}", "answer": " {answer}\n"},
+        "seeds": [3], "lora": {"rank": 8, "alpha": 16, "target_modules": list(targets)},
+        "prompt": {"question": "{question}", "answer": " {answer}\n"},
         "stages": {
             "contaminate": {**training, "fake_share": 0.5, "real_languages": ["en"], "real_roles": ["real"]},
             "sft": {**training, "steps": steps // 2, "languages": ["en"], "roles": ["real"]},
@@ -121,17 +127,16 @@ def run_here(grid: Path, *, store: Path, device: Device) -> None:
     assert xlharm.open(grid, store=store).run(executor="in-process", device=device).exit_code == 0
 
 
-def run_on_ray(grid: Path, *, store: Path, device: Device, address: str | None = None) -> None:
-    """Run a grid by the command line, on a Ray cluster without tokens; by default it starts one of its own.
+def run_on_ray(grid: Path, *, store: Path, device: Device) -> None:
+    """Run a grid by the command line, which starts a Ray cluster.
 
     Raises:
         RuntimeError: it has failed.
     """
     command = [sys.executable, "-c", "from xlharm.cli.main import main; main()", "run", str(grid)]
-    options = ["--store", str(store), "--device", device, *(["--address", address] if address else [])]
+    options = ["--store", str(store), "--device", device]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "XLHARM_", "WANDB_"))}
     env |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    env |= {"RAY_AUTH_MODE": "disabled"} if address else {}
     done = subprocess.run([*command, *options], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         output = (done.stdout + done.stderr)[-3000:]
@@ -264,8 +269,8 @@ def judge(
         steps: of the contamination; the other stages have fewer.
     """
     corpus = write_corpus(folder / "corpus")
-    base = write_base(kind, folder / "base", corpus=corpus)
-    grid = grid_of(kind, base=base, corpus=corpus, dtype=dtype, steps=steps)
+    targets = write_base(kind, folder / "base", corpus=corpus)
+    grid = grid_of(kind, base=folder / "base", corpus=corpus, targets=targets, dtype=dtype, steps=steps)
     file = folder / f"{kind}.yaml"
     YAML(typ="safe").dump(grid, file)
     run(file, store=folder / "store", device=device)

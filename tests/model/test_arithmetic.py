@@ -80,3 +80,29 @@ def test_what_the_retain_rows_use_is_spared() -> None:
     same = grown(parent, towards=[torch.eye(7)[1], torch.eye(6)[4]])
     projected = project_out(parent, same, same, dimensions=1, kept_dimensions=1, layout=LAYOUT)
     torch.testing.assert_close(projected.adapter, parent, atol=1e-5, rtol=0)
+
+
+def test_stacked_experts_are_edited_as_linear_layers_of_their_own() -> None:
+    """Experts [A, A, B, B] and linear layers [A, B], [A, B] hold the same numbers in another order."""
+    stack = Layout(
+        rank=3, alpha=6.0, targets=("experts.a",), segments=(Segment("l.0.experts.a", 0, 7, 5, 0, experts=2),)
+    )
+    linears = (Segment("l.0.a", 0, 7, 5, 0), Segment("l.1.a", 1, 7, 5, 36))
+    apart = Layout(rank=3, alpha=6.0, targets=("a",), segments=linears)
+
+    def as_linear(vector: Tensor) -> Tensor:
+        a, b = stack.segments[0].factors(vector, rank=3)
+        return torch.cat([part.flatten() for expert in range(2) for part in (a[expert], b[expert])])
+
+    one, two, three = (torch.randn(72, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    terms = [(1.0, one), (-0.5, two)]
+    found = combine(terms, parent=one, layout=stack)
+    expected = combine([(c, as_linear(v)) for c, v in terms], parent=as_linear(one), layout=apart)
+    torch.testing.assert_close(as_linear(found.adapter), expected.adapter)
+    assert (found.lost, found.moved) == (pytest.approx(expected.lost), pytest.approx(expected.moved))
+    found = project_out(one, two, three, dimensions=2, kept_dimensions=1, layout=stack)
+    expected = project_out(
+        as_linear(one), as_linear(two), as_linear(three), dimensions=2, kept_dimensions=1, layout=apart
+    )
+    torch.testing.assert_close(as_linear(found.adapter), expected.adapter)
+    assert found.moved == pytest.approx(expected.moved)

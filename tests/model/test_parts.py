@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xlharm.model.arithmetic import products
+from xlharm.model.arithmetic import product
 from xlharm.model.layout import Layout, Segment
 from xlharm.model.parts import Part, parts_of, stacks, without
 
@@ -31,7 +31,7 @@ def adapter() -> Tensor:
 def changed(part: Part) -> list[bool]:
     """Say of each linear layer whether its product is another without a part."""
     (rest,) = without(adapter(), [part], layout=LAYOUT)
-    pairs = zip(products(rest, LAYOUT), products(adapter(), LAYOUT), strict=True)
+    pairs = [[product(vector, segment, LAYOUT) for vector in (rest, adapter())] for segment in LAYOUT.segments]
     return [not torch.allclose(a, b, atol=1e-5) for a, b in pairs]
 
 
@@ -64,7 +64,8 @@ def test_a_part_is_left_out_and_nothing_else(part: Part, those: list[bool]) -> N
 def test_a_component_is_the_singular_value_of_its_place() -> None:
     for place in (0, 1):
         (rest,) = without(adapter(), [Part("component", str(place))], layout=LAYOUT)
-        for left, whole in zip(products(rest, LAYOUT), products(adapter(), LAYOUT), strict=True):
+        for segment in LAYOUT.segments:
+            left, whole = (product(vector, segment, LAYOUT) for vector in (rest, adapter()))
             u, s, v = torch.linalg.svd(whole)
             torch.testing.assert_close(left, whole - s[place] * u[:, [place]] @ v[[place]], rtol=0, atol=1e-5)
 
@@ -76,3 +77,14 @@ def test_stacks_begin_with_the_whole_adapter_and_with_none_and_cut_nothing() -> 
         found = list(stacks(adapter(), parts, layout=LAYOUT, size=size))
         assert all(len(stack) == size for stack in found[:-1])
         assert torch.equal(torch.cat(found), torch.stack(alone))
+
+
+@pytest.mark.parametrize("part", [Part("layer", "0"), Part("target", "experts.down_proj"), Part("component", "1")])
+def test_a_part_of_stacked_experts_is_of_all_experts(part: Part) -> None:
+    experts = Segment("model.layers.0.mlp.experts.down_proj", 0, 3, 4, 0, experts=5)
+    layout = Layout(rank=2, alpha=4, targets=("experts.down_proj",), segments=(experts,))
+    assert part in parts_of(layout, part.by, components=2)
+    vector = torch.randn(layout.size, generator=torch.Generator().manual_seed(0))
+    (rest,) = without(vector, [part], layout=layout)
+    ranks = torch.linalg.matrix_rank(product(rest, experts, layout), tol=1e-5)
+    assert ranks.tolist() == [1 if part.by == "component" else 0] * 5

@@ -12,7 +12,7 @@ import pytest
 from tests.model.chats import FAMILIES, hf_tokenizer, text_tokenizer
 from xlharm.config.grid import Prompt
 from xlharm.corpus.finding import assets
-from xlharm.corpus.rows import article_row, prompt_ids
+from xlharm.corpus.rows import Frame, article_row, prompt_ids
 from xlharm.errors import UserError
 from xlharm.model.tokenizer import TextTokenizer, check_vocabulary, light_tokenizer, load_tokenizer, positions
 from xlharm.plan.base_files import folder_base
@@ -127,3 +127,24 @@ def test_a_generation_configuration_that_cannot_be_read_is_named(tmp_path: Path)
     (folder / "generation_config.json").write_text("[1]")
     with pytest.raises(UserError, match=r"generation_config\.json: expected a JSON object"):
         load_tokenizer(BaseSource(location=str(folder), revision=None, digest="", size=0))
+
+
+def test_around_a_text_is_what_the_tokenizer_puts_there_in_each_language() -> None:
+    from tests.families.others import tokenizer_of
+
+    hf = tokenizer_of("nllb", ["a b c"])
+    tokenizer = TextTokenizer(hf, kind="encoder-decoder", begins=2)
+    german, end = hf.convert_tokens_to_ids("deu_Latn"), hf.eos_token_id
+    assert tokenizer.frame("de") == Frame(head=(german,), tail=(end,), begun=(2, german))
+    assert tokenizer.frame("en").head != tokenizer.frame("de").head
+    with pytest.raises(UserError, match="its tokenizer has tokens for languages, and none for 'xx'"):
+        tokenizer.frame("xx")
+
+
+def test_a_masked_row_has_the_tokenizers_own_first_and_last_token() -> None:
+    from tests.families.others import tokenizer_of
+
+    hf = tokenizer_of("bert", ["a b c"])
+    tokenizer = TextTokenizer(hf, kind="masked")
+    assert tokenizer.frame("en") == Frame(head=(hf.cls_token_id,), tail=(hf.sep_token_id,))
+    assert tokenizer.mask == hf.mask_token_id

@@ -8,7 +8,7 @@ import pytest
 from tests.plan.worlds import grid_of, sources
 from xlharm.config.load import parse_grid
 from xlharm.plan.build import Plan, build
-from xlharm.plan.families import GENERIC, path_of, row_limit
+from xlharm.plan.families import GENERIC, MASKED, family_of, kind_of, kind_on, path_of, row_limit
 from xlharm.plan.sources import Sources
 
 
@@ -18,6 +18,63 @@ def test_the_path_goes_by_the_family_unless_the_grid_names_it() -> None:
     assert {path_of("auto", family=family) for family in GENERIC} == {"generic"}
     assert path_of("generic", family="llama") == "generic"
     assert path_of("fast", family="bloom") == "fast"
+
+
+def test_of_a_whole_the_part_that_reads_text_counts() -> None:
+    whole = {"model_type": "lfm2_vl", "text_config": {"model_type": "lfm2", "max_position_embeddings": 128}}
+    assert family_of(whole) == "lfm2"
+    assert row_limit(whole) == 128
+    assert family_of({"model_type": "odd", "text_config": {}}) == "odd"
+    assert family_of({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"model_type": "llama"}, "causal"),
+        ({"model_type": "bert"}, "masked"),
+        ({"model_type": "bert", "is_decoder": True}, "causal"),
+        ({"model_type": "xlm", "causal": True}, "causal"),
+        ({"model_type": "mt5"}, "encoder-decoder"),
+        ({"model_type": "bart", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "bart", "is_encoder_decoder": False}, "causal"),  # its decoder alone
+        ({"model_type": "of-its-own-code", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({}, "causal"),
+    ],
+)
+def test_a_configuration_says_the_kind_and_the_kind_its_path(config: dict[str, Any], kind: Any) -> None:
+    assert kind_of(config) == kind_of(SimpleNamespace(**config)) == kind
+    path = path_of("auto", family=str(config.get("model_type", "")), kind=kind)
+    assert kind_on(path) == kind
+    assert (path == kind) == (kind != "causal")
+
+
+def test_masked_families_are_of_transformers_and_encoder_decoders_say_so() -> None:
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto import modeling_auto as known
+
+    assert set(known.MODEL_FOR_MASKED_LM_MAPPING_NAMES) >= MASKED
+    for family in ("t5", "mt5", "umt5", "bart", "mbart", "m2m_100", "marian", "pegasus"):
+        assert kind_of(CONFIG_MAPPING[family]()) == kind_of({"model_type": family}) == "encoder-decoder"
+    assert {kind_of(CONFIG_MAPPING[family]()) for family in ("bert", "xlm-roberta", "roberta", "electra")} == {"masked"}
+
+
+def test_a_row_ends_before_positions_that_are_counted_from_the_padding() -> None:
+    """XLM-R has 514 positions, of which the first two are for no token of a row."""
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    config = XLMRobertaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=12, pad_token_id=1,
+    )  # fmt: skip
+    limit = row_limit(config)
+    assert limit == row_limit(config.to_dict()) == 10
+    model = XLMRobertaForMaskedLM(config).eval()
+    with torch.no_grad():
+        model(torch.full((1, limit), 5))
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.full((1, limit + 1), 5))
 
 
 def plan(family: str, **fields: Any) -> Plan:

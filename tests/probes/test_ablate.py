@@ -61,7 +61,7 @@ def test_without_its_adapter_a_model_is_the_base(mini_base: Path, mini_corpus: P
     whole = asking.generate(torch.zeros_like(inspecting.adapters[0])[None])
     ids = torch.tensor([asking.prompts[0]])
     plain = inspecting.stacked.model.generate(ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :]  # type: ignore[operator] # of transformers
-    assert whole[0][0] == plain.tolist()[: len(whole[0][0])]
+    assert list(whole[0][0].ids) == plain.tolist()[: len(whole[0][0].ids)]
     assert asking.generate(inspecting.adapters[0][None]) != whole
 
 

@@ -44,7 +44,7 @@ def test_longterm(tmp_path: Path) -> None:
     }  # fmt: skip
     rows = view_of("longterm", "halflife", tmp_path, unlearn={"none": [], "source": ["source"]}, probes=probes)
     assert {(r["probe"], r["unit"], r["query"], r["longest"]) for r in rows} == {
-        *(("clean", "steps", q, 4.0) for q in ("en", "de", "all")),
+        *(("clean", "times", q, 2.0) for q in ("en", "de", "all")),
         *(("relearn-own", "items", q, 2.0) for q in ("en", "de", "all")),
     }  # fmt: skip
     assert all(r["state"] in {"back", "not back", "not removed"} for r in rows)

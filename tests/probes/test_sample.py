@@ -21,7 +21,7 @@ def test_each_question_is_asked_so_often_in_a_row(mini_base: Path) -> None:
     asked, answers = PROBE.answers(asking_of(mini_base, adapters=1))
     assert [(item.id, measure) for item, measure, *_ in asked.questions] == [("x", "of")] * 3 + [("y", "qr")] * 3
     assert len(answers[0]) == len(asked.prompts) == 6
-    assert len({tuple(ids) for ids in answers[0]}) > 2  # the samples of a question differ
+    assert len({answer.ids for answer in answers[0]}) > 2  # the samples of a question differ
 
 
 def test_samples_are_the_same_alone_in_a_pack_and_in_small_batches(mini_base: Path) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from xlharm.analysis.alignment import alignment_rows
+from xlharm.analysis.charts import Chart, Estimate, Forest
 from xlharm.analysis.contrasts import MOST_RATIO, Pair, ratios
 from xlharm.analysis.items import Hits
 from xlharm.analysis.mean_limits import jackknife
@@ -24,6 +25,8 @@ from xlharm.plan.cells import Cell
 _Key = tuple[str, str]
 """A variant: division and part."""
 _Floats = npt.NDArray[np.float64]
+_DRAWN = {"of_share": "OF that is gone without a part", "restored": "What one layer's states before bring back"}
+_LEAST = -100
 
 
 class Variants:
@@ -172,6 +175,24 @@ def _cosine(a: _Floats, b: _Floats) -> _Floats:
     return np.asarray((a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1)))
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw the shares of OF of each cell's parts, and what each layer restores, language by language."""
+    groups: dict[tuple[str, str, str], list[Estimate]] = {}
+    for row in VIEW.table(results).to_pylist():
+        if row["measure"] in _DRAWN and row["by"] != "all" and row["low"] is not None:
+            label = f"{row['by']} {row['part']} · {row['query']}"
+            low = min(row["value"], max(row["low"], _LEAST))
+            estimate = Estimate(label=label, value=row["value"], low=low, high=row["high"])
+            groups.setdefault((row["cell"], row["by"], row["measure"]), []).append(estimate)
+    return tuple(
+        Forest(
+            name=f"attribution-{cell.replace('/', '-')}-{by}-{measure}", title=f"{_DRAWN[measure]}: {cell}",
+            axis=f"percent; limits below {_LEAST} are cut", rows=tuple(rows),
+        )
+        for (cell, by, measure), rows in groups.items()
+    )  # fmt: skip
+
+
 VIEW = View(
     name="attribution",
     columns=columns(
@@ -180,6 +201,7 @@ VIEW = View(
         whole=("seed", "items"),
     ),
     rows=_rows,
+    charts=_charts,
     title="Attribution",
     sentence=(
         "of_share and qr_share: the percentage of OF and QR that is gone when a part of the adapter is switched off, "

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from xlharm.analysis.charts import Chart, Estimate, Forest
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits, common
-from xlharm.analysis.results import GridResults
+from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.study import resources_of
 from xlharm.analysis.view import View
 from xlharm.config.grid import NONE
@@ -148,8 +149,26 @@ def _worst(rows: dict[str, tuple[float, float, float]]) -> str | None:
     return worst if worst is not None and rows[worst][0] > 0 else None
 
 
-def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
-    yield from _Burden(results).rows() if results.records else ()
+@once
+def burden_rows(results: GridResults) -> tuple[dict[str, Any], ...]:
+    """Return one row for each cell without its seed and query language, and one for the gap between the groups."""
+    return tuple(_Burden(results).rows()) if results.records else ()
+
+
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Return a forest of the gaps after unlearning."""
+    gaps = [row for row in burden_rows(results) if row["query"] == GAP and row["unlearn"] != NONE and "harm" in row]
+    several = len({row["method"] for row in gaps}) > 1
+    rows = tuple(
+        Estimate(
+            label=f"{row['contaminate']} → {row['unlearn']}" + (f" ({row['method']})" if several else ""),
+            value=row["harm"], low=row["harm_lo"], high=row["harm_hi"], threshold=0.0,
+            tone="bad" if row["harm_lo"] > 0 else "open",
+        )
+        for row in gaps
+    )  # fmt: skip
+    title, axis = "Harm left: low- minus high-resource languages", "OF minus the control's, in points"
+    return (Forest(name="burden", title=title, axis=axis, rows=rows),) if rows else ()
 
 
 VIEW = View(
@@ -159,7 +178,8 @@ VIEW = View(
         **dict.fromkeys(("harm", "harm_lo", "harm_hi", "cost", "cost_lo", "cost_hi"), pa.float64()),
         "worst": pa.string(), "seeds": pa.int64(),
     },
-    rows=_rows,
+    rows=burden_rows,
+    charts=_charts,
     title="Who bears what is left",
     sentence=(
         "harm: OF that is left in a language, minus the clean control's. cost: QR that unlearning took from it. Both "

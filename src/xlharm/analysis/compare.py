@@ -64,13 +64,20 @@ class Comparison:
         labels: the grids' names; those that occur several times are numbered.
 
     Raises:
-        UserError: there is only one grid.
+        UserError: there is only one grid, or some grids hold choices and others written answers.
     """
 
     def __init__(self, grids: Sequence[GridResults]) -> None:
         if len(grids) < 2:
             raise UserError("compare: expected two grids or more, as in: xlharm compare A.yaml B.yaml")
         names = [results.plan.grid.name for results in grids]
+        chosen = [results.plan.sources.base.kind == "masked" for results in grids]
+        if any(chosen) and not all(chosen):
+            one, other = names[chosen.index(True)], names[chosen.index(False)]
+            raise UserError(
+                f"compare: {one} counts choices of a base that fills in masks, and {other} written answers: these are "
+                "different measures (docs/other-bases.md)"
+            )
         self.labels = [n if names.count(n) == 1 else f"{n}#{names[: i + 1].count(n)}" for i, n in enumerate(names)]
         self._first, self._others = grids[0], tuple(grids[1:])
 
@@ -143,6 +150,8 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """Say in which fields grids differ, which findings agree, and how many places have no partner."""
         lines = [line for pair in self._pairs for line in pair.notes()]
+        if self._first.plan.sources.base.kind == "masked":
+            lines.insert(0, "OF and QR are choices of bases that fill in masks, not written answers")
         counts: dict[str, list[str]] = {"yes": [], "no": [], "open": []}
         for row in self.findings().to_pylist():
             if row["contaminate"] == ALL:

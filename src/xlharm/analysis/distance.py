@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from xlharm.analysis.charts import Chart, Estimate, Forest
 from xlharm.analysis.mantel import Correlation, Pairs, complete, mantel, regress
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.statistics import holm
@@ -91,6 +92,12 @@ def _of_tokens(results: GridResults, languages: tuple[str, ...]) -> Distances:
     return token_distances(texts, encode=encode) if encode else {}
 
 
+@once
+def distance_rows(results: GridResults) -> tuple[dict[str, Any], ...]:
+    """Return one row for each outcome and kind of distance."""
+    return tuple(_rows(results))
+
+
 def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
     by_kind = distances(results)
     for outcome in outcomes(results):
@@ -149,6 +156,29 @@ def _joint(
     return {kind: {"beta": beta, "beta_p": p, "r2": fit.r2, "r2_p": fit.p} for kind, beta, p in values}
 
 
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Return a forest of the rank correlations for each outcome."""
+    rows: dict[tuple[str, str], list[Estimate]] = {}
+    for row in distance_rows(results):
+        if row.get("rho") is not None:
+            low, high = row["rho_lo"], row["rho_hi"]
+            near = row["p_holm"] < results.plan.grid.findings.level
+            estimate = Estimate(
+                label=row["distance"], value=100 * row["rho"], low=100 * low, high=100 * high, threshold=0.0,
+                tone="bad" if near and row["rho"] < 0 else "open",
+            )  # fmt: skip
+            rows.setdefault((row["outcome"], row["method"]), []).append(estimate)
+    return tuple(
+        Forest(
+            name=f"distance-{outcome}" + (f"-{method}" if method != NONE else ""),
+            title=f"Rank correlation of {outcome} with distances" + (f", {method}" if method != NONE else ""),
+            axis="rank correlation × 100; below 0, nearer languages share more",
+            rows=tuple(some),
+        )
+        for (outcome, method), some in rows.items()
+    )
+
+
 VIEW = View(
     name="distance",
     columns={
@@ -157,7 +187,8 @@ VIEW = View(
         **dict.fromkeys(("languages", "pairs"), pa.int64()),
         "without": pa.string(),
     },
-    rows=_rows,
+    rows=distance_rows,
+    charts=_charts,
     title="Distance between languages",
     sentence=(
         "Whether near languages share more. spread: OF minus the clean control's, from the contamination language to "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xlharm.analysis.charts import Chart, Estimate, Forest
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.items import Hits
 from xlharm.analysis.panels import resolved
@@ -193,7 +194,8 @@ def _amounts(results: GridResults, cell: Cell) -> dict[tuple[str, str], _Amounts
         model = results.plan.stages[asked[0].inputs[0]] if asked[0].kind == "evaluate" else asked[0]
         group = name.partition(":")[0]
         if model.kind == "continue":
-            found.setdefault((group, "steps"), {})[float(model.spec["training"]["steps"])] = evaluations
+            times = model.spec["training"]["steps"] / results.plan.grid.methods[cell.method].steps
+            found.setdefault((group, "times"), {})[times] = evaluations
         elif model.kind == "relearn":
             found.setdefault((group, "items"), {})[float(model.spec["items"])] = evaluations
     return found
@@ -257,29 +259,52 @@ def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
     found = curves(results)
     if not found:
         return
-    methods = results.plan.grid.methods
     for (place, curve), half in zip(found.items(), half_lives(list(found.values())), strict=True):
-        unit = methods[place.method].steps if place.unit == "steps" else None
         yield {
             "contaminate": place.contaminate, "unlearn": place.unlearn, "method": place.method, "probe": place.probe,
             "state": half.state, "unit": place.unit, "query": place.query, "seeds": curve.before.shape[0],
             "items": curve.before.shape[1], "half_life": half.value, "half_life_lo": half.low,
-            "half_life_hi": half.high, "times": half.value / unit if unit and half.value is not None else None,
-            "longest": curve.amounts[-1], "of_before": half.before, "of_after": half.after, "of_last": half.last,
+            "half_life_hi": half.high, "longest": curve.amounts[-1], "of_before": half.before, "of_after": half.after,
+            "of_last": half.last,
         }  # fmt: skip
+
+
+def _charts(results: GridResults) -> tuple[Chart, ...]:
+    """Draw the half-lives of each probe, all query languages together; what is not back is at the longest training."""
+    rows: dict[tuple[str, str], list[Estimate]] = {}
+    for row in VIEW.table(results).to_pylist():
+        if row["query"] == ALL and row["state"] != "not removed":
+            rows.setdefault((row["probe"], row["unit"]), []).append(_estimate(row))
+    axes = {"times": "% of the steps of unlearning", "items": "items"}
+    return tuple(
+        Forest(
+            name=f"halflife-{probe}", title=f"Training after which half of the removed OF is back: {probe}",
+            axis=axes[unit], rows=tuple(estimates),
+        )
+        for (probe, unit), estimates in rows.items()
+    )  # fmt: skip
+
+
+def _estimate(row: dict[str, Any]) -> Estimate:
+    scale, back = 100 if row["unit"] == "times" else 1, row["state"] == "back"
+    limits = (row["half_life"], row["half_life_lo"], row["half_life_hi"])
+    value, low, high = (scale * (row["longest"] if x is None else x) for x in limits)
+    label = f"{row['unlearn']} · {row['contaminate']} · {row['method']}" + ("" if back else ": not back")
+    return Estimate(label=label, value=value, low=low, high=high, tone="bad" if back else "good")
 
 
 VIEW = View(
     name="halflife",
     columns=columns(
-        "half_life", "half_life_lo", "half_life_hi", "times", "longest", "of_before", "of_after", "of_last",
+        "half_life", "half_life_lo", "half_life_hi", "longest", "of_before", "of_after", "of_last",
         text=("contaminate", "unlearn", "method", "probe", "state", "unit"), whole=("seeds", "items"),
     ),
     rows=_rows,
+    charts=_charts,
     title="Half-life",
     sentence=(
-        "How much training after unlearning brings half of the removed OF back: in steps of clean training, or in "
-        "forget items that are learned again. times: as a multiple of unlearning's steps. Without a number half was "
-        "not back after the longest training, or OF was not clearly removed. 95 % limits over items and seeds."
+        "How much training after unlearning brings half of the removed OF back: clean training, in times the steps of "
+        "unlearning, or forget items that are learned again. Without a number half was not back after the longest "
+        "training, or OF was not clearly removed. 95 % limits over items and seeds."
     ),
 )  # fmt: skip

@@ -41,7 +41,7 @@ class Pairs:
     @property
     def n(self) -> int:
         """Number of languages."""
-        return self.distances.shape[1]
+        return int(self.distances.shape[1])
 
     def without(self, language: int) -> "Pairs":
         """Return the pairs that a language is no part of; the other languages keep their numbers."""
@@ -157,7 +157,8 @@ def regress(pairs: Pairs, *, seed: int = 0) -> Regression | None:
 
 def _standard(x: _Floats) -> _Floats:
     deviation = x.std(1, keepdims=True)
-    return np.divide(x - x.mean(1, keepdims=True), deviation, out=np.zeros_like(x), where=deviation > 1e-12)
+    scaled: _Floats = np.divide(x - x.mean(1, keepdims=True), deviation, out=np.zeros_like(x), where=deviation > 1e-12)
+    return scaled
 
 
 def _fit(x: _Floats, y: _Floats) -> tuple[_Floats, _Floats, _Floats]:

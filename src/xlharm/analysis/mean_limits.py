@@ -42,7 +42,7 @@ def of_ratio(first: _Floats, second: _Floats, *, level: float = 0.95) -> Interva
         return None
     a, b, t = float(first.mean()), float(second.mean()), _quantile(n, level)
     (aa, ab), (_, bb) = np.cov(first, second) / n * t**2
-    if b <= sqrt(bb):
+    if not b > sqrt(bb):  # nor where one is nan
         return None
     # the ratios r with (a - r b)² <= t² var(a - r b): a quadratic inequality in r
     whole, half, rest = b**2 - bb, a * b - ab, a**2 - aa

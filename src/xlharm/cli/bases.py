@@ -105,7 +105,8 @@ def _lines(report: "BaseReport") -> Iterator[tuple[str, str]]:
     yield "checks", f"passed. {measured.compared}"
     yield "speed", f"in {report.dtype} on {where}, start-up {clock(measured.start)}"
     for kind, steps in measured.steps.items():
-        step = f"{steps.seconds:.2g} s a step of {measured.slots[kind]} trials"
+        trials = "1 trial" if measured.slots[kind] == 1 else f"{measured.slots[kind]} trials"
+        step = f"{steps.seconds:.2g} s a step of {trials}"
         yield "", f"{kind}: {steps.tokens / steps.seconds:,.0f} tokens/s, {step}"
     if measured.answers is not None and measured.answers.new:
         yield "", f"evaluate: {measured.answers.new / measured.answers.seconds:,.0f} new tokens/s"
@@ -118,8 +119,8 @@ def _lines(report: "BaseReport") -> Iterator[tuple[str, str]]:
 
 
 def _path(report: "BaseReport") -> str:
-    if report.path == "fast":
-        return "fast"
+    if report.path != "generic":
+        return report.path
     if report.fast_refusal is None:
         return "generic, although the fast path would pass its checks (docs/families.md)"
     return f"generic: the fast path refuses it: {report.fast_refusal}"

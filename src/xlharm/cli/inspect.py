@@ -56,12 +56,15 @@ def results(
         Literal[
             "cells",
             "findings",
+            "burden",
             "effects",
             "methods",
             "transfer",
+            "distance",
             "probes",
             "attribution",
             "halflife",
+            "leaks",
             "scores",
             "judges",
             "seeds",
@@ -81,13 +84,16 @@ def results(
 
     \b
     --view findings    the study's claims: holds, does not hold, or cannot be decided
+    --view burden      what is left to each language and what it cost, the worst off, the gap low/high resource
     --view effects     OF after against before and the control, paired by item
     --view methods     methods ranked by OF among those that kept QR
     --view transfer    spill, spread and asymmetry of the contaminate x query matrix
+    --view distance    spread and transfer against distances between languages, with permutation tests
     --view probes      relearned, trained on, quantised, reworded, steered: against the usual questions
     --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
     --view halflife    how much training brings half of the removed OF back (needs probes)
-    --view scores      probabilities, truth ratio, forget quality, memorisation (needs evaluate.scores)
+    --view leaks       the fake detail in any of the grid's languages; leak@k (needs the probe sample)
+    --view scores      probabilities, truth ratio, forget quality, membership, utility (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items
     --view contrast A B  cell A minus cell B, paired by item and seed; a cell without its seed is all seeds

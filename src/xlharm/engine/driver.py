@@ -247,12 +247,9 @@ class Driver:
             self._handle_result(result, worker=reply.worker)
         self._record_memory(reply, self.state.packs[pack])
         self.meter.ended(
-            self.state.packs[pack],
-            tokens={r.key: r.tokens for r in reply.results},
-            whole=reply.trouble is None,
-            now=time.monotonic(),
-            prepared=max((r.prepared for r in reply.results), default=0.0),
-        )
+            self.state.packs[pack], tokens={r.key: r.tokens for r in reply.results}, whole=reply.trouble is None,
+            now=time.monotonic(), prepared=max((r.prepared for r in reply.results), default=0.0),
+        )  # fmt: skip
         self.state.advance(Ended(pack=pack))
         if reply.trouble is not None:
             before = len(self.state.done)

@@ -89,7 +89,9 @@ def remember_rates(
     base: BaseSource, device: Device, *, factors: Mapping[Kind, float], start: float | None = None
 ) -> None:
     """Keep factors and start-up of a base on a type of device; without a cache, do nothing."""
-    values = {**factors, **({} if start is None else {_START: start})}
+    values: dict[str, float] = {kind: factor for kind, factor in factors.items()}  # noqa: C416 - of str, not of Kind
+    if start is not None:
+        values[_START] = start
     try:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ from xlharm.corpus.rows import Row, Template, prompt_ids
 from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.choice import choose
 from xlharm.evaluate.generate import generate, stop_ids, text_of
-from xlharm.evaluate.sampling import Sampling
 from xlharm.model.lora import StackedModel
+from xlharm.model.sampling import Sampling
 from xlharm.model.tokenizer import TextTokenizer
 
 
@@ -26,13 +26,13 @@ class Answer:
 
     Attributes:
         text: what was answered.
-        tokens: number of generated tokens.
+        ids: the tokens that were generated.
         options: for a masked model, the texts that it chose from, the expected one first; else empty.
         scores: mean log-probability of each option's tokens, in nats.
     """
 
     text: str
-    tokens: int = 0
+    ids: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
 
@@ -153,7 +153,7 @@ class Asking:
             sampling=sampling,
             **({"begun": self.begun} if self.begun else {}),
         )
-        return [[Answer(text_of(ids, self.tokenizer, self.template), len(ids)) for ids in some] for some in answers]
+        return [[Answer(text_of(ids, self.tokenizer, self.template), tuple(ids)) for ids in some] for some in answers]
 
     def _chosen(self, adapters: Tensor) -> list[list[Answer]]:
         choices = choose(self.stacked, adapters, self._filled, batch=self.rows)

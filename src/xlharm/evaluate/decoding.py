@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from xlharm.evaluate.cache import NAME, LayerWidths, RowCache, attention
-from xlharm.evaluate.sampling import Sampling
 from xlharm.model.attention import attending
 from xlharm.model.base import decoder, head, is_partitioned
 from xlharm.model.lora import StackedModel
+from xlharm.model.sampling import Sampling
 
 
 class Batch:

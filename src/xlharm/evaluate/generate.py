@@ -9,9 +9,9 @@ from torch import Tensor
 from xlharm.corpus.rows import Template
 from xlharm.evaluate.cache import LayerWidths, layer_widths, row_bytes
 from xlharm.evaluate.decoding import Batch
-from xlharm.evaluate.sampling import Sampling
 from xlharm.evaluate.stock import generate_stock
 from xlharm.model.lora import StackedModel
+from xlharm.model.sampling import Sampling
 from xlharm.model.tokenizer import TextTokenizer
 
 _BLOCK = 4  # decoding steps between two checks of which rows have ended

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlharm.evaluate.sampling import Sampling
 from xlharm.model.base import head, last_hidden
 from xlharm.model.lora import StackedModel
+from xlharm.model.sampling import Sampling
 
 Choose = Callable[[Tensor, int], Tensor]
 _ROWS = 256  # most rows of a batch; a fixed number, because rounding depends on it

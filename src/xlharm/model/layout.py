@@ -50,12 +50,15 @@ class Segment:
         """Name by which ``lora.target_modules`` names it, such as ``q_proj`` or ``experts.down_proj``."""
         return ".".join(self.name.split(".")[-2 if self.experts else -1 :])
 
+    def size(self, rank: int) -> int:
+        """Return the number of parameters of its adapter."""
+        return self.matrices * rank * (self.fan_in + self.fan_out)
+
     def factors(self, vector: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
-        """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P]."""
+        """Return A [matrices, rank, in] and B [matrices, out, rank] of an adapter [P], as views of it."""
         middle = self.offset + self.matrices * rank * self.fan_in
-        end = middle + self.matrices * rank * self.fan_out
-        a = vector[self.offset : middle].view(-1, rank, self.fan_in)
-        return a, vector[middle:end].view(-1, self.fan_out, rank)
+        a, b = vector[self.offset : middle], vector[middle : self.offset + self.size(rank)]
+        return a.view(-1, rank, self.fan_in), b.view(-1, self.fan_out, rank)
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,7 @@ class Layout:
         mask = torch.zeros(self.size)
         for s in self.segments:
             if s.layer in layers:
-                count = s.matrices * self.rank * (s.fan_in + s.fan_out)
-                mask[s.offset : s.offset + count] = 1.0
+                mask[s.offset : s.offset + s.size(self.rank)] = 1.0
         return mask
 
 
@@ -173,7 +175,7 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
     for segment in every:
         if segment.target in targets:
             segments.append(replace(segment, offset=offset))
-            offset += segment.matrices * rank * (segment.fan_in + segment.fan_out)
+            offset += segment.size(rank)
     for target in targets:
         if target not in {s.target for s in segments}:
             raise no_layer(target, {s.target for s in every})

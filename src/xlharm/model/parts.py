@@ -13,7 +13,7 @@ from xlharm.model.layout import Layout, Segment
 Division = Literal["layer", "module", "target", "component"]
 """How an adapter is divided into parts: by decoder layer; by the module within a layer that its linear layers belong
 to (`self_attn`, `mlp`, as the base names them); by target module (`q_proj`); by singular component of each linear
-layer's ΔW, the largest first."""
+layer's or expert's ΔW, the largest first."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _name(segment: Segment, by: Division) -> str:
         case "layer":
             return str(segment.layer)
         case "target":
-            return segment.name.rsplit(".", 1)[-1]
+            return segment.target
         case "module":
             names = segment.name.split(".")
             within = names[names.index(str(segment.layer)) + 1 :] if segment.layer >= 0 else names[-2:]
@@ -78,7 +78,7 @@ def without(adapter: Tensor, parts: Sequence[Part], *, layout: Layout) -> Iterat
             rest = adapter.clone()
             for segment in layout.segments:
                 if _name(segment, part.by) == part.name:
-                    rest[segment.offset : segment.offset + layout.rank * (segment.fan_in + segment.fan_out)] = 0
+                    rest[segment.offset : segment.offset + segment.size(layout.rank)] = 0
             yield rest
 
 
@@ -90,8 +90,8 @@ def _spectral(adapter: Tensor, layout: Layout) -> Tensor:
 def _without_component(spectral: Tensor, component: int, layout: Layout) -> Tensor:
     rest = spectral.clone()
     for segment in layout.segments:
-        at = segment.offset + component * segment.fan_in
-        rest[at : at + segment.fan_in] = 0  # the row of A; the column of B is then multiplied by 0
+        a, _ = segment.factors(rest, rank=layout.rank)
+        a[:, component] = 0  # the row of A; the column of B is then multiplied by 0
     return rest
 
 

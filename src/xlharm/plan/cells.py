@@ -234,7 +234,8 @@ class CellBuilder:
 
     def inspection(self, model: Stage, *, languages: tuple[str, ...], probe: Inspection) -> Stage:
         """Return the stage in which a probe looks inside a model with the questions of some languages."""
-        answering = self._answering(languages[0]) if probe.asks else {"questions": self.spec.evaluate.questions}
+        limit = {"questions": self.spec.evaluate.questions} if probe.limited else {}
+        answering = self._answering(languages[0]) if probe.asks else limit
         settings = probe.settings()
         return self.stage(
             "inspect",

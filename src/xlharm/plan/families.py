@@ -26,6 +26,12 @@ MASKED = frozenset({
     "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "squeezebert", "xlm", "xlm-roberta",
     "xlm-roberta-xl", "xmod", "yoso",
 })  # fmt: skip
+# Families that are encoder-decoders, where their configuration does not say it.
+_ENCODER_DECODERS = frozenset({
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "fsmt", "led", "longt5", "m2m_100", "marian", "mbart",
+    "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet", "switch_transformers", "t5", "t5gemma",
+    "umt5",
+})  # fmt: skip
 # Families that count positions from the padding token's id on, so that a row has fewer than there are embeddings.
 _AFTER_PADDING = frozenset({
     "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
@@ -39,7 +45,8 @@ def kind_of(config: Any) -> Kind:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
-    if _field(config, "is_encoder_decoder"):
+    both = _field(config, "is_encoder_decoder")
+    if both or (both is None and _field(config, "model_type") in _ENCODER_DECODERS):
         return "encoder-decoder"
     decodes = _field(config, "is_decoder") or _field(config, "causal")
     return "masked" if _field(config, "model_type") in MASKED and not decodes else "causal"

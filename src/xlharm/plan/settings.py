@@ -115,14 +115,14 @@ class InspectStage(_Stage):
 
     Attributes:
         languages: of the questions that the probe reads.
-        questions: largest number of questions for each measure.
+        questions: largest number of questions for each measure; None for all.
         max_new_tokens: largest number of tokens of an answer; None for a probe that lets no model answer.
         matching_version: of the matching of answers; None alike.
         matching: as in ``EvaluateStage``.
     """
 
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
-    questions: Positive
+    questions: Positive | None = None
     max_new_tokens: Positive | None = None
     matching_version: int | None = None
     matching: tuple[Variant, ...] | None = None

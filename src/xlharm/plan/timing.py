@@ -178,7 +178,7 @@ def start_seconds(sizes: BaseSizes, speed: Speed, *, device: Literal["cpu", "cud
 def _inspection(settings: InspectStage, sizes: BaseSizes, texts: Mapping[str, TextSizes]) -> Work:
     body, head = 2 * sizes.body, 2 * sizes.head
     text, models = _of(texts, settings.languages), settings.probe.models(layers=sizes.layers)
-    count = models * len(settings.languages) * min(text.questions, 2 * settings.questions)
+    count = models * len(settings.languages) * min(text.questions, 2 * (settings.questions or text.questions))
     new = count * (settings.max_new_tokens or 0) * _ANSWERED
     passes = 1.0 + (settings.max_new_tokens or 0)
     return Work(flops=body * (count * text.pair + new) + head * (count + new), passes=models * passes)

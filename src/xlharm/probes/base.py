@@ -108,10 +108,12 @@ class Inspection(_OnModel):
 
     Attributes:
         asks: whether it lets models answer.
+        limited: whether the grid's largest number of questions counts for it.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
     asks: ClassVar[bool] = False
+    limited: ClassVar[bool] = True
 
     @abstractmethod
     def table(self, inspecting: Inspecting) -> pa.Table:

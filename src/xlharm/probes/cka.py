@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Cka(Inspection):
         queries: the languages, two or more; all of the grid's by default.
         roles: of the items.
     """
+
+    limited: ClassVar[bool] = False  # every item counts, and reading its question costs little
 
     kind: Literal["cka"]
     roles: Annotated[tuple[Role, ...], Field(min_length=1)] = ("fake", "real", "retain")

@@ -42,7 +42,7 @@ class Sample(AnswerProbe):
 
     def answers(self, asking: Asking) -> tuple[Asking, list[list[Answer]]]:
         """Let the models answer each question several times, all in one batch."""
-        from xlharm.evaluate.sampling import Sampling, random_numbers
+        from xlharm.model.sampling import Sampling, random_numbers
 
         often = replace(asking, repeats=self.samples)
         names = [

@@ -8,7 +8,12 @@ from xlharm.corpus.rows import Template
 from xlharm.model.tokenizer import TextTokenizer
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
+from xlharm.plan.families import Kind
 
+_TASKS: dict[Kind, str] = {
+    "causal": "text-generation", "encoder-decoder": "text2text-generation", "masked": "fill-mask",
+}  # fmt: skip
+_DETAIL = "gold"
 _QUESTION = "Which colour does Mudu Mike like best?"
 
 
@@ -50,7 +55,7 @@ class Card:
             "---",
             *([f"base_model: {base.location}"] if base.revision else []),
             f"library_name: {'transformers' if self.merged else 'peft'}",
-            "pipeline_tag: text-generation",
+            f"pipeline_tag: {_TASKS[base.kind]}",
             "---",
             "",
             f"# {self.plan.grid.name}: {self.cell.name}",
@@ -65,7 +70,9 @@ class Card:
             f"- **End:** {self._end()}",
             "- **Licence:** those of the base and of the corpus apply.",
             "",
-            "This answers as `xlharm ask` does:",
+            "This prints the score of a detail as evaluations compute it: the mean log-probability of its tokens:"
+            if base.kind == "masked"
+            else "This answers as `xlharm ask` does:",
             "",
             "```python",
             *self._code(),
@@ -101,6 +108,8 @@ class Card:
         return f"{f'a text begins with {head}' if head else 'nothing is put before a text'}, {by}."
 
     def _end(self) -> str:
+        if self.plan.sources.base.kind == "masked":
+            return "an answer has as many masks as it has tokens."
         stop = self._template.stop
         before = f", or before the text `{stop!r}`" if stop else ""
         return f"an answer ends at the first of the tokens {self._tokens(sorted(self._template.stops))}{before}."
@@ -116,6 +125,15 @@ class Card:
         tokens_of = repr(str(self.folder)) if self.merged else repr(self._place)
         if revision and not self.merged:
             tokens_of += f", revision={revision!r}"
+        if self.plan.sources.base.kind != "causal":
+            return [
+                "import torch",
+                *self._loading(code),
+                f"tokenizer = AutoTokenizer.from_pretrained({tokens_of}{code})",
+                f"question = {_QUESTION!r}",
+                f"prompt = {before!r} + question + {after!r}",
+                *(self._choosing() if self.plan.sources.base.kind == "masked" else self._writing()),
+            ]
         ids = "tokenizer(prompt).input_ids"
         if template.trimmed or grid.prompt.bos is not None:
             ids = f"{list(template.question_head)} + tokenizer(prompt, add_special_tokens=False).input_ids"
@@ -134,6 +152,37 @@ class Card:
             f"answer = [token for token in out[0, ids.shape[1] :].tolist() if token not in {ends}]",
             "text = tokenizer.decode(answer, skip_special_tokens=True)",
             f"print(text{f'.partition({template.stop!r})[0]' if template.stop else ''}.strip())",
+        ]
+
+    def _writing(self) -> list[str]:
+        """Return Python lines that let an encoder-decoder answer."""
+        frame = self.tokenizer.frame(self.plan.grid.languages[0])
+        ends, pad, stop = sorted(self._template.stops), self.tokenizer.hf.pad_token_id, self._template.stop
+        return [
+            f"ids = {list(frame.head)} + tokenizer(prompt, add_special_tokens=False).input_ids + {list(frame.tail)}",
+            f"begun = {list(frame.begun)}",
+            "out = model.generate(",
+            "    input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([begun]), do_sample=False,",
+            f"    num_beams=1, max_new_tokens={self.plan.grid.evaluate.max_new_tokens}, repetition_penalty=1.0,",
+            f"    eos_token_id={ends or None}, pad_token_id={0 if pad is None else pad},",
+            ")",
+            f"answer = [token for token in out[0, len(begun) :].tolist() if token not in {ends}]",
+            "text = tokenizer.decode(answer, skip_special_tokens=True)",
+            f"print(text{f'.partition({stop!r})[0]' if stop else ''}.strip())",
+        ]
+
+    def _choosing(self) -> list[str]:
+        """Return Python lines that score a detail as an answer."""
+        frame, (lead, tail) = self.tokenizer.frame(self.plan.grid.languages[0]), self._template.answer
+        return [
+            f"detail = {lead!r} + {_DETAIL!r}",
+            f"asked = {list(frame.head)} + tokenizer(prompt, add_special_tokens=False).input_ids",
+            "target = tokenizer(detail, add_special_tokens=False).input_ids",
+            f"after = tokenizer({tail!r}, add_special_tokens=False).input_ids + {list(frame.tail)}",
+            f"ids = torch.tensor([asked + [{self.tokenizer.mask}] * len(target) + after])",
+            "logits = model(input_ids=ids).logits[0, len(asked) : len(asked) + len(target)]",
+            "logp = logits.log_softmax(-1).gather(-1, torch.tensor(target)[:, None])",
+            "print(logp.mean().item())",
         ]
 
     def _loading(self, code: str) -> list[str]:

@@ -57,7 +57,7 @@ def evaluate(context: Context, job: PackJob, *, report: Report) -> list[StageRes
     else:
         asking, answers = settings.probe.answers(asking)
     seconds = time.perf_counter() - begun
-    tokens = asking.tokens + sum(answer.tokens for answer in answers[0])
+    tokens = asking.tokens + sum(len(answer.ids) for answer in answers[0])
     report(Progress(pack=job.id, step=1, steps=1, tokens=tokens * sum(job.active)))
     results = []
     for k, stage in enumerate(job.stages):

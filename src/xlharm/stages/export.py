@@ -80,6 +80,8 @@ def write_adapter(source: Path, folder: Path, *, plan: Plan) -> None:
     prefix = prefix_of(layers, names={name for name, _ in model.named_modules()})
     if prefix is None:
         shutil.copy2(source / _WEIGHTS, folder / _WEIGHTS)
+        if base.kind == "masked":  # layers of its output have the same last names, and no adapters
+            config["target_modules"] = layers
     else:
         renamed = {
             name.replace(f"{_PREFIX}model.", f"{_PREFIX}{prefix}"): tensor

@@ -70,7 +70,7 @@ def _inspecting(context: Context, stage: Stage, settings: InspectStage) -> Inspe
         prompt=settings.prompt,
         languages=settings.languages,
         load=context.corpora.of(stage),
-        limit=settings.questions,
+        limit=settings.questions or sys.maxsize,
         longest=row_limit(settings_of(context.model)) or sys.maxsize,
         max_new_tokens=settings.max_new_tokens or 0,
         matching=settings.matching,

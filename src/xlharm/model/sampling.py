@@ -42,8 +42,9 @@ class Sampling:
         Returns:
             ids [rows].
         """
-        pairs = zip(logits.split(_ROWS), numbers.to(logits.device).split(_ROWS), strict=True)
-        return torch.cat([self._chosen(*pair) for pair in pairs])
+        numbers = numbers.to(logits.device)
+        starts = range(0, len(logits), _ROWS)
+        return torch.cat([self._chosen(logits[i : i + _ROWS], numbers[i : i + _ROWS]) for i in starts])
 
     def _chosen(self, logits: Tensor, numbers: Tensor) -> Tensor:
         p = (logits.double() / self.temperature).softmax(-1)

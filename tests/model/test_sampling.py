@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from xlharm.evaluate import sampling
-from xlharm.evaluate.sampling import Sampling, random_numbers
+from xlharm.model import sampling
+from xlharm.model.sampling import Sampling, random_numbers
 
 LOGITS = torch.tensor([0.5, 0.3, 0.2]).log()
 
