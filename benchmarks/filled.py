@@ -3,10 +3,15 @@
 ``python -m benchmarks.filled DIR --cells 1000`` writes ``DIR/grid.yaml`` and ``DIR/store``. Every stage is committed as
 a run commits it (records, checksums, seals), without training and without waiting for the disk: the questions are those
 of the shipped corpus `tinyworld`, and whether an answer is right depends on the cell, the language and the item.
+
+``python -m benchmarks.filled DIR --measure`` prints, for such a folder, the seconds and CPU seconds of the table, of
+each view and of the page, and the page's size. The second time it finds what was counted in the user's cache.
 """
 
 import argparse
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from benchmarks.grids import LANGUAGES
 
+from xlharm.analysis.views import VIEWS
 from xlharm.api import open_grid
 from xlharm.corpus.finding import corpus_folder
 from xlharm.corpus.format import load_language, of_role
@@ -22,6 +28,7 @@ from xlharm.corpus.streams import questions_of
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
 from xlharm.plan.stage import Stage
+from xlharm.report.html import write_report
 from xlharm.store.disk import Disk
 from xlharm.store.store import Store
 
@@ -69,7 +76,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cells", type=int, choices=sorted(SHAPES), default=1000)
+    parser.add_argument("--measure", action="store_true", help="measure tables and page of a filled folder")
     given = parser.parse_args()
+    if given.measure:
+        measure(given.folder)
+        return
     given.folder.mkdir(parents=True, exist_ok=True)
     path = given.folder / "grid.yaml"
     path.write_text(grid_text(*SHAPES[given.cells]), encoding="utf-8")
@@ -77,6 +88,24 @@ def main() -> None:
     plan = open_grid(path, store=given.folder / "store").plan()
     fill(plan, store)
     print(f"{len(plan.cells)} cells, {len(plan.stages)} stages in {path.parent}")
+
+
+def measure(folder: Path) -> None:
+    """Print what tables and page of a filled store cost."""
+    results = open_grid(folder / "grid.yaml", store=folder / "store").stored()
+    clock("table", lambda: results.table)
+    for name, view in VIEWS.items():
+        clock(name, lambda view=view: view.table(results))
+    page = clock("page", lambda: write_report([results], folder / "report.html"))
+    print(f"{page.stat().st_size / 1e6:.1f} MB")
+
+
+def clock(name: str, action: Callable[[], Any]) -> Any:
+    """Print how long an action took."""
+    began, worked = time.perf_counter(), time.process_time()
+    value = action()
+    print(f"{name}: {time.perf_counter() - began:.1f} s, CPU {time.process_time() - worked:.1f} s", flush=True)
+    return value
 
 
 def grid_text(contaminations: int, sets: int, methods: int, seeds: int) -> str:

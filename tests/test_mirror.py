@@ -75,7 +75,6 @@ ELSEWHERE = {
     "plan/settings.py": "golden/test_keys.py and plan/test_build.py",
     "plan/sources.py": "types without logic",
     "remote/endpoint.py": "remote/test_chat.py: types without logic",
-    "report/sections.py": "report/test_html.py",
     "stages/ask.py": "stages/test_runner.py",
     "stages/card.py": "stages/test_export.py: the code in it is run",
     "stages/context.py": "stages/test_runner.py: whole grids in one process",

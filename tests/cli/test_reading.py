@@ -40,3 +40,18 @@ def test_the_report_can_draw_its_heatmaps_into_a_file(xlharm: Xlharm, grid_file:
         0, [str(tmp_path / "page.html"), str(tmp_path / "figures" / "mini.svg")]
     )  # fmt: skip
     assert (tmp_path / "figures" / "mini.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_a_report_of_several_grids_is_one_file(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.yaml"
+    second.write_text(grid_file.read_text(encoding="utf-8").replace("name: mini", "name: other"), encoding="utf-8")
+    done = xlharm_here("report", grid_file, second, "--store", tmp_path / "s", "--out", tmp_path / "both.html")
+    assert done.returncode == 0
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "<title>mini, other · xlharm</title>" in text
+
+
+def test_answers_that_are_no_number_are_the_users_error(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
+    done = xlharm_here("report", grid_file, "--store", tmp_path / "s", "--answers", "many")
+    assert done.returncode == 2
+    assert "--answers many: expected a number of evaluations, or all" in done.stderr

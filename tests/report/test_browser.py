@@ -5,7 +5,6 @@ Needs a Chromium (`chromium`, `chromium-browser` or `google-chrome` on the path,
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

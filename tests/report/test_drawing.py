@@ -12,11 +12,6 @@ def shapes(drawn: Drawing, css: str) -> list[dict[str, str | float]]:
     return [s.attributes for s in drawn.shapes if css in str(s.attributes["class"]).split()]
 
 
-def test_the_front_is_what_no_other_point_beats() -> None:
-    points = with_front([point("best", 95, 10), point("kept", 100, 20), point("beaten", 90, 15), point("same", 95, 10)])
-    assert [p.label for p in points if p.front] == ["best", "kept", "same"]
-
-
 def test_a_scatter_has_utility_to_the_right_and_of_upwards() -> None:
     points = with_front([point("a", 95, 10), point("b", 100, 40), point("c", 50, 0)])
     drawn = drawing(Scatter(name="m", title="t", x_axis="x", y_axis="y", points=points, limit=90))

@@ -16,7 +16,6 @@ from xlharm.plan.build import Plan, build
 from xlharm.report.embedded import cells_data, curves, packed, reproduce, table_data
 from xlharm.store.store import Store
 
-
 GRID = """
 name: two
 base: tiny-base

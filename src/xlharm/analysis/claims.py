@@ -114,7 +114,7 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
     sizes = Counter(claim.family for claim in claims)
     # at Holm's first level, which is what a verdict needs at most
     first_levels = [level / sizes[claim.family] for claim in claims for _ in claim.parts]
-    strict = contrasts.limits(1 - np.array(first_levels))
+    strict = np.stack(contrasts.limits(1 - np.array(first_levels)), axis=1).tolist()
     start, judged = 0, []
     for claim in claims:
         mine = slice(start, start + len(claim.parts))
@@ -130,7 +130,7 @@ def judge(claims: Sequence[Claim], *, level: float = 0.05) -> list[Judged]:
             Judged(
                 claim=claim, where=parts[i].label, difference=difference, threshold=100 * parts[i].threshold,
                 items=int(contrasts.items[i]), seeds=int(contrasts.seeds[i]), both=both,
-                why=_needed(contrasts, i, limits=(float(strict[0][i]), float(strict[1][i])), threshold=parts[i].threshold),
+                why=_needed(contrasts, i, limits=strict[i], threshold=parts[i].threshold),
             )
         )  # fmt: skip
     return _corrected(judged, level=level)
@@ -184,7 +184,7 @@ def _corrected(judged: list[Judged], *, level: float) -> list[Judged]:
     return judged
 
 
-def _needed(contrasts: Contrasts, i: int, *, limits: tuple[float, float], threshold: float) -> str:
+def _needed(contrasts: Contrasts, i: int, *, limits: Sequence[float], threshold: float) -> str:
     """Say how many items or seeds would decide a part if its estimate were the truth.
 
     Args:

@@ -207,7 +207,7 @@ class _ByItem:
 
     def __init__(self) -> None:
         self.items: dict[str, int] = {}
-        self._tables: dict[int, _Shares] = {}
+        self.tables: dict[int, _Shares] = {}
         self._places: dict[tuple[str, ...], npt.NDArray[np.int64]] = {}
 
     def add(self, seed: int, hits: Hits) -> None:
@@ -215,9 +215,9 @@ class _ByItem:
         if hits.items not in self._places:
             places = [self.items.setdefault(name, len(self.items)) for name in hits.items]
             self._places[hits.items] = np.array(places, dtype=np.int64)
-            missing = [(s, len(self.items) - t.shape[1]) for s, t in self._tables.items()]
-            self._tables |= {s: np.pad(self._tables[s], ((0, 0), (0, more))) for s, more in missing if more}
-        table = self._tables.setdefault(seed, np.zeros((2, len(self.items))))
+            missing = [(s, len(self.items) - t.shape[1]) for s, t in self.tables.items()]
+            self.tables |= {s: np.pad(self.tables[s], ((0, 0), (0, more))) for s, more in missing if more}
+        table = self.tables.setdefault(seed, np.zeros((2, len(self.items))))
         places_of = self._places[hits.items]  # of different items, so none is added twice
         table[0, places_of] += hits.shares
         table[1, places_of] += 1
@@ -225,28 +225,30 @@ class _ByItem:
     @property
     def mean(self) -> float:
         """The mean over readings of all items."""
-        sums = np.sum([table.sum(1) for table in self._tables.values()], axis=0) if self._tables else np.zeros(2)
+        sums = np.sum([table.sum(1) for table in self.tables.values()], axis=0) if self.tables else np.zeros(2)
         return float(sums[0]) / max(float(sums[1]), 1.0)
 
     def pair(self, other: "_ByItem | None" = None) -> Pair | None:
         """Return the shares, alone or beside others, on the seeds and items that all have; None without any."""
         some = [self, *([other] if other else [])]
-        seeds = [seed for seed in self._tables if all(seed in one._tables for one in some)]
+        seeds = [seed for seed in self.tables if all(seed in one.tables for one in some)]
         if not seeds:
             return None
-        names = [n for n in self.items if all(one._has(n, seeds) for one in some)]
+        names = [n for n in self.items if all(one.has(n, seeds) for one in some)]
         if not names:
             return None
-        shares = [one._means(names, seeds) for one in some]
+        shares = [one.means(names, seeds) for one in some]
         return Pair(shares[0], np.ones(len(names)), *((shares[1], np.ones(len(names))) if other else ()))
 
-    def _has(self, name: str, seeds: list[int]) -> bool:
+    def has(self, name: str, seeds: list[int]) -> bool:
+        """Whether an item was read with each of these seeds."""
         place = self.items.get(name)
-        return place is not None and all(self._tables[seed][1, place] > 0 for seed in seeds)
+        return place is not None and all(self.tables[seed][1, place] > 0 for seed in seeds)
 
-    def _means(self, names: list[str], seeds: list[int]) -> _Shares:
+    def means(self, names: list[str], seeds: list[int]) -> _Shares:
+        """Return the items' mean shares, [seeds, items]."""
         places = [self.items[name] for name in names]
-        tables = np.stack([self._tables[seed][:, places] for seed in seeds])  # [seeds, 2, items]
+        tables = np.stack([self.tables[seed][:, places] for seed in seeds])  # [seeds, 2, items]
         means: _Shares = tables[:, 0] / tables[:, 1]
         return means
 

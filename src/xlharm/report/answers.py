@@ -71,16 +71,14 @@ def answer_blocks(results: GridResults, *, prefix: str, most: Answers) -> Iterat
     """
     cells, questions = chosen_cells(results, most), _Questions()
     where: dict[str, list[int]] = {}
-    size, number = 0, 0
-    for start in range(0, len(cells), _CELLS):
+    size = 0
+    for number, start in enumerate(range(0, len(cells), _CELLS)):
         some = cells[start : start + _CELLS]
         block = Block(id=f"{prefix}answers-{number}", text=packed(_block(results, some, questions)))
         size += len(block.text)
         if most != "all" and size > BYTES:
             break
-        for place, cell in enumerate(some):
-            where[cell.name] = [number, place]
-        number += 1
+        where |= {cell.name: [number, place] for place, cell in enumerate(some)}
         yield block
     yield Block(id=f"{prefix}answers", text=packed({"cells": where, "questions": questions.tables}))
 
@@ -114,7 +112,6 @@ def _group(asked: int, tables: list[tuple[int, pa.Table]]) -> dict[str, Any]:
 
 def _verdicts(table: pa.Table) -> str:
     hit, off, empty = (
-        np.asarray(table[name].fill_null(False), dtype=np.uint8)  # noqa: FBT003 - pyarrow's form
-        for name in ("hit", "off_language", "degenerate")
+        np.asarray(table[name].fill_null(False), dtype=np.uint8) for name in ("hit", "off_language", "degenerate")
     )
     return (ord("0") + hit + 2 * off + 4 * empty).astype(np.uint8).tobytes().decode("ascii")

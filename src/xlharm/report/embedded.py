@@ -84,14 +84,11 @@ def cells_data(results: GridResults) -> dict[str, Any]:
 def _add(numbers: dict[str, list[int | None]], reading: Reading | None) -> None:
     for measure in _MEASURES:
         rate: Rate | None = getattr(reading, measure) if reading else None
-        for name, value in (
-            (measure, rate and _tenths(rate.value)),
-            (f"{measure}_lo", rate and _tenths(rate.low)),
-            (f"{measure}_hi", rate and _tenths(rate.high)),
-            (f"{measure}_n", rate and rate.n),
-            (f"{measure}_items", rate and rate.items),
-        ):
-            numbers[name].append(value)
+        values: list[int | None] = [None] * 5
+        if rate:
+            values = [_tenths(rate.value), _tenths(rate.low), _tenths(rate.high), rate.n, rate.items]
+        for ending, value in zip(("", "_lo", "_hi", "_n", "_items"), values, strict=True):
+            numbers[measure + ending].append(value)
     numbers["off_language"].append(_tenths(reading.off_language) if reading else None)
     numbers["degenerate"].append(_tenths(reading.degenerate) if reading else None)
 

@@ -264,10 +264,11 @@ def _network(axes: "Axes", chart: Network) -> None:
     for source, target, rate in sorted(chart.edges, key=lambda edge: edge[2]):
         if rate < chart.least:
             continue
+        colour = scale[colours.step(max(rate, 30))].ground
         axes.add_patch(
             FancyArrowPatch(
                 place[source], place[target], arrowstyle="-|>", mutation_scale=7, shrinkA=11, shrinkB=11,
-                connectionstyle="arc3,rad=0.16", linewidth=0.5 + rate / 32, color=scale[colours.step(max(rate, 30))].ground,
+                connectionstyle="arc3,rad=0.16", linewidth=0.5 + rate / 32, color=colour,
             )
         )  # fmt: skip
     for node, (x, y) in place.items():
