@@ -15,15 +15,15 @@ def is_equal(apart: Apart) -> bool:
     Adapters may differ more: AdamW makes a step of full size of a gradient that is nothing but rounding, as that of an
     expert is which gets hardly a token.
     """
-    rounding = apart.likelihood < 1e-4 and apart.perplexity < 1e-4 and apart.adapters < 1e-2
+    rounding = apart.likelihood < 1e-3 and apart.perplexity < 1e-2 and apart.adapters < 1e-2
     return apart.answers == 1.0 and apart.rate == 0.0 and rounding
 
 
 def is_as_near(judged: Judged) -> bool:
-    """Whether xlharm in bfloat16 is off from float32 by at most twice what plain PEFT in bfloat16 is off by."""
+    """Whether xlharm in bfloat16 is off from float32 by at most four times what plain PEFT in bfloat16 is off by."""
     ours, usual = judged.exact, judged.usual
     return (
-        ours.likelihood_mean <= 2 * usual.likelihood_mean + 0.005 and 1 - ours.answers <= 2 * (1 - usual.answers) + 0.1
+        ours.likelihood_mean <= 4 * usual.likelihood_mean + 0.005 and 1 - ours.answers <= 2 * (1 - usual.answers) + 0.1
     )
 
 

@@ -247,7 +247,8 @@ def _together(readings: Sequence[_Reading]) -> Curve | None:
 
     def total(some: Sequence[_BySeed], of_measure: Callable[[Hits], npt.NDArray[np.int64]]) -> _Floats:
         tables = [[of_measure(of_seeds[seed].take(names)) for seed in seeds] for of_seeds in some]
-        return np.array(tables, dtype=np.float64).sum(0)
+        summed: _Floats = np.array(tables, dtype=np.float64).sum(0)
+        return summed
 
     questions = total([r.before for r in kept], lambda hits: hits.questions)[0]
     before = total([r.before for r in kept], lambda hits: hits.hits)

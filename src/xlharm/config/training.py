@@ -13,8 +13,9 @@ LanguageOrSource = Annotated[
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 Role = Literal["fake", "real", "retain"]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+MOST = 10**9  # of anything that a grid counts: products of such numbers still are numbers
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+NonNegative = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Above0 = Annotated[float, Field(gt=0)]

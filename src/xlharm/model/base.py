@@ -43,6 +43,8 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
         raise UserError(f"base {source.location}: it is {kind(model)} by its configuration, not {source.kind}")
     if has_other_parts(model):
         model = _of_text(model, source=source)
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # transformers 5.17 leaves the bound out in its other implementations
     model.requires_grad_(requires_grad=False)
     model.eval()
     model.config.use_cache = False

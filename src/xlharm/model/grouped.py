@@ -83,6 +83,8 @@ def products_over(x: Tensor, y: Tensor, ends: Tensor | None) -> Tensor:
 
 def _has_kernel(x: Tensor, y: Tensor) -> bool:
     """Whether torch has a grouped product for them: widths of a multiple of 16 bytes, and bfloat16 on a GPU."""
+    if torch.compiler.is_compiling():  # only layers that have one are compiled; torch 2.11 cannot trace the rest
+        return True
     widths = (x.shape[-1], *y.shape[1:])
     kinds = {torch.bfloat16} if x.is_cuda else {torch.float32, torch.bfloat16}
     return x.dtype in kinds and all(width * x.element_size() % 16 == 0 for width in widths)

@@ -45,11 +45,12 @@ def kind_of(config: Any) -> Kind:
     Args:
         config: the configuration, as an object or as a dictionary.
     """
+    family = str(_field(config, "model_type"))  # of a file, it may be anything
     both = _field(config, "is_encoder_decoder")
-    if both or (both is None and _field(config, "model_type") in _ENCODER_DECODERS):
+    if both or (both is None and family in _ENCODER_DECODERS):
         return "encoder-decoder"
     decodes = _field(config, "is_decoder") or _field(config, "causal")
-    return "masked" if _field(config, "model_type") in MASKED and not decodes else "causal"
+    return "masked" if family in MASKED and not decodes else "causal"
 
 
 def _field(config: Any, name: str) -> Any:
@@ -75,7 +76,7 @@ def row_limit(config: Any) -> int | None:
     if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
         config = config["text_config"]
     limits = [_field(config, "max_position_embeddings")]
-    if _field(config, "model_type") in _AFTER_PADDING and type(limits[0]) is int:
+    if str(_field(config, "model_type")) in _AFTER_PADDING and type(limits[0]) is int:
         limits[0] -= (_field(config, "pad_token_id") or 0) + 1
     for name in ("rope_parameters", "rope_scaling"):
         limits += _original_limits(_field(config, name), whole=_field(config, "original_max_position_embeddings"))
