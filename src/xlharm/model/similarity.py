@@ -49,8 +49,8 @@ def debiased_cka(x: _Floats, y: _Floats) -> Alignment:
 def _cka(k: _Floats, m: _Floats, *, debiased: bool) -> Alignment:
     if debiased:
         k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
-    (both, boths), (one, ones), (two, twos) = (_hsic(a, b, debiased=debiased) for a, b in ((k, m), (k, k), (m, m)))
-    return Alignment(float(_ratio(both, one, two)), _ratio(boths, ones, twos))
+    (both, of_items), (one, ones), (two, twos) = (_hsic(a, b, debiased=debiased) for a, b in ((k, m), (k, k), (m, m)))
+    return Alignment(float(_ratio(both, one, two)), _ratio(of_items, ones, twos))
 
 
 def _ratio(both: _Floats, one: _Floats, two: _Floats) -> _Floats:
