@@ -31,7 +31,12 @@ from xlharm.store.store import Store
 pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "table.json"
 THREADS = 1  # how sums are rounded depends on it, so it is not left to the environment
-_FILES = {"evaluate": "rows.parquet", "score": "scores.parquet", "judge": "verdicts.parquet"}
+_FILES = {
+    "evaluate": "rows.parquet",
+    "inspect": "inside.parquet",
+    "score": "scores.parquet",
+    "judge": "verdicts.parquet",
+}
 
 
 def machine() -> str:
