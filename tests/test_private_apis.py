@@ -32,7 +32,8 @@ def private_names(source: str) -> Iterator[str]:
             yield from (name for name in names if any(part.startswith("_") for part in name.split(".")))
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
-            if name.split(".")[0] in PACKAGES and any(part.startswith("_") for part in name.split(".")):
+            parts = name.removesuffix(".__version__").split(".")
+            if parts[0] in PACKAGES and any(part.startswith("_") for part in parts):
                 yield name
             elif node.attr == "_attn_implementation":
                 yield node.attr

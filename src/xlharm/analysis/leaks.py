@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.intervals import clustered
@@ -86,7 +87,7 @@ def _axes(cell: Cell, query: str) -> dict[str, Any]:
 def _of_rows(results: GridResults, key: str) -> list[dict[str, Any]]:
     """Return the answers to questions about the fake detail, in the order in which they were asked."""
     table = results.rows(key, columns=_COLUMNS) if key in results.done else None
-    return [row for row in table.to_pylist() if row["measure"] == "of"] if table is not None else []
+    return [] if table is None else table.filter(pc.equal(table["measure"], "of")).to_pylist()
 
 
 def _forms(results: GridResults) -> dict[str, dict[str, tuple[str, ...]]]:
