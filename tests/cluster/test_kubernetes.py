@@ -175,6 +175,8 @@ def test_every_pod_is_unprivileged_limited_and_sees_the_volumes(name: str) -> No
     spot, on_demand = cluster_of(manifest(name))["workerGroupSpecs"]
     assert [spot["minReplicas"], on_demand["minReplicas"]] == [0, 0]
     assert spot["priority"] > on_demand["priority"]
+    head, _, last = [template["spec"] for template in pods_of(manifest(name))]
+    assert head["nodeSelector"] == last["nodeSelector"], "a head on a spot machine ends the run"
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -190,8 +192,11 @@ def test_pods_end_only_after_running_packs_had_time_to_save_their_state(name: st
         assert not re.search(one, "/bin/sh -c exec xlharm run /grid/grid.yaml"), "the shell around the run must stay"
     assert " procps " in (ROOT / "cluster/container/Dockerfile").read_text()
     for worker in workers:
-        seconds = worker["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert STOP_SECONDS < seconds < worker["terminationGracePeriodSeconds"]
+        word, seconds = worker["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert word == "sleep"
+        assert STOP_SECONDS < int(seconds) < worker["terminationGracePeriodSeconds"]
+    wait = {e["name"]: e["value"] for e in head["containers"][0]["env"]}["RAY_JOB_STOP_WAIT_TIME_S"]
+    assert STOP_SECONDS < int(wait) < head["terminationGracePeriodSeconds"]
 
 
 def test_policies_select_the_pods() -> None:

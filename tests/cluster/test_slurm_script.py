@@ -1,4 +1,4 @@
-"""The Slurm script with stand-ins for Slurm, Ray, Apptainer and xlharm: what it asks for, what it calls, how it ends."""
+"""The Slurm script with stand-ins for the programs that it calls: what it asks for, and how it ends."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm" / "xlharm.sbatch"
 STAND_INS = {
     "srun": 'while [[ $1 == --* ]]; do shift; done; SLURM_PROCID=0 exec "$@"',
     "scontrol": 'case "$*" in *hostnames*) echo n1;; *"show node"*) echo NodeAddr=127.0.0.1;; esac',
-    "ray": 'case "$1" in start) sleep 60 > /dev/null 2>&1 & trap "kill $!" TERM EXIT; wait;; esac',
+    "ray": 'case "$1" in start) sleep 5 > /dev/null 2>&1 & trap "kill $!" TERM EXIT; wait;; esac',
     "apptainer": 'shift; while [[ $1 == --* ]]; do shift; done; shift; exec "$@"',
-    "xlharm": """
+    "xlharm": r"""
 if [[ -n ${WARN:-} ]]; then
-  trap "exit $WARN" TERM
+  trap "kill \$!; exit $WARN" TERM
   sleep 0.2 # until the script knows the process
   kill -USR1 $PPID
   sleep 20 > /dev/null 2>&1 &
