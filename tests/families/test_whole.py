@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from tests.families.whole import FAMILIES, Apart, Judged, adapter_of, judge, plain, run_here, run_on_ray, stored
@@ -50,6 +51,7 @@ def test_a_whole_grid_through_ray_is_that_of_plain_peft(kind: str, tmp_path: Pat
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", ["bloom", "gpt2", "qwen3_5_text", "gemma4_text", "deepseek_v3", "mixtral"])
 def test_in_bfloat16_a_whole_grid_is_as_near_to_float32_as_plain_peft(kind: str, tmp_path: Path) -> None:
     judged = judge(kind, tmp_path, run=run_here, dtype="bfloat16", device="cuda")

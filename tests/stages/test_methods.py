@@ -115,7 +115,7 @@ def test_ascent_begins_at_minus_the_nll_of_its_rows(plan: Plan, finished: Store)
 def test_a_pack_of_all_methods_equals_each_alone(plan: Plan, finished: Store, tmp_path: Path) -> None:
     alone = Store(str(tmp_path))
     run_all(plan, alone, size=1)
-    assert_same_results(plan, finished, alone, tolerance=3e-5)
+    assert_same_results(plan, finished, alone, tolerance=1e-5)
 
 
 def test_an_interrupted_trial_goes_on_with_the_weight_it_had(plan: Plan, finished: Store, tmp_path: Path) -> None:
