@@ -90,6 +90,6 @@ class ViewTable {
 
 function number(value, name) {
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);
-  const small = /^(p|truth|exact|extraction|min k|spread|asymmetry|forget)/.test(name);
-  return small ? String(Number(value.toPrecision(3))) : value.toFixed(1).replace("-", "−");
+  const small = Math.abs(value) < 1 || /^(p|truth|exact|extraction|min k|spread|asymmetry|forget)/.test(name);
+  return (small ? String(Number(value.toPrecision(3))) : value.toFixed(1)).replace(/^-/, "−");
 }
