@@ -174,6 +174,15 @@ def test_the_filter_is_in_the_address_and_holds_for_cells_and_tables(opened: Ope
     assert all("ur/" in text and "hy" in text.split() for text in rows.all_inner_texts())
 
 
+def test_the_filter_finds_sets_by_their_languages_where_a_view_names_them(opened: Opened) -> None:
+    page = opened.show("#/?unlearn=ur&grid=0")
+    page.locator("[data-table=table-transfer]").scroll_into_view_if_needed()
+    page.locator("[data-table=table-transfer] .count").wait_for()
+    (row,) = page.locator("[data-table=table-transfer] tbody tr").all_inner_texts()
+    assert row.split()[:2] == ["source", "npo"]
+    assert "ur" in row.split()
+
+
 def test_tables_are_sorted_and_say_so(opened: Opened) -> None:
     page = opened.show("#effects")
     table = page.locator("[data-table=table-effects]")
