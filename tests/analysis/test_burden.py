@@ -84,6 +84,14 @@ def test_seeds_are_taken_together(tmp_path: Path) -> None:
     assert len(rows) == 2 * 5
 
 
+def test_seeds_that_are_not_evaluated_are_not_counted(tmp_path: Path) -> None:
+    plan = plan_of(contaminate=["none", "de"], unlearn={"none": []}, languages=["en", "ur"], seeds=3)
+    store = Store(str(tmp_path))
+    fill(plan, store, skip=("de/none/none/2/ur",))
+    rows = view("burden", GridResults(plan, store)).to_pylist()
+    assert {r["query"]: r["seeds"] for r in rows} == {"en": 3, "ur": 2, "low − high": 2}
+
+
 def test_the_figure_holds_the_gaps_after_unlearning(tmp_path: Path) -> None:
     plan = plan_of(contaminate=["none", "ur"], unlearn={"none": [], "en": ["en"]}, languages=["en", "ur"])
     store = Store(str(tmp_path))

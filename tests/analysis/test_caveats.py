@@ -1,6 +1,9 @@
 """What must be known before the numbers are read."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.analysis.worlds import Share, commit_evaluation, fill, plan_of
 from xlharm.analysis.caveats import caveats, untaken
@@ -20,6 +23,18 @@ def lines(tmp_path: Path, share: Share, **fields: object) -> tuple[str, ...]:
 
 def test_a_sound_grid_needs_none(plan: Plan, full: Store) -> None:
     assert caveats(GridResults(plan, full)) == ()
+
+
+def test_choices_are_told_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(contaminate=["none", "de"], unlearn={"none": []}, languages=["en", "de"])
+    base = replace(plan.sources.base, kind="masked")
+    results = GridResults(replace(plan, sources=replace(plan.sources, base=base)), Store(str(tmp_path)))
+    fill(plan, results.store)
+    assert not any("choices" in line for line in caveats(results))  # no record has any
+    again = GridResults(results.plan, results.store)
+    first = next(iter(again.records.values()))
+    monkeypatch.setitem(first.metrics, "choice", {"options": 4.0, "n": 10})
+    assert "one of 4.0 details on average, by chance 25 % of each" in caveats(again)[0]
 
 
 def test_contamination_that_did_not_take_is_named(tmp_path: Path) -> None:

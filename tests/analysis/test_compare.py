@@ -105,6 +105,14 @@ def test_a_set_is_compared_over_all_its_places(tmp_path: Path) -> None:
     assert (control["places"], control["first"], control["second"]) == (2, 0.0, 0.0)
 
 
+def test_a_damaged_evaluation_is_not_said_to_be_waited_for(tmp_path: Path) -> None:
+    one, other = (answer(results_of(tmp_path / n, name=n), {"none": 0.0, "de": 0.5}) for n in ("a", "b"))
+    key = next(cell for cell in other.plan.cells if cell.contaminate == "de").evaluations["en"]
+    (other.store.path("evaluate", key) / "rows.parquet").write_bytes(b"")
+    (row,) = Comparison([one, other]).alone().to_pylist()
+    assert (row["grid"], row["contaminate"], row["query"], row["why"]) == ("a", "de", "en", "damaged in b")
+
+
 def test_places_without_a_partner_are_named(tmp_path: Path) -> None:
     one = results_of(tmp_path / "a", name="a", contaminate=["none", "de", "ur"])
     answer(one, {"none": 0.0, "de": 0.5, "ur": 0.5})

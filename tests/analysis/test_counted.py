@@ -84,3 +84,14 @@ def test_few_evaluations_are_not_worth_a_file(filled: tuple[Plan, Store], monkey
     monkeypatch.setattr(counted, "FEWEST", 500)
     assert GridResults(plan, store).table.num_rows == 4
     assert not (Path(os.environ["XDG_CACHE_HOME"]) / "xlharm/counted").exists()
+
+
+def test_without_a_home_nothing_is_remembered(filled: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    plan, store = filled
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert GridResults(plan, store).table.num_rows == 4
+    assert remembered(store, keys(plan)) == {}

@@ -12,6 +12,7 @@ from tests.analysis.worlds import commit_evaluation, plan_of
 from xlharm.analysis.likelihoods import model_utility, privleak
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import view
+from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
 
@@ -21,11 +22,7 @@ def text(item: str, what: str, *, logp: float = -1.0, min_k: float | None = None
 
 def scored(folder: Path, told: dict[str, tuple[float, ...]], qr: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Commit scores of a clean control and a contaminated model, and return their rows by contamination language."""
-    plan = plan_of(
-        contaminate=["none", "de"], unlearn={"none": []}, languages=["en"], holdout=2,
-        evaluate={"scores": True, "utility": True},
-    )  # fmt: skip
-    store = Store(str(folder))
+    plan, store = scoring_plan(), Store(str(folder))
     for cell in plan.cells:
         commit_evaluation(store, plan.stages[cell.evaluations["en"]], of=0.1, qr=0.6)
         articles = [text(f"t{i}", "fake_article", min_k=x) for i, x in enumerate(told[cell.contaminate])]
@@ -34,7 +31,18 @@ def scored(folder: Path, told: dict[str, tuple[float, ...]], qr: list[dict[str, 
             pq.write_table(pa.Table.from_pylist([*articles, *qr]), scratch / "scores.parquet")
             stage = plan.stages[cell.scores["en"]]
             store.commit(stage, scratch, metrics={"p_qr": 0.5}, timings={}, provenance={})
-    return {row["contaminate"]: row for row in view("scores", GridResults(plan, store)).to_pylist()}
+    return rows_of(store)
+
+
+def scoring_plan() -> Plan:
+    return plan_of(
+        contaminate=["none", "de"], unlearn={"none": []}, languages=["en"], holdout=2,
+        evaluate={"scores": True, "utility": True},
+    )  # fmt: skip
+
+
+def rows_of(store: Store) -> dict[str, dict[str, Any]]:
+    return {row["contaminate"]: row for row in view("scores", GridResults(scoring_plan(), store)).to_pylist()}
 
 
 def test_membership_and_privleak(tmp_path: Path) -> None:
@@ -57,6 +65,15 @@ def test_utility_is_the_harmonic_mean_of_probability_truth_ratio_and_rouge(tmp_p
 def test_a_model_that_prefers_wrong_answers_has_no_utility(tmp_path: Path) -> None:
     qr = [text("q", "qr", logp=log(0.1)), text("q", "qr_perturbed", logp=log(0.4))]
     assert scored(tmp_path, {"none": (-4.0,), "de": (-1.0,)}, qr)["de"]["utility"] == 0
+
+
+def test_without_a_sound_evaluation_there_is_no_utility(tmp_path: Path) -> None:
+    qr = [text("q", "qr", logp=log(0.6)), text("q", "qr_perturbed", logp=log(0.2))]
+    scored(tmp_path, {"none": (-4.0,), "de": (-1.0,)}, qr)
+    for record in tmp_path.glob("stages/evaluate/*/record.json"):
+        record.write_bytes(b"{")
+    rows = rows_of(Store(str(tmp_path)))
+    assert (rows["de"]["membership"], rows["de"]["utility"]) == (100, None)
 
 
 def test_privleak_by_hand() -> None:

@@ -54,9 +54,10 @@ def test_plan_status_and_results_agree_about_damage(xlharm_here: Xlharm, grid_fi
     assert {stage["key"] for stage in planned["stages"] if not stage["done"]} == {first.key, last.key}
     status = xlharm_here("status", grid_file, "--store", store.url).stdout
     assert status.count("damaged, computed again by the next run: ") == 2
-    results = xlharm_here("results", grid_file, "--store", store.url)
-    assert results.stderr.count("damaged, left out until the grid is run again: ") == 1
-    assert f"{plan.cells[0].name} in en" in results.stderr
+    for view in ("cells", "seeds"):
+        results = xlharm_here("results", grid_file, "--store", store.url, "--view", view)
+        assert results.stderr.count("damaged, left out until the grid is run again: ") == 1
+        assert f"{plan.cells[0].name} in en" in results.stderr
     assert len(xlharm_here("store", "check", "--store", store.url).stdout.splitlines()) == 2 + 2
 
 

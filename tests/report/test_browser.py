@@ -93,6 +93,35 @@ def test_an_address_shows_a_cells_answers_beside_those_before(opened: Opened) ->
     assert page.locator(".curves svg").count() == 3
 
 
+def test_answers_that_arrive_late_do_not_stand_under_another_cell(opened: Opened) -> None:
+    page = opened.show()
+    page.evaluate(
+        """async () => {
+            const usual = unpack;
+            let waiting = true;
+            unpack = async (id) => {
+                if (waiting && id.startsWith("answers-")) {
+                    waiting = false;
+                    await new Promise((done) => setTimeout(done, 300));
+                }
+                return usual(id);
+            };
+            const grid = new Grid(document.querySelector("[data-grid]"));
+            await grid.start();
+            const view = grid.cell;
+            const late = view.show("de/en/npo/0", "de", {});
+            await new Promise((done) => setTimeout(done, 100));
+            await view.show("none/none/none/0", "ur", {});
+            await late;
+        }"""
+    )
+    assert page.inner_text(".cell-title") == "Cell none/none/none/0"
+    late = page.inner_text(".answers tbody")
+    page = opened.show("#/?grid=0&cell=none/none/none/0&query=ur")
+    page.locator(".answers tbody tr").first.wait_for()
+    assert late == page.inner_text(".answers tbody")
+
+
 def test_hostile_text_stays_text(opened: Opened) -> None:
     page = opened.show("#/?grid=0&cell=de/en/npo/0&query=en")
     page.locator(".answers tbody tr").first.wait_for()
@@ -143,6 +172,15 @@ def test_the_filter_is_in_the_address_and_holds_for_cells_and_tables(opened: Ope
     rows = page.locator("[data-table=table-effects] tbody tr")
     assert rows.count() == 3
     assert all("ur/" in text and "hy" in text.split() for text in rows.all_inner_texts())
+
+
+def test_the_filter_finds_sets_by_their_languages_where_a_view_names_them(opened: Opened) -> None:
+    page = opened.show("#/?unlearn=ur&grid=0")
+    page.locator("[data-table=table-transfer]").scroll_into_view_if_needed()
+    page.locator("[data-table=table-transfer] .count").wait_for()
+    (row,) = page.locator("[data-table=table-transfer] tbody tr").all_inner_texts()
+    assert row.split()[:2] == ["source", "npo"]
+    assert "ur" in row.split()
 
 
 def test_tables_are_sorted_and_say_so(opened: Opened) -> None:

@@ -38,6 +38,16 @@ def test_a_forest_shows_each_estimate_against_its_threshold() -> None:
     assert {int(t) % 20 for t in ticks[:-1]} == {0}
 
 
+@pytest.mark.parametrize("widest", [501, 100_000, 3e12])
+def test_limits_that_are_very_wide_have_few_ticks(widest: float) -> None:
+    row = Estimate(label="a ratio of a small number", value=50, low=-100, high=widest)
+    forest = drawing(Forest(name="f", title="t", axis="percent", rows=(row,)))
+    one = Point(label="a", x=95, x_low=0, x_high=widest, y=10, y_low=5, y_high=15, good=True)
+    scatter = drawing(Scatter(name="m", title="t", x_axis="x", y_axis="y", points=(one,), limit=90))
+    for drawn in (forest, scatter):
+        assert 2 <= len(shapes(drawn, "tick")) <= 20
+
+
 def test_weak_ways_are_not_drawn() -> None:
     edges = (("en", "de", 60.0), ("de", "en", 30.0), ("de", "ur", 5.0))
     drawn = drawing(Network(name="n", title="t", nodes=("en", "de", "ur"), edges=edges, least=10))

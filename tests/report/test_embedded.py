@@ -64,6 +64,14 @@ def test_numbers_stand_at_cell_times_language(plan: Plan, full: Store) -> None:
     assert data["notes"][str(fell)] == "QR fell from 93 to 55"
 
 
+def test_sets_are_known_by_the_names_that_views_give_them(tmp_path: Path) -> None:
+    plan = plan_of(contaminate=["none", "de"], unlearn={"none": [], "own": ["source"], "both": ["source", "en"]})
+    sets = cells_data(GridResults(plan, Store(str(tmp_path))))["sets"]
+    assert sets == {name: {"de": "de"} for name in ("own", "source")} | {
+        name: {"de": "en+de"} for name in ("both", "en+source")
+    }
+
+
 def test_a_cell_without_result_is_null_and_says_why(plan: Plan, partial: Store) -> None:
     data = cells_data(GridResults(plan, partial))
     place = data["cells"].index(["ur", "none", "none", 0]) * len(data["languages"])

@@ -6,6 +6,7 @@ import pytest
 from tests.analysis.worlds import fill, plan_of
 from xlharm.analysis.charts import Estimate, Forest, Heatmap, Network, Point, Scatter, Square
 from xlharm.analysis.results import GridResults
+from xlharm.report import paper
 from xlharm.report.paper import draw, latex, markdown, write_paper
 from xlharm.store.store import Store
 
@@ -54,6 +55,16 @@ def test_a_grid_gives_figures_and_tables(tmp_path: Path) -> None:
     assert {"figures/of-before.svg", "figures/qr-en.pdf", "tables/effects.tex", "tables/cells.csv"} <= names
     with (tmp_path / "paper/tables/cells.csv").open(encoding="utf-8") as handle:
         assert len(list(csv.DictReader(handle))) == 2 * len(plan.cells)
+
+
+def test_heatmaps_before_unlearning_are_drawn_once(tmp_path: Path) -> None:
+    npo = {"objective": "npo", "steps": 5, "learning_rate": 1e-4}
+    plan = plan_of(
+        contaminate=["none", "de"], unlearn={"none": [], "en": ["en"]}, languages=["en", "de"],
+        methods={"npo": npo, "ga": {**npo, "objective": "ga"}},
+    )  # fmt: skip
+    names = [chart.name for chart in paper._heatmaps(GridResults(plan, Store(str(tmp_path))))]
+    assert names == ["of-before", "qr-before", "of-en-npo", "qr-en-npo", "of-en-ga", "qr-en-ga"]
 
 
 def test_latex_and_markdown_say_what_the_table_says() -> None:

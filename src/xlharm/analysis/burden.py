@@ -81,7 +81,7 @@ class _Burden:
                     "resources": self.resources.get(query), **{f"{m}{end}": x for m, row in own.items()
                                                              for end, x in zip(_ENDS, row, strict=True)},
                     "worst": " and ".join(m for m in _MEASURES if worst[m] == query) or None,
-                    "seeds": len(self.cells[place]),
+                    "seeds": min(len(differences[query, m].pair.first) for m in own),
                 }  # fmt: skip
 
     def _difference(self, place: _Place, query: str, measure: Measure) -> _Difference | None:

@@ -25,9 +25,12 @@ def caveats(results: GridResults) -> tuple[str, ...]:
 
 
 def _choices(results: GridResults) -> Iterator[str]:
-    if results.plan.sources.base.kind == "masked" and results.records:
-        counted = [record.metrics["choice"] for record in results.records.values()]
-        options = sum(c["options"] * c["n"] for c in counted) / max(1, sum(c["n"] for c in counted))
+    if results.plan.sources.base.kind != "masked":
+        return
+    # an evaluation without questions has none
+    counted = [c for record in results.records.values() if (c := record.metrics.get("choice"))]
+    if counted:
+        options = sum(c["options"] * c["n"] for c in counted) / sum(c["n"] for c in counted)
         yield (
             f"OF and QR are choices: the base fills in masks, and chose one of {options:.1f} details on average, by "
             f"chance {whole(100 / options)} % of each; not comparable with rates of written answers"

@@ -252,7 +252,8 @@ class _Two:
         sides = zip(self.labels, (self.first, self.second), (cells, theirs), strict=True)
         for label, results, by_seed in sides:
             if not any(results.rates_of(by_seed[seed], place.query) for seed in shared):
-                return f"not evaluated yet in {label}"
+                done = any(by_seed[seed].evaluations[place.query] in results.done for seed in shared)
+                return f"{'damaged' if done else 'not evaluated yet'} in {label}"
         return "no question in common"
 
     def notes(self) -> Iterator[str]:

@@ -52,16 +52,15 @@ def remembered(store: Store, keys: Iterable[str]) -> dict[str, Counted]:
         store: the store; of a remote one nothing is remembered.
         keys: of finished evaluations.
     """
-    path = None if store.remote else _file(store)
     wanted = set(keys)
-    if path is None or len(wanted) < FEWEST or not path.is_file():
+    if store.remote or len(wanted) < FEWEST:
         return {}
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(_file(store))
         layouts = _layouts(table)
         rows = zip(*(table[name].to_pylist() for name in ("key", "size", "changed", "record", "of", "qr")), strict=True)
         hits = {name: table[f"{name}_hits"].combine_chunks() for name in ("of", "qr")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # RuntimeError: there is no home
         return {}
     found = {}
     flat = {name: (np.asarray(column.offsets), np.asarray(column.values)) for name, column in hits.items()}
@@ -95,7 +94,10 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
         if one.file is None:
             continue
         row: dict[str, Any] = {"key": key, "size": one.file[0], "changed": one.file[1]}
-        row["record"] = store.disk.read(_folder(store, key) / RECORD)
+        try:
+            row["record"] = store.disk.read(_folder(store, key) / RECORD)
+        except OSError:  # removed meanwhile
+            continue
         for name, counted in (("of", one.rates.of), ("qr", one.rates.qr)):
             layout = (counted.items, counted.questions.tobytes())
             row |= {name: places.setdefault(layout, len(places)), f"{name}_hits": counted.hits}
@@ -103,9 +105,9 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
     layouts = [{"items": items, "questions": np.frombuffer(asked, np.int64).tolist()} for items, asked in places]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     table = table.replace_schema_metadata({"layouts": json.dumps(layouts), "format": str(FORMAT)})
-    path = _file(store)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # it can be counted again
+    with contextlib.suppress(OSError, RuntimeError):  # it can be counted again
+        path = _file(store)
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, scratch, compression="zstd", use_dictionary=False)
         scratch.replace(path)

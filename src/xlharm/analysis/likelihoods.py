@@ -83,10 +83,8 @@ def _utility(results: GridResults, cell: Cell, query: str, score: dict[str, Any]
     one set of such questions.
     """
     key = cell.evaluations[query]
-    if not score["utility_ratios"] or key not in results.done:
-        return None
-    rouge = results.record(key).metrics["rouge_l"]
-    if not rouge["n"]:
+    rouge = results.metrics(key).get("rouge_l")
+    if not score["utility_ratios"] or not rouge or not rouge["n"]:
         return None
     ratio = fmean(nan if isnan(r) else max(0.0, 1 - r) for r in score["utility_ratios"])
     return model_utility(score["means"]["p_qr"], ratio, rouge["mean"])

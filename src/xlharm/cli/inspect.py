@@ -107,6 +107,8 @@ def results(
     results, form = session.grid.stored(), form or _form_of(out)
     if cells and view != "contrast":
         raise UserError(f"{cells[0]}: cells are named with --view contrast alone")
+    for line in results.damaged:
+        typer.echo(visible(f"damaged, left out until the grid is run again: {line}"), err=True)
     if view != "cells":
         table = view_of(view, results) if view != "contrast" else _contrast(results, cells or [])
         if form == "table":
@@ -116,8 +118,6 @@ def results(
         else:
             sys.stdout.write(render(table, form=form).decode("utf-8"))
         return
-    for line in results.damaged:
-        typer.echo(visible(f"damaged, left out until the grid is run again: {line}"), err=True)
     table = results.table
     if not table.num_rows and (kept := session.store.folders()):
         hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import cos, hypot, pi, sin
+from math import ceil, cos, hypot, log10, pi, sin
 from typing import assert_never
 
 from xlharm.analysis.charts import Forest, Network, Point, Scatter
@@ -76,7 +76,7 @@ def _forest(chart: Forest) -> Drawing:
         return _LABELS + (value - low) * scale
 
     shapes = []
-    step = 10 if high - low <= 80 else 20 if high - low <= 160 else 50
+    step = 10 if high - low <= 80 else 20 if high - low <= 160 else _wide_step(high - low)
     for tick in range(step * -(-int(low) // step), int(high) + 1, step):
         shapes.append(_line("zero" if tick == 0 else "grid", x(tick), _TOP, x(tick), bottom))
         shapes.append(_text("tick", x(tick), bottom + 15, f"{tick}", anchor="middle"))
@@ -92,6 +92,11 @@ def _forest(chart: Forest) -> Drawing:
     return Drawing(
         name=chart.name, title=chart.title, words=words, width=WIDTH, height=bottom + 36, shapes=tuple(shapes)
     )
+
+
+def _wide_step(span: float) -> int:
+    """Return the distance of an axis's ticks, at most eleven of them; the limits of a ratio can be very wide."""
+    return 50 if span <= 500 else int(10 ** ceil(log10(span / 10)))
 
 
 def _cut(text: str, width: float) -> str:
@@ -113,7 +118,7 @@ def _scatter(chart: Scatter) -> Drawing:
 
     base = y(0)
     shapes = []
-    x_step = 10 if high - low <= 120 else 50
+    x_step = 10 if high - low <= 120 else _wide_step(high - low)
     for tick in range(x_step * -(-int(low) // x_step), int(high) + 1, x_step):
         shapes += [
             _line("grid", x(tick), _TOP, x(tick), base),

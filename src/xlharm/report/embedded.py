@@ -18,6 +18,7 @@ from xlharm.analysis.panels import resolved
 from xlharm.analysis.reading import Rate, Reading
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import shown
+from xlharm.analysis.study import set_name
 from xlharm.analysis.wording import Language
 from xlharm.config.grid import NONE
 from xlharm.plan.cells import Cell
@@ -73,12 +74,25 @@ def cells_data(results: GridResults) -> dict[str, Any]:
     return {
         "languages": [[code, Language(code).name, Language(code).direction] for code in languages],
         "cells": [list(place) for place in places],
+        "sets": _sets(results),
         "models": [None] * len(pooled) + [cell.model[:16] for cell in plan.cells],
         "numbers": {name: values for name, values in numbers.items() if any(v is not None for v in values)},
         "rises": "".join(rises),
         "notes": notes,
         "why": _why(results, skip=len(pooled)),
     }
+
+
+def _sets(results: GridResults) -> dict[str, dict[str, str]]:
+    """Return the languages of each unlearning set, by its name in the grid or in findings and by contamination."""
+    sets: dict[str, dict[str, str]] = {}
+    for name, languages in results.plan.grid.unlearn.items():
+        for contaminate in results.plan.grid.contaminate:
+            meant = resolved(languages, contaminate=contaminate)
+            if meant and meant != NONE:
+                for known in (name, set_name(set(meant.split("+")), contaminate)):
+                    sets.setdefault(known, {})[contaminate] = meant
+    return sets
 
 
 def _add(numbers: dict[str, list[int | None]], reading: Reading | None) -> None:

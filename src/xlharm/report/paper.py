@@ -80,6 +80,8 @@ def _heatmaps(results: GridResults) -> Iterator[Chart]:
     together = pooled_groups(groups(results))
     for group in together:
         for panel in group.panels:
+            if panel.before and group is not together[0]:  # every method's group has them
+                continue
             words = (
                 "before" if panel.before else panel.unlearn if len(together) == 1 else f"{panel.unlearn}-{group.method}"
             )

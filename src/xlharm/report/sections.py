@@ -75,9 +75,9 @@ def shown_value(value: Any, column: str) -> str:
             return "–"
         case bool():
             return "yes" if value else "no"
-        case float() if column.startswith(
+        case float() if 0 < abs(value) < 1 or column.startswith(
             ("p", "truth", "exact", "extraction", "min_k", "spread", "asymmetry", "forget")
-        ):
+        ):  # a correlation or a similarity of one decimal would say nothing
             return f"{value:.3g}"
         case float():
             return f"{value:.1f}"

@@ -72,6 +72,14 @@ def test_a_cluster_is_looked_at_every_few_seconds_only() -> None:
     assert cluster.looks == ["head", "nodes"]
 
 
+def test_a_cluster_whose_node_ends_again_and_again_is_not_taken_for_this_machine() -> None:
+    cluster, watch = FakeCluster(local=False, nodes=False), ClusterWatch(_last_look=0.0)
+    for i in range(RESTARTS):
+        assert watch.has_ended(cluster, now=10.0 * (i + 1))
+    with pytest.raises(EngineError, match=r"the node of the Ray cluster .* has ended 6 times without finishing a pack"):
+        watch.has_ended(cluster, now=2000.0)
+
+
 def test_restarts_without_work_end_the_run_and_work_resets_them() -> None:
     cluster, watch = FakeCluster(nodes=False), ClusterWatch(_last_look=0.0)
     for i in range(RESTARTS):
@@ -79,7 +87,7 @@ def test_restarts_without_work_end_the_run_and_work_resets_them() -> None:
     watch.pack_ended()
     for i in range(RESTARTS):
         assert watch.has_ended(cluster, now=1000 + 10.0 * i)
-    with pytest.raises(EngineError, match="Ray has ended 6 times on this machine"):
+    with pytest.raises(EngineError, match="Ray on this machine has ended 6 times"):
         watch.has_ended(cluster, now=2000.0)
 
 

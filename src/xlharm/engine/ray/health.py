@@ -65,7 +65,8 @@ class ClusterWatch:
         answers = cluster.head_answers()
         if cluster.local:
             return (not answers or not cluster.node_lives()) and self._may_restart(
-                "Ray has ended on this machine: starting it again; packs that ran are tried again"
+                "Ray has ended on this machine: starting it again; packs that ran are tried again",
+                what="Ray on this machine",
             )
         if answers:
             if self.silent:
@@ -73,7 +74,8 @@ class ClusterWatch:
             self.silent = False
             return not cluster.node_lives() and self._may_restart(
                 "the node of the Ray cluster that this run was connected to has ended: joining the cluster again; "
-                "packs that ran are tried again"
+                "packs that ran are tried again",
+                what="the node of the Ray cluster that this run was connected to",
             )
         if not self.silent:
             self.silent, self._silent_since = True, now
@@ -92,12 +94,12 @@ class ClusterWatch:
         """Record that the cluster has done some work."""
         self._restarts = 0
 
-    def _may_restart(self, note: str) -> bool:
+    def _may_restart(self, note: str, *, what: str) -> bool:
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise EngineError(
-                f"Ray has ended {self._restarts} times on this machine without finishing a pack: look for what "
-                "ends its processes (the kernel's log, limits of memory), or use --executor in-process"
+                f"{what} has ended {self._restarts} times without finishing a pack: look for what ends its processes "
+                "(the kernel's log, limits of memory), or use --executor in-process"
             )
         self.notes.append(note)
         return True

@@ -55,10 +55,19 @@ class ViewTable {
       if (!wanted) continue;
       const column = columns.indexOf(axis);
       const value = column >= 0 ? values[column][row] : i < 4 && parts.length ? parts[i] : null;
-      if (value !== null && value !== undefined && String(value) !== wanted && String(value) !== "all") return false;
+      const fits = value === null || value === undefined || [wanted, "all"].includes(String(value)) || (axis === "unlearn" && this.isSet(value, row, wanted));
+      if (!fits) return false;
     }
     if (!this.words) return true;
     return values.some((column) => column[row] !== null && String(column[row]).toLowerCase().includes(this.words));
+  }
+
+  // The filter goes by the languages of a set; some views name it as the grid or the study does.
+  isSet(name, row, wanted) {
+    const languages = this.grid.data.sets[name] || {};
+    const column = this.data.columns.indexOf("contaminate");
+    const own = column >= 0 ? languages[this.data.values[column][row]] : undefined;
+    return own ? own === wanted : Object.values(languages).includes(wanted);
   }
 
   draw() {
@@ -90,6 +99,6 @@ class ViewTable {
 
 function number(value, name) {
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);
-  const small = /^(p|truth|exact|extraction|min k|spread|asymmetry|forget)/.test(name);
-  return small ? String(Number(value.toPrecision(3))) : value.toFixed(1).replace("-", "−");
+  const small = Math.abs(value) < 1 || /^(p|truth|exact|extraction|min k|spread|asymmetry|forget)/.test(name);
+  return (small ? String(Number(value.toPrecision(3))) : value.toFixed(1)).replace(/^-/, "−");
 }

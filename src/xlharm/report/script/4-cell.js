@@ -8,10 +8,13 @@ class CellView {
     this.grid = grid;
     this.words = "";
     this.kind = "all";
+    this.turn = 0;
   }
 
+  // Data are unpacked while the reader may already go on to another cell: what arrives late is dropped.
   async show(name, query, { focus }) {
     const { grid } = this;
+    const turn = ++this.turn;
     const place = grid.places.get(name);
     if (place === undefined) {
       this.holder.replaceChildren(el("p", {}, `This page has no cell ${name}.`));
@@ -27,13 +30,15 @@ class CellView {
     const title = el("h3", { tabindex: "-1", class: "cell-title" }, "Cell ", el("code", {}, name));
     const tabs = el("div", { class: "tabs", role: "group", "aria-label": "Query language" }, languages.map(([code, long], q) =>
       el("a", { class: "tab", href: addressOf({ ...grid.filter, grid: grid.number, cell: name, query: code }), "aria-current": q === this.query ? "true" : null, title: long }, code)));
+    const more = await this.more(name);
+    if (turn !== this.turn) return;
     this.answers = el("div", { class: "answer-list" });
-    this.holder.replaceChildren(title, el("p", { class: "lead" }, words + (grid.data.models[place] ? `; model ${grid.data.models[place]}` : "")), this.numbers(), await this.more(name), el("h4", {}, "Answers"), tabs, this.answers);
+    this.holder.replaceChildren(title, el("p", { class: "lead" }, words + (grid.data.models[place] ? `; model ${grid.data.models[place]}` : "")), this.numbers(), more, el("h4", {}, "Answers"), tabs, this.answers);
     if (focus) {
       title.focus({ preventScroll: true });
       this.holder.scrollIntoView();
     }
-    await this.load(name);
+    await this.load(name, turn);
   }
 
   before() {
@@ -73,8 +78,9 @@ class CellView {
     return el("div", {}, drawn, el("h4", {}, "Compute this cell"), el("pre", { class: "command" }, detail.command));
   }
 
-  async load(name) {
+  async load(name, turn) {
     const index = await unpack(this.grid.prefix + "answers");
+    if (turn !== this.turn) return;
     const where = index && index.cells[name];
     if (!where) {
       if (this.grid.data.cells[this.place][3] === null) {
@@ -86,10 +92,13 @@ class CellView {
       this.answers.replaceChildren(el("p", {}, "This page does not hold the answers of this cell: `xlharm report --answers all` does."));
       return;
     }
-    this.mine = await this.read(index, where);
     const before = this.before();
     const other = before === undefined ? null : index.cells[nameOf(this.grid.data.cells[before])];
-    this.earlier = other ? await this.read(index, other) : null;
+    const mine = await this.read(index, where);
+    const earlier = other ? await this.read(index, other) : null;
+    if (turn !== this.turn) return;
+    this.mine = mine;
+    this.earlier = earlier && mine && earlier.asked === mine.asked ? earlier : null;
     this.english = index.questions.find((q) => q.query === "en");
     const search = el("input", { type: "search", value: this.words, placeholder: "search answers", "aria-label": "Search questions and answers", on: { input: () => { this.words = search.value.toLowerCase(); this.shown = ANSWERS; this.draw(); } } });
     const kinds = [["all", "all"], ["of", "OF questions"], ["fake", "fake told"], ["qr", "QR questions"], ["wrong", "QR wrong"], ["odd", "other language, empty or loop"], ["changed", "verdict changed"]];
@@ -105,8 +114,8 @@ class CellView {
 
   // The answers of one cell in the chosen language, question by question.
   async read(index, [block, place]) {
-    const groups = await unpack(`${this.grid.prefix}answers-${block}`);
     const code = this.grid.data.languages[this.query][0];
+    const groups = await unpack(`${this.grid.prefix}answers-${block}`);
     for (const group of groups) {
       const column = group.cells.indexOf(place);
       if (column < 0 || index.questions[group.asked].query !== code) continue;
@@ -116,12 +125,11 @@ class CellView {
   }
 
   draw() {
-    const { mine } = this;
+    const { mine, earlier } = this;
     if (!mine) {
       this.list.replaceChildren(el("tr", {}, el("td", { colspan: "4" }, "No answers in this language yet.")));
       return;
     }
-    const earlier = this.earlier && this.earlier.asked === mine.asked ? this.earlier : null;
     const fits = (i) => {
       const flags = Number(mine.verdicts[i]), hit = flags & 1, of = mine.asked.measure[i] === "of";
       const kinds = { all: true, of, fake: of && hit, qr: !of, wrong: !of && !hit, odd: flags & 6, changed: earlier && (Number(earlier.verdicts[i]) & 1) !== hit };
