@@ -113,7 +113,7 @@ def test_the_slice_without_a_base_says_how_to_get_one(tmp_path: Path) -> None:
     done = subprocess.run(
         ["make", "-f", ROOT / "Makefile", "study-small", "VENV=there", "STUDY_BASE=nowhere", "-o", "there/ready"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},  # of a make that runs us
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == (

@@ -71,6 +71,14 @@ def assert_same_results(plan: Plan, one: Store, other: Store, *, tolerance: floa
         if stage.kind == "evaluate":
             left, right = (pq.read_table(s.path("evaluate", key) / "rows.parquet") for s in (one, other))
             assert left.equals(right), stage.label
+        elif stage.kind == "inspect":
+            tables = [pq.read_table(s.path("inspect", key) / "inside.parquet").to_pylist() for s in (one, other)]
+            assert len(tables[0]) == len(tables[1]) > 0, stage.label
+            for mine, theirs in zip(*tables, strict=True):
+                near = {
+                    k: pytest.approx(v, rel=1e-3, abs=1e-3) if isinstance(v, float) else v for k, v in theirs.items()
+                }
+                assert mine == near, stage.label
         elif stage.kind == "score":
             logps = [pq.read_table(s.path("score", key) / "scores.parquet")["logp"].to_pylist() for s in (one, other)]
             assert logps[0] == pytest.approx(logps[1], rel=max(tolerance, 1e-9)), stage.label
