@@ -106,6 +106,7 @@ def test_kills_cost_nothing_that_was_finished(xlharm_here: Xlharm, grid_file: Pa
     assert table(xlharm_here, grid_file, stormy) == table(xlharm_here, grid_file, calm)
 
 
+@pytest.mark.heavy
 def test_ctrl_c_leaves_everything_resumable(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     driver = subprocess.Popen(

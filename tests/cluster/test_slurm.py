@@ -16,7 +16,7 @@ from tests.cli.conftest import environment
 from tests.cluster import slurm as local
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm" / "xlharm.sbatch"
-TESTING = ("--cpus-per-task=1", "--gpus-per-node=0", "--time=10")
+TESTING = ("--cpus-per-task=1", "--gpus-per-node=0", "--mem=0", "--time=10")
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(bool(local.missing()), reason=f"Slurm is not installed here: {', '.join(local.missing())}"),

@@ -16,8 +16,8 @@ def starting() -> list[Path]:
 
 def test_the_files_that_start_clusters_are_found() -> None:
     assert [p.relative_to(CLUSTER).as_posix() for p in starting()] == [
-        "README.md", "kubernetes/raycluster.yaml", "kubernetes/rayjob.yaml", "ray-up/aws.yaml", "ray-up/gcp.yaml",
-        "slurm/xlharm.sbatch",
+        "README.md", "kubernetes/cluster/raycluster.yaml", "kubernetes/job/rayjob.yaml", "ray-up/aws.yaml",
+        "ray-up/gcp.yaml", "slurm/xlharm.sbatch",
     ]  # fmt: skip
 
 

@@ -162,7 +162,7 @@ class Simulation:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(size: int, seed: int) -> None:
     world = Simulation(size, random.Random(seed))
@@ -177,7 +177,7 @@ def test_whatever_happens_the_rest_finishes_and_nothing_runs_twice_for_nothing(s
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(size=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_the_order_of_things_never_changes_which_stages_share_a_pack(size: int, seed: int) -> None:
     world = Simulation(size, random.Random(seed), splits=False)

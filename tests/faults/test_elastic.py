@@ -71,6 +71,7 @@ def test_machines_that_join_are_used_and_those_that_leave_are_done_without(
     assert Counter(words[1] for words in trace(store, "computed")) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.heavy
 def test_gpus_that_are_not_there_yet_are_waited_for_and_that_is_told(store: Path, cluster: tuple[str, Node]) -> None:
     address, add = cluster
     process = drive(
@@ -114,6 +115,7 @@ def test_on_a_cluster_workers_follow_the_packs_that_can_run(store: Path, cluster
     assert began[1].startswith("began sft")
 
 
+@pytest.mark.heavy
 def test_on_a_machine_of_our_own_workers_start_at_once_for_what_comes_later(store: Path) -> None:
     (store / "orders" / "contaminate").write_text("hold")  # its one pack runs, and no other can
     process = drive(store, "Tracing", "workers=2", "pack=3")
@@ -125,7 +127,8 @@ def test_on_a_machine_of_our_own_workers_start_at_once_for_what_comes_later(stor
     assert len({words[2] for words in trace(store, "began")}) == 2
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.heavy), 2])
+@pytest.mark.heavy
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_workers_keep_to_machines_with_a_label(store: Path, cluster: tuple[str, Node], ranks: int) -> None:
     address, add = cluster
     labelled = add("--num-cpus=2", "--num-gpus=0", "--labels=pool=a")
@@ -139,6 +142,7 @@ def test_workers_keep_to_machines_with_a_label(store: Path, cluster: tuple[str, 
         assert verdict(process)["done"] == TOTAL
 
 
+@pytest.mark.heavy
 def test_workers_share_a_gpu(store: Path, cluster: tuple[str, Node]) -> None:
     address, add = cluster
     add("--num-cpus=2", "--num-gpus=1")

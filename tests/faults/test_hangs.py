@@ -31,7 +31,8 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.mark.parametrize("names", [("raylet",), pytest.param(("gcs_server",), marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("names", [("raylet",), ("gcs_server",)])
 def test_our_own_cluster_is_started_again(store: Path, names: tuple[str, ...]) -> None:
     driver = drive(store, "Slow")
     with ending(driver):

@@ -42,6 +42,7 @@ def test_two_workers_do_it_all_and_leave_nothing_behind(store: Path, tmp_path: P
     assert not (tmp_path / ".ray").exists()  # a token there would lock people out of clusters they start by hand
 
 
+@pytest.mark.heavy
 def test_every_passing_trouble_in_one_run(store: Path) -> None:
     order(store, contaminate="oom", sft="crash", unlearn="corrupt", evaluate="bug")
     process = drive(store)
@@ -141,6 +142,7 @@ def test_a_gang_lives_and_dies_as_one(store: Path) -> None:
     assert computed(store) == Counter(list(PLAN.stages))
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_one_line(store: Path) -> None:
     order(store, sft="full")
     process = drive(store)
@@ -151,6 +153,7 @@ def test_a_full_disk_is_one_line(store: Path) -> None:
     assert set(computed(store)) == {k for k, s in PLAN.stages.items() if s.kind == "contaminate"}
 
 
+@pytest.mark.heavy
 def test_a_base_that_does_not_load_is_one_line(store: Path) -> None:
     order(store, start="user")
     process = drive(store)

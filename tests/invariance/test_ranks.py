@@ -39,14 +39,14 @@ def alone(mini_grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     ("world", "config"),
     [
         (2, {"zero": 2}),
-        (1, {"zero": 2}),
+        pytest.param(1, {"zero": 2}, marks=pytest.mark.heavy),
         (2, {"zero": 3}),
-        (1, {"offload": "optimizer"}),
-        (1, {"offload": "params"}),
+        pytest.param(1, {"offload": "optimizer"}, marks=pytest.mark.heavy),
+        pytest.param(1, {"offload": "params"}, marks=pytest.mark.heavy),
         (1, {"offload": "both", "micro_rows": 1}),
-        (2, {"offload": "optimizer"}),
-        (2, {"offload": "both"}),
-        (2, {"zero": 0}),
+        pytest.param(2, {"offload": "optimizer"}, marks=pytest.mark.heavy),
+        pytest.param(2, {"offload": "both"}, marks=pytest.mark.heavy),
+        pytest.param(2, {"zero": 0}, marks=pytest.mark.heavy),
         pytest.param(4, {"zero": 2}, marks=pytest.mark.heavy),
         pytest.param(4, {"zero": 3}, marks=pytest.mark.heavy),
     ],
@@ -65,7 +65,11 @@ ODD = {"batch_size": 3}
 ONE_AND_THREE = {"batch_size": 1, "retain_batch_size": 3}
 
 
-@pytest.mark.parametrize(("zero", "rows"), [(2, ODD), (3, ODD), (3, ONE_AND_THREE)], ids=str)
+@pytest.mark.parametrize(
+    ("zero", "rows"),
+    [pytest.param(2, ODD, marks=pytest.mark.heavy), (3, ODD), pytest.param(3, ONE_AND_THREE, marks=pytest.mark.heavy)],
+    ids=str,
+)
 def test_every_method_trains_the_same_on_two_ranks(
     mini_grid: dict[str, Any], tmp_path: Path, context: ForkServerContext, zero: int, rows: dict[str, int]
 ) -> None:
@@ -86,7 +90,7 @@ def test_every_method_trains_the_same_on_two_ranks(
     assert_same_results(plan, gang, alone, tolerance=2e-3)
 
 
-@pytest.mark.parametrize("config", [{"zero": 3}, {"offload": "params"}], ids=str)
+@pytest.mark.parametrize("config", [{"zero": 3}, pytest.param({"offload": "params"}, marks=pytest.mark.heavy)], ids=str)
 def test_a_fresh_gang_that_only_evaluates_gives_the_same_answers(
     alone: Store, mini_grid: dict[str, Any], tmp_path: Path, context: ForkServerContext, config: dict[str, Any]
 ) -> None:

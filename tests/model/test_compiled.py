@@ -118,7 +118,7 @@ WORK: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-OFTEN = {"learning", "answering"}  # the others compile for tens of seconds each
+OFTEN = {"learning"}  # the others compile for tens of seconds each
 
 
 @pytest.mark.parametrize(

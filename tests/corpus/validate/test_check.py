@@ -29,7 +29,9 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tinyworld", "newsroom", "bulletin", "bulletin-dev"])
+@pytest.mark.parametrize(
+    "name", ["tinyworld", "newsroom", "bulletin", pytest.param("bulletin-dev", marks=pytest.mark.heavy)]
+)
 def test_shipped_corpora_have_no_errors(name: str) -> None:
     assert [str(f) for f in validate(assets() / name) if f.severity == "error"] == []
 
