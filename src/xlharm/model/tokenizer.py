@@ -156,8 +156,8 @@ class TextTokenizer:
         begin = next((k for k in range(len(ids)) if plain and ids[k : k + len(plain)] == plain), None)
         if begin is None:
             raise UserError(
-                f"base: its tokenizer reads `a` as {plain} alone and as {ids} in a sequence, so it is not known what it "
-                "puts around a text"
+                f"base: its tokenizer reads `a` as {plain} alone and as {ids} in a sequence, so it is not known what "
+                "it puts around a text"
             )
         return tuple(ids[:begin]), tuple(ids[begin + len(plain) :])
 
