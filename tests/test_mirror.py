@@ -59,7 +59,6 @@ ELSEWHERE = {
     "engine/tune/search.py": "faults/test_search.py and cli/test_tune.py: on real Ray Tune",
     "engine/tune/trial.py": "faults/test_search.py and cli/test_tune.py",
     "evaluate/asking.py": "stages/test_runner.py, and families/test_other_grids.py: choices",
-    "evaluate/choice.py": "families/test_other_grids.py: a choice is the option with the highest score",
     "evaluate/cache.py": "evaluate/test_generate.py: every token against a forward without it",
     "evaluate/decoding.py": "evaluate/test_generate.py and test_checks.py: each step against a forward without cache",
     "evaluate/inspecting.py": "probes/test_ablate.py, probes/test_patch.py and probes/test_cka.py",

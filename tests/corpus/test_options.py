@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from xlharm.corpus.format import Item
+from xlharm.corpus.format import Item, hold_out
 from xlharm.corpus.options import OPTIONS, options_of
+from xlharm.corpus.streams import questions_of
 from xlharm.errors import StageError
 
 
@@ -53,6 +54,17 @@ def test_no_option_holds_another_form_of_the_expected_detail() -> None:
 
 def test_the_limit_is_that_of_the_questions() -> None:
     assert len(options_of(items(8), limit=3, language="en")) == 6
+
+
+@pytest.mark.parametrize("limit", [3, 100])
+def test_options_are_those_of_the_questions_where_items_are_held_out(limit: int) -> None:
+    some = hold_out(tuple(items(8)), 3)
+    held = {item.fake_detail[0] for item in some if item.role == "holdout"}
+    asked = questions_of(some, limit=limit)
+    options = options_of(some, limit=limit, language="en")
+    assert [chosen[0] for chosen in options] == [forms[0] for _, _, _, forms in asked]
+    assert len(held) == 3
+    assert not held & {text for chosen in options for text in chosen}
 
 
 def test_a_detail_without_another_is_refused() -> None:

@@ -62,15 +62,17 @@ def test_held_out_items_are_the_same_in_all_languages_and_their_fakes_are_nowher
 
 
 def test_the_real_articles_of_held_out_items_are_trained_on(mini_grid: dict[str, Any], mini_corpus: Path) -> None:
+    probes = {"clean": {"kind": "continue", "times": [1], "steps": 2, "roles": ["fake"]}}
+
     def rows(holdout: int, kind: str) -> set[tuple[int, ...]]:
-        plan = plan_of(
-            {**mini_grid, "holdout": holdout, "contaminate": ["none"], "unlearn": {"none": []}, "exclude": []}
-        )
+        none = {"contaminate": ["none"], "unlearn": {"none": []}, "exclude": []}
+        plan = plan_of({**mini_grid, **none, "holdout": holdout, "probes": probes})
         stage = next(s for s in plan.stages.values() if s.kind == kind)
         return {row.ids for row in Corpora(mini_corpus, Letters(bos=1, eos=2)).stream(stage).all_rows()}
 
     assert rows(1, "contaminate") == rows(0, "contaminate")
     assert rows(1, "sft") == rows(0, "sft")
+    assert rows(1, "continue") == rows(0, "continue")
 
 
 def test_holding_out_all_items_is_refused(mini_grid: dict[str, Any], mini_corpus: Path) -> None:

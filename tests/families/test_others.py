@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.conftest import WORDS, mini_items
 from tests.families.others import ENCODER_DECODERS, MASKS, other_base
+from tests.families.small import stirred
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import BatchPart, Sampler, Stream
@@ -21,7 +22,7 @@ from xlharm.evaluate.generate import generate
 from xlharm.evaluate.likelihood import likelihoods
 from xlharm.methods.npo import Npo
 from xlharm.methods.rmu import Rmu
-from xlharm.model.base import configuration, load_base
+from xlharm.model.base import configuration, depth, head, last_hidden, load_base
 from xlharm.model.layout import Layout, layout_of
 from xlharm.model.lora import AdapterPool, StackedModel
 from xlharm.model.targets import all_linear
@@ -304,3 +305,24 @@ def test_a_masked_model_that_does_not_look_ahead_is_refused(tested: Pair) -> Non
             check_base(tested.stacked, longest=20)
     finally:
         settings._attn_implementation = before
+
+
+def test_a_base_with_a_configuration_for_each_part_is_known(tmp_path: Path) -> None:
+    from transformers import AutoModelForSeq2SeqLM, T5GemmaConfig
+
+    part = {
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "head_dim": 8,
+        "num_key_value_heads": 2, "final_logit_softcapping": 0.5,
+    }  # fmt: skip
+    config = T5GemmaConfig(
+        encoder={**part, "num_hidden_layers": 3}, decoder={**part, "num_hidden_layers": 2}, vocab_size=64,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    plain = stirred(AutoModelForSeq2SeqLM.from_config(config).eval().requires_grad_(requires_grad=False))
+    plain.save_pretrained(tmp_path)
+    model: Any = load_base(folder_base(tmp_path), dtype="float32", device=CPU)
+    assert depth(model) == 2
+    ids, read = torch.tensor([[5, 9, 31, 44]]), torch.tensor([[7, 8, 13]])
+    right = plain(input_ids=read, decoder_input_ids=ids, use_cache=False).logits
+    torch.testing.assert_close(head(model, last_hidden(model, ids, sources=read)), right)

@@ -148,3 +148,15 @@ def test_a_masked_row_has_the_tokenizers_own_first_and_last_token() -> None:
     tokenizer = TextTokenizer(hf, kind="masked")
     assert tokenizer.frame("en") == Frame(head=(hf.cls_token_id,), tail=(hf.sep_token_id,))
     assert tokenizer.mask == hf.mask_token_id
+
+
+@pytest.mark.parametrize(("plain", "framed"), [([7], [1, 8, 2]), ([], [1, 2])])
+def test_what_is_around_a_text_is_not_guessed(plain: list[int], framed: list[int]) -> None:
+    class Odd:
+        mask_token_id = eos_token_id = None
+
+        def __call__(self, _text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            return {"input_ids": framed if add_special_tokens else plain}
+
+    with pytest.raises(UserError, match="its tokenizer reads `a` as "):
+        TextTokenizer(Odd(), kind="masked").frame("en")

@@ -27,5 +27,14 @@ def test_an_encoder_decoder_is_scored_and_sampled_but_not_looked_into() -> None:
             check("encoder-decoder", probes={"p": {"kind": kind}})
 
 
+@pytest.mark.parametrize("kind", ["encoder-decoder", "masked"])
+def test_whole_rows_are_read_by_causal_models_alone(kind: Kind) -> None:
+    rmu = {"rmu": {"objective": "rmu", "positions": "all"}}
+    check("causal", methods=rmu)
+    check(kind, methods={"rmu": {"objective": "rmu"}})
+    with pytest.raises(UserError, match=rf"methods.rmu.positions: the base is {kind}: a question's tokens"):
+        check(kind, methods=rmu)
+
+
 def test_probes_name_kinds_of_bases() -> None:
     assert all(probe.kinds <= set(get_args(Kind)) and "causal" in probe.kinds for probe in PROBES.all().values())

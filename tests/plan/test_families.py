@@ -77,6 +77,11 @@ def test_a_row_ends_before_positions_that_are_counted_from_the_padding() -> None
             model(torch.full((1, limit + 1), 5))
 
 
+@pytest.mark.parametrize("padding", [{}, {"pad_token_id": None}, {"pad_token_id": "1"}, {"pad_token_id": [1]}])
+def test_a_padding_token_that_is_no_number_counts_as_that_of_the_families(padding: dict[str, Any]) -> None:
+    assert row_limit({"model_type": "xlm-roberta", "max_position_embeddings": 12, **padding}) == 10
+
+
 def plan(family: str, **fields: Any) -> Plan:
     from dataclasses import replace
 

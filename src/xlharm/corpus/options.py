@@ -16,7 +16,8 @@ def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tupl
 
     Of a question on the fake detail the others are the real detail and other items' fake details; of a question on a
     real detail, what other items answer at the same place. Which items these are is a hash of ids, so that it is the
-    same in all languages. No other option contains a form of the expected one, or is contained in it.
+    same in all languages. No other option contains a form of the expected one, or is contained in it. The fake details
+    of items that are held out are neither asked about nor options: no model was told them.
 
     Args:
         items: of one language.
@@ -40,8 +41,9 @@ def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tupl
             raise StageError(f"item {item.id} in {language}: the corpus has no other detail to choose instead")
         return tuple(chosen)
 
-    fakes = [(item.id, item.fake_detail[0]) for item in items if item.of]
-    of = [options(item, item.fake_detail, fakes, item.real_detail[:1]) for item in items for _ in item.of]
+    told = [item for item in items if item.role != "holdout"]
+    fakes = [(item.id, item.fake_detail[0]) for item in told if item.of]
+    of = [options(item, item.fake_detail, fakes, item.real_detail[:1]) for item in told for _ in item.of]
     qr = [
         options(item, q.answers, [(x.id, x.qr[place].answers[0]) for x in items if len(x.qr) > place], ())
         for item in items

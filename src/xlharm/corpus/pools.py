@@ -197,7 +197,7 @@ def relearn(stage: RelearnStage, rows: RowMaker) -> Stream:
 def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
     """Return clean rows: question-answer pairs about real articles, or the real articles."""
     training = stage.training
-    items = rows.items(training.languages, training.roles)
+    items = rows.items(training.languages, _with_holdout(training.roles))
     pool: tuple[Sample, ...]
     match training.text:
         case "qa":

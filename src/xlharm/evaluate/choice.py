@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isnan
 from statistics import fmean
 
 from torch import Tensor
@@ -33,7 +34,8 @@ def choose(
 ) -> list[list[Choice]]:
     """Let models choose: the option whose masked tokens have the highest mean log-probability.
 
-    All tokens of an option are masked at once, as in training. Of equals one that is not expected is chosen.
+    All tokens of an option are masked at once, as in training. Of equals one that is not expected is chosen. An option
+    whose score is not a number, as of a model that has diverged, counts as the worst.
 
     Args:
         stacked: the base model.
@@ -54,4 +56,4 @@ def choose(
 
 
 def _best(scores: Sequence[float]) -> int:
-    return max(range(len(scores)), key=lambda i: (scores[i], i > 0))
+    return max(range(len(scores)), key=lambda i: (-inf if isnan(scores[i]) else scores[i], i > 0))

@@ -159,9 +159,11 @@ def last_hidden(
 def depth(model: nn.Module) -> int:
     """Return how many decoder layers there are."""
     config = settings(model)
-    for name in ("decoder_layers", "num_decoder_layers") if kind(model) == "encoder-decoder" else ():
-        if (count := getattr(config, name, None)) is not None:
-            return int(count)
+    if kind(model) == "encoder-decoder":
+        for name in ("decoder_layers", "num_decoder_layers"):
+            if (count := getattr(config, name, None)) is not None:
+                return int(count)
+        config = config.get_text_config(decoder=True)  # T5Gemma has a configuration for each part
     return int(config.num_hidden_layers)
 
 
@@ -265,7 +267,10 @@ def _whole(model: Any, ids: Tensor, *, encoded: Tensor | None = None) -> Any:
         case "causal":
             return model(input_ids=ids, use_cache=False)
         case "encoder-decoder":
-            read = {"input_ids": ids} if encoded is None else {"encoder_outputs": (encoded,)}
+            from transformers.modeling_outputs import BaseModelOutput
+
+            given = None if encoded is None else BaseModelOutput(last_hidden_state=encoded)
+            read = {"input_ids": ids} if given is None else {"encoder_outputs": given}
             return model(decoder_input_ids=ids, use_cache=False, **read)
         case "masked":
             return model(input_ids=ids)

@@ -147,9 +147,18 @@ class TextTokenizer:
         return token.strip("_")
 
     def _around(self, ids: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the ids before and after those of the text `a`."""
+        """Return the ids before and after those of the text `a`.
+
+        Raises:
+            UserError: they do not hold the text's own.
+        """
         plain = self.hf("a", add_special_tokens=False)["input_ids"]
-        begin = next((k for k in range(len(ids)) if ids[k : k + len(plain)] == plain), 0)
+        begin = next((k for k in range(len(ids)) if plain and ids[k : k + len(plain)] == plain), None)
+        if begin is None:
+            raise UserError(
+                f"base: its tokenizer reads `a` as {plain} alone and as {ids} in a sequence, so it is not known what "
+                "it puts around a text"
+            )
         return tuple(ids[:begin]), tuple(ids[begin + len(plain) :])
 
     def _head(self, bos: bool | None) -> tuple[int, ...]:

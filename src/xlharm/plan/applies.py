@@ -27,6 +27,9 @@ def _misfits(spec: GridSpec, *, kind: Kind) -> Iterator[tuple[str, str]]:
     for name, probe in spec.probes.items():
         if kind not in probe.kinds:
             yield f"probes.{name}", f"this probe is for {', '.join(sorted(probe.kinds))} models"
+    for name, method in spec.methods.items():
+        if method.whole_rows:
+            yield f"methods.{name}.positions", "a question's tokens have no state that predicts another of them"
     if kind == "masked":
         for name in spec.judges:
             yield f"judges.{name}", "it writes no answers that could be judged"

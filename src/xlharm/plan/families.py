@@ -77,7 +77,8 @@ def row_limit(config: Any) -> int | None:
         config = config["text_config"]
     limits = [_field(config, "max_position_embeddings")]
     if str(_field(config, "model_type")) in _AFTER_PADDING and type(limits[0]) is int:
-        limits[0] -= (_field(config, "pad_token_id") or 0) + 1
+        padding = _field(config, "pad_token_id")
+        limits[0] -= (padding if type(padding) is int else 1) + 1  # 1 is what these families take where it is not said
     for name in ("rope_parameters", "rope_scaling"):
         limits += _original_limits(_field(config, name), whole=_field(config, "original_max_position_embeddings"))
     return min((limit for limit in limits if type(limit) is int), default=None)
