@@ -76,7 +76,8 @@ def assert_same_results(plan: Plan, one: Store, other: Store, *, tolerance: floa
             assert len(tables[0]) == len(tables[1]) > 0, stage.label
             for mine, theirs in zip(*tables, strict=True):
                 near = {
-                    k: pytest.approx(v, rel=1e-3, abs=1e-3) if isinstance(v, float) else v for k, v in theirs.items()
+                    k: pytest.approx(v, rel=1e-3, abs=1e-3) if isinstance(v, float | list) else v
+                    for k, v in theirs.items()
                 }
                 assert mine == near, stage.label
         elif stage.kind == "score":
