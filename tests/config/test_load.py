@@ -79,6 +79,7 @@ def test_overrides(path: Path) -> None:
         ("languages=[en, en]", "languages: en is named twice"),
         ("languages=[English]", r"languages\.0"),
         ("seeds=[]", "seeds"),
+        ("lora.rank=1" + "0" * 99, r"lora\.rank: .*less than or equal to 1000000000"),
         ("lora.target_modules=[]", r"lora\.target_modules: tuple should have at least 1 item"),
         ("seeds=true", r"seeds: expected a number, found True"),
         ("seeds=[0, true]", r"seeds: expected a number, found \[0, True\]"),

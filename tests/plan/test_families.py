@@ -40,6 +40,7 @@ def test_of_a_whole_the_part_that_reads_text_counts() -> None:
         ({"model_type": "bart", "is_encoder_decoder": False}, "causal"),  # its decoder alone
         ({"model_type": "of-its-own-code", "is_encoder_decoder": True}, "encoder-decoder"),
         ({}, "causal"),
+        ({"model_type": ["bert"]}, "causal"),  # of a file, it may be anything
     ],
 )
 def test_a_configuration_says_the_kind_and_the_kind_its_path(config: dict[str, Any], kind: Any) -> None:
