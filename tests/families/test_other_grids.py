@@ -96,13 +96,15 @@ def test_a_whole_grid_of_a_masked_model_with_probes(tmp_path: Path, mini_grid: d
 
 @pytest.mark.heavy
 @pytest.mark.cluster
-def test_a_masked_model_gives_the_same_through_ray(masked: Grid, tmp_path: Path) -> None:
-    spec = YAML(typ="safe").load((Path(masked.store.url).parent / "bert.yaml").read_text(encoding="utf-8"))
-    path = tmp_path / "bert.yaml"
-    YAML(typ="safe").dump(spec, path)
+@pytest.mark.parametrize("kind", ["masked", "written"])
+def test_they_give_the_same_through_ray(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    here: Grid = request.getfixturevalue(kind)
+    (source,) = Path(here.store.url).parent.glob("*.yaml")
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes())
     other = xlharm.open(path, store=tmp_path / "store")
     assert other.run(executor="ray", device="cpu", workers=1).exit_code == 0
-    assert other.results().equals(masked.results())
+    assert other.results().equals(here.results())
 
 
 def test_a_choice_is_the_option_with_the_highest_mean_log_probability(masked: Grid) -> None:
