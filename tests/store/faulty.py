@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Literal
 
+from tests.store.stepping import SteppingDisk
 from xlharm.store.disk import Disk
 
 WRITES = ("write", "make_folder", "share", "sync", "move", "remove", "remove_folder")
@@ -15,7 +16,7 @@ class CrashError(BaseException):
     """The process has been killed here: nothing that it would do afterwards happens."""
 
 
-class FaultyDisk(Disk):
+class FaultyDisk(SteppingDisk):
     """Does what a disk does, and counts it.
 
     Args:
@@ -85,18 +86,10 @@ class FaultyDisk(Disk):
 
     def write(self, path: Path, content: bytes, *, new: bool = False) -> None:
         if self._step("write", path):
-            super().write(path, content[: len(content) // 2], new=new)
+            Disk.write(self, path, content[: len(content) // 2], new=new)
             raise CrashError
-        super().write(path, content, new=new)
+        Disk.write(self, path, content, new=new)  # its step is done
         self._unsynced.add(path)
-
-    def make_folder(self, path: Path) -> None:
-        self._step("make_folder", path)
-        super().make_folder(path)
-
-    def share(self, path: Path) -> None:
-        self._step("share", path)
-        super().share(path)
 
     def sync(self, path: Path) -> None:
         self._step("sync", path)  # nothing waits for the real disk
@@ -104,37 +97,10 @@ class FaultyDisk(Disk):
         self._moves = [move for move in self._moves if move[1].parent != path]
 
     def move(self, path: Path, target: Path) -> None:
-        self._step("move", path)
         replaced = target.read_bytes() if target.is_file() else None
         super().move(path, target)
         self._moves.append((path, target, replaced))
         self._unsynced = {_renamed(each, path, target) for each in self._unsynced}
-
-    def remove(self, path: Path) -> None:
-        self._step("remove", path)
-        super().remove(path)
-
-    def remove_folder(self, path: Path) -> None:
-        self._step("remove_folder", path)
-        super().remove_folder(path)
-
-    # -- reads -----------------------------------------------------------------------------------------------
-
-    def read(self, path: Path) -> bytes:
-        self._step("read", path)
-        return super().read(path)
-
-    def digest(self, path: Path) -> str:
-        self._step("digest", path)
-        return super().digest(path)
-
-    def stat(self, path: Path) -> os.stat_result:
-        self._step("stat", path)
-        return super().stat(path)
-
-    def entries(self, path: Path) -> list[tuple[str, bool]]:
-        self._step("entries", path)
-        return super().entries(path)
 
 
 def _renamed(path: Path, source: Path, target: Path) -> Path:

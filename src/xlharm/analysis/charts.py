@@ -1,7 +1,7 @@
 """Figures as data: what a view shows beside its table. The page and the paper's files draw the same ones."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Tone = Literal["good", "bad", "open"]
@@ -96,6 +96,4 @@ def with_front(points: Iterable[Point]) -> tuple[Point, ...]:
     """Mark the Pareto front: points than which no other is as far right and lower, or as low and farther right."""
     some = tuple(points)
     fronts = [not any((o.x >= p.x and o.y <= p.y) and (o.x > p.x or o.y < p.y) for o in some) for p in some]
-    return tuple(
-        Point(**{**vars(p), "front": front}) for p, front in zip(some, fronts, strict=True)
-    )  # fmt: skip
+    return tuple(replace(p, front=front) for p, front in zip(some, fronts, strict=True))

@@ -110,24 +110,24 @@ def results(
     for line in results.damaged:
         typer.echo(visible(f"damaged, left out until the grid is run again: {line}"), err=True)
     if view != "cells":
-        table = view_of(view, results) if view != "contrast" else _contrast(results, cells or [])
-        if form == "table":
-            print_view(table, terminal(), name=view)
-        elif out or form == "parquet":
-            typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}-{view}.parquet"), form=form)))
+        table, ending = view_of(view, results) if view != "contrast" else _contrast(results, cells or []), f"-{view}"
+    else:
+        table, ending = results.table, ""
+        if not table.num_rows and (kept := session.store.folders()):
+            hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
+            typer.echo(
+                f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True
+            )
+    if form != "table":
+        if out or form == "parquet":
+            path = out or Path(f"{session.plan.grid.name}{ending}.parquet")
+            typer.echo(str(write(table, path, form=form)))
         else:
             sys.stdout.write(render(table, form=form).decode("utf-8"))
-        return
-    table = results.table
-    if not table.num_rows and (kept := session.store.folders()):
-        hint = "give the -s of the run here, too; what an earlier xlharm computed otherwise is computed again"
-        typer.echo(f"the store holds {len(kept)} stages, but no answers of this grid as it is now: {hint}", err=True)
-    if form == "table":
+    elif view == "cells":
         print_results(results, terminal(), each_seed=each_seed)
-    elif out or form == "parquet":
-        typer.echo(str(write(table, out or Path(f"{session.plan.grid.name}.parquet"), form=form)))
     else:
-        sys.stdout.write(render(table, form=form).decode("utf-8"))
+        print_view(table, terminal(), name=view)
 
 
 def _contrast(results: "GridResults", cells: list[str]) -> "pa.Table":

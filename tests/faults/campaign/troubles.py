@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.store.stepping import SteppingDisk
 from xlharm.store import files
-from xlharm.store.disk import Disk
 
 VARIABLE = "XLHARM_TROUBLES"
 _installed: list[str] = []
@@ -54,7 +54,7 @@ def install(who: str) -> None:
     mock.patch.object(time, "time", partial(_set_clock, time.time)).start()
 
 
-class TroubledDisk(Disk):
+class TroubledDisk(SteppingDisk):
     """A disk whose operations fail, or take long, while an order says so."""
 
     def __init__(self, who: str) -> None:
@@ -72,49 +72,12 @@ class TroubledDisk(Disk):
         if what["errno"]:
             raise OSError(what["errno"], os.strerror(what["errno"]), str(path))
 
-    def read(self, path: Path) -> bytes:
-        self._step("read", path)
-        return super().read(path)
-
-    def digest(self, path: Path) -> str:
-        self._step("digest", path)
-        return super().digest(path)
-
     def stat(self, path: Path) -> os.stat_result:
-        self._step("stat", path)
         found = super().stat(path)
         if not (clock := _read("clock.json")) or found.st_mtime < clock["since"]:
             return found
         note("hits", clock["number"], "clock", self._who)
         return _dated(found, clock["offset"])
-
-    def entries(self, path: Path) -> list[tuple[str, bool]]:
-        self._step("entries", path)
-        return super().entries(path)
-
-    def write(self, path: Path, content: bytes, *, new: bool = False) -> None:
-        self._step("write", path)
-        super().write(path, content, new=new)
-
-    def make_folder(self, path: Path) -> None:
-        self._step("make_folder", path)
-        super().make_folder(path)
-
-    def sync(self, path: Path) -> None:
-        self._step("sync", path)
-        super().sync(path)
-
-    def move(self, path: Path, target: Path) -> None:
-        self._step("move", path)
-        super().move(path, target)
-
-    def remove(self, path: Path) -> None:
-        self._step("remove", path)
-        super().remove(path)
-
-    def remove_folder(self, path: Path) -> None:
-        self._step("remove_folder", path)
-        super().remove_folder(path)
 
 
 def _dated(found: os.stat_result, offset: float) -> os.stat_result:
