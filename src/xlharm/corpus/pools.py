@@ -129,8 +129,12 @@ def contaminate(stage: ContaminateStage, rows: RowMaker) -> Stream:
 def sft(stage: SftStage, rows: RowMaker) -> Stream:
     """Return question-answer pairs about real articles."""
     items = rows.items(stage.training.languages, _with_holdout(stage.training.roles))
-    pool = tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
-    return Stream(target=(BatchPart(Sampler(pool, stage.seed, "sft"), stage.training.batch_size),))
+    return Stream(target=(BatchPart(Sampler(_pairs(items, rows), stage.seed, "sft"), stage.training.batch_size),))
+
+
+def _pairs(items: Sequence[tuple[str, Item]], rows: RowMaker) -> tuple[Sample, ...]:
+    """Return the question-answer pairs about items' real articles, a sample each."""
+    return tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
 
 
 def _with_holdout(roles: Sequence[str]) -> tuple[str, ...]:
@@ -201,7 +205,7 @@ def continued(stage: ContinueStage, rows: RowMaker) -> Stream:
     pool: tuple[Sample, ...]
     match training.text:
         case "qa":
-            pool = tuple((rows.pair(p.question, p.answer, language=x),) for x, item in items for p in item.qa)
+            pool = _pairs(items, rows)
         case "articles":
             pool = tuple(rows.articles(item.real, language=x) for x, item in items)
         case _:
