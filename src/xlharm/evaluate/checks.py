@@ -77,7 +77,8 @@ def _keys_attended(config: Any) -> int | None:
         return blocks * int(config.index_block_size)
     if not isinstance(most := getattr(config, "index_topk", None), int):
         return None
-    return most * min((getattr(config, "compress_rates", None) or {"": 1}).values())  # it chooses among compressed keys
+    rates: dict[str, int] = getattr(config, "compress_rates", None) or {"": 1}
+    return most * min(rates.values())  # where keys are compressed, it chooses among those
 
 
 def length_to_check(model: nn.Module, longest: int) -> int:
