@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
-from tests.faults.processes import until
+from tests.faults.processes import environment, until
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
 from xlharm.engine.memory import MemoryNeeds
@@ -94,9 +94,7 @@ outcome = run_grid(PLAN, Store({store.url!r}), RunOptions(pack=3), on_progress=l
 assert outcome.exit_code == 0 and outcome.ran == 0
 assert not {{"ray", "torch", "transformers"}} & set(sys.modules), "heavy imports"
 """
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
 
 
 def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(store: Store) -> None:

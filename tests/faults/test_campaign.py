@@ -28,7 +28,7 @@ FEW = Mode(
 @pytest.mark.slow
 def test_a_few_faults_change_nothing(tmp_path: Path) -> None:
     out = tmp_path / "campaign.jsonl"
-    assert campaign(out, count=4, seed=3, seconds=90, folder=tmp_path / "campaign", modes=[FEW], plan="small")
+    assert campaign(out, count=4, seed=3, limit=300, folder=tmp_path / "campaign", modes=[FEW], plan="small")
     read = recorded(out)
     assert any(entry["type"] == "fault" for entry in read)
     assert [entry["good"] for entry in read if entry["type"] == "pass"]
