@@ -41,7 +41,8 @@ def run_beside(modes: Sequence[str], *, seed: int, arguments: Sequence[str], fol
             os.sched_setaffinity(process.pid, cores_of(job, cores))
             processes.append(process)
             threading.Thread(target=_pass_on, args=(process, seed + job), daemon=True).start()
-        return not any([process.wait() for process in processes])  # a list: all are waited for
+        codes = [process.wait() for process in processes]
+        return not any(codes)
     finally:
         for process in processes:
             process.terminate()

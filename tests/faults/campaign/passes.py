@@ -127,6 +127,7 @@ class Pass:
         self.verdict = Verdict(name=folder.name)
         self._open: list[Fault] = []  # faults after which no stage has been stored yet
         self._vanished: set[str] = set()
+        self._progress = self._shown = time.time()  # when a stage was stored, and when a line said what is waited for
 
     def run(self, reference: list[bytes]) -> Verdict:
         """Run the plan while faults are struck, and judge what became of it."""
@@ -146,8 +147,7 @@ class Pass:
     # -- the run ---------------------------------------------------------------------------------------------
 
     def _strike_until_done(self) -> None:
-        next_strike, progress = time.time() + self.rng.uniform(1, 6), time.time()
-        shown = progress
+        next_strike = time.time() + self.rng.uniform(1, 6)
         waits, next_mend = True, 0.0
         while True:
             there = self.drivers.runs() or self.field.arena.can_be_joined()
@@ -164,13 +164,11 @@ class Pass:
                 self.field.arena.mend()
                 next_mend = time.time() + MEND_SECONDS
             if self._look():
-                progress = time.time()
-            if now - progress > STUCK_SECONDS:
+                self._progress = self._shown = now
+            if now - self._progress > STUCK_SECONDS:
                 self.verdict.stuck = True
                 return
-            if now - max(progress, shown) >= WAIT_SECONDS:
-                shown = now
-                print(f"  no stage for {now - progress:.0f} s: {self._state()}", flush=True)
+            self._say_what_is_waited_for(now)
             if now >= next_strike and self._may_strike() and not (waits and self._open):
                 if self._strike(now):
                     waits = self.rng.random() < 0.4  # or the next comes before this one is overcome
@@ -180,9 +178,13 @@ class Pass:
     def _may_strike(self) -> bool:
         return len(self.faults) < self.most and time.monotonic() < self.limit - FINISH_SECONDS
 
-    def _state(self) -> str:
-        workers = with_role("worker", self.field.arena.pids() | self.drivers.pids())
-        return f"{len(workers)} workers; {self.field.arena.state()}; {self.drivers.state()}"
+    def _say_what_is_waited_for(self, now: float) -> None:
+        if now - self._shown < WAIT_SECONDS:
+            return
+        self._shown = now
+        workers = len(with_role("worker", self.field.arena.pids() | self.drivers.pids()))
+        state = f"{workers} workers; {self.field.arena.state()}; {self.drivers.state()}"
+        print(f"  no stage for {now - self._progress:.0f} s: {state}", flush=True)
 
     def _strike(self, now: float) -> bool:
         kind = self.rng.choices(list(self.choices), weights=list(self.choices.values()))[0]
@@ -220,10 +222,9 @@ class Pass:
         self.drivers.wait_for_the_ended()
         for _ in range(4):
             self.field.arena.mend()
+            left = max(0.0, min(600.0, self.limit - time.monotonic()))
             try:
-                code, output = finished(
-                    self.drivers.second(), timeout=max(0.0, min(600, self.limit - time.monotonic()))
-                )
+                code, output = finished(self.drivers.second(), timeout=left)
             except subprocess.TimeoutExpired:
                 self.verdict.unfinished = time.monotonic() >= self.limit
                 break
