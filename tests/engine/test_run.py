@@ -507,7 +507,7 @@ def test_sigterm_while_ray_starts_is_an_interruption(store: Store) -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        run_grid(PLAN, store, RunOptions(), on_progress=lambda _: None, start_executor=start)
+        run_grid(PLAN, store, RunOptions(pack=3), on_progress=lambda _: None, start_executor=start)
     assert signal.getsignal(signal.SIGTERM) is before
     assert not list((store.local / "leases").iterdir())
 

@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -252,22 +253,44 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("campaign.jsonl"))
     parser.add_argument("--folder", type=Path, help="where stores and logs are kept; else they are deleted")
     parser.add_argument("--modes", nargs="*", choices=[mode.name for mode in MODES], help="all by default")
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--summary", action="store_true", help="only print what the file holds")
+    parser.add_argument("--no-summary", action="store_true", help="leave it out at the end")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clusters are ended on the way
     good = options.summary or _run(options)
-    print(summary(options.out))
+    if not options.no_summary:
+        print(summary(options.out))
     sys.exit(0 if good else 1)
 
 
+def _why_not(mode: Mode, *, jobs: int) -> str:
+    """Return why a mode cannot be run; empty when it can."""
+    if mode.alone and jobs > 1:
+        return "it has to run alone, without --jobs"
+    lacks = [name for name in ("moto", "flask", "s3fs") if mode.bucket and find_spec(name) is None]
+    return f"{', '.join(lacks)} not installed" if lacks else ""
+
+
 def _run(options: argparse.Namespace) -> bool:
-    modes = [mode for mode in MODES if not options.modes or mode.name in options.modes]
+    modes = []
+    for mode in MODES if not options.modes else [mode for mode in MODES if mode.name in options.modes]:
+        if why := _why_not(mode, jobs=options.jobs):
+            print(f"mode {mode.name} is left out: {why}", flush=True)
+        else:
+            modes.append(mode)
+    if not modes:
+        return False
     if options.jobs > 1:
-        if alone := [mode.name for mode in modes if mode.alone]:
-            print(f"left out, because it has to run alone: {', '.join(alone)}", flush=True)
-            modes = [mode for mode in modes if not mode.alone]
         names, weights = [mode.name for mode in modes], [mode.weight for mode in modes]
-        arguments = ["--count", str(options.count), "--out", str(options.out.resolve()), "--limit", str(options.limit)]
+        arguments = [
+            "--count",
+            str(options.count),
+            "--out",
+            str(options.out.resolve()),
+            "--limit",
+            str(options.limit),
+            "--no-summary",
+        ]
         return run_beside(
             modes_of(options.jobs, names=names, weights=weights, seed=options.seed), seed=options.seed,
             arguments=arguments, folder=options.folder,
