@@ -273,7 +273,7 @@ def _why_not(mode: Mode, *, jobs: int) -> str:
 
 def _run(options: argparse.Namespace) -> bool:
     modes = []
-    for mode in MODES if not options.modes else [mode for mode in MODES if mode.name in options.modes]:
+    for mode in [mode for mode in MODES if mode.name in (options.modes or [m.name for m in MODES])]:
         if why := _why_not(mode, jobs=options.jobs):
             print(f"mode {mode.name} is left out: {why}", flush=True)
         else:
@@ -283,14 +283,9 @@ def _run(options: argparse.Namespace) -> bool:
     if options.jobs > 1:
         names, weights = [mode.name for mode in modes], [mode.weight for mode in modes]
         arguments = [
-            "--count",
-            str(options.count),
-            "--out",
-            str(options.out.resolve()),
-            "--limit",
-            str(options.limit),
+            "--count", str(options.count), "--out", str(options.out.resolve()), "--limit", str(options.limit),
             "--no-summary",
-        ]
+        ]  # fmt: skip
         return run_beside(
             modes_of(options.jobs, names=names, weights=weights, seed=options.seed), seed=options.seed,
             arguments=arguments, folder=options.folder,
