@@ -53,8 +53,10 @@ study-small: setup
 # two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
+# one process runs the files that load models, the other the rest (tests/conftest.py)
 quick: setup
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist each --halves -o console_output_style=classic -m \
+		'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=
