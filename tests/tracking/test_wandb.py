@@ -104,8 +104,8 @@ def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan,
     logged = tables(grid)
     assert logged["results"]["columns"][:3] == ["grid", "cell", "contaminate"]
     assert len(logged["results"]["data"]) == 2 * len(plan.cells)
-    assert logged["of"]["columns"] == ["contaminate", "unlearn", "method", "seed", "en", "ur"]
-    assert ["ur", "none", "none", 0, 55.0, 85.0] in logged["of"]["data"]
+    assert logged["of"]["columns"] == ["grid", "contaminate", "unlearn", "method", "seed", "en", "ur"]
+    assert ["quickstart", "ur", "none", "none", 0, 55.0, 85.0] in logged["of"]["data"]
     lines = records(cells[-1])
     run = next(r.run for r in lines if r.HasField("run"))
     assert (run.display_name, run.job_type, run.project) == ("ur/en+ur/npo/0", "cell", "xlharm")

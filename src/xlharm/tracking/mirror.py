@@ -9,7 +9,6 @@ from typing import Any
 from xlharm.analysis.headline import headline
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.results import GridResults
-from xlharm.analysis.views import view
 from xlharm.analysis.wording import shown_source
 from xlharm.config.grid import NONE
 from xlharm.errors import CorruptArtifactError
@@ -18,14 +17,7 @@ from xlharm.plan.cells import Cell
 from xlharm.plan.digest import digest
 from xlharm.plan.stage import MODELS
 from xlharm.store.record import Record
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A table: column names and rows of plain values."""
-
-    columns: list[str]
-    rows: list[list[Any]]
+from xlharm.tracking.tables import Sheet, tables_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +43,14 @@ def group_of(plan: Plan) -> str:
     return f"{plan.grid.name}-{_grid_digest(plan)[:8]}"
 
 
+def grid_id(plan: Plan) -> str:
+    """Return the id of a grid's aggregator run."""
+    return digest({"grid": plan.grid.name, "digest": _grid_digest(plan)})[:16]
+
+
 def runs_of(results: GridResults) -> list[Run]:
     """Describe a grid as far as it is done: the aggregator run first, then every cell of which anything is done."""
-    plan, readings, table = results.plan, results.readings, results.table
-    sheet = Sheet(columns=table.column_names, rows=[list(row.values()) for row in table.to_pylist()])
-    judged = view("findings", results)
-    findings = Sheet(columns=judged.column_names, rows=[list(row.values()) for row in judged.to_pylist()])
-    tables = {
-        "results": sheet,
-        "findings": findings,
-        **{measure: _matrix(plan, readings, measure=measure) for measure in ("of", "qr")},
-    }
+    plan, readings, tables = results.plan, results.readings, tables_of(results)
     records = _training_records(results)
     cells = (_cell_run(cell, plan, readings, records=records) for cell in plan.cells)
     return [_grid_run(results, tables=tables), *(run for run in cells if run)]
@@ -78,7 +67,7 @@ def _grid_run(results: GridResults, *, tables: dict[str, Sheet]) -> Run:
         "seeds": list(spec.seeds),
     }
     return Run(
-        id=digest({"grid": spec.name, "digest": _grid_digest(plan)})[:16],
+        id=grid_id(plan),
         name=spec.name,
         kind="grid",
         config={**_common(plan), **axes},
@@ -133,19 +122,6 @@ def _common(plan: Plan) -> dict[str, Any]:
         "stages": spec.stages.model_dump(mode="json"),
         "evaluate": spec.evaluate.model_dump(mode="json"),
     }
-
-
-def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
-    """Return cells down, query languages across: percentages or None."""
-    lines: list[list[Any]] = []
-    for c in plan.cells:
-        row = [readings.get(c.contaminate, c.unlearn, c.method, c.seed, q) for q in plan.grid.languages]
-        rates = [(r.of if measure == "of" else r.qr) if r else None for r in row]
-        if any(rates):
-            lines.append(
-                [c.contaminate, c.unlearn, c.method, c.seed, *(round(x.value, 2) if x else None for x in rates)]
-            )
-    return Sheet(columns=["contaminate", "unlearn", "method", "seed", *plan.grid.languages], rows=lines)
 
 
 def _training_records(results: GridResults) -> dict[str, Record]:
