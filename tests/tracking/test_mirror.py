@@ -12,7 +12,9 @@ def test_a_run_for_the_grid_and_one_for_each_cell(plan: Plan, full: Store) -> No
     assert len(grid.tables["results"].rows) == 81
     assert len(grid.tables["findings"].rows) == 57
     assert grid.tables["of"].columns == ["grid", "contaminate", "unlearn", "method", "seed", *plan.grid.languages]
-    assert ["quickstart", "ur", "none", "none", 0, 55.0, 19.0, 19.0, 19.0, 19.0, 38.0, 86.0, 38.0, 38.0] in grid.tables["of"].rows
+    assert ["quickstart", "ur", "none", "none", 0, 55.0, 19.0, 19.0, 19.0, 19.0, 38.0, 86.0, 38.0, 38.0] in grid.tables[
+        "of"
+    ].rows
 
 
 def test_a_cells_run_has_settings_numbers_and_losses(plan: Plan, full: Store) -> None:

@@ -21,7 +21,7 @@ from xlharm.tracking.wandb import sync
 
 pytestmark = pytest.mark.slow
 
-KEY = "0123456789abcdef0123456789abcdef01234567"
+KEY = "9f0e1d2c3b4a59687f0e1d2c3b4a59687f0e1d2c"
 BLOCK, HEADER = 32768, 7
 
 
@@ -47,8 +47,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbSer
     """A server, somebody who is logged in to it, and little patience."""
     import wandb
 
-    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 3)
-    monkeypatch.setattr("xlharm.tracking.wandb._FINISH_SECONDS", 3)
+    monkeypatch.setattr("xlharm.tracking.writing.START_SECONDS", 3)
+    monkeypatch.setattr("xlharm.tracking.writing.FINISH_SECONDS", 3)
     monkeypatch.setattr("xlharm.tracking.wandb._WAITS", (0.0,))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
@@ -151,7 +151,7 @@ def test_wrong_input_is_one_line(small: tuple[Plan, Store], tmp_path: Path) -> N
 def test_a_server_that_does_not_answer_means_offline(
     small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 2)
+    monkeypatch.setattr("xlharm.tracking.writing.START_SECONDS", 2)
     monkeypatch.setattr("xlharm.tracking.wandb._logged_in", lambda: True)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -196,7 +196,7 @@ def test_a_sync_after_more_stages_adds_their_points(
 
 
 @pytest.mark.slow  # each waits for one time-out
-@pytest.mark.parametrize("failure", [(500, "TimeoutError"), (0, "TimeoutError"), (404, "_NotSentError")])
+@pytest.mark.parametrize("failure", [(500, "TimeoutError"), (0, "TimeoutError"), (404, "NotSentError")])
 def test_a_file_stream_that_fails_costs_one_warning(
     server: WandbServer,
     small: tuple[Plan, Store],

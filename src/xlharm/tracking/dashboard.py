@@ -297,5 +297,3 @@ def _blocks(page: _Page) -> Iterable[Any]:
     if not page.limited:
         yield from (wr.H1("Curves of cells"), grid(_cell_curves(page), "cell"))
     yield from (wr.H1("Grids compared"), grid(_comparer(), "grid"))
-
-

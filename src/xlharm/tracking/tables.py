@@ -141,5 +141,3 @@ def curves_of(metrics: dict[str, Any]) -> Iterable[tuple[str, list[tuple[float, 
         points = metrics.get(name)
         if isinstance(points, list):
             yield name, [(step, value) for step, value in points if isfinite(value)]
-
-

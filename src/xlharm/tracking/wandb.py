@@ -5,45 +5,24 @@ its numbers and its training losses. Ids follow from the grid and the models, an
 step, so a second sync adds what is new and doubles nothing. What was sent is remembered in ``tracking.sent``.
 """
 
-import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.tracking.mirror import Run, group_of, runs_of
 from xlharm.tracking.sent import Sent
+from xlharm.tracking.writing import Target, too_many_requests, write
 from xlharm.visible import one_line
 
 Mode = Literal["online", "offline", "off"]
 _LOG = logging.getLogger(__name__)
 _PROJECT = "xlharm"
-_START_SECONDS = 30
-_FINISH_SECONDS = 120
 _WAITS = (15.0, 60.0, 240.0)  # seconds before a run is sent again after "too many requests"
-_TOO_MANY = 429
-_FATAL = "ERROR+4"  # the level at which W&B's core notes that it drops a run's data
-
-
-class _NotSentError(Exception):
-    """W&B's core has ended a run without sending all of its data."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """Where runs go."""
-
-    folder: Path
-    project: str
-    entity: str | None
-    group: str
 
 
 def sync(
@@ -58,7 +37,7 @@ def sync(
 
     Runs that were sent before and have not changed are not sent again. ``online`` without a login, with
     ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``; there is no prompt. The first run
-    that the server does not take within ``_FINISH_SECONDS`` ends the attempts: it and all later runs are written
+    that the server does not take within ``FINISH_SECONDS`` ends the attempts: it and all later runs are written
     offline.
 
     Args:
@@ -79,7 +58,7 @@ def sync(
     actual = _actual_mode(mode)
     if actual is None:
         return []
-    target = _Target(
+    target = Target(
         folder=_made(folder or Path.cwd()),
         project=_project(project),
         entity=entity or os.environ.get("WANDB_ENTITY") or None,
@@ -103,7 +82,7 @@ def _project(name: str | None) -> str:
     return chosen
 
 
-def _send(runs: list[Run], *, target: _Target) -> list[Path]:
+def _send(runs: list[Run], *, target: Target) -> list[Path]:
     """Send runs that are not at W&B as they are now; from the first that does not arrive on, write them offline."""
     import wandb
 
@@ -129,119 +108,33 @@ def _send(runs: list[Run], *, target: _Target) -> list[Path]:
     return folders
 
 
-def _sent_folder(run: Run, *, target: _Target) -> Path:
+def _sent_folder(run: Run, *, target: Target) -> Path:
     """Send a run; where the server asks for fewer requests, wait and send the rest of it again."""
     import wandb
 
     for seconds in _WAITS:
         try:
-            return _tell(run, target=target, mode="online")
+            return write(run, target=target, mode="online")
         except Exception as error:
-            if not _too_many_requests(run, target=target):
+            if not too_many_requests(run, target=target):
                 raise
             _LOG.warning("W&B asks for fewer requests (%s): going on in %g s", type(error).__name__, seconds)
             wandb.teardown()
             time.sleep(seconds)
-    return _tell(run, target=target, mode="online")
+    return write(run, target=target, mode="online")
 
 
-def _write(run: Run, *, target: _Target) -> Path:
+def _write(run: Run, *, target: Target) -> Path:
     _remove(run, "offline-run", target=target)  # an earlier mirror of the same run, replaced by this one
     try:
-        return _tell(run, target=target, mode="offline")
+        return write(run, target=target, mode="offline")
     except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
         raise UserError(f"{target.folder}: W&B cannot write a run there: {type(error).__name__}") from None
 
 
-def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: _Target) -> None:
+def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: Target) -> None:
     for folder in (target.folder / "wandb").glob(f"{prefix}-*-{run.id}"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tell(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Path:
-    import wandb
-
-    with _opened(run, target=target, mode=mode) as opened:
-        opened.config.update(run.config, allow_val_change=True)
-        for kind in sorted({name.partition("/")[2] for point in run.history for name in point}):
-            opened.define_metric(f"step/{kind}", hidden=True)
-            for name in ("loss", "retain_loss"):
-                opened.define_metric(f"{name}/{kind}", step_metric=f"step/{kind}")
-        # The id contains the model's key, so an earlier sync sent a beginning of this curve; the server says how much.
-        for step, point in enumerate(run.history):
-            if step >= opened.step:
-                opened.log(point, step=step)
-        if run.tables:
-            opened.log({n: wandb.Table(columns=t.columns, data=t.rows) for n, t in run.tables.items()})
-        opened.summary.update(run.summary)
-        folder = Path(opened.dir).parent
-    if mode == "online" and any(line.get("level") == _FATAL for line in _core_log(folder)):
-        raise _NotSentError
-    return folder
-
-
-def _too_many_requests(run: Run, *, target: _Target) -> bool:
-    """Whether the server's last refusal of a run was "too many requests"."""
-    folders = sorted((target.folder / "wandb").glob(f"run-*-{run.id}"))
-    statuses = [line["status"] for line in _core_log(folders[-1]) if "status" in line] if folders else []
-    return bool(statuses) and statuses[-1] == _TOO_MANY
-
-
-def _core_log(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the log that W&B's core writes of a run: what it does not raise stands there only."""
-    path = folder / "logs" / "debug-internal.log"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # a line of something else, or half of one
-            continue
-        if isinstance(entry, dict):
-            yield entry
-
-
-@contextmanager
-def _opened(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Iterator[Any]:
-    import wandb
-
-    opened = wandb.init(
-        id=run.id,
-        name=run.name,
-        job_type=run.kind,
-        mode=mode,
-        dir=str(target.folder),
-        project=target.project,
-        entity=target.entity,
-        group=target.group,
-        resume="allow",
-        reinit="create_new",  # leaves a run that the caller may have open alone
-        settings=_settings(),
-    )
-    try:
-        yield opened
-    except BaseException:
-        opened.finish(exit_code=1)
-        raise
-    opened.finish()
-
-
-def _settings() -> Any:
-    """Send results alone: no console, no code, no machine description; and wait for nobody for long."""
-    import wandb
-
-    return wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        disable_job_creation=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        init_timeout=_START_SECONDS,
-        finish_timeout=_FINISH_SECONDS,
-        finish_timeout_raises=True,
-    )
 
 
 def _actual_mode(mode: Mode) -> Literal["online", "offline"] | None:
