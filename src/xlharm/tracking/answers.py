@@ -10,8 +10,8 @@ from xlharm.tracking.tables import Sheet
 def answers_of(results: GridResults, cell: Cell) -> Sheet:
     """Return all answers of a cell, as far as it is evaluated; lists are joined by ` | `.
 
-    The columns are those of the stored rows after ``query``; each judge adds `judge:NAME`, null where it gave no verdict. Texts
-    of models are untrusted.
+    The columns are those of the stored rows after ``query``; each judge adds `judge:NAME`, null where it gave no
+    verdict. Texts of models are untrusted.
     """
     rows: list[dict[str, Any]] = []
     for query, key in cell.evaluations.items():

@@ -43,8 +43,8 @@ class VegaChart:
 
 def heatmap(measure: Literal["of", "qr"]) -> VegaChart:
     """Return the heatmap of an unlearning set: contamination down, query across, a column for each grid."""
-    columns = ("grid", "set", "method", "contaminate", "query", measure, f"{measure}_lo", f"{measure}_hi")
-    columns += (f"{measure}_n", f"{measure}_items", f"{measure}_change", "measure")
+    axes = ("grid", "measure", "set", "method", "contaminate", "query")
+    columns = (*axes, *(f"{measure}{end}" for end in ("", "_lo", "_hi", "_n", "_items", "_change")))
     value = _field(measure)
     return VegaChart(
         kind=f"heatmap-{measure}",

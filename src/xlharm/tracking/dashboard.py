@@ -5,6 +5,7 @@ Panels read the tables of the grids' runs, one run for each grid, so that the li
 """
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ MOST_RUNS = 500
 """Runs that W&B reads for a custom chart; with more, only the tables of the grids' runs are shown."""
 _PINNED = 20  # W&B's limit
 _LONGEST = 128  # characters of a report's title
+_SIGNS = " ,.;:_+-()"  # a report's address holds its title
 _T = TypeVar("_T")
 
 
@@ -54,14 +56,15 @@ def dashboard(
         UserError: wandb-workspaces is not installed, nobody is logged in, grids or the name cannot be shown, or W&B
             does not take what is sent.
     """
-    _installed()
-    title = _title(grids, name)
+    title = check(grids, name=name)
 
     def made() -> Dashboard:
         import wandb
 
         api = wandb.Api()
         owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
+        if not owner:
+            raise UserError("--entity: your W&B account has no default: say which team or user")
         page = _Page(grids=tuple(grids), project=project, entity=owner, charts=_charts_at(api, owner))
         return Dashboard(workspace=_workspace(page, title), report=_report(page, title, api=api))
 
@@ -85,29 +88,20 @@ class _Page:
     def groups(self) -> list[str]:
         return [group_of(one.plan) for one in self.grids]
 
-    @property
-    def runs(self) -> int:
-        """How many runs the grids have when they are done."""
-        return sum(1 + len(one.plan.cells) for one in self.grids)
-
-    @property
-    def limited(self) -> bool:
-        return self.runs > MOST_RUNS
-
     def runs_of(self, *kinds: str) -> str:
         """Return W&B's filter for the grids' runs of some kinds, `grid` and `cell`."""
         groups, names = (", ".join(f"'{x}'" for x in some) for some in (self.groups, kinds))
         return f"Metric('Group') in [{groups}] and Metric('JobType') in [{names}]"
 
 
-def _installed() -> None:
-    try:
-        import wandb_workspaces.reports.v2  # noqa: F401 - whether it can be imported
-    except ImportError:
-        raise UserError("dashboards need wandb-workspaces: pip install 'xlharm[dashboards]'") from None
+def check(grids: Sequence[GridResults], *, name: str | None) -> str:
+    """Return the title of the dashboards, before anything is sent.
 
-
-def _title(grids: Sequence[GridResults], name: str | None) -> str:
+    Raises:
+        UserError: wandb-workspaces is not installed, two grids have one name, or W&B does not allow the title.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise UserError("dashboards need wandb-workspaces: pip install 'xlharm[dashboards]'")
     names = [one.plan.grid.name for one in grids]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -115,11 +109,20 @@ def _title(grids: Sequence[GridResults], name: str | None) -> str:
     title = name if name is not None else f"xlharm {', '.join(names)}"
     if name is None and len(title) > _LONGEST:
         title = f"xlharm {names[0]} and {len(names) - 1} more"
-    if not title.strip() or len(title) > _LONGEST or not all(c.isalnum() or c in " ,.;:_+-()" for c in title):
-        raise UserError(
-            f"--name {one_line(title, most=60)}: expected up to {_LONGEST} letters, digits, spaces and , . ; : _ + - ( )"
-        )
+    if not title.strip() or len(title) > _LONGEST or not all(c.isalnum() or c in _SIGNS for c in title):
+        expected = f"up to {_LONGEST} letters, digits, spaces and {' '.join(_SIGNS.strip())}"
+        raise UserError(f"--name {one_line(title, most=60)}: expected {expected}")
     return title
+
+
+def limited(grids: Sequence[GridResults]) -> bool:
+    """Whether the grids have more runs than W&B shows, so that only the tables of the grids' runs are."""
+    return _runs(grids) > MOST_RUNS
+
+
+def _runs(grids: Sequence[GridResults]) -> int:
+    """Count the runs that the grids have when they are done."""
+    return sum(1 + len(one.plan.cells) for one in grids)
 
 
 def _told(make: Callable[[], _T]) -> _T:
@@ -167,12 +170,11 @@ def _chart(page: _Page, chart: VegaChart, *, title: str, **strings: str) -> Any:
 def _heatmaps(page: _Page) -> list[Any]:
     """Return a heatmap of OF and one of QR for each unlearning set that any of the grids has."""
     sets = dict.fromkeys(name for one in page.grids for name in sets_of(one))
-    panels = []
+    panels: list[Any] = []
     for name in sets:
         empty = all(not one.plan.grid.unlearn.get(name) for one in page.grids)
         where = "before unlearning" if empty else f"after unlearning, set {name}"
-        for measure in ("of", "qr"):
-            panels.append(_chart(page, charts.heatmap(measure), title=f"{measure.upper()} {where}", set=name))
+        panels += [_chart(page, charts.heatmap(m), title=f"{m.upper()} {where}", set=name) for m in ("of", "qr")]
     return panels
 
 
@@ -218,8 +220,8 @@ def _limits(page: _Page) -> str:
         "all its cells and seeds. W&B reads at most 500 runs for a chart, 1,000 for a workspace and 200,000 rows of "
         "a table."
     )
-    if page.limited:
-        text += f" These grids have {page.runs:,} runs, so runs of single cells are not shown here."
+    if limited(page.grids):
+        text += f" These grids have {_runs(page.grids):,} runs, so runs of single cells are not shown here."
     return text
 
 
@@ -234,12 +236,12 @@ def _workspace(page: _Page, title: str) -> str:
         ws.Section(name="Heatmaps", panels=_heatmaps(page), is_open=True),
         ws.Section(name="OF against QR", panels=_trade_off(page), is_open=True),
         ws.Section(name="Curves by stage", panels=_curves(page), is_open=True),
-        *([] if page.limited else [ws.Section(name="Curves of cells", panels=_cell_curves(page), is_open=True)]),
+        *([] if limited(page.grids) else [ws.Section(name="Curves of cells", panels=_cell_curves(page), is_open=True)]),
         ws.Section(name="Grids compared", panels=_comparer(), is_open=True),
     ]
     workspace = _workspace_named(page, title)
     workspace.name, workspace.sections = title, sections
-    kinds = ("grid",) if page.limited else ("grid", "cell")
+    kinds = ("grid",) if limited(page.grids) else ("grid", "cell")
     workspace.runset_settings = ws.RunsetSettings(
         filters=page.runs_of(*kinds),
         order=[ws.Ordering(ws.Metric("JobType"), ascending=False)],  # the grids' runs first: charts read the first 500
@@ -294,6 +296,6 @@ def _blocks(page: _Page) -> Iterable[Any]:
     yield from (wr.H1("Heatmaps: contamination language x query language"), grid(_heatmaps(page), "grid"))
     yield from (wr.H1("OF against QR by method"), grid(_trade_off(page), "grid"))
     yield from (wr.H1("Curves by stage"), grid(_curves(page), "grid"))
-    if not page.limited:
+    if not limited(page.grids):
         yield from (wr.H1("Curves of cells"), grid(_cell_curves(page), "cell"))
     yield from (wr.H1("Grids compared"), grid(_comparer(), "grid"))

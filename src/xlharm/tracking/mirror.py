@@ -72,15 +72,21 @@ def runs_of(results: GridResults, *, page: Path | None = None) -> list[Run]:
         results: of the grid.
         page: its HTML page, to which the aggregator run refers.
     """
+    return [grid_run(results, page=page), *cell_runs(results)]
+
+
+def cell_runs(results: GridResults) -> list[Run]:
+    """Describe every cell of which anything is done."""
     records = _training_records(results)
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in results.table.to_pylist():
         rows.setdefault(row["cell"], []).append(row)
     cells = (_cell_run(c, results, records=records, rows=rows.get(c.name, [])) for c in results.plan.cells)
-    return [_grid_run(results, page=page), *(run for run in cells if run)]
+    return [run for run in cells if run]
 
 
-def _grid_run(results: GridResults, *, page: Path | None) -> Run:
+def grid_run(results: GridResults, *, page: Path | None = None) -> Run:
+    """Describe the grid as a whole: the aggregator run, with all tables."""
     plan = results.plan
     spec, tables = plan.grid, tables_of(results)
     axes = {

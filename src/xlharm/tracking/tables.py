@@ -95,8 +95,8 @@ def _heatmap(results: GridResults) -> Sheet:
             for spot in row.spots:
                 if spot.reading:
                     before = spot.before
-                    of = _rate(spot.reading.of, before=before and before.of)
-                    qr = _rate(spot.reading.qr, before=before and before.qr)
+                    of = _rate(spot.reading.of, before=before.of if before else None)
+                    qr = _rate(spot.reading.qr, before=before.qr if before else None)
                     axes = [results.plan.grid.name, measure, panel.unlearn, panel.method, row.contaminate, spot.query]
                     rows.append([*axes, *of, *qr])
     return Sheet(columns=columns, rows=rows)
