@@ -17,7 +17,7 @@ from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
-from xlharm.tracking.wandb import sync
+from xlharm.tracking.wandb import follow, sync, unsent
 
 pytestmark = pytest.mark.slow
 
@@ -249,6 +249,47 @@ def test_project_and_entity(
     assert {run.project for run in server.runs.values()} == {"from-the-environment"}
     with pytest.raises(UserError, match="--project a/b: Invalid project name 'a/b'"):
         sync(GridResults(plan, store), folder=tmp_path, project="a/b")
+
+
+def test_a_store_is_followed_while_it_fills(server: WandbServer, tmp_path: Path) -> None:
+    plan = plan_of(languages=["en", "ur"], contaminate=["ur"], unlearn={"none": [], "en": ["en"]})
+    store = Store(str(tmp_path / "store"))
+    training = [stage for stage in plan.stages.values() if stage.kind != "evaluate"]
+    points: list[list[int]] = []
+    pauses: list[float] = []
+
+    def ended(seconds: float) -> bool:
+        """In each pause, note what W&B has, and finish one more stage; at last all."""
+        if seconds == 0:
+            return False
+        pauses.append(seconds)
+        points.append(sorted(len(run.history) for run in server.runs.values()))
+        if len(points) in (3, 5):  # W&B is out of order for two looks
+            server.stream, server.stream_limit = (404, server.taken) if len(points) == 3 else (200, None)
+        if training:
+            commit_training(store, training.pop(0))
+        else:
+            fill(plan, store, n=20)
+        return False
+
+    assert follow(lambda: GridResults(plan, store), ended=ended, folder=tmp_path) == 0
+    assert points == [[1], [1, 5, 5], [1, 10, 10], [1, 10, 10], [1, 10, 10]]
+    assert pauses == [30, 30, 30, 60, 120]
+    assert sorted(len(run.history) for run in server.runs.values()) == [2, 10, 15]
+    assert unsent(GridResults(plan, store), folder=tmp_path) == (0, 3)
+    assert not list((tmp_path / "wandb").glob("offline-run-*"))
+    assert len(list((tmp_path / "wandb").glob("run-*"))) == 3  # one folder for each run, however often it was sent
+
+
+def test_what_is_over_is_sent_once_more_and_what_is_left_is_counted(
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, store = small
+    server.stream, server.stream_limit = 404, 21
+    assert unsent(GridResults(plan, store), folder=tmp_path) == (7, 7)
+    left = follow(lambda: GridResults(plan, store), ended=lambda _: True, folder=tmp_path)
+    assert left == unsent(GridResults(plan, store), folder=tmp_path)[0] == 6
+    assert not list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:

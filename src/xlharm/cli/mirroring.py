@@ -1,11 +1,15 @@
 """`xlharm wandb`: the mirror of a store in Weights & Biases, and dashboards that compare grids."""
 
+import logging
+import os
+import select
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, split_grid
+from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, split_grid
 from xlharm.errors import UserError
 
 Project = Annotated[str | None, typer.Option(help="W&B project. Default: $WANDB_PROJECT, or xlharm.")]
@@ -34,20 +38,53 @@ def sync(
     page: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="The grid's HTML page, to be named with its checksum.")
     ] = None,
+    following: Annotated[
+        bool,
+        typer.Option("--follow", help="Send what is new every half minute, until the grid is finished or input ends."),
+    ] = False,
 ) -> None:
     """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell.
 
     Runs that W&B has received before are sent again only if they have changed. Which ones it has is remembered in
-    wandb/xlharm-sent.jsonl; delete this file to send everything.
+    wandb/xlharm-sent.jsonl; delete this file to send everything. Exit codes: 0, and with --follow 1 if W&B has not
+    taken everything.
+
+    \b
+    xlharm wandb sync grid/quickstart.yaml
+    xlharm wandb sync grid/quickstart.yaml --follow    beside a run, for example one on a cluster
     """
     from xlharm.tracking.wandb import sync as mirror
 
-    session = open_grid(grid, store=store, overrides=overrides)
+    session = open_grid(grid, store=store, overrides=overrides, may_be_empty=following)
+    if following:
+        raise typer.Exit(_follow(session, folder=folder, project=project, entity=entity, page=page))
     folders = mirror(session.grid.stored(), mode=mode, folder=folder, project=project, entity=entity, page=page)
     for run in folders:
         typer.echo(str(run))
     if not folders:
         typer.echo("nothing to send: W&B has every run as it is in the store", err=True)
+
+
+def _follow(
+    session: Session, *, folder: Path | None, project: str | None, entity: str | None, page: Path | None
+) -> int:
+    from xlharm.tracking.wandb import actual_mode, follow
+
+    if actual_mode("online") != "online":
+        raise UserError("--follow needs W&B itself: log in with `wandb login`, and unset WANDB_MODE")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("xlharm").setLevel(logging.INFO)
+    os.nice(10)  # a run on this machine comes first
+    left = follow(
+        session.grid.stored, ended=_input_ends, folder=folder, project=project, entity=entity, page=page
+    )  # fmt: skip
+    return 1 if left else 0
+
+
+def _input_ends(seconds: float) -> bool:
+    """Wait for so many seconds, or until standard input ends; return whether it has."""
+    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(ready) and not os.read(sys.stdin.fileno(), 4096)
 
 
 def dashboard(

@@ -163,7 +163,7 @@ def _chart(page: _Page, chart: VegaChart, *, title: str, **strings: str) -> Any:
         chart_name=page.charts[chart.name],
         chart_fields=chart.fields,
         chart_strings={"title": title, **strings},
-        layout=wr.Layout(w=24, h=12),
+        layout=wr.Layout(w=12, h=12),
     )
 
 
@@ -232,12 +232,12 @@ def _workspace(page: _Page, title: str) -> str:
     import wandb_workspaces.workspaces as ws
 
     sections = [
-        ws.Section(name="Findings", panels=_findings(), is_open=True),
-        ws.Section(name="Heatmaps", panels=_heatmaps(page), is_open=True),
-        ws.Section(name="OF against QR", panels=_trade_off(page), is_open=True),
-        ws.Section(name="Curves by stage", panels=_curves(page), is_open=True),
-        *([] if limited(page.grids) else [ws.Section(name="Curves of cells", panels=_cell_curves(page), is_open=True)]),
-        ws.Section(name="Grids compared", panels=_comparer(), is_open=True),
+        _section("Findings", _findings(), columns=1),
+        _section("Heatmaps", _heatmaps(page)),
+        _section("OF against QR", _trade_off(page), columns=1),
+        _section("Curves by stage", _curves(page)),
+        *([] if limited(page.grids) else [_section("Curves of cells", _cell_curves(page))]),
+        _section("Grids compared", _comparer(), columns=1),
     ]
     workspace = _workspace_named(page, title)
     workspace.name, workspace.sections = title, sections
@@ -249,6 +249,14 @@ def _workspace(page: _Page, title: str) -> str:
         pinned_columns=["run:displayName", "config:base.value", "summary:of/mean", "summary:qr/mean"],
     )
     return str(workspace.save().url)
+
+
+def _section(name: str, panels: list[Any], *, columns: int = 2) -> Any:
+    """Return an open section that shows all its panels at once."""
+    import wandb_workspaces.workspaces as ws
+
+    layout = ws.SectionLayoutSettings(columns=columns, rows=-(-len(panels) // columns))
+    return ws.Section(name=name, panels=panels, is_open=True, layout_settings=layout)
 
 
 def _workspace_named(page: _Page, title: str) -> Any:

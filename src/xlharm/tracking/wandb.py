@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from xlharm.analysis.results import GridResults
-from xlharm.errors import UserError
+from xlharm.errors import StoreError, UserError
 from xlharm.tracking.mirror import Run, cell_runs, grid_run, group_of, runs_of
 from xlharm.tracking.sent import Sent
-from xlharm.tracking.writing import Target, too_many_requests, write
+from xlharm.tracking.writing import Target, folders_of, too_many_requests, write
 from xlharm.visible import one_line
 
 Mode = Literal["online", "offline", "off"]
@@ -109,25 +109,38 @@ def follow(
 
     Raises:
         UserError: as ``sync``.
+        StoreError: the store cannot be read when it is over.
     """
     failures, tables_sent = 0, -_TABLES_EVERY
     while True:
         last, began = ended(0.0), time.monotonic()
-        results = read()
+        try:
+            results = read()
+        except StoreError as error:
+            _LOG.warning("%s", error)
+            if last:
+                raise
+            failures += 1
+            ended(_pause(began, failures))
+            continue
         target = _target(results, folder=folder, project=project, entity=entity)
         finished = results.done >= results.plan.stages.keys()
         runs = cell_runs(results)
         if last or finished or began - tables_sent >= _TABLES_EVERY:
             runs.append(grid_run(results, page=page))
         folders, left, error = _send(runs, target=target)
-        if not left and len(runs) > 0 and runs[-1].kind == "grid":
+        if not left and runs and runs[-1].kind == "grid":
             tables_sent = began
         _LOG.info("%d runs sent, %d left%s", len(folders), len(left), f" ({error})" if error else "")
         if last or (finished and not left):
             return len(left)
         failures = failures + 1 if left else 0
-        pause = max(_EVERY, time.monotonic() - began) * 2.0**failures
-        ended(min(pause, _LONGEST_WAIT))
+        ended(_pause(began, failures))
+
+
+def _pause(began: float, failures: int) -> float:
+    """Return the seconds until the next look: at least as many as this one took, and more after each failure."""
+    return min(max(_EVERY, time.monotonic() - began) * 2.0**failures, _LONGEST_WAIT)
 
 
 def unsent(
@@ -240,7 +253,7 @@ def _write(run: Run, *, target: Target) -> Path:
 
 
 def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: Target, but: Path | None = None) -> None:
-    for folder in (target.folder / "wandb").glob(f"{prefix}-*-{run.id}"):
+    for folder in folders_of(run, prefix, target=target):
         if folder != but:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -63,9 +63,15 @@ def write(run: Run, *, target: Target, mode: Literal["online", "offline"]) -> Pa
     return folder
 
 
+def folders_of(run: Run, prefix: Literal["run", "offline-run"], *, target: Target) -> list[Path]:
+    """Return the folders on this machine that W&B has made of a run, in their order; of one second, with a number."""
+    wandb = target.folder / "wandb"
+    return sorted([*wandb.glob(f"{prefix}-*-{run.id}"), *wandb.glob(f"{prefix}-*-{run.id}-[0-9]*")])
+
+
 def too_many_requests(run: Run, *, target: Target) -> bool:
     """Whether the server's last refusal of a run was "too many requests"."""
-    folders = sorted((target.folder / "wandb").glob(f"run-*-{run.id}"))
+    folders = folders_of(run, "run", target=target)
     statuses = [line["status"] for line in _core_log(folders[-1]) if "status" in line] if folders else []
     return bool(statuses) and statuses[-1] == _TOO_MANY
 
