@@ -5,14 +5,14 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.analysis.worlds import commit_training, fill, plan_of
-from tests.tracking.server import WandbServer, wandb_server
+from tests.tracking.conftest import KEY
+from tests.tracking.server import WandbServer
 from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
@@ -21,17 +21,7 @@ from xlharm.tracking.wandb import follow, sync, unsent
 
 pytestmark = pytest.mark.slow
 
-KEY = "9f0e1d2c3b4a59687f0e1d2c3b4a59687f0e1d2c"
 BLOCK, HEADER = 32768, 7
-
-
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody is logged in, whoever runs the tests."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +30,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     store = Store(str(tmp_path_factory.mktemp("small")))
     fill(plan, store, n=20)
     return plan, store
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
-    """A server, somebody who is logged in to it, and little patience."""
-    import wandb
-
-    monkeypatch.setattr("xlharm.tracking.writing.START_SECONDS", 3)
-    monkeypatch.setattr("xlharm.tracking.writing.FINISH_SECONDS", 3)
-    monkeypatch.setattr("xlharm.tracking.wandb._WAITS", (0.0,))
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
-    with wandb_server() as running:
-        wandb.teardown()  # it remembers the address of an earlier test
-        monkeypatch.setenv("WANDB_BASE_URL", running.url)
-        yield running
-        wandb.teardown()
 
 
 def curves(server: WandbServer) -> list[int]:
