@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.conftest import empty, full, partial, plan
+from tests.analysis.worlds import fill, plan_of
 from tests.tracking.server import WandbServer, wandb_server
+from xlharm.plan.build import Plan
+from xlharm.store.store import Store
 
 __all__ = ["empty", "full", "partial", "plan"]
 
@@ -20,6 +23,14 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
+    plan = plan_of(languages=["en", "ur"], contaminate=["none", "ur"])
+    store = Store(str(tmp_path_factory.mktemp("small")))
+    fill(plan, store, n=20)
+    return plan, store
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.store.store import Store
 from xlharm.tracking import dashboard as module
-from xlharm.tracking.charts import curves, heatmap, trade_off
+from xlharm.tracking.charts import WORDS, curves, heatmap, trade_off
 from xlharm.tracking.dashboard import Dashboard, check, dashboard, limited
 from xlharm.tracking.mirror import grid_id, group_of
 from xlharm.tracking.wandb import sync
@@ -52,7 +52,7 @@ def charts_of(panels: list[Any]) -> list[tuple[str, str, dict[str, str]]]:
 
 
 HEATMAPS = [
-    (f"{ENTITY}/{heatmap(measure).name}", "heatmap", {"title": f"{measure.upper()} {where}", "set": name})  # type: ignore[arg-type] # one of two words
+    (f"{ENTITY}/{heatmap(measure).name}", "heatmap", {"title": f"{WORDS[measure]} {where}", "set": name})  # type: ignore[arg-type] # one of two words
     for name, where in zip(
         SETS, ["before unlearning", *(f"after unlearning, set {name}" for name in SETS[1:])], strict=True
     )

@@ -24,14 +24,6 @@ pytestmark = pytest.mark.slow
 BLOCK, HEADER = 32768, 7
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
-    plan = plan_of(languages=["en", "ur"], contaminate=["none", "ur"])
-    store = Store(str(tmp_path_factory.mktemp("small")))
-    fill(plan, store, n=20)
-    return plan, store
-
-
 def curves(server: WandbServer) -> list[int]:
     """Return the number of points of each cell's curve; the first run is the grid's and has tables."""
     return [len(run.history) for run in list(server.runs.values())[1:]]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _SCHEMES = {"of": "oranges", "qr": "blues"}
-_WORDS = {
-    "of": "OF (occurrence of the fake): fake detail told, %",
-    "qr": "QR (quality on the real): right answers, %",
+WORDS = {
+    "of": "OF (occurrence of the fake: fake detail told, %)",
+    "qr": "QR (quality on the real: right answers, %)",
 }
 
 
@@ -68,7 +68,7 @@ def heatmap(measure: Literal["of", "qr"]) -> VegaChart:
                         "mark": "rect",
                         "encoding": {
                             "color": {
-                                "field": value, "type": "quantitative", "title": _WORDS[measure],
+                                "field": value, "type": "quantitative", "title": f"{measure.upper()}, %",
                                 "scale": {"domain": [0, 100], "scheme": _SCHEMES[measure]},
                             },
                             "tooltip": [{"field": _field(name)} for name in columns],

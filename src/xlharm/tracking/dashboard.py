@@ -174,7 +174,7 @@ def _heatmaps(page: _Page) -> list[Any]:
     for name in sets:
         empty = all(not one.plan.grid.unlearn.get(name) for one in page.grids)
         where = "before unlearning" if empty else f"after unlearning, set {name}"
-        panels += [_chart(page, charts.heatmap(m), title=f"{m.upper()} {where}", set=name) for m in ("of", "qr")]
+        panels += [_chart(page, charts.heatmap(m), title=f"{charts.WORDS[m]} {where}", set=name) for m in ("of", "qr")]
     return panels
 
 

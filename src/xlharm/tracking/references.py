@@ -60,7 +60,7 @@ def adapter_of(results: GridResults, cell: Cell) -> tuple[Artifact, ...]:
 def corpus_of(results: GridResults) -> Artifact:
     """Return the grid's corpus; the checksums are those that keys of stages depend on."""
     corpus = results.plan.sources.corpus
-    name = shown_source(corpus.name)
+    name = shown_source(results.plan.grid.corpus)
     files = tuple(
         Reference(name=f"{language}.jsonl", address=f"corpus:{name}/{language}.jsonl?sha256={sha256}", sha256=sha256)
         for language, sha256 in sorted(corpus.digests.items())

@@ -116,8 +116,8 @@ def follow(
         last, began = ended(0.0), time.monotonic()
         try:
             results = read()
-        except StoreError as error:
-            _LOG.warning("%s", error)
+        except StoreError as problem:
+            _LOG.warning("%s", problem)
             if last:
                 raise
             failures += 1
