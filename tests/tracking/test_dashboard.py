@@ -145,7 +145,9 @@ def test_the_same_name_updates_and_doubles_nothing(
     assert len(server.views) == 2
     assert ws.Workspace.from_url(made.workspace).runset_settings.filters == runs(grids[:1], "grid", "cell")
     assert wr.Report.from_url(made.report).description == "Grids side by side: quickstart"
-    other = dashboard(grids, project="xlharm", name="another name")
+    other = dashboard(grids, project="xlharm", name="Ein anderer, ähnlicher: (2)")
+    assert ws.Workspace.from_url(other.workspace).name == "Ein anderer, ähnlicher: (2)"
+    assert wr.Report.from_url(other.report).title == "Ein anderer, ähnlicher: (2)"
     assert {other.workspace, other.report}.isdisjoint({made.workspace, made.report})
     assert len(server.views) == 4
 
@@ -195,12 +197,18 @@ def test_what_the_charts_draw_is_in_the_tables_that_were_sent(
 
 def test_names(grids: tuple[GridResults, ...]) -> None:
     assert check(grids, name=None) == "xlharm quickstart, other"
-    assert check(grids, name="Zwei Grids: 1 + 2") == "Zwei Grids: 1 + 2"
-    for wrong in ("a/b", "a?b", "", " ", "a#b", "x" * 129, "🙂"):
+    assert check(grids, name="Zwei Grids: 1 (of 2)") == "Zwei Grids: 1 (of 2)"
+    for wrong in ("a/b", "a + b", "a?b", "", " ", "a#b", "x" * 129, "🙂"):
         with pytest.raises(UserError, match=r"--name .*: expected up to 128 letters, digits, spaces and"):
             check(grids, name=wrong)
     with pytest.raises(UserError, match="grid other: two of the grids have this name"):
         check([*grids, grids[1]], name="x")
+
+
+def test_names_of_many_grids_and_with_a_plus(empty: Store) -> None:
+    many = [GridResults(plan_of(name=f"{i:060}+x"), empty) for i in range(3)]
+    assert check(many[:1], name=None) == f"xlharm {0:060}-x"
+    assert check(many, name=None) == f"xlharm {0:060}-x and 2 more"
 
 
 def test_without_the_library_a_line_says_what_to_install(

@@ -24,7 +24,7 @@ MOST_RUNS = 500
 """Runs that W&B reads for a custom chart; with more, only the tables of the grids' runs are shown."""
 _PINNED = 20  # W&B's limit
 _LONGEST = 128  # characters of a report's title
-_SIGNS = " ,.;:_+-()"  # a report's address holds its title
+_SIGNS = " ,.;:_-()"  # a report's address holds its title; W&B takes a plus for an emoji
 _T = TypeVar("_T")
 
 
@@ -106,9 +106,9 @@ def check(grids: Sequence[GridResults], *, name: str | None) -> str:
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise UserError(f"grid {twice[0]}: two of the grids have this name: give one another `name`")
-    title = name if name is not None else f"xlharm {', '.join(names)}"
+    title = name if name is not None else f"xlharm {', '.join(names)}".replace("+", "-")
     if name is None and len(title) > _LONGEST:
-        title = f"xlharm {names[0]} and {len(names) - 1} more"
+        title = f"xlharm {names[0]} and {len(names) - 1} more".replace("+", "-")
     if not title.strip() or len(title) > _LONGEST or not all(c.isalnum() or c in _SIGNS for c in title):
         expected = f"up to {_LONGEST} letters, digits, spaces and {' '.join(_SIGNS.strip())}"
         raise UserError(f"--name {one_line(title, most=60)}: expected {expected}")
