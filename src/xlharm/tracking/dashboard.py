@@ -7,9 +7,9 @@ Panels read the tables of the grids' runs, one run for each grid, so that the li
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from xlharm.analysis.headline import headline
 from xlharm.analysis.results import GridResults
@@ -25,7 +25,6 @@ MOST_RUNS = 500
 _PINNED = 20  # W&B's limit
 _LONGEST = 128  # characters of a report's title
 _SIGNS = " ,.;:_-()"  # a report's address holds its title; W&B takes a plus for an emoji
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +56,24 @@ def dashboard(
             does not take what is sent.
     """
     title = check(grids, name=name)
+    try:
+        return _made(grids, title, project=project, entity=entity)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
+        reason = one_line(str(error), most=200)
+        raise UserError(f"W&B does not take the dashboards ({type(error).__name__}): {reason}") from None
 
-    def made() -> Dashboard:
-        import wandb
 
-        api = wandb.Api()
-        owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
-        if not owner:
-            raise UserError("--entity: your W&B account has no default: say which team or user")
-        page = _Page(grids=tuple(grids), project=project, entity=owner, charts=_charts_at(api, owner))
-        return Dashboard(workspace=_workspace(page, title), report=_report(page, title, api=api))
+def _made(grids: Sequence[GridResults], title: str, *, project: str, entity: str | None) -> Dashboard:
+    import wandb
 
-    return _told(made)
+    api = wandb.Api()
+    owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
+    if not owner:
+        raise UserError("--entity: your W&B account has no default: say which team or user")
+    page = _Page(grids=tuple(grids), project=project, entity=owner, charts=_charts_at(api, owner))
+    return Dashboard(workspace=_workspace(page, title), report=_report(page, title, api=api))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +130,6 @@ def _runs(grids: Sequence[GridResults]) -> int:
     return sum(1 + len(one.plan.cells) for one in grids)
 
 
-def _told(make: Callable[[], _T]) -> _T:
-    """Call a function that asks W&B; what goes wrong becomes one line, without the request that failed."""
-    try:
-        return make()
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
-        reason = one_line(str(error), most=200)
-        raise UserError(f"W&B does not take the dashboards ({type(error).__name__}): {reason}") from None
-
-
 def _charts_at(api: Any, entity: str) -> dict[str, str]:
     """Register the charts; those of an earlier time are there under the same names, which follow from their content."""
     names = {}
@@ -146,7 +140,7 @@ def _charts_at(api: Any, entity: str) -> dict[str, str]:
                 spec=chart.spec,
             )  # fmt: skip
         except Exception as error:
-            if not any(word in str(error).lower() for word in ("exist", "duplicate", "taken")):
+            if not any(word in str(error).lower() for word in ("already", "duplicate")):
                 raise
         names[chart.name] = f"{entity}/{chart.name}"
     return names
