@@ -81,7 +81,6 @@ ELSEWHERE = {
     "stages/job.py": "types without logic",
     "stages/training.py": "stages/test_runner.py and test_methods.py",
     "store/record.py": "store/test_store.py: types without logic",
-    "tracking/writing.py": "tracking/test_wandb.py: what offline runs and a server hold",
     "train/forward.py": "stages/test_methods.py and invariance/test_ranks.py: the same result however rows are cut",
     "train/loop.py": "stages/test_runner.py and test_methods.py",
     "train/replay.py": "model/test_gpu.py: it needs a GPU",

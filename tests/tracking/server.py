@@ -18,6 +18,7 @@ class SentRun:
     """What one run has sent: lines of its history, its summary, the names of its files."""
 
     project: str
+    entity: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
@@ -76,7 +77,7 @@ class WandbServer:
     def _started(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables["name"]
         self.started.append(name)
-        run = self.runs.setdefault(name, SentRun(project=variables["project"]))
+        run = self.runs.setdefault(name, SentRun(project=variables["project"], entity=variables.get("entity")))
         project = {"name": run.project, "entity": {"name": variables.get("entity") or ENTITY}}
         bucket = {
             "id": f"id-{name}", "name": name, "displayName": variables.get("displayName"), "project": project,

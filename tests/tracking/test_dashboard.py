@@ -17,6 +17,7 @@ from xlharm.tracking.dashboard import Dashboard, check, dashboard, limited
 from xlharm.tracking.mirror import grid_id, group_of
 from xlharm.tracking.wandb import sync
 
+LIMITS = "at most 500 runs for a chart, 1,000 for a workspace and 200,000 rows of a table"
 SETS = ("none", "en", "source", "en+source")
 
 
@@ -74,8 +75,13 @@ def test_the_workspace_read_back(made: Dashboard, grids: tuple[GridResults, ...]
     assert workspace.auto_generate_panels is False
     by_name = {section.name: section for section in workspace.sections}
     assert list(by_name) == [
-        "Findings", "Heatmaps", "OF against QR", "Curves by stage", "Curves of cells", "Grids compared",
+        "About", "Findings", "Heatmaps", "OF against QR", "Curves by stage", "Curves of cells", "Grids compared",
     ]  # fmt: skip
+    (about,) = by_name["About"].panels
+    first, second, limits = about.markdown.split("\n\n")
+    assert first.startswith("quickstart: Before unlearning, the fake detail is in 85")
+    assert second.startswith("other: ")
+    assert LIMITS in limits
     for section in workspace.sections:
         shown = section.layout_settings.columns * section.layout_settings.rows
         assert section.is_open
@@ -113,7 +119,7 @@ def test_the_report_read_back(made: Dashboard, grids: tuple[GridResults, ...]) -
     texts = [block.text for block in report.blocks if isinstance(block, wr.P)]
     assert texts[0].startswith("quickstart: Before unlearning, the fake detail is in 85")
     assert texts[1].startswith("other: ")
-    assert "at most 500 runs for a chart, 1,000 for a workspace and 200,000 rows of a table" in texts[2]
+    assert LIMITS in texts[2]
     heads = [block.text for block in report.blocks if isinstance(block, wr.H1)]
     panels = dict(zip(heads, (b for b in report.blocks if isinstance(b, wr.PanelGrid)), strict=True))
     assert [panel.table_name for panel in panels["Findings"].panels] == ["findings"]
@@ -178,6 +184,7 @@ def test_beyond_what_wandb_shows_only_the_grids_runs_are_there(
     assert "Curves of cells" not in [section.name for section in workspace.sections]
     assert workspace.runset_settings.filters == runs(grids, "grid")
     assert any("These grids have 18 runs" in block.text for block in report.blocks if isinstance(block, wr.P))
+    assert "These grids have 18 runs" in workspace.sections[0].panels[0].markdown
     assert "Curves of cells" not in [block.text for block in report.blocks if isinstance(block, wr.H1)]
 
 

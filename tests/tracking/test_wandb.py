@@ -211,6 +211,14 @@ def test_project_and_entity(
     monkeypatch.setenv("WANDB_PROJECT", "from-the-environment")
     sync(GridResults(plan, store), folder=tmp_path)
     assert {run.project for run in server.runs.values()} == {"from-the-environment"}
+    assert {run.entity for run in server.runs.values()} == {None}  # the account's own
+    server.runs.clear()
+    monkeypatch.setenv("WANDB_ENTITY", "team-of-the-environment")
+    sync(GridResults(plan, store), folder=tmp_path, project="named", cells=False)
+    assert {(run.project, run.entity) for run in server.runs.values()} == {("named", "team-of-the-environment")}
+    server.runs.clear()
+    sync(GridResults(plan, store), folder=tmp_path, project="named", entity="team", cells=False)
+    assert {(run.project, run.entity) for run in server.runs.values()} == {("named", "team")}
     with pytest.raises(UserError, match="--project a/b: Invalid project name 'a/b'"):
         sync(GridResults(plan, store), folder=tmp_path, project="a/b")
 

@@ -207,25 +207,28 @@ def _comparer() -> list[Any]:
     return [wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=12))]
 
 
-def _limits(page: _Page) -> str:
-    """Say what the panels are drawn from."""
-    text = (
+def _about(page: _Page) -> str:
+    """Return a paragraph for each grid, and one on what the panels are drawn from."""
+    grids = [f"{one.plan.grid.name}: {headline(one)}" for one in page.grids]
+    source = (
         "Heatmaps, OF against QR, mean curves and findings are drawn from the tables of one run for each grid, over "
         "all its cells and seeds. W&B reads at most 500 runs for a chart, 1,000 for a workspace and 200,000 rows of "
         "a table."
     )
     if limited(page.grids):
-        text += f" These grids have {_runs(page.grids):,} runs, so runs of single cells are not shown here."
-    return text
+        source += f" These grids have {_runs(page.grids):,} runs, so runs of single cells are not shown here."
+    return "\n\n".join([*grids, source])
 
 
 # -- the two pages -------------------------------------------------------------------------------------------
 
 
 def _workspace(page: _Page, title: str) -> str:
+    import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
     sections = [
+        _section("About", [wr.MarkdownPanel(markdown=_about(page))], columns=1),
         _section("Findings", _findings(), columns=1),
         _section("Heatmaps", _heatmaps(page)),
         _section("OF against QR", _trade_off(page), columns=1),
@@ -291,9 +294,7 @@ def _blocks(page: _Page) -> Iterable[Any]:
         return wr.PanelGrid(runsets=[runset], panels=panels)
 
     yield wr.TableOfContents()
-    for one in page.grids:
-        yield wr.P(f"{one.plan.grid.name}: {headline(one)}")
-    yield wr.P(_limits(page))
+    yield from (wr.P(line) for line in _about(page).split("\n\n"))
     yield from (wr.H1("Findings"), grid(_findings(), "grid"))
     yield from (wr.H1("Heatmaps: contamination language x query language"), grid(_heatmaps(page), "grid"))
     yield from (wr.H1("OF against QR by method"), grid(_trade_off(page), "grid"))
