@@ -11,7 +11,20 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import bases, compare, corpora, inspect, judge, planning, running, storing, submit, tuning, upkeep
+from xlharm.cli import (
+    bases,
+    compare,
+    corpora,
+    inspect,
+    judge,
+    mirroring,
+    planning,
+    running,
+    storing,
+    submit,
+    tuning,
+    upkeep,
+)
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.report.console import Terminal
@@ -71,6 +84,7 @@ submit.register(app)
 tuning.register(app)
 inspect.register(app)
 compare.register(app)
+mirroring.register(app)
 judge.register(app)
 bases.register(app)
 corpora.register(app)
