@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, StoreUrl, open_grid, terminal
-from xlharm.config.grid import GridSpec
+from xlharm.config.schema import fields_table, schema_text
 from xlharm.corpus.format import Item
 from xlharm.engine.choices import has_gpu
 from xlharm.errors import UserError
@@ -90,17 +90,32 @@ def gc(
 
 def schema(
     of: Annotated[
-        Literal["grid", "corpus"], typer.Argument(help="grid: of grid files; corpus: of one line of a corpus.")
+        Literal["grid", "corpus", "fields"],
+        typer.Argument(help="grid: of grid files; corpus: of one line of a corpus; fields: a table of grid files."),
     ] = "grid",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
 ) -> None:
     """Print the JSON schema of grid files or of the items of a corpus, for editors.
 
+    The first line of a grid file can name it: `# yaml-language-server: $schema=grid.schema.json`. Editors that know
+    YAML then complete fields and mark mistakes.
+
     \b
-    xlharm schema > grid.schema.json
-    xlharm schema corpus > item.schema.json
+    xlharm schema --out grid.schema.json
+    xlharm schema corpus --out item.schema.json
     """
-    model = Item if of == "corpus" else GridSpec
-    typer.echo(json.dumps(model.model_json_schema(), indent=1))
+    match of:
+        case "grid":
+            text = schema_text()
+        case "corpus":
+            text = json.dumps(Item.model_json_schema(), indent=1) + "\n"
+        case "fields":
+            text = fields_table(docs="../docs")
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+        typer.echo(str(out))
 
 
 def doctor(store: StoreUrl = DEFAULT_STORE) -> None:
