@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Xlharm, xlharm_here
 from xlharm.corpus.template import MARK, write_template
 from xlharm.corpus.validate import validate
 from xlharm.corpus.validate.findings import grouped
@@ -82,13 +81,3 @@ def test_wrong_languages(tmp_path: Path, languages: list[str]) -> None:
     with pytest.raises(UserError, match="--languages"):
         write_template(tmp_path / "x", languages=languages, items=1)
     assert not (tmp_path / "x").exists()
-
-
-def test_the_command_writes_it_and_refuses_to_overwrite(xlharm_here: Xlharm, tmp_path: Path) -> None:
-    done = xlharm_here("data", "template", "mine", "--languages", "en, de")
-    assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["README.md", "corpus.yaml", "de.jsonl", "en.jsonl"]
-    before = (tmp_path / "mine/en.jsonl").read_text("utf-8")
-    again = xlharm_here("data", "template", "mine")
-    assert (again.returncode, again.stderr) == (2, "error: mine: exists and is not empty\n")
-    assert (tmp_path / "mine/en.jsonl").read_text("utf-8") == before

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import bases, compare, corpora, inspect, judge, planning, running, storing, submit, tuning, upkeep
+from xlharm.cli import bases, compare, corpora, init, inspect, judge, planning, running, storing, submit, tuning, upkeep
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.report.console import Terminal
@@ -25,6 +25,8 @@ result. So the same command, run again, computes only what is missing.
 
 The main results are OF (occurrence of the fake: how often answers state the fake detail) and QR (quality on the real:
 how often answers about real details are right), in every query language.
+
+  xlharm init my-grid.yaml               ask four questions and write a grid
 
   xlharm plan grid/quickstart.yaml       show what would run, and how long it takes
 
@@ -65,6 +67,7 @@ def _root(
     pass
 
 
+init.register(app)
 planning.register(app)
 running.register(app)
 submit.register(app)
