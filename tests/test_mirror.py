@@ -26,7 +26,7 @@ ELSEWHERE = {
     "cli/translating.py": "cli/test_translate.py",
     "cli/translators.py": "cli/test_translate.py",
     "cli/tuning.py": "cli/test_tune.py",
-    "cli/upkeep.py": "cli/test_doctor.py, and `gc` in test_run.py",
+    "cli/upkeep.py": "cli/test_run.py: `export` and `gc`; config/test_schema.py: `schema`",
     "config/grid.py": "config/test_load.py: every mistake in a file",
     "config/kinds.py": "config/test_plugins.py and test_load.py: unions of methods, probes and judges",
     "config/unlearning.py": "methods/test_every.py: what every method has",

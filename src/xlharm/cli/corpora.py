@@ -27,7 +27,7 @@ CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     data = typer.Typer(
-        help="Corpora: check, look at, import, translate, begin.", no_args_is_help=True, rich_markup_mode=None
+        help="Corpora: check, show, import, translate, begin.", no_args_is_help=True, rich_markup_mode=None
     )
     data.command("validate")(validate)
     data.command("show")(show)

@@ -11,7 +11,21 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import bases, compare, corpora, init, inspect, judge, planning, running, storing, submit, tuning, upkeep
+from xlharm.cli import (
+    bases,
+    compare,
+    corpora,
+    doctor,
+    init,
+    inspect,
+    judge,
+    planning,
+    running,
+    storing,
+    submit,
+    tuning,
+    upkeep,
+)
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.report.console import Terminal
@@ -79,6 +93,7 @@ bases.register(app)
 corpora.register(app)
 storing.register(app)
 upkeep.register(app)
+doctor.register(app)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ def grid_text(choices: Choices, items: Mapping[str, Sequence[Item]]) -> str:
         items: of the corpus, by language; in each contamination language some are fake.
     """
     rows = _Rows.of(choices, items)
-    parts = [_head(choices, rows), _unlearn(choices, rows), _methods(choices, rows), _training(choices, rows)]
+    parts = [_head(choices), _unlearn(choices, rows), _methods(choices, rows), _training(choices, rows)]
     if choices.goal == "lasting":
         parts.append(_lasting(choices, rows))
     parts.append(_exclude(choices, rows))
@@ -166,7 +166,7 @@ def _list(words: Sequence[str]) -> str:
     return f"[{', '.join(words)}]"
 
 
-def _head(choices: Choices, rows: _Rows) -> str:
+def _head(choices: Choices) -> str:
     start = (
         "# The rates and steps were chosen for this base and corpus."
         if choices.tells
@@ -275,7 +275,8 @@ def _lasting(choices: Choices, rows: _Rows) -> str:
 probes:
 {clean if roles else ""}\
   relearn:   # a few forget items are learned again
-    {{kind: relearn, items: [1, 5, 10], languages: [source], forget: {forget}, steps: 8, learning_rate: {settings.again}}}
+    {{kind: relearn, items: [1, 5, 10], languages: [source], forget: {forget}, steps: 8,
+     learning_rate: {settings.again}}}
 """
 
 
