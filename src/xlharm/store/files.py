@@ -22,7 +22,7 @@ from xlharm.store.process import process_name
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs")
+FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs", "live")
 """The folders of a store."""
 RETRIES = (0.1, 0.5, 2.0)
 """Seconds to wait before a file that cannot be read is tried again."""
