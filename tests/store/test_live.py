@@ -10,9 +10,9 @@ import pytest
 
 from tests.faults.processes import until
 from xlharm.store import live
+from xlharm.store.lease import Leases
 from xlharm.store.leftovers import leftovers
 from xlharm.store.live import LiveFile, ended, live_texts
-from xlharm.store.lease import Leases
 from xlharm.store.process import machine
 from xlharm.store.store import Store
 

@@ -25,6 +25,7 @@ from xlharm.cli import (
     submit,
     tuning,
     upkeep,
+    view,
 )
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
@@ -87,6 +88,7 @@ running.register(app)
 submit.register(app)
 tuning.register(app)
 inspect.register(app)
+view.register(app)
 compare.register(app)
 judge.register(app)
 bases.register(app)

@@ -21,8 +21,8 @@ from xlharm.plan.packs import packs
 from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
-from xlharm.store.live import LiveFile
 from xlharm.store.leftovers import sweep
+from xlharm.store.live import LiveFile
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
 

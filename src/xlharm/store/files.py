@@ -67,6 +67,7 @@ class Files:
 
     Attributes:
         empty: whether the place is opened only for reading and is empty or missing.
+        writes: whether it is opened for writing.
 
     Raises:
         UserError: the place cannot be written or read, or the package for its protocol is not installed.
@@ -75,7 +76,7 @@ class Files:
 
     def __init__(self, url: str, *, writes: bool = True, disk: Disk | None = None) -> None:
         refuse_password(url)
-        self.empty = False
+        self.empty, self.writes = False, writes
         self.url = url if "://" in url else str(expanded(url).absolute())
         self.remote = "://" in url and not url.startswith("file://")
         self.disk = disk or Disk()

@@ -132,10 +132,11 @@ class Leases:
     @cached_property
     def _clock_offset(self) -> float:
         """Seconds by which the store's clock is ahead of ``time.monotonic``; needed only for other machines' leases."""
-        try:
-            return self._store.now() - time.monotonic()
-        except (OSError, StoreError):  # a read-only store: assume that its clock agrees with this machine's
-            return time.time() - time.monotonic()
+        with contextlib.suppress(OSError, StoreError):
+            if self._store.writes:
+                return self._store.now() - time.monotonic()
+        # who may not write cannot ask for the store's time, and assumes that the clocks agree
+        return time.time() - time.monotonic()
 
     def _age(self, name: str) -> float:
         try:
