@@ -21,7 +21,6 @@ ELSEWHERE = {
     "cli/checking.py": "cli/test_corpora.py: what stops a run",
     "cli/common.py": "test_api.py: what a session opens; cli/test_corpora.py: its terminal",
     "cli/inspect.py": "cli/test_run.py: results, ask, export and the rest on a store that was run",
-    "cli/progress.py": "cli/test_translate.py, on a terminal; engine/test_progress.py has its numbers",
     "cli/running.py": "cli/test_run.py",
     "cli/translating.py": "cli/test_translate.py",
     "cli/translators.py": "cli/test_translate.py",

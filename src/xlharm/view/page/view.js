@@ -14,11 +14,11 @@ function span(seconds) {
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
   return seconds < 86400 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} days`;
 }
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 const size = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 class Live {
-  constructor(shape, number) {
+  constructor(shape, number, alone) {
     this.shape = shape;
     this.number = number;
     this.names = shape.cells.map((parts) => parts.join("/"));
@@ -40,7 +40,7 @@ class Live {
     this.values = shape.cells.map(() => shape.languages.map(() => ["w", -1, -1]));
     this.paths = shape.cells.map(() => "");
     this.node = el("article", { "aria-labelledby": `name-${number}` },
-      el("h2", { id: `name-${number}` }, shape.name), byClass("div", "whole", this.line), this.meter, el("br"), this.facts, this.packs,
+      el("h2", { id: `name-${number}`, class: alone ? "hidden" : null }, shape.name), byClass("div", "whole", this.line), this.meter, el("br"), this.facts, this.packs,
       el("h3", {}, "Map"),
       el("ul", { class: "legend" }, el("li", {}, byClass("span", "bar of"), " OF 0–100, occurrence of the fake; below it QR, quality on the real"),
         [["r", "running"], ["w", "waiting"], ["f", "failed or damaged"], ["b", "stuck behind a failure"]].map(([name, words]) => el("li", {}, byClass("span", `key ${name}`), ` ${words}`))),
@@ -245,7 +245,7 @@ async function ask(address) {
   }
 }
 
-const grids = JSON.parse(document.getElementById("shape").textContent).map((shape, i) => new Live(shape, i));
+const grids = JSON.parse(document.getElementById("shape").textContent).map((shape, i, all) => new Live(shape, i, all.length === 1));
 document.getElementById("main").append(...grids.map((grid) => grid.node), holder);
 const trouble = document.getElementById("trouble");
 let version = 0;
