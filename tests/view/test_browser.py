@@ -1,5 +1,6 @@
 """The page in a real Chromium: it fills while a run goes on beside it, loads nothing else, and shows text as text."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ class Page:
             self.trouble.append(f"request: {url}")
 
 
+@contextlib.contextmanager
 def serving(plan: Plan, store: Store) -> Iterator[ViewServer]:
     with ViewServer([(plan, Store(store.url, writes=False))]) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -51,7 +53,8 @@ def serving(plan: Plan, store: Store) -> Iterator[ViewServer]:
 
 @pytest.fixture(scope="module")
 def server(plan: Plan, full: Store) -> Iterator[ViewServer]:
-    yield from serving(plan, full)
+    with serving(plan, full) as one:
+        yield one
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_one_click_from_a_number_to_its_answers_and_back(opened: Page) -> None:
     page.fill(".answer-view input", "nowhere to be found")
     assert page.inner_text(".answer-view .count").startswith("0 of 200")
     page.go_back()
-    page.wait_for_function("!document.querySelector('.answers')")
+    page.locator(".answers").wait_for(state="detached")
 
 
 def test_hostile_text_stays_text(opened: Page) -> None:
@@ -129,30 +132,30 @@ def test_a_run_that_begins_beside_it_is_seen_to_fill(
     allowed, done = threading.Semaphore(0), threading.Event()
 
     def work() -> None:
-        run(store, FakeExecutor(store, wait), size=1)
+        run(store, FakeExecutor(store, wait), pack=1)
         done.set()
 
     def wait(_: PackJob) -> None:
         allowed.acquire(timeout=60)
 
-    for server in serving(PLAN, store):
+    expect = pytest.importorskip("playwright.sync_api").expect
+    with serving(PLAN, store) as server:
         one = Page(browser, server)
         page = one.page
         assert "no run is going on" in page.inner_text(".whole")
         assert page.locator(".map td.d").count() == 0
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
+        threading.Thread(target=work, daemon=True).start()
+        allowed.release()  # the driver of these workers speaks when one of them has replied
         page.locator(".packs tbody tr").first.wait_for()
         assert "process" in page.inner_text(".facts")
-        assert page.locator(".dot.r").count() > 0
-        for _ in range(len(PLAN.stages) - 4):
+        page.locator(".dot.r").first.wait_for()
+        for _ in range(len(PLAN.stages) - 5):
             allowed.release()
-        page.wait_for_function("document.querySelectorAll('.map td.d').length > 0")
-        page.wait_for_function("document.querySelector('.map td.d b').textContent === '25'")  # 1 of 4
+        expect(page.locator(".map td.d b").first).to_have_text("25", timeout=PATIENCE)  # 1 of 4
         assert page.locator(".map td.d").count() < len(PLAN.cells) * len(PLAN.grid.languages)
         for _ in range(4):
             allowed.release()
-        page.wait_for_function("document.querySelector('.whole').textContent.includes('all done')")
+        expect(page.locator(".whole")).to_contain_text("all done", timeout=PATIENCE)
         assert page.locator(".map td.d").count() == len(PLAN.cells) * len(PLAN.grid.languages)
         assert done.wait(60)
         one.context.close()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.analysis.worlds import commit_evaluation, commit_training, fill
 from tests.engine.worlds import PLAN
+from tests.s3 import S3
 from xlharm.engine.live import LivePack, LiveRun
 from xlharm.plan.build import Plan
 from xlharm.plan.cells import Cell
@@ -134,3 +135,20 @@ def test_watching_changes_nothing(plan: Plan, tmp_path: Path) -> None:
     before = files()
     assert len(Watch(plan, Store(store.url, writes=False)).look().runs) == 1
     assert files() == before
+
+
+def test_a_grid_in_a_bucket(s3: S3) -> None:
+    store = Store("s3://bucket/store")
+    cell = PLAN.cells[0]
+    commit_training(store, PLAN.stages[cell.lineage[0]])
+    commit_evaluation(store, PLAN.stages[cell.evaluations["en"]], of=0.25, qr=1.0, n=4)
+    with Leases(store) as leases:
+        leases.claim(cell.lineage[1])
+        say(store, leases, running(eta=30.0))
+        s3.requests.clear()
+        look = Watch(PLAN, Store("s3://bucket/store", writes=False)).look()
+        changing = [path for method, path in s3.requests if method not in {"GET", "HEAD"}]
+    assert look.path[0] == ("done", "running")
+    assert look.numbers[cell.evaluations["en"]].of == 25.0
+    assert (look.eta, [run.grid for run in look.runs]) == (30.0, [PLAN.grid.name])
+    assert [path for path in changing if "driver-" not in path] == []  # all but the driver's own heartbeat

@@ -69,6 +69,7 @@ def test_many_cells_fit_the_terminal(look: Look) -> None:
 
 def test_no_run_is_said(look: Look) -> None:
     assert "no run is going on; the rest would take" in line(replace(look, eta=7200.0, origin="estimate", runs=()))
+    assert line(replace(look, runs=(running(),))).endswith("workers are starting")
     assert line(replace(look, eta=None, origin="none", runs=())) == f"0 of {len(PLAN.stages)} stages done"
 
 

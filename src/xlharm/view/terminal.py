@@ -20,7 +20,7 @@ _SIGNS: dict[Square, tuple[str, str]] = {
     "waiting": ("·", "dim"),
     "damaged": ("!", "bold red"),
 }
-_LEGEND = "numbers: OF (occurrence of the fake) of 100;  ▸ running  · waiting  ✕ failed  / behind a failure  ! damaged"
+_LEGEND = "OF (occurrence of the fake) of 100  ▸ running  · waiting  ✕ failed  / behind a failure  ! damaged"
 _AROUND = 5  # lines around the map's rows: title, state, languages, legend, cursor
 _PACKS = 6
 _FAILURES = 4
@@ -47,6 +47,8 @@ def line(look: Look) -> str:
     elif look.eta is not None and look.origin == "runs":
         paces = ", ".join(f"{run.pace:.2f} × the estimate" for run in look.runs if run.pace is not None)
         parts.append(f"ends in {span(look.eta)}" + (f" (stages so far took {paces})" if paces else ""))
+    elif look.runs:
+        parts.append("workers are starting")
     elif look.eta is not None:
         parts.append(f"no run is going on; the rest would take {span(look.eta)} with one worker")
     return ", ".join(parts)

@@ -121,7 +121,8 @@ class Live {
     if (sum("failed")) parts.push(`${sum("failed")} failed`);
     if (news.done === news.total) parts.push("all done");
     else if (news.eta !== null && news.origin === "runs") parts.push(`ends in ${span(news.eta)}, at ${clock(now + news.eta)}`);
-    else if (!news.runs.length) parts.push("no run is going on");
+    else if (news.runs.length) parts.push("workers are starting");
+    else parts.push("no run is going on");
     const line = parts.join(" · ");
     if (this.line.textContent !== line) this.line.textContent = line;
     this.drawFacts(news);
