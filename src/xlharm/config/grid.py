@@ -27,6 +27,9 @@ from xlharm.methods import METHODS
 from xlharm.probes import PROBES
 from xlharm.probes.base import Probe
 
+Dtype = Literal["float32", "bfloat16", "float8"]
+"""Precision of the base. float8: the weights of its linear layers, and activations where they meet them."""
+
 Method = Annotated[Unlearning, METHODS]
 """One of the classes of ``xlharm.methods``, or of a plug-in."""
 AnyProbe = Annotated[Probe, PROBES]
@@ -220,7 +223,8 @@ class GridSpec(Strict):
         revision: commit of a hub id, 40 hex digits.
         trust_remote_code: whether code that comes with the base may run.
         plugins: Python files with methods, probes or judges of your own; they are run: see docs/plugins.md.
-        dtype: number type of the base; `auto` is bfloat16 on GPUs, else float32.
+        dtype: precision of the base; `auto` is bfloat16 on GPUs, else float32; `float8`: its linear layers, the rest
+            in bfloat16: see docs/bases.md.
         sequence_length: most tokens of a text; a longer one is an error. Default: what the base can take.
         path: how the base runs; `auto` goes by its family and kind: see docs/families.md and docs/other-bases.md.
         corpus: a shipped corpus or a folder: see docs/corpora.md.
@@ -247,7 +251,7 @@ class GridSpec(Strict):
     revision: str | None = None
     trust_remote_code: bool = False
     plugins: tuple[str, ...] = ()
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto"] | Dtype = "auto"
     sequence_length: Annotated[int | None, Field(ge=8)] = None
     path: Literal["auto", "fast", "generic", "encoder-decoder", "masked"] = "auto"
     corpus: str
@@ -289,8 +293,16 @@ class GridSpec(Strict):
             for lang in method.mix if isinstance(method.mix, dict) else ():
                 if lang not in known - {NONE, SOURCE}:
                     raise ValueError(f"methods.{name}.mix: the grid has no language {lang!r}")
+        self._check_probes()
         self._check_judges()
         return self
+
+    def _check_probes(self) -> None:
+        for name, probe in self.probes.items():
+            if self.dtype not in {"auto", *probe.dtypes}:
+                raise ValueError(
+                    f"probes.{name}: not for `dtype: {self.dtype}`, only for {', '.join(sorted(probe.dtypes))}"
+                )
 
     def _check_judges(self) -> None:
         first_names: dict[str, str] = {}
