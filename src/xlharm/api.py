@@ -386,6 +386,12 @@ def _plan_for(spec: GridSpec, sources: Sources, store: Store) -> Plan:
         return build(spec, sources=sources, dtype=spec.dtype)
     here: Dtype = "bfloat16" if has_gpu() else "float32"
     other: Dtype = "float32" if has_gpu() else "bfloat16"
-    plans = [build(spec, sources=sources, dtype=dtype) for dtype in (here, other)]
-    done = store.done(plans[0].stages | plans[1].stages)
-    return max(plans, key=lambda plan: len(done & plan.stages.keys()))  # the first of equals
+    plan = build(spec, sources=sources, dtype=here)
+    finished = {kind: store.finished(kind) for kind in {stage.kind for stage in plan.stages.values()}}
+
+    def done(plan: Plan) -> int:
+        return sum(key[:16] in finished[stage.kind] for key, stage in plan.stages.items())
+
+    if not any(finished.values()) or done(plan) == len(plan.stages):  # the other precision cannot have more
+        return plan
+    return max((plan, build(spec, sources=sources, dtype=other)), key=done)  # the first of equals

@@ -2,7 +2,8 @@
 
 What is remembered of an evaluation is its record and its hits, item by item. It counts while the stage's ``_SUCCESS``
 holds the digest of that record, and the file of its answers has the size and the time of change that it had when it was
-compared with its checksum. Everything else is read again. The file may be deleted at any time.
+compared with its checksum. Everything else is read again. What a view computes of an evaluation's answers is noted
+beside it. The files may be deleted at any time.
 """
 
 import contextlib
@@ -104,9 +105,43 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
         rows.append(row)
     layouts = [{"items": items, "questions": np.frombuffer(asked, np.int64).tolist()} for items, asked in places]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    table = table.replace_schema_metadata({"layouts": json.dumps(layouts), "format": str(FORMAT)})
+    _write(table.replace_schema_metadata({"layouts": json.dumps(layouts), "format": str(FORMAT)}), store)
+
+
+_Place = tuple[str, str]
+"""Key of an evaluation, and SHA-256 of its answers."""
+
+
+def notes(store: Store, name: str, *, version: str) -> dict[_Place, Any]:
+    """Return what a view has noted of evaluations; nothing when it was noted in another version.
+
+    Args:
+        store: where the evaluations are.
+        name: of the view.
+        version: of what the notes depend on beside the answers.
+    """
+    try:
+        table = pq.read_table(_file(store, name))
+        if (table.schema.metadata or {}).get(b"version") != f"{FORMAT} {version}".encode("ascii"):
+            return {}
+        columns = (table[column].to_pylist() for column in ("key", "answers", "value"))
+        return {(key, answers): json.loads(value) for key, answers, value in zip(*columns, strict=True)}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # RuntimeError: there is no home
+        return {}
+
+
+def write_notes(store: Store, name: str, *, version: str, values: Mapping[_Place, Any], new: int) -> None:
+    """Write down what a view has computed of evaluations, if enough of it is new; see ``notes``."""
+    if store.remote or new < FEWEST:
+        return
+    columns: dict[str, list[str]] = {"key": [key for key, _ in values], "answers": [answers for _, answers in values]}
+    table = pa.table({**columns, "value": [json.dumps(value) for value in values.values()]})
+    _write(table.replace_schema_metadata({"version": f"{FORMAT} {version}"}), store, name)
+
+
+def _write(table: pa.Table, store: Store, name: str = "") -> None:
     with contextlib.suppress(OSError, RuntimeError):  # it can be counted again
-        path = _file(store)
+        path = _file(store, name)
         scratch = path.with_name(f"{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, scratch, compression="zstd", use_dictionary=False)
@@ -154,6 +189,6 @@ def _folder(store: Store, key: str) -> Path:
     return store.local / "stages" / "evaluate" / key[:16]
 
 
-def _file(store: Store) -> Path:
+def _file(store: Store, name: str = "") -> Path:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return caches / "xlharm" / "counted" / f"{digest(store.url)[:16]}.parquet"
+    return caches / "xlharm" / "counted" / f"{digest(store.url)[:16]}{name and '-'}{name}.parquet"
