@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from xlharm.analysis.items import Hits, ItemRates
 from xlharm.plan.digest import digest
@@ -72,10 +71,8 @@ def remembered(store: Store, keys: Iterable[str]) -> dict[str, Counted]:
         for (offsets, values), place in zip(flat.values(), layout, strict=True):
             items, questions = layouts[place]
             parts.append(Hits(items, values[offsets[i] : offsets[i + 1]], questions))
-        with contextlib.suppress(ValidationError):
-            found[key] = Counted(
-                record=Record.model_validate_json(record), rates=ItemRates(*parts), file=(size, changed)
-            )
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            found[key] = Counted(record=Record.trusted(record), rates=ItemRates(*parts), file=(size, changed))
     return found
 
 
@@ -96,7 +93,7 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
             continue
         row: dict[str, Any] = {"key": key, "size": one.file[0], "changed": one.file[1]}
         try:
-            row["record"] = store.disk.read(_folder(store, key) / RECORD)
+            row["record"] = store.disk.read(_path(store, key, RECORD))
         except OSError:  # removed meanwhile
             continue
         for name, counted in (("of", one.rates.of), ("qr", one.rates.qr)):
@@ -171,7 +168,7 @@ def _layouts(table: pa.Table) -> list[tuple[tuple[str, ...], np.ndarray]]:
 
 def _holds(store: Store, key: str, *, record: bytes, file: tuple[int, int]) -> bool:
     try:
-        return store.disk.read(_folder(store, key) / SUCCESS) == seal(record) and file_status(store, key) == file
+        return store.disk.read(_path(store, key, SUCCESS)) == seal(record) and file_status(store, key) == file
     except OSError:
         return False
 
@@ -179,14 +176,14 @@ def _holds(store: Store, key: str, *, record: bytes, file: tuple[int, int]) -> b
 def file_status(store: Store, key: str) -> tuple[int, int] | None:
     """Return the size of an evaluation's answers and when they were changed, in nanoseconds."""
     try:
-        status = store.disk.stat(_folder(store, key) / ROWS)
+        status = store.disk.stat(_path(store, key, ROWS))
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
 
 
-def _folder(store: Store, key: str) -> Path:
-    return store.local / "stages" / "evaluate" / key[:16]
+def _path(store: Store, key: str, name: str) -> Path:
+    return Path(f"{store.local}/stages/evaluate/{key[:16]}/{name}")
 
 
 def _file(store: Store, name: str = "") -> Path:

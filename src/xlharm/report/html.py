@@ -21,7 +21,7 @@ from xlharm.analysis.caveats import caveats
 from xlharm.analysis.findings import summary
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import Origins, StageLine, origins
-from xlharm.analysis.panels import PanelGroup, Spot, groups, pooled_groups
+from xlharm.analysis.panels import PanelGroup, Spot, groups
 from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import shown
@@ -97,7 +97,7 @@ def _script() -> Iterator[str]:
 
 def _view(results: GridResults, number: int, *, several: bool, answers: Answers) -> GridView:
     prefix = f"g{number}-" if several else ""
-    together = pooled_groups(groups(results))
+    together = groups(results)
     kept, left = [], _PANELS
     for group in together:
         if left > 0:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import pyarrow as pa
 
 from xlharm.analysis.charts import Chart, Forest, Heatmap, Network, Scatter
-from xlharm.analysis.panels import groups, heatmap, pooled_groups
+from xlharm.analysis.panels import groups, heatmap
 from xlharm.analysis.reading import whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.table import render, write_file
@@ -77,7 +77,7 @@ def write_paper(results: GridResults, folder: Path) -> list[Path]:
 
 
 def _heatmaps(results: GridResults) -> Iterator[Chart]:
-    together = pooled_groups(groups(results))
+    together = groups(results)
     for group in together:
         for panel in group.panels:
             if panel.before and group is not together[0]:  # every method's group has them

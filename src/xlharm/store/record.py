@@ -107,6 +107,19 @@ class Record(BaseModel):
         return self
 
     @staticmethod
+    def trusted(content: bytes) -> "Record":
+        """Read a record that was validated before and whose bytes match the seal: without validating it again.
+
+        Raises:
+            ValueError: it is no JSON, or of another format.
+        """
+        values = json.loads(content)
+        if values["format"] != FORMAT:
+            raise ValueError(f"format {values['format']}")
+        files = {name: Artifact.model_construct(**artifact) for name, artifact in values["files"].items()}
+        return Record.model_construct(**{**values, "files": files})
+
+    @staticmethod
     def now() -> str:
         """Return the current time in UTC, ISO 8601."""
         return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
