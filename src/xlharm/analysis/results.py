@@ -45,9 +45,11 @@ class GridResults:
     Args:
         plan: the grid.
         store: where its results are.
+        arguments: what `xlharm run` computes the grid with: its file and overrides.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store, *, arguments: Sequence[str] = ()) -> None:
+        self.arguments = tuple(arguments) or (f"{plan.grid.name}.yaml",)
         self.plan = plan
         self.store = store
         self._records: dict[str, Record | CorruptArtifactError] = {}

@@ -1,6 +1,7 @@
 """Figures and tables for a paper: every figure as SVG, PDF and PNG, every table as LaTeX, CSV and Markdown.
 
-Figures are drawn by matplotlib, which comes with the extra `paper`. They are the charts that the page shows.
+Figures are drawn by matplotlib, which comes with the extra `paper`. They are the charts that the page shows. One more,
+`overview.svg`, holds all heatmaps of the first method and follows its reader's light or dark setting.
 """
 
 import re
@@ -19,6 +20,7 @@ from xlharm.analysis.table import render, write_file
 from xlharm.analysis.views import VIEWS
 from xlharm.errors import UserError
 from xlharm.report import colours
+from xlharm.report.figure import write_figure
 from xlharm.report.sections import charts, kept_columns, shown_value
 from xlharm.visible import visible
 
@@ -68,7 +70,7 @@ def write_paper(results: GridResults, folder: Path) -> list[Path]:
         UserError: matplotlib is not installed, or a file cannot be written.
     """
     check()
-    files = []
+    files = [write_figure(results, folder / "figures" / "overview.svg")]
     for chart in (*_heatmaps(results), *charts(results)):
         files += draw(chart, folder)
     for name, table in _tables(results):
