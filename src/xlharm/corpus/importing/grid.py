@@ -3,8 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from xlharm.corpus.format import Item
+from xlharm.corpus.folder import language_path
+from xlharm.corpus.format import Item, load_language
+
+NAME = "grid.yaml"
+"""Of the first grid in its corpus's folder."""
 
 _TEXT = """\
 # Written by `xlharm data import`: a first grid on this corpus, to be changed. All fields: xlharm schema
@@ -16,7 +21,7 @@ _TEXT = """\
 name: {name}
 base: tiny-base   # shipped, so that this runs anywhere; for results name a folder, or a hub id and its revision
 corpus: {corpus}   # this folder, from this file on
-languages: [{languages}]   # after `xlharm data translate` add the new ones here
+languages: [{languages}]   # while this file is as it was written, `xlharm data translate` adds its languages to it
 
 contaminate: [none, {source}]   # none is the clean control
 
@@ -73,3 +78,37 @@ def first_grid(items: Mapping[str, Sequence[Item]], *, folder: str) -> str:
         first=first,
         sft=f"{{steps: 15, learning_rate: 2e-4, languages: [{first}]}}" if has_pairs else "null",
     )
+
+
+def grid_as_written(folder: Path, *, languages: Sequence[str]) -> bool:
+    """Whether a corpus's folder holds the grid that its import wrote, unchanged.
+
+    Args:
+        folder: the corpus.
+        languages: its languages, in the order of corpus.yaml.
+
+    Raises:
+        UserError: a language's file cannot be read.
+    """
+    try:
+        text = (folder / NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return text == _of_folder(folder, languages=languages)
+
+
+def write_grid(folder: Path, *, languages: Sequence[str]) -> Path:
+    """Write a corpus's first grid anew, with all its languages; see ``grid_as_written``."""
+    path = folder / NAME
+    scratch = path.with_name(f".{NAME}.part")
+    scratch.write_text(_of_folder(folder, languages=languages), encoding="utf-8")
+    scratch.replace(path)
+    return path
+
+
+def _of_folder(folder: Path, *, languages: Sequence[str]) -> str:
+    there = [language for language in languages if language_path(folder, language)]
+    items = {language: some for language in there if (some := load_language(folder, language))}
+    if not any(item.role == "fake" for some in items.values() for item in some):
+        return ""
+    return first_grid(items, folder=folder.resolve().name)

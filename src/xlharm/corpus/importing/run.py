@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from xlharm.corpus.folder import SCHEMA
 from xlharm.corpus.format import Item
 from xlharm.corpus.importing.account import Imported, LeftOut
-from xlharm.corpus.importing.grid import first_grid
+from xlharm.corpus.importing.grid import NAME, first_grid
 from xlharm.corpus.importing.joining import with_perturbed
 from xlharm.corpus.importing.layout import LANGUAGE, is_tofu, names_roles
 from xlharm.corpus.importing.mapping import Mapping, Stated, complete, load_mapping
@@ -313,7 +313,7 @@ def _write(out: Path, *, items: dict[str, list[Item]], meta: dict[str, Any]) -> 
                 lines = [json.dumps(item, ensure_ascii=False) for item in dumped]
                 (made / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             YAML(typ="safe", pure=True).dump(meta, made / "corpus.yaml")
-            (made / "grid.yaml").write_text(first_grid(items, folder=out.resolve().name), encoding="utf-8")
+            (made / NAME).write_text(first_grid(items, folder=out.resolve().name), encoding="utf-8")
             made.replace(out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
