@@ -18,7 +18,7 @@ from xlharm.errors import UserError
         ("languages: [en]\naccept: en\n", "accept: expected a list of beginnings of findings"),
         (
             "languages: [en]\nharm: styles\n",
-            "harm: expected one of news, claims, stereotypes, style, found 'styles'; d",
+            "harm: expected one of news, claims, stereotypes, style, found 'styles';",
         ),
         ("languages: [en\n", "line 2: not valid YAML: expected"),
         ("- en\n", "expected fields (name, version, schema, languages, licence)"),

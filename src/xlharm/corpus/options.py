@@ -15,9 +15,10 @@ def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tupl
     """Return the options of each question of ``questions_of``, in its order; the first is the expected one.
 
     Of a question on the fake detail the others are the real detail and the item's ``choices``, or other items' fake
-    details where it has none; of a question on a real detail, what other items answer at the same place. Which items these are is a hash of ids, so that it is the
-    same in all languages. No other option contains a form of the expected one, or is contained in it. The fake details
-    of items that are held out are neither asked about nor options: no model was told them.
+    details where it has none; of a question on a real detail, what other items answer at the same place. Which items
+    these are is a hash of ids, so that it is the same in all languages. No other option contains a form of the expected
+    one, or is contained in it. The fake details of items that are held out are neither asked about nor options: no
+    model was told them.
 
     Args:
         items: of one language.

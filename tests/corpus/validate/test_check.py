@@ -38,7 +38,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "stereotypes",
         "toxic-style",
         pytest.param("bulletin-dev", marks=pytest.mark.heavy),
-    ],  # fmt: skip
+    ],
 )
 def test_shipped_corpora_have_no_errors(name: str) -> None:
     assert [str(f) for f in validate(assets() / name) if f.severity == "error"] == []
