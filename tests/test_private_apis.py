@@ -17,6 +17,7 @@ PACKAGES = ("torch", "transformers", "deepspeed", "ray")
 USED = {
     "torch._dynamo.config": "model/lora.py: code for all sizes at once",
     "torch.fx.experimental._config": "model/lora.py: likewise",
+    "torch._scaled_mm": "model/float8.py: torch 2.11 cannot compile the public one",
     "torch._fused_adamw_": "train/optimizer.py: one pass over an adapter, its clip as a tensor",
     "_attn_implementation": "model/attention.py: transformers has no public way back",
     "deepspeed.ops.__compatible_ops__": "train/engine.py: no compiler on new machines",

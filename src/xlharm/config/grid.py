@@ -27,6 +27,9 @@ from xlharm.methods import METHODS
 from xlharm.probes import PROBES
 from xlharm.probes.base import Probe
 
+Dtype = Literal["float32", "bfloat16", "float8"]
+"""Precision of the base. float8: the weights of its linear layers, and activations where they meet them."""
+
 Method = Annotated[Unlearning, METHODS]
 """One of the classes of ``xlharm.methods``, or of a plug-in."""
 AnyProbe = Annotated[Probe, PROBES]
@@ -189,7 +192,10 @@ class GridSpec(Strict):
         tuple[str, ...],
         Field(description="Python files with methods, probes or judges of your own; they are run"),
     ] = ()
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Annotated[
+        Literal["auto"] | Dtype,
+        Field(description="precision of the base; `float8`: its linear layers, the rest in bfloat16 (docs/bases.md)"),
+    ] = "auto"
     sequence_length: Annotated[
         int | None,
         Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
@@ -250,8 +256,16 @@ class GridSpec(Strict):
             for lang in method.mix if isinstance(method.mix, dict) else ():
                 if lang not in known - {NONE, SOURCE}:
                     raise ValueError(f"methods.{name}.mix: the grid has no language {lang!r}")
+        self._check_probes()
         self._check_judges()
         return self
+
+    def _check_probes(self) -> None:
+        for name, probe in self.probes.items():
+            if self.dtype not in {"auto", *probe.dtypes}:
+                raise ValueError(
+                    f"probes.{name}: not for `dtype: {self.dtype}`, only for {', '.join(sorted(probe.dtypes))}"
+                )
 
     def _check_judges(self) -> None:
         first_names: dict[str, str] = {}
