@@ -1,6 +1,6 @@
 """Choice rates and the rate of an invented lexicon, counted by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -29,7 +29,7 @@ def with_harm(plan: Plan, harm: str, *, kind: Any = "causal") -> Plan:
     return replace(plan, sources=replace(found, corpus=corpus, base=base))
 
 
-def commit_scores(store: Store, plan: Plan, key: str, items: dict[str, Scores]) -> None:
+def commit_scores(store: Store, plan: Plan, key: str, items: Mapping[str, Scores]) -> None:
     """Commit a score stage with answers of two tokens each."""
     rows = [
         {"item": item, "what": what, "text": "t", "tokens": 2, "logp": 2 * logp}
