@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def harm_rows(
         methods: for each grid, the first grid's name of a method of another name.
     """
     findings = grids[0].plan.grid.findings
-    first: dict[_Row, tuple[_Change, Contrasts]] = {}
+    first: dict[_Row, Contrasts] = {}
     for i, (results, label, names) in enumerate(zip(grids, labels, methods, strict=True)):
         changes = _changes(results, names)
         about = {"grid": label, "harm": results.plan.sources.corpus.harm, "measure": measure_of(results)}
@@ -76,7 +77,7 @@ def harm_rows(
             each = {row: Contrasts.of([changes[row].pair]) for row in family}
             corrected = holm([_two_sided(one) for one in each.values()])
             known = [row for row in family if i and row in first]
-            aparts = {row: Apart(first[row][1], each[row]) for row in known}
+            aparts = {row: Apart(first[row], each[row]) for row in known}
             apart_p = dict(zip(known, holm([_two_sided(one) for one in aparts.values()]), strict=True))
             for row, p_holm in zip(family, corrected, strict=True):
                 numbers = _numbers(changes[row], each[row], p_holm=p_holm, level=findings.level)
@@ -85,12 +86,14 @@ def harm_rows(
                     numbers |= against
                 yield {**about, "unlearn": row.unlearn, "method": row.method, "asked": row.asked, **numbers}
             if i == 0:
-                first |= {row: (changes[row], each[row]) for row in family}
+                first |= each
 
 
 def _changes(results: GridResults, names: Mapping[str, str]) -> dict[_Row, _Change]:
     """Put a grid's places together: by set, method, and whether is asked in the source, in English or in others."""
     measure = measure_of(results)
+    hits = cache(lambda name, query: hits_of(results, cells[name], query, measure=measure))
+    cells = {cell.name: cell for cell in results.plan.cells}
     places: dict[_Row, dict[tuple[str, str], dict[int, _Sides]]] = {}
     for cell in results.plan.cells:
         earlier = results.control(cell.seed) if cell.unlearn == NONE else results.before(cell)
@@ -98,7 +101,7 @@ def _changes(results: GridResults, names: Mapping[str, str]) -> dict[_Row, _Chan
             continue
         unlearn = NONE if cell.unlearn == NONE else set_name(set(cell.unlearn.split("+")), cell.contaminate)
         for query in cell.evaluations:
-            before, after = (hits_of(results, c, query, measure=measure) for c in (earlier, cell))
+            before, after = hits(earlier.name, query), hits(cell.name, query)
             if before is None or after is None:
                 continue
             group = SOURCE if query == cell.contaminate else ENGLISH if query == ENGLISH else OTHER
