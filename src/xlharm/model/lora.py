@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from xlharm.errors import UserError
 from xlharm.model.base import kind, layers
 from xlharm.model.base import parts as parts_of
+from xlharm.model.compiled import keep_compiled_code
 from xlharm.model.experts import StackedExperts, computing, uninstall_experts
 from xlharm.model.grouped import low_rank
 from xlharm.model.layout import Layout, Wrapped
@@ -185,6 +186,7 @@ class StackedModel:
         self.rehearsed_seconds = 0.0
         self.compiled = compiled
         if compiled:
+            keep_compiled_code()
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
             for layer in layers(model):
                 layer.compile(options=COMPILING)
