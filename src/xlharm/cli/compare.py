@@ -1,13 +1,12 @@
 """`xlharm compare`: grids against each other."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from xlharm import api
-from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, terminal
+from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, split_grid, terminal
 from xlharm.visible import visible
 
 
@@ -23,7 +22,9 @@ def compare(
     ],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    view: Annotated[Literal["sets", "cells", "findings", "alone"], typer.Option(help="What to look at.")] = "sets",
+    view: Annotated[
+        Literal["sets", "cells", "findings", "harms", "alone"], typer.Option(help="What to look at.")
+    ] = "sets",
     form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Compare grids with the first of them, in the places that both have: other bases, corpora, methods or settings.
@@ -38,6 +39,7 @@ def compare(
     --view sets        each unlearning set over all its places
     --view cells       each place
     --view findings    the study's claims: the grids' verdicts side by side
+    --view harms       kinds of harm: spread and unlearning by the measure that fits each corpus; agree or differ
     --view alone       places that only one grid has, and why
 
     \b
@@ -47,7 +49,7 @@ def compare(
     from xlharm.analysis.table import render
     from xlharm.report.terminal import print_view
 
-    named = [_split(text, store=store) for text in grids]
+    named = [split_grid(text, store=store) for text in grids]
     opened = [open_grid(path, store=where, overrides=overrides).grid for path, where in named]
     comparison = api.compare(*opened)
     table = comparison.table(view)
@@ -57,11 +59,3 @@ def compare(
     print_view(table, terminal(), name=view)
     for line in comparison.notes():
         terminal().print(visible(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _split(text: str, *, store: str) -> tuple[Path, str]:
-    """Return a grid's file and its store; a file whose own name holds an `@` is taken as it is."""
-    path, at, where = text.partition("@")
-    if not at or Path(text).exists():
-        return Path(text), store
-    return Path(path), where or store

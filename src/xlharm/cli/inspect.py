@@ -1,4 +1,4 @@
-"""`xlharm results`, `report`, `ask` and `wandb`: look at what is stored."""
+"""`xlharm results`, `report` and `ask`: look at what is stored."""
 
 import sys
 from pathlib import Path
@@ -22,9 +22,6 @@ def register(app: typer.Typer) -> None:
     app.command("results")(results)
     app.command("report")(report)
     app.command("ask")(ask)
-    mirror = typer.Typer(help="Weights & Biases: a mirror of the store.", no_args_is_help=True)
-    mirror.command("sync")(sync)
-    app.add_typer(mirror, name="wandb")
 
 
 def _form_of(out: Path | None) -> Literal["table", "csv", "json", "parquet"]:
@@ -65,6 +62,7 @@ def results(
             "attribution",
             "halflife",
             "leaks",
+            "harms",
             "scores",
             "judges",
             "seeds",
@@ -93,6 +91,7 @@ def results(
     --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
     --view halflife    how much training brings half of the removed OF back (needs probes)
     --view leaks       the fake detail in any of the grid's languages; leak@k (needs the probe sample)
+    --view harms       choices of the fake detail (needs evaluate.scores); answers with a toxic-style corpus's words
     --view scores      probabilities, truth ratio, forget quality, membership, utility (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items
@@ -164,9 +163,6 @@ def report(
             "Needs xlharm[paper].",
         ),
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Also draw the heatmaps of the first method and seed.")
-    ] = None,
 ) -> None:
     """Write one self-contained HTML page: findings, heatmaps, methods, every cell and its answers, provenance.
 
@@ -175,7 +171,6 @@ def report(
     xlharm report A.yaml B.yaml --out both.html     several grids in one page
     xlharm report grid/quickstart.yaml --paper out  figures and tables for a paper
     """
-    from xlharm.report.figure import write_figure
     from xlharm.report.html import write_report
 
     held = _held(answers)
@@ -186,8 +181,6 @@ def report(
     grids = [open_grid(path, store=store, overrides=overrides).grid.stored() for path in (grid, *(more or []))]
     target = out or Path(f"xlharm-report-{'-'.join(r.plan.grid.name for r in grids)}.html")
     typer.echo(str(write_report(grids, target, answers=held).absolute()))
-    if figure is not None:
-        typer.echo(str(write_figure(grids[0], figure).absolute()))
     if paper is not None:
         for results in grids:
             folder = paper / results.plan.grid.name if len(grids) > 1 else paper
@@ -226,31 +219,3 @@ def ask(
 
     answer = session.grid.ask(cell, question, language=language)
     terminal().print(one_line(answer), markup=False, soft_wrap=True)
-
-
-def sync(
-    grid: GridPath,
-    store: StoreUrl = DEFAULT_STORE,
-    overrides: Overrides = None,
-    mode: Annotated[
-        Literal["online", "offline"], typer.Option(help="online means offline unless logged in.")
-    ] = "online",
-    folder: Annotated[Path | None, typer.Option(help="Where W&B's files go; default: here.")] = None,
-    project: Annotated[str | None, typer.Option(help="W&B project. Default: $WANDB_PROJECT, or xlharm.")] = None,
-    entity: Annotated[
-        str | None, typer.Option(help="W&B team or user. Default: $WANDB_ENTITY, or the account's own.")
-    ] = None,
-) -> None:
-    """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell.
-
-    Runs that W&B has received before are sent again only if they have changed. Which ones it has is remembered in
-    wandb/xlharm-sent.jsonl; delete this file to send everything.
-    """
-    from xlharm.tracking.wandb import sync as mirror
-
-    session = open_grid(grid, store=store, overrides=overrides)
-    folders = mirror(session.grid.stored(), mode=mode, folder=folder, project=project, entity=entity)
-    for run in folders:
-        typer.echo(str(run))
-    if not folders:
-        typer.echo("nothing to send: W&B has every run as it is in the store", err=True)

@@ -109,9 +109,12 @@ def run_grid(
     with interruptions() as stop, Leases(store) as leases, LiveFile(store, leases.token) as live:
         if leases.trouble:
             meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
-        executor = start_executor(plan, store, options)
         try:
-            stop.install()  # again: starting Ray may have replaced the signal handlers
+            executor = start_executor(plan, store, options)
+        except SystemExit:  # by Ray's handler of SIGTERM, which replaces ours while Ray starts
+            raise KeyboardInterrupt from None
+        try:
+            stop.install()  # again
             driver = Driver(
                 plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
                 on_progress=Announcer(plan.grid.name, live, on_progress), budget=_budget(options, began=began),
@@ -159,11 +162,10 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], sec
 
 def _drop_finished(store: Store, state: State) -> None:
     """Delete checkpoints of packs that are done: a worker that is killed after its last commit cannot do that."""
-    if not store.remote:  # there it would cost requests; `xlharm gc` lists them
-        with contextlib.suppress(OSError):
-            for pack in packs_with_checkpoints(store) & state.packs.keys():
-                if state.done.issuperset(state.packs[pack].keys):
-                    Checkpoints(store, pack).drop()
+    with contextlib.suppress(OSError):
+        for pack in packs_with_checkpoints(store) & state.packs.keys():
+            if state.done.issuperset(state.packs[pack].keys):
+                Checkpoints(store, pack).drop()
 
 
 def _lacks_verdicts(store: Store, key: str) -> bool:

@@ -28,6 +28,7 @@ RETRIES = (0.1, 0.5, 2.0)
 """Seconds to wait before a file that cannot be read is tried again."""
 _WRITABLE = ".writable"  # of a remote store
 _CONFLICT = {409, 412}  # HTTP: the file exists, or another client is writing it; s3fs does not map both on every server
+_BUSY = {429, 500, 502, 503, 504}  # HTTP: the server's own trouble, which may pass
 _EMPTY = 416  # HTTP: the file has no byte at the start
 _ABSENT = {
     errno.ENOENT,
@@ -96,7 +97,7 @@ class Files:
             if isinstance(error, UserError):
                 raise
             why = f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}"
-            if getattr(error, "errno", None) in _PASSING:
+            if getattr(error, "errno", None) in _PASSING or _status(error) in _BUSY:
                 raise StoreError(why) from error
             raise UserError(why) from None
 

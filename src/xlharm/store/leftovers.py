@@ -15,10 +15,9 @@ PARTIAL_SECONDS = 7 * 86_400.0  # so old are checkpoints that nobody continues
 
 
 def sweep(store: Files) -> None:
-    """Delete scratch folders, leases and heartbeats of ended processes; in a remote store only `xlharm gc` does."""
-    if not store.remote:
-        with contextlib.suppress(OSError):  # a run needs nothing of it
-            delete(store, [*ended(store), *Leases(store).dead(), *_Ages(store).scratch()])
+    """Delete scratch folders, leases and heartbeats of ended processes."""
+    with contextlib.suppress(OSError):  # a run needs nothing of it
+        delete(store, [*ended(store), *Leases(store).dead(), *_Ages(store).scratch()])
 
 
 def leftovers(store: Files) -> list[str]:
