@@ -66,7 +66,7 @@ def test_watching_what_is_finished_ends_at_once(xlharm_here: Xlharm, grid_file: 
     done = xlharm_here("status", grid_file, "--store", finished, "--watch")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    assert line.endswith("stages done, all done")
+    assert line.endswith("cells are complete, all done")
 
 
 @pytest.mark.slow
