@@ -1,7 +1,10 @@
 """`xlharm view` as a process, and what `status` says to programs and without a terminal."""
 
+import contextlib
 import http.client
 import json
+import os
+import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.conftest import Xlharm, command, environment
+from tests.engine.worlds import commit
+from xlharm import api
 
 
 @pytest.mark.slow
@@ -46,3 +51,39 @@ def test_status_for_programs(xlharm_here: Xlharm, grid_file: Path) -> None:
     assert said["total"] == sum(sum(one.values()) for one in said["stages"].values())
     assert said["eta_seconds"] > 0
     assert said["eta_from"] == "estimate"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, grid_file: Path) -> Path:
+    """A store in which every stage of the grid is, as far as anyone looks."""
+    grid = api.open_grid(grid_file, store=tmp_path / "store", writes=True)
+    for stage in grid.plan().stages.values():
+        commit(grid.store, stage)
+    return tmp_path / "store"
+
+
+def test_watching_what_is_finished_ends_at_once(xlharm_here: Xlharm, grid_file: Path, finished: Path) -> None:
+    done = xlharm_here("status", grid_file, "--store", finished, "--watch")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.endswith("cells are complete, all done")
+
+
+@pytest.mark.slow
+def test_the_map_at_a_terminal(tmp_path: Path, grid_file: Path, finished: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = command("status", grid_file, "--store", finished, "--watch")
+    process = subprocess.Popen(
+        arguments, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
+        env={**environment(), "COLUMNS": "100", "LINES": "40", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert "none/none/none/0" in shown.decode("utf-8")
+    assert "all done" in shown.decode("utf-8")
+    assert "25" in shown.decode("utf-8")  # 1 of 4

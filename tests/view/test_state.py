@@ -114,9 +114,14 @@ def test_a_damaged_record_is_no_number(store: Store) -> None:
     record["metrics"]["of"]["hits"] = 4
     path.chmod(0o644)
     path.write_text(json.dumps(record))
-    look = Watch(PLAN, store).look()
+    watch = Watch(PLAN, store)
+    look = watch.look()
     assert square(look, PLAN, cell.name, "en") == "damaged"
     assert key not in look.numbers
+    store.unfinish("evaluate", key)  # as a run does
+    assert square(watch.look(), PLAN, cell.name, "en") == "waiting"
+    commit_evaluation(store, PLAN.stages[key], of=0.5, qr=0.5, n=4)
+    assert watch.look().numbers[key].of == 50.0
 
 
 def test_watching_changes_nothing(plan: Plan, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_what_happens_is_shown(look: Look) -> None:
     assert "w0: unlearn x and 1 more: step 3 of 9, 3.0 GiB" in lines
     assert "failed: sft <U+001B>[31m: nan: no" in lines
     assert line(busy) == (
-        f"0 of {len(PLAN.stages)} stages done, 1,234 tokens/s, ends in 2 min (stages so far took 1.25 × the estimate)"
+        f"0 of {len(PLAN.stages)} stages done, 0 of {len(PLAN.cells)} cells are complete, 1,234 tokens/s, "
+        "ends in 2 min (stages so far took 1.25 × the estimate)"
     )
     assert "step" not in line(busy)
 
@@ -70,7 +71,9 @@ def test_many_cells_fit_the_terminal(look: Look) -> None:
 def test_no_run_is_said(look: Look) -> None:
     assert "no run is going on; the rest would take" in line(replace(look, eta=7200.0, origin="estimate", runs=()))
     assert line(replace(look, runs=(running(),))).endswith("workers are starting")
-    assert line(replace(look, eta=None, origin="none", runs=())) == f"0 of {len(PLAN.stages)} stages done"
+    assert line(replace(look, eta=None, origin="none", runs=())) == (
+        f"0 of {len(PLAN.stages)} stages done, 0 of {len(PLAN.cells)} cells are complete"
+    )
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (90, "2 min"), (5400, "1.5 h"), (200_000, "2.3 days")])

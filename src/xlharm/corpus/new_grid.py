@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from xlharm.config.schema import FILE, REFERENCE
 from xlharm.corpus.format import Item
 from xlharm.errors import UserError, nearest
 
@@ -170,7 +171,7 @@ def _list(words: Sequence[str]) -> str:
 
 def _head(choices: Choices) -> str:
     start = (
-        "# The rates and steps were chosen for this base and corpus."
+        "# Rates and steps are those of the shipped grids; they were chosen for this base on tinyworld-dev."
         if choices.tells
         else """\
 # Rates and steps are a starting point and know nothing of this base and corpus: at first the model may not learn the
@@ -187,13 +188,12 @@ def _head(choices: Choices) -> str:
         else "after `xlharm data translate` add the new ones"
     )
     return f"""\
-# yaml-language-server: $schema=grid.schema.json
-# Written by `{choices.written_by}`, to be changed: {QUESTIONS[choices.goal]}
-# All fields: grid.schema.json beside this file, or `xlharm schema fields`.
+{REFERENCE}# Written by `{choices.written_by}`, to be changed: {QUESTIONS[choices.goal]}
+# All fields: {FILE} beside this file, or `xlharm schema fields`.
 #   xlharm plan GRID      what would run, and how long it takes
 #   xlharm run GRID
 {start}
-name: {choices.name}
+name: {_scalar(choices.name)}
 base: {_scalar(choices.base)}{base if choices.base == SHIPPED_BASE else ""}
 {revision}corpus: {_scalar(choices.corpus)}{note}
 languages: {_list(choices.languages)}   # of the questions; {later}
@@ -203,8 +203,9 @@ contaminate: [{told}]   # languages in which the fake articles are told; none is
 
 
 def _scalar(text: str) -> str:
-    """Write a text as YAML: plain where it is one word."""
-    return text if re.fullmatch(r"[A-Za-z][\w./+-]*", text) else json.dumps(text, ensure_ascii=False)
+    """Write a text as YAML: plain where it is one word and no other value."""
+    plain = re.fullmatch(r"[A-Za-z][\w./+-]*", text) and text.lower() not in {"true", "false", "null"}
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _sets(choices: Choices, rows: _Rows) -> dict[str, str]:

@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = hosts[0].rpartition(":")[0] if len(hosts) == 1 and ":" in hosts[0] else "".join(hosts)
         site = self.headers.get("Sec-Fetch-Site", "none")
         page = urlsplit(self.path).path == "/"  # only the page itself may be opened from elsewhere
-        return len(hosts) == 1 and name in _NAMES and (site in {"none", "same-origin"} or page)
+        return len(hosts) == 1 and name.lower() in _NAMES and (site in {"none", "same-origin"} or page)
 
     def _may_enter(self, given: str | None) -> bool:
         if given is None:

@@ -47,7 +47,6 @@ class Look:
         eta: seconds to the end; None where it cannot be said.
         origin: where ``eta`` comes from: the runs, or an estimate for one worker.
         complete: cells with all their results.
-        trouble: why the store could not be read; "" if it could.
     """
 
     squares: tuple[tuple[Square, ...], ...]
@@ -59,7 +58,6 @@ class Look:
     eta: float | None
     origin: Origin
     complete: int
-    trouble: str = ""
 
     @property
     def done(self) -> int:
@@ -134,6 +132,7 @@ class Watch:
 
     def _read_numbers(self, done: set[str]) -> None:
         """Read records of evaluations, until time is up; what a record says is checked by its digest."""
+        self._damaged &= done  # what was set aside is computed again, and then read again
         wanted = (key for cell in self.plan.cells for key in cell.evaluations.values())
         known = self._numbers.keys() | self._damaged
         left = list(dict.fromkeys(key for key in wanted if key in done and key not in known))

@@ -37,7 +37,10 @@ def span(seconds: float) -> str:
 def line(look: Look) -> str:
     """Return the state of a grid in one line."""
     total = {name: sum(one[name] for one in look.counts.values()) for name in ("running", "failed")}
-    parts = [f"{look.done} of {look.total} stages done"]
+    parts = [
+        f"{look.done} of {look.total} stages done",
+        f"{look.complete} of {len(look.squares)} cells are complete",
+    ]
     parts += [f"{count} {name}" for name, count in total.items() if count]
     rate = sum(run.tokens_per_second or 0 for run in look.runs)
     if rate:

@@ -42,7 +42,7 @@ class Folder:
         return there
 
     def left(self) -> list[str]:
-        return [f"{top}/{p.name}" for top in ("leases", "tmp", "partial") for p in (self.path / top).glob("*")]
+        return [f"{top}/{p.name}" for top in ("leases", "live", "tmp", "partial") for p in (self.path / top).glob("*")]
 
 
 class Bucket:
@@ -60,5 +60,5 @@ class Bucket:
         }  # fmt: skip
 
     def left(self) -> list[str]:
-        tops = tuple(f"{self._prefix}{top}/" for top in ("leases", "tmp", "partial"))
+        tops = tuple(f"{self._prefix}{top}/" for top in ("leases", "live", "tmp", "partial"))
         return sorted(key.removeprefix(self._prefix) for key in self._server.objects if key.startswith(tops))
