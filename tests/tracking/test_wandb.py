@@ -14,7 +14,7 @@ from tests.analysis.worlds import commit_training, fill, plan_of
 from tests.tracking.conftest import KEY
 from tests.tracking.server import WandbServer
 from xlharm.analysis.results import GridResults
-from xlharm.errors import UserError
+from xlharm.errors import StoreError, UserError
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 from xlharm.tracking.wandb import follow, sync, unsent
@@ -262,6 +262,35 @@ def test_what_is_over_is_sent_once_more_and_what_is_left_is_counted(
     left = follow(lambda: GridResults(plan, store), ended=lambda _: True, folder=tmp_path)
     assert left == unsent(GridResults(plan, store), folder=tmp_path)[0] == 6
     assert not list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_a_page_that_is_written_last_is_named(server: WandbServer, small: tuple[Plan, Store], tmp_path: Path) -> None:
+    page, calls = tmp_path / "page.html", iter([False, None, True])
+
+    def ended(seconds: float) -> bool:
+        if seconds:
+            page.write_text("<html>")
+        return bool(next(calls))
+
+    plan, store = small
+    assert follow(lambda: GridResults(plan, store), ended=ended, folder=tmp_path, page=page) == 0
+    assert [given["input"]["artifactTypeName"] for given in server.artifacts].count("report") == 1
+
+
+def test_a_store_that_cannot_be_read_is_looked_at_again() -> None:
+    pauses: list[float] = []
+
+    def ended(seconds: float) -> bool:
+        if seconds:
+            pauses.append(seconds)
+        return len(pauses) == 6
+
+    def read() -> GridResults:
+        raise StoreError("s3://bucket: cannot be reached")
+
+    with pytest.raises(StoreError, match="cannot be reached"):
+        follow(read, ended=ended)
+    assert pauses == [60, 120, 240, 480, 600, 600]
 
 
 def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:

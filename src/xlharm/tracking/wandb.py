@@ -102,7 +102,7 @@ def follow(
         folder: as for ``sync``.
         project: as for ``sync``.
         entity: as for ``sync``.
-        page: as for ``sync``; sent when it is there.
+        page: as for ``sync``, when it is there; with one, only ``ended`` says that it is over.
 
     Returns:
         How many runs W&B has not taken.
@@ -132,7 +132,7 @@ def follow(
         if not left and runs and runs[-1].kind == "grid":
             tables_sent = began
         _LOG.info("%d runs sent, %d left%s", len(folders), len(left), f" ({error})" if error else "")
-        if last or (finished and not left):
+        if last or (finished and not left and page is None):  # a page is written when the grid is finished
             return len(left)
         failures = failures + 1 if left else 0
         ended(_pause(began, failures))
