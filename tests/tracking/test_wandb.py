@@ -275,6 +275,7 @@ def test_a_page_that_is_written_last_is_named(server: WandbServer, small: tuple[
     plan, store = small
     assert follow(lambda: GridResults(plan, store), ended=ended, folder=tmp_path, page=page) == 0
     assert [given["input"]["artifactTypeName"] for given in server.artifacts].count("report") == 1
+    assert unsent(GridResults(plan, store), folder=tmp_path, page=page) == (0, 7)
 
 
 def test_a_store_that_cannot_be_read_is_looked_at_again() -> None:

@@ -144,11 +144,16 @@ def _pause(began: float, failures: int) -> float:
 
 
 def unsent(
-    results: GridResults, *, folder: Path | None = None, project: str | None = None, entity: str | None = None
+    results: GridResults,
+    *,
+    folder: Path | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    page: Path | None = None,
 ) -> tuple[int, int]:
     """Return how many of a grid's runs W&B does not have as they are in the store, and how many there are."""
     target = _target(results, folder=folder, project=project, entity=entity)
-    sent, runs = _sent(target), runs_of(results)
+    sent, runs = _sent(target), runs_of(results, page=page)
     return sum(not sent.has(run) for run in runs), len(runs)
 
 
