@@ -8,7 +8,10 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow  # both look through all installed distributions
 NEEDED_UNSEEN = {
     "sentencepiece": "transformers reads M2M-100's tokenizer with it",
 }

@@ -42,6 +42,7 @@ def private_names(source: str) -> Iterator[str]:
                 yield node.attr
 
 
+@pytest.mark.slow
 def test_every_private_name_is_listed() -> None:
     used = {
         (path.name, name) for path in (ROOT / "src").rglob("*.py") for name in private_names(path.read_text("utf-8"))

@@ -29,6 +29,7 @@ def two(tmp_path: Path, mini_grid: dict[str, Any]) -> tuple[Path, str]:
     return tmp_path, arguments[1]
 
 
+@pytest.mark.slow
 def test_grids_in_two_stores(xlharm_here: Xlharm, two: tuple[Path, str]) -> None:
     folder, narrow = two
     store = folder / "wide-store"

@@ -15,6 +15,8 @@ from xlharm.cli import (
     bases,
     compare,
     corpora,
+    doctor,
+    init,
     inspect,
     judge,
     mirroring,
@@ -24,6 +26,7 @@ from xlharm.cli import (
     submit,
     tuning,
     upkeep,
+    view,
 )
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
@@ -38,6 +41,8 @@ result. So the same command, run again, computes only what is missing.
 
 The main results are OF (occurrence of the fake: how often answers state the fake detail) and QR (quality on the real:
 how often answers about real details are right), in every query language.
+
+  xlharm init my-grid.yaml               ask four questions and write a grid
 
   xlharm plan grid/quickstart.yaml       show what would run, and how long it takes
 
@@ -78,11 +83,13 @@ def _root(
     pass
 
 
+init.register(app)
 planning.register(app)
 running.register(app)
 submit.register(app)
 tuning.register(app)
 inspect.register(app)
+view.register(app)
 compare.register(app)
 mirroring.register(app)
 judge.register(app)
@@ -90,6 +97,7 @@ bases.register(app)
 corpora.register(app)
 storing.register(app)
 upkeep.register(app)
+doctor.register(app)
 
 
 def main() -> None:

@@ -1,16 +1,18 @@
 """`xlharm run` and `xlharm status`."""
 
 import contextlib
+import json
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.live import Live
 
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
@@ -28,6 +30,9 @@ Wandb = Annotated[
 ]
 _WANDB_SECONDS = 600.0  # how long a finished run waits for W&B
 _WANDB_SECONDS_STOPPED = 10.0
+
+_WATCH_SECONDS = 2.0
+_REMOTE_WATCH_SECONDS = 10.0  # of a bucket, where each look costs requests
 
 
 def register(app: typer.Typer) -> None:
@@ -234,23 +239,78 @@ def status(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Update every two seconds until all stages are done.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show a map that fills while a run goes on, until all stages are done.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs, with the time to go.")] = False,
 ) -> None:
     """Show how many stages of a grid are done, running, failed and left, and why stages failed.
+
+    The run may be in another process or on another machine: what is shown is in the store. `xlharm view` shows the
+    same as a page.
 
     \b
     xlharm status grid/quickstart.yaml
     xlharm status grid/quickstart.yaml --watch
+    xlharm status grid/quickstart.yaml --json
     """
     session = open_grid(grid, store=store, overrides=overrides)
     console = terminal()
-    while not _show_status(session, console) and watch:
-        time.sleep(2)
-        if sys.stdout.isatty():
-            console.clear()
+    if as_json:
+        typer.echo(json.dumps(_plain_status(session), indent=1))
+    elif watch:
+        _watch(session, console)
+    else:
+        _show_status(session, console)
 
 
-def _show_status(session: Session, console: Console) -> bool:
+def _plain_status(session: Session) -> dict[str, Any]:
+    """Return the state of a grid as plain values; ``eta_seconds`` is null where it cannot be said."""
+    from xlharm.view.state import Watch
+
+    look = Watch(session.plan, session.store).look(numbers=False)
+    damaged = session.grid.status().damaged
+    return {
+        "grid": session.plan.grid.name,
+        "stages": look.counts,
+        "done": look.done,
+        "total": look.total,
+        "cells": len(session.plan.cells),
+        "complete": look.complete,
+        "eta_seconds": None if look.eta is None else round(look.eta, 1),
+        "eta_from": look.origin,
+        "failures": [failure.model_dump(mode="json") for failure in look.failures.values()],
+        "damaged": damaged,
+        "runs": [run.model_dump(mode="json") for run in look.runs],
+    }
+
+
+def _watch(session: Session, console: Console) -> None:
+    """Show the map until all is done; without a terminal, one line whenever something has changed."""
+    from xlharm.view.state import Watch
+    from xlharm.view.terminal import drawn, line
+
+    watch, printed = Watch(session.plan, session.store), ""
+    pause = _REMOTE_WATCH_SECONDS if session.store.remote else _WATCH_SECONDS
+    if not console.is_terminal:
+        while True:
+            look = watch.look(numbers=False)
+            if (changed := f"{look.counts}") != printed:
+                printed = changed
+                console.print(line(look), soft_wrap=True)
+            if look.finished:
+                return
+            time.sleep(pause)
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            look = watch.look()
+            live.update(drawn(session.plan, look, height=console.height), refresh=True)
+            if look.finished and len(look.numbers) >= len({k for c in session.plan.cells for k in c.evaluations}):
+                return
+            time.sleep(pause)
+
+
+def _show_status(session: Session, console: Console) -> None:
     status = session.grid.status()
     for kind, counts in status.stages.items():
         shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "done")
@@ -260,4 +320,3 @@ def _show_status(session: Session, console: Console) -> bool:
     for line in status.damaged:
         console.print(f"damaged, computed again by the next run: {line}", style="red", markup=False, soft_wrap=True)
     console.print(f"{status.complete} of {status.cells} cells are complete")
-    return status.finished

@@ -110,12 +110,14 @@ class Progress:
         step: number of finished steps.
         steps: number of all steps.
         tokens: tokens processed so far, all slots together.
+        memory: most bytes of device memory that the pack has used so far; 0 on the CPU.
     """
 
     pack: str
     step: int
     steps: int
     tokens: int
+    memory: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
