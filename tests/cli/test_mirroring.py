@@ -124,6 +124,18 @@ def test_a_run_says_once_what_the_process_beside_it_has_not_sent(
     assert shown.count("W&B: ") == said
 
 
+def test_without_a_login_a_run_says_where_its_mirror_goes(
+    small: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Console(file=io.StringIO(), width=300)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with _mirrored(
+        Session(Grid(*small)), "online", grid=Path("g"), overrides=None, report=None, console=told
+    ) as mirror:  # fmt: skip
+        assert mirror.at_end == "offline"
+    assert told.file.getvalue().startswith("W&B: no login, or WANDB_MODE says offline")
+
+
 def test_a_run_that_fails_ends_the_process_beside_it(
     small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

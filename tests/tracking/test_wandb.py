@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,10 +14,13 @@ from tests.analysis.worlds import commit_training, fill, plan_of
 from tests.tracking.conftest import KEY
 from tests.tracking.server import WandbServer
 from xlharm.analysis.results import GridResults
-from xlharm.errors import UserError
+from xlharm.errors import StoreError, UserError
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
+from xlharm.tracking import writing
+from xlharm.tracking.mirror import Run
 from xlharm.tracking.wandb import follow, sync, unsent
+from xlharm.tracking.writing import Target
 
 pytestmark = pytest.mark.slow
 
@@ -169,17 +172,36 @@ def test_a_file_stream_that_fails_costs_one_warning(
     failure: tuple[int, str],
 ) -> None:
     plan, store = small
-    (server.stream, kind), server.stream_limit = failure, 21
+    (server.stream, kind), server.stream_limit = failure, 11
     folders = sync(GridResults(plan, store), folder=tmp_path)
     assert [path.name.startswith("offline-run-") for path in folders] == [False] * 2 + [True] * 5
     assert sorted(path.name for path in (tmp_path / "wandb").glob("*run-*")) == sorted(p.name for p in folders)
-    assert len(set(server.started)) == 3  # the others were not tried
+    assert len(set(server.started)) == 4  # after two in a row, the others were not tried
     (warning,) = [line for line in caplog.messages if "W&B does not take" in line]
     assert f"({kind}): 2 runs were sent, 5 are written offline" in warning
     server.stream = 200
     assert len(sync(GridResults(plan, store), folder=tmp_path)) == 5
     assert curves(server) == [10, 15, 10, 15, 15, 15]
     assert not list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_one_run_that_wandb_refuses_holds_nothing_up(
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = small
+    refused = {"ur/none/none/0"}
+
+    def write(run: Run, *, target: Target, mode: Literal["online", "offline"]) -> Path:
+        if mode == "online" and run.name in refused:
+            raise ValueError(run.name)
+        return writing.write(run, target=target, mode=mode)
+
+    monkeypatch.setattr("xlharm.tracking.wandb.write", write)
+    folders = sync(GridResults(plan, store), folder=tmp_path)
+    assert [path.name.startswith("offline-run-") for path in folders] == [False] * 6 + [True]
+    refused.clear()
+    assert len(sync(GridResults(plan, store), folder=tmp_path)) == 1
+    assert sorted(curves(server)) == [10, 10, 15, 15, 15, 15]
 
 
 @pytest.mark.slow  # W&B's core asks several times before it gives up
@@ -254,14 +276,45 @@ def test_a_store_is_followed_while_it_fills(server: WandbServer, tmp_path: Path)
 
 
 def test_what_is_over_is_sent_once_more_and_what_is_left_is_counted(
-    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan, store = small
-    server.stream, server.stream_limit = 404, 21
+    server.stream, server.stream_limit = 404, 10
     assert unsent(GridResults(plan, store), folder=tmp_path) == (7, 7)
     left = follow(lambda: GridResults(plan, store), ended=lambda _: True, folder=tmp_path)
     assert left == unsent(GridResults(plan, store), folder=tmp_path)[0] == 6
+    assert "references" not in "".join(capfd.readouterr())  # W&B would print a line for each
     assert not list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_a_page_that_is_written_last_is_named(server: WandbServer, small: tuple[Plan, Store], tmp_path: Path) -> None:
+    page, calls = tmp_path / "page.html", iter([False, None, True])
+
+    def ended(seconds: float) -> bool:
+        if seconds:
+            page.write_text("<html>")
+        return bool(next(calls))
+
+    plan, store = small
+    assert follow(lambda: GridResults(plan, store), ended=ended, folder=tmp_path, page=page) == 0
+    assert [given["input"]["artifactTypeName"] for given in server.artifacts].count("report") == 1
+    assert unsent(GridResults(plan, store), folder=tmp_path, page=page) == (0, 7)
+
+
+def test_a_store_that_cannot_be_read_is_looked_at_again() -> None:
+    pauses: list[float] = []
+
+    def ended(seconds: float) -> bool:
+        if seconds:
+            pauses.append(seconds)
+        return len(pauses) == 6
+
+    def read() -> GridResults:
+        raise StoreError("s3://bucket: cannot be reached")
+
+    with pytest.raises(StoreError, match="cannot be reached"):
+        follow(read, ended=ended)
+    assert pauses == [60, 120, 240, 480, 600, 600]
 
 
 def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:

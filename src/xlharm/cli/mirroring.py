@@ -40,7 +40,10 @@ def sync(
     ] = None,
     following: Annotated[
         bool,
-        typer.Option("--follow", help="Send what is new every half minute, until the grid is finished or input ends."),
+        typer.Option(
+            "--follow",
+            help="Send what is new every half minute, until the grid is finished (without --page) or input ends.",
+        ),
     ] = False,
 ) -> None:
     """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell.

@@ -162,11 +162,15 @@ def _mirrored(
     checked_project(None)
     actual = actual_mode(mode)
     if actual != "online":
+        if mode == "online" and actual == "offline":
+            console.print(
+                "W&B: no login, or WANDB_MODE says offline: runs are written to wandb/ at the end of this run"
+            )
         yield _Mirror(at_end=actual or "off")
         return
     options = ["--store", session.store.url, *(word for text in overrides or () for word in ("-s", text))]
-    page = ["--page", str(report)] if report else []
-    live, mirror = Live([*FOLLOW, str(grid), *options, *page, "--follow"], folder=Path.cwd()), _Mirror(at_end="off")
+    options += ["--page", str(report)] if report else []
+    live, mirror = Live([*FOLLOW, str(grid), *options, "--follow"], folder=Path.cwd()), _Mirror(at_end="off")
     try:
         yield mirror
     except BaseException:
@@ -174,13 +178,14 @@ def _mirrored(
         raise
     console.print(f"Sending what is left to W&B, for at most {clock(mirror.seconds)}", soft_wrap=True)
     if not live.end(seconds=mirror.seconds):
-        _tell_unsent(session, shlex.join(["xlharm", "wandb", "sync", str(grid), *options]), console=console)
+        command = shlex.join(["xlharm", "wandb", "sync", str(grid), *options])
+        _tell_unsent(session, command, report=report, console=console)
 
 
-def _tell_unsent(session: Session, command: str, *, console: Console) -> None:
+def _tell_unsent(session: Session, command: str, *, report: Path | None, console: Console) -> None:
     from xlharm.tracking.wandb import unsent
 
-    left, total = unsent(session.grid.stored())
+    left, total = unsent(session.grid.stored(), page=report)
     if left:
         line = f"W&B: {left} of {total} runs are not sent; send them with: {command}"
         console.print(line, style="red", markup=False, soft_wrap=True)

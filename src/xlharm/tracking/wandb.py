@@ -24,6 +24,7 @@ Mode = Literal["online", "offline", "off"]
 _LOG = logging.getLogger(__name__)
 _PROJECT = "xlharm"
 _WAITS = (15.0, 60.0, 240.0)  # seconds before a run is sent again after "too many requests"
+_IN_A_ROW = 2  # runs that W&B does not take before it counts as down; one alone may be wrong in itself
 _EVERY = 30.0  # seconds between two looks at a store that is followed
 _TABLES_EVERY = 300.0  # seconds between two sendings of its tables, which cost computing, traffic and space
 _LONGEST_WAIT = 600.0
@@ -42,9 +43,9 @@ def sync(
     """Mirror a grid's results to W&B, as far as the grid is done.
 
     Runs that were sent before and have not changed are not sent again. ``online`` without a login, with
-    ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``; there is no prompt. The first run
-    that the server does not take within ``FINISH_SECONDS`` ends the attempts: it and all later runs are written
-    offline.
+    ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``; there is no prompt. Runs that the
+    server does not take within ``FINISH_SECONDS`` are written offline; two of them in a row end the attempts, and all
+    later runs are written offline, too.
 
     Args:
         results: of the grid.
@@ -78,7 +79,8 @@ def sync(
         "W&B does not take what is sent (%s): %d runs were sent, %d are written offline to %s; the next sync "
         "sends them", error, len(folders), len(left), target.folder / "wandb",
     )  # fmt: skip
-    _remove(left[0], "run", target=target)
+    for run in left:
+        _remove(run, "run", target=target)
     return folders + [_write(run, target=target) for run in left]
 
 
@@ -102,7 +104,7 @@ def follow(
         folder: as for ``sync``.
         project: as for ``sync``.
         entity: as for ``sync``.
-        page: as for ``sync``; sent when it is there.
+        page: as for ``sync``, when it is there; with one, only ``ended`` says that it is over.
 
     Returns:
         How many runs W&B has not taken.
@@ -132,7 +134,7 @@ def follow(
         if not left and runs and runs[-1].kind == "grid":
             tables_sent = began
         _LOG.info("%d runs sent, %d left%s", len(folders), len(left), f" ({error})" if error else "")
-        if last or (finished and not left):
+        if last or (finished and not left and page is None):  # a page is written when the grid is finished
             return len(left)
         failures = failures + 1 if left else 0
         ended(_pause(began, failures))
@@ -144,11 +146,16 @@ def _pause(began: float, failures: int) -> float:
 
 
 def unsent(
-    results: GridResults, *, folder: Path | None = None, project: str | None = None, entity: str | None = None
+    results: GridResults,
+    *,
+    folder: Path | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    page: Path | None = None,
 ) -> tuple[int, int]:
     """Return how many of a grid's runs W&B does not have as they are in the store, and how many there are."""
     target = _target(results, folder=folder, project=project, entity=entity)
-    sent, runs = _sent(target), runs_of(results)
+    sent, runs = _sent(target), runs_of(results, page=page)
     return sum(not sent.has(run) for run in runs), len(runs)
 
 
@@ -203,10 +210,10 @@ def _sent(target: Target) -> Sent:
 
 
 def _send(runs: list[Run], *, target: Target) -> tuple[list[Path], list[Run], str]:
-    """Send runs that are not at W&B as they are now, up to the first that does not arrive.
+    """Send runs that are not at W&B as they are now, until it does not take two in a row.
 
     Returns:
-        The folders of the runs that were sent, the runs that are left, and the kind of error that left them.
+        The folders of the runs that were sent, the runs that are left, and the kind of error that left the last.
     """
     import wandb
 
@@ -215,17 +222,24 @@ def _send(runs: list[Run], *, target: Target) -> tuple[list[Path], list[Run], st
     if len(todo) < len(runs):
         _LOG.info("%d of %d runs are at W&B as they are now", len(runs) - len(todo), len(runs))
     folders: list[Path] = []
-    for done, run in enumerate(todo):
+    left: list[Run] = []
+    kind, in_a_row = "", 0
+    for done, run in enumerate(todo, start=1):
         try:
             folder = _sent_folder(run, target=target)
         except Exception as error:  # noqa: BLE001 - its errors have no common class, and none may cost results
             wandb.teardown()  # its service would refuse the ids of runs that it failed to open
-            return folders, todo[done:], type(error).__name__
+            left.append(run)
+            kind, in_a_row = type(error).__name__, in_a_row + 1
+            if in_a_row == _IN_A_ROW:
+                return folders, left + todo[done:], kind
+            continue
+        in_a_row = 0
         sent.add(run)
         folders.append(folder)
         _remove(run, "offline-run", target=target)
         _remove(run, "run", target=target, but=folder)
-    return folders, [], ""
+    return folders, left, kind
 
 
 def _sent_folder(run: Run, *, target: Target) -> Path:

@@ -133,6 +133,7 @@ def _core_log(folder: Path) -> Iterator[dict[str, Any]]:
 def _opened(run: Run, *, target: Target, mode: Literal["online", "offline"]) -> Iterator[Any]:
     import wandb
 
+    wandb.setup(settings=wandb.Settings(silent=True))  # also after a teardown
     wandb.termsetup(_settings(), None)  # it would print a line for each reference
     opened = wandb.init(
         id=run.id,
