@@ -30,7 +30,6 @@ ELSEWHERE = {
     "config/grid.py": "config/test_load.py: every mistake in a file",
     "config/kinds.py": "config/test_plugins.py and test_load.py: unions of methods, probes and judges",
     "config/unlearning.py": "methods/test_every.py: what every method has",
-    "corpus/importing/grid.py": "corpus/importing/test_import.py: an import from end to end",
     "corpus/importing/joining.py": "corpus/importing/test_shapes.py: perturbed answers in folders beside",
     "corpus/importing/mapping.py": "corpus/importing/test_import.py",
     "corpus/importing/rows.py": "corpus/importing/test_import.py",
