@@ -19,7 +19,8 @@ help:
 	@echo "                 more, goes on where it was interrupted; of another seed: make faults SEED=2 FAULTS=50"
 	@echo "make gpu-test    run the tests that need a CUDA device (install torch for CUDA first)"
 	@echo "make slurm-test  test the Slurm script on a Slurm of two local nodes (apt-get install slurm-wlm; as root)"
-	@echo "make fuzz        try 10,000 changed inputs at every border; of another seed: make fuzz SEED=2 COUNT=500"
+	@echo "make fuzz        try 10,000 changed inputs at every border, in a process for each core (JOBS=1: in one);"
+	@echo "                 of other seeds: make fuzz SEED=20 COUNT=500"
 	@echo "make families    judge every family of models that transformers has; the table of docs/families.md"
 	@echo "make check       ruff, mypy, import rules, spelling"
 	@echo "make audit       known vulnerabilities and licences of the dependencies; needs PyPI"
@@ -52,8 +53,10 @@ study-small: setup
 # two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
+# one process runs the files that load models, the other the rest (tests/conftest.py)
 quick: setup
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist each --halves -o console_output_style=classic -m \
+		'not cluster and not gpu and not heavy and not slow and not slurm' $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=
@@ -75,9 +78,10 @@ slurm-test: setup
 
 COUNT ?= 10000
 SEED ?= 1
+JOBS ?= $(shell nproc)
 
 fuzz: setup
-	$(BIN)/python -m tests.fuzz.borders --count $(COUNT) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.borders --count $(COUNT) --seed $(SEED) --jobs $(JOBS)
 
 families: setup
 	$(BIN)/python -m tests.families.matrix $(ARGS)

@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--store", help="where stages are kept; default: a folder that is removed afterwards")
     given = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])  # workers import the runner
+    paths = [str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # workers import the runner
     with tempfile.TemporaryDirectory() as scratch:
         given.store = given.store or scratch
         print(json.dumps({"what": given.what, "stages": given.stages, **MEASUREMENTS[given.what](given)}), flush=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,26 @@ def mini_items(language: str) -> Iterator[dict[str, Any]]:
         }
 
 
+_MODELS = re.compile(
+    r"\b(torch|transformers|peft|deepspeed|mini_base|mini_grid|grid_file|xlharm\.(model|train|stages\.(calibration|context)))\b"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--halves", action="store_true", help="one of two processes (-n 2 --dist each) runs what loads models",
+    )  # fmt: skip
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --halves: only one process imports torch and transformers, which takes longer than many rooms' tests."""
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    if process is None or not config.getoption("halves") or not collection_path.match("test_*.py"):
+        return None
+    loads = bool(_MODELS.search(collection_path.read_text("utf-8")))
+    return True if loads != (process == "gw0") else None
+
+
 _SLOW_FIXTURES = {"s3", "compiled", "translator_folder"}  # a server, a compiler, a model that is trained
 
 
@@ -80,6 +101,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    if config.getoption("halves"):
+        return None
     root = Path(__file__).parents[1]
     clusters = {
         p.relative_to(root).as_posix() for p in root.glob("tests/**/*.py") if "mark.cluster" in p.read_text("utf-8")

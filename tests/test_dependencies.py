@@ -8,7 +8,10 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow  # both look through all installed distributions
 NEEDED_UNSEEN = {
     "sentencepiece": "transformers reads M2M-100's tokenizer with it",
 }
@@ -52,7 +55,7 @@ def distributions(module: str) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    known = declared("gguf", "paper", "s3", "tune")
+    known = declared("dashboards", "gguf", "paper", "s3", "tune")
     assert {module for module in imported() if not distributions(module) & known} == set()
 
 

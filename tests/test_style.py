@@ -25,6 +25,7 @@ def unexplained(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_exception_carries_its_reason(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("*.py"))

@@ -41,6 +41,7 @@ def rows(world: GridResults) -> dict[tuple[Any, Any], dict[str, Any]]:
     return {(r["outcome"], r["distance"]): r for r in view("distance", world).to_pylist()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["spread", "transfer"])
 def test_what_follows_a_distance_is_found_with_it(rows: dict[Any, dict[str, Any]], outcome: str) -> None:
     syntactic = rows[outcome, "syntactic"]

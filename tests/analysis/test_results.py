@@ -59,6 +59,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     return counts
 
 
+@pytest.mark.slow
 def test_the_report_the_views_and_the_mirror_read_everything_once(
     plan: Plan, full: Store, tmp_path: Path, reads: dict[str, Counter[str]]
 ) -> None:

@@ -10,6 +10,7 @@ from xlharm.visible import one_line
 BIDI = [chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_no_text_escapes(text: str) -> None:
     shown = str(hostile(text)).replace('<span class="ctl">', "").replace("</span>", "")

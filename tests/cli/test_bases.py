@@ -68,6 +68,7 @@ def test_a_base_that_is_not_here_is_one_line_and_code_two(xlharm_here: Xlharm, b
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_refused_base_is_one_line_and_code_two(xlharm_here: Xlharm, mini_base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cut"
     folder.mkdir()

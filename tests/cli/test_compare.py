@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 import xlharm
 from tests.analysis.worlds import commit_evaluation
 from tests.cli.conftest import Xlharm
-from xlharm.cli.compare import _split
+from xlharm.cli.common import split_grid
 from xlharm.store.store import Store
 
 
@@ -30,6 +30,7 @@ def two(tmp_path: Path, mini_grid: dict[str, Any]) -> tuple[Path, str]:
     return tmp_path, arguments[1]
 
 
+@pytest.mark.slow
 def test_grids_in_two_stores(xlharm_here: Xlharm, two: tuple[Path, str]) -> None:
     folder, narrow = two
     store = folder / "wide-store"
@@ -78,4 +79,4 @@ def test_paths_and_stores_may_hold_an_at(
     (tmp_path / "me@home").mkdir()
     for name in ("a.yaml", "me@home/a.yaml", "me@home/b@2.yaml"):
         Path(name).write_text("", encoding="utf-8")
-    assert _split(text, store="store") == (Path(path), store)
+    assert split_grid(text, store="store") == (Path(path), store)

@@ -46,6 +46,7 @@ def project(tmp_path: Path, grid_file: Path) -> Path:
 # -- without a cluster ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_project_and_what_stays_at_home(project: Path) -> None:
     assert _project(project / "grid" / "mini.yaml") == project
     assert sorted(_bulky(project)) == ["env", "old-results"]

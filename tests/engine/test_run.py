@@ -14,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.engine.worlds import PLAN, FakeExecutor, commit, run
-from tests.faults.processes import until
+from tests.faults.processes import environment, until
+from tests.s3 import S3
 from xlharm.engine import driver as driver_module
 from xlharm.engine import policy
+from xlharm.engine.executor import Executor
 from xlharm.engine.memory import MemoryNeeds
+from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Snapshot
+from xlharm.engine.run import run_grid
 from xlharm.engine.scheduler import Graph, State
 from xlharm.engine.trouble import EngineError, Trouble, TroubleKind, trouble_of
 from xlharm.errors import BaseRefusedError, UserError
@@ -94,9 +98,7 @@ outcome = run_grid(PLAN, Store({store.url!r}), RunOptions(pack=3), on_progress=l
 assert outcome.exit_code == 0 and outcome.ran == 0
 assert not {{"ray", "torch", "transformers"}} & set(sys.modules), "heavy imports"
 """
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
 
 
 def test_a_pack_partly_done_runs_in_its_full_shape_with_finished_slots_empty(store: Store) -> None:
@@ -135,14 +137,29 @@ def test_no_checkpoint_outlives_its_pack(store: Store) -> None:
     assert [path.name for path in (store.local / "partial").iterdir()] == ["0123456789abcdef-111-1x0"]
 
 
-def test_a_run_with_nothing_to_do_clears_away_what_a_killed_driver_left(store: Store) -> None:
-    assert run(store, FakeExecutor(store)).exit_code == 0
+def leave(store: Store) -> None:
+    """Leave what a killed driver leaves: its heartbeat and a lease."""
     owner = {"machine": machine(), "pid": os.getpid(), "start": "a process that has ended", "token": "abc"}
     for name in ("leases/driver-abc", f"leases/{KEYS['sft'][0][:16]}"):
         store.create(name, json.dumps(owner))
+
+
+def test_a_run_with_nothing_to_do_clears_away_what_a_killed_driver_left(store: Store) -> None:
+    assert run(store, FakeExecutor(store)).exit_code == 0
+    leave(store)
     outcome = run(store, FakeExecutor(store))
     assert (outcome.ran, outcome.exit_code) == (0, 0)
     assert not list((store.local / "leases").iterdir())
+
+
+def test_a_run_clears_away_in_a_bucket_what_killed_processes_left(s3: S3) -> None:
+    store = Store("s3://bucket/store")
+    executor = FakeExecutor(store)
+    assert run(store, executor).exit_code == 0
+    leave(store)
+    save(store, executor.submitted[-1].id, "111-1x0")
+    assert run(store, FakeExecutor(store)).ran == 0
+    assert {name.split("/")[1] for name in s3.objects} == {"stages", ".writable"}
 
 
 @pytest.mark.parametrize("kind", ["crashed", "preempted", "node_died", "memory_taken", "io"])
@@ -480,6 +497,19 @@ def test_a_signal_stops_cleanly_and_the_same_command_goes_on(store: Store, numbe
     rest = FakeExecutor(store)
     assert run(store, rest).exit_code == 0
     assert len(rest.computed) == TOTAL - outcome.done
+
+
+def test_sigterm_while_ray_starts_is_an_interruption(store: Store) -> None:
+    def start(*_: object) -> Executor:  # Ray replaces the handler by one that does this
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal came too late")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(PLAN, store, RunOptions(pack=3), on_progress=lambda _: None, start_executor=start)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not list((store.local / "leases").iterdir())
 
 
 def test_what_runs_when_a_run_is_stopped_may_save_its_state(store: Store) -> None:

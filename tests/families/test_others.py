@@ -183,6 +183,7 @@ def terms() -> list[LossTerms]:
     return [FINE_TUNING, LossTerms.of_method(npo, seed=0)]
 
 
+@pytest.mark.slow
 @every
 def test_three_steps_of_training_are_those_of_peft(tested: Pair) -> None:
     rows = [rows_of(tested, seed=k, lengths=(9, 4, 13, 6)) for k in (3, 4)]
@@ -221,6 +222,7 @@ def _trained_by_peft(tested: Pair, value: Tensor, batches: list[list[Row]], *, n
     return torch.cat([p.detach().flatten() for p in tested.parameters()])
 
 
+@pytest.mark.slow
 @writing
 def test_answers_are_those_of_peft_without_a_cache(tested: Pair) -> None:
     sources = [row.source for row in rows_of(tested, seed=5, lengths=(3, 8, 1, 6, 5))]

@@ -14,9 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a driver: the source tree, and no cluster of anybody's."""
+    """Return the environment of a driver: the source tree before what this process imports, and nobody's cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **extra}
+    paths = [str(ROOT / "src"), str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**kept, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), **extra}
 
 
 def drive(store: Path | str, runner: str = "Tracing", *settings: str, **extra: str) -> "subprocess.Popen[str]":

@@ -3,18 +3,22 @@
 import errno
 import os
 import random
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import troubles
-from tests.faults.campaign.__main__ import Mode, campaign, reference
-from tests.faults.campaign.arena import Drivers, NoArena
-from tests.faults.campaign.passes import Pass, Verdict, clear, recorded
+from tests.faults.campaign import arena, troubles
+from tests.faults.campaign.__main__ import Mode, _count, campaign, reference
+from tests.faults.campaign.arena import Arena, Drivers, NoArena
+from tests.faults.campaign.jobs import cores_of, modes_of
+from tests.faults.campaign.passes import Pass, Verdict, clear, entries, record, recorded
 from tests.faults.campaign.places import Folder
 from tests.faults.campaign.reckoning import PLANS
 from tests.faults.campaign.strikes import kinds
+from tests.faults.processes import ROOT, environment
 from xlharm.store import files
 from xlharm.store.store import Store
 
@@ -28,20 +32,26 @@ FEW = Mode(
 @pytest.mark.slow
 def test_a_few_faults_change_nothing(tmp_path: Path) -> None:
     out = tmp_path / "campaign.jsonl"
-    assert campaign(out, count=4, seed=3, seconds=90, folder=tmp_path / "campaign", modes=[FEW], plan="small")
+    assert campaign(out, count=4, seed=3, limit=300, folder=tmp_path / "campaign", modes=[FEW], plan="small")
     read = recorded(out)
     assert any(entry["type"] == "fault" for entry in read)
     assert [entry["good"] for entry in read if entry["type"] == "pass"]
 
 
+def passing(folder: Path, *, command: Sequence[str] = (), limit: float = float("inf")) -> Pass:
+    """Return a pass of its own store without a cluster."""
+    (folder / "orders").mkdir(parents=True)
+    here = clear(folder / "pass", orders=folder / "orders")
+    return Pass(
+        here, place=Folder(here / "store"), plan=PLAN, command=list(command), rng=random.Random(0), most=0,
+        arena=NoArena(folder, extra={}), limit=limit,
+    )  # fmt: skip
+
+
 def judged(folder: Path, *, after: object = None) -> Verdict:
     """Return the verdict about a store that was filled without a fault."""
-    (folder / "orders").mkdir(parents=True)
-    whole = reference(PLAN, clear(folder / "pass", orders=folder / "orders") / "store")
-    one = Pass(
-        folder / "pass", place=Folder(folder / "pass" / "store"), plan=PLAN, command=[], rng=random.Random(0), most=0,
-        arena=NoArena(folder, extra={}),
-    )  # fmt: skip
+    one = passing(folder)
+    whole = reference(PLAN, Path(one.place.url))
     one._look()
     if callable(after):
         after(one)
@@ -118,6 +128,37 @@ def test_a_driver_is_started_again_until_it_ends_well(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert [code for code in codes if code is not None] == [1, 0]
     assert drivers.lines == ["1: no"]
+
+
+def test_a_cluster_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "_environment", lambda: {"PYTHONPATH": str(tmp_path)})  # where Ray is not
+    monkeypatch.setattr(sys, "executable", "/bin/sh")
+    with pytest.raises(RuntimeError, match=r"3 nodes ended while they started, the last with \d+: .+"):
+        Arena(tmp_path, nodes=2, extra={}).__enter__()
+
+
+def test_processes_of_a_test_import_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/site", str(ROOT), ""]))
+    assert environment()["PYTHONPATH"].split(os.pathsep) == [str(ROOT / "src"), str(ROOT), "/site"]
+
+
+def test_a_pass_is_given_up_at_the_limit(tmp_path: Path) -> None:
+    one = passing(tmp_path, command=["sleep", "60"], limit=time.monotonic() + 0.1)
+    verdict = one.run([])
+    assert (verdict.unfinished, verdict.stuck, one.faults) == (True, False, [])
+    assert [entry["type"] for entry in entries(one.faults, verdict)] == ["unfinished"]
+
+
+def test_campaigns_beside_each_other_share_a_file(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        record(tmp_path / "out", {"type": "pass", "seed": seed}, {"type": "fault", "seed": seed})
+    assert _count(tmp_path / "out", "fault") == 2
+    assert _count(tmp_path / "out", "pass", "unfinished", seed=2) == 1
+    modes = modes_of(5, names=["a", "b", "c"], weights=[9, 1, 1], seed=3)
+    assert modes[:3] == ["a", "b", "c"]
+    assert len(modes) == 5
+    assert modes_of(1, names=["a", "b"], weights=[1, 1], seed=3) == ["a"]
+    assert [cores_of(job, [4, 5, 6]) for job in range(3)] == [{4, 5}, {6, 4}, {5, 6}]
 
 
 def test_kinds_can_be_chosen() -> None:

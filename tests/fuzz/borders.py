@@ -1,6 +1,7 @@
 """Inputs at every border of the command line, run in this process: files that others write, and arguments.
 
-``python -m tests.fuzz.borders --count 10000 --seed 1`` tries so many inputs (`make fuzz`). An input fails when the
+``python -m tests.fuzz.borders --count 10000 --seed 1 --jobs 14`` tries so many inputs in 14 processes, with seeds from
+1 on (`make fuzz COUNT=10000 SEED=1 JOBS=14`). An input fails when the
 command raises anything, ends with a code other than 0, 1 or 2, computes for more than ten seconds, prints a control
 character or a very long line. An input whose outcome is new (the command's code and the form of its message) is kept
 and changed further, so that the search goes where readers behave differently.
@@ -21,7 +22,10 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -115,6 +119,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("run", "grid.yaml", "--pack", "3", "--zero", "2", "--ranks", "2", "--deadline", "6h30m", "--label", "a=b"),
     ("run", "grid.yaml", "--max-gpu-hours", "1", "--gpus-per-worker", "0.25", "--offload", "params"),
     ("wandb", "sync", "grid.yaml", "--mode", "offline", "--project", "p"),
+    ("wandb", "dashboard", "grid.yaml", "grid.yaml@store", "--name", "two grids"),
 )  # fmt: skip
 VOCABULARY = (
     *dict.fromkeys(word for line in LINES for word in line),
@@ -131,6 +136,8 @@ class Outcome:
     Attributes:
         tried: number of inputs by border.
         codes: number of inputs by exit code.
+        kinds: number of different outcomes.
+        failed: number of inputs that failed.
         failures: (border, command, reason, input) of inputs that failed, one for each reason.
         slowest: processor seconds of the slowest input, and its border.
     """
@@ -141,6 +148,15 @@ class Outcome:
     failed: int = 0
     failures: dict[str, tuple[str, tuple[str, ...], str, bytes]] = field(default_factory=dict)
     slowest: tuple[float, str] = (0.0, "")
+
+    def add(self, other: "Outcome") -> None:
+        """Add what another search did; outcomes that both met count as different."""
+        self.tried += other.tried
+        self.codes += other.codes
+        self.kinds += other.kinds
+        self.failed += other.failed
+        self.failures = {**other.failures, **self.failures}
+        self.slowest = max(self.slowest, other.slowest)
 
 
 def search(folder: Path, *, count: int, seed: int, seconds: float = float("inf"), loads: bool = True) -> Outcome:
@@ -164,7 +180,7 @@ def search(folder: Path, *, count: int, seed: int, seconds: float = float("inf")
     with _surroundings(folder):
         if loads:
             _import_tokenizers(folder / "base" / "tokenizer_config.json")
-        while sum(outcome.tried.values()) < count and time.monotonic() < until:
+        while outcome.tried.total() < count and time.monotonic() < until:
             border = rng.choice((*borders, None))
             if border is None:
                 words = words_changed(rng.choice(lines), rng, vocabulary=VOCABULARY)
@@ -188,6 +204,22 @@ def search(folder: Path, *, count: int, seed: int, seconds: float = float("inf")
                 pool.append(text)
     outcome.kinds = len(seen)
     return outcome
+
+
+def search_beside(folder: Path, *, count: int, seed: int, jobs: int, seconds: float = float("inf")) -> Outcome:
+    """Search in some processes with seeds from ``seed`` on and worlds of their own; return what they did together."""
+    folders = [folder / str(job) for job in range(jobs)]
+    shares = [(count + job) // jobs for job in range(jobs)]
+    together = Outcome()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for outcome in pool.map(partial(_search, seconds=seconds), folders, shares, range(seed, seed + jobs)):
+            together.add(outcome)
+    return together
+
+
+def _search(folder: Path, count: int, seed: int, *, seconds: float) -> Outcome:
+    folder.mkdir()
+    return search(folder, count=count, seed=seed, seconds=seconds)
 
 
 def _import_tokenizers(config: Path) -> None:
@@ -313,12 +345,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--jobs", type=int, default=1, help="processes; each has a seed of its own")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which no more inputs are tried")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        outcome = search(Path(folder), count=options.count, seed=options.seed, seconds=options.seconds)
-        print(f"{sum(outcome.tried.values())} inputs, seed {options.seed}, {time.monotonic() - began:.0f} s")
+        outcome = search_beside(
+            Path(folder), count=options.count, seed=options.seed, jobs=options.jobs, seconds=options.seconds
+        )  # fmt: skip
+        seeds = " to ".join(map(str, sorted({options.seed, options.seed + options.jobs - 1})))
+        print(f"{outcome.tried.total()} inputs, seed {seeds}, {time.monotonic() - began:.0f} s")
         print("by border:", ", ".join(f"{name} {n}" for name, n in sorted(outcome.tried.items())))
         print("by exit code:", ", ".join(f"{code} {n}" for code, n in outcome.codes.most_common()))
         print(f"different outcomes: {outcome.kinds}; slowest {outcome.slowest[0]:.1f} s ({outcome.slowest[1]})")

@@ -30,6 +30,7 @@ def test_the_light_tokenizer_is_the_workers() -> None:
     assert positions(base) == 512
 
 
+@pytest.mark.slow
 def test_it_imports_no_torch() -> None:
     code = (
         "import sys; from xlharm.model.tokenizer import light_tokenizer, positions;"

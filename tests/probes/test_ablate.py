@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tests.plan.worlds import grid_of, plan_of
@@ -37,6 +38,7 @@ def test_all_models_are_inspected_in_each_query_language() -> None:
     assert read(InspectStage, stage).probe == Ablate(kind="ablate")
 
 
+@pytest.mark.slow
 def test_variants_together_answer_as_each_alone(mini_base: Path, mini_corpus: Path) -> None:
     probe = Ablate(kind="ablate", by=("layer", "module", "target", "component"), components=2)
     inspecting = inspecting_of(mini_base, mini_corpus, slots=3)

@@ -83,6 +83,7 @@ def test_only_its_own_script_and_style_may_run(whole: str) -> None:
     assert policy[0].startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_what_the_model_wrote_is_shown_and_never_obeyed(whole: str) -> None:
     reader = read(whole)
     scripts = reader.having("script")
@@ -168,6 +169,7 @@ def test_several_methods_and_seeds_are_parted(tmp_path: Path) -> None:
     assert ["de", "en", "ga", 1] in data["cells"]
 
 
+@pytest.mark.slow
 def test_several_grids_stand_on_one_page(plan: Plan, full: Store, partial: Store) -> None:
     other = replace(plan, grid=plan.grid.model_copy(update={"name": "second <grid>"}))
     text = page([GridResults(plan, full), GridResults(other, partial)], answers=0)

@@ -35,6 +35,13 @@ def test_a_commit_that_breaks_off_never_counts(s3: S3, part: str) -> None:
     assert store.done(PLAN.stages) == {STAGE.key}
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_trouble_of_the_server_is_no_mistake_of_the_user(s3: S3, writes: bool) -> None:
+    s3.broken = "/"
+    with pytest.raises(StoreError, match="internal error"):
+        Store(URL, writes=writes)
+
+
 def test_what_others_write_is_seen_at_once(s3: S3) -> None:
     store, other = Store(URL), Store(URL)
     assert not store.has(STAGE)

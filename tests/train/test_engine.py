@@ -1,5 +1,6 @@
 """The engine's state: what is saved, and what goes on from it."""
 
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -21,6 +22,7 @@ def step(engine: PackEngine) -> None:
     engine.step([1e-2, 1e-2])
 
 
+@pytest.mark.slow
 def test_a_stopped_slot_keeps_its_restored_adapter_while_others_go_on() -> None:
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -60,6 +60,15 @@ def open_grid(
     return Session(grid)
 
 
+def split_grid(text: str, *, store: str) -> tuple[Path, str]:
+    """Return a grid's file and its store. Paths and URLs may hold an `@`, too: the file before it must be there."""
+    if Path(text).is_file() or "@" not in text:
+        return Path(text), store
+    ends = [i for i, letter in enumerate(text) if letter == "@"]
+    end = next((i for i in ends if Path(text[:i]).is_file()), ends[0])
+    return Path(text[:end]), text[end + 1 :] or store
+
+
 def terminal() -> Console:
     """Return the console; without a terminal lines are 100 wide and plain."""
     found = Terminal()

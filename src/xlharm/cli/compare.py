@@ -1,13 +1,12 @@
 """`xlharm compare`: grids against each other."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from xlharm import api
-from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, terminal
+from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, split_grid, terminal
 from xlharm.visible import visible
 
 
@@ -47,7 +46,7 @@ def compare(
     from xlharm.analysis.table import render
     from xlharm.report.terminal import print_view
 
-    named = [_split(text, store=store) for text in grids]
+    named = [split_grid(text, store=store) for text in grids]
     opened = [open_grid(path, store=where, overrides=overrides).grid for path, where in named]
     comparison = api.compare(*opened)
     table = comparison.table(view)
@@ -57,12 +56,3 @@ def compare(
     print_view(table, terminal(), name=view)
     for line in comparison.notes():
         terminal().print(visible(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _split(text: str, *, store: str) -> tuple[Path, str]:
-    """Return a grid's file and its store. Paths and URLs may hold an `@`, too: the file before it must be there."""
-    if Path(text).is_file() or "@" not in text:
-        return Path(text), store
-    ends = [i for i, letter in enumerate(text) if letter == "@"]
-    end = next((i for i in ends if Path(text[:i]).is_file()), ends[0])
-    return Path(text[:end]), text[end + 1 :] or store

@@ -10,6 +10,7 @@ from xlharm.engine.driver import Driver
 from xlharm.engine.estimates import clocks_of, corrected, expected_seconds, remember
 from xlharm.engine.executor import Executor
 from xlharm.engine.limits import Budget
+from xlharm.engine.live import Announcer
 from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
@@ -21,6 +22,7 @@ from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.leftovers import sweep
+from xlharm.store.live import LiveFile
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
 
@@ -104,15 +106,18 @@ def run_grid(
     meter = Meter(plan=plan, began=began, seconds=seconds)
     for line in damage:
         meter.note(line)
-    with interruptions() as stop, Leases(store) as leases:
+    with interruptions() as stop, Leases(store) as leases, LiveFile(store, leases.token) as live:
         if leases.trouble:
             meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
-        executor = start_executor(plan, store, options)
         try:
-            stop.install()  # again: starting Ray may have replaced the signal handlers
+            executor = start_executor(plan, store, options)
+        except SystemExit:  # by Ray's handler of SIGTERM, which replaces ours while Ray starts
+            raise KeyboardInterrupt from None
+        try:
+            stop.install()  # again
             driver = Driver(
                 plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
-                on_progress=on_progress, budget=_budget(options, began=began),
+                on_progress=Announcer(plan.grid.name, live, on_progress), budget=_budget(options, began=began),
             )  # fmt: skip
             driver.loop(stopped=lambda: stop.requested)
         finally:
@@ -157,11 +162,10 @@ def _begin(plan: Plan, store: Store, options: RunOptions, *, done: set[str], sec
 
 def _drop_finished(store: Store, state: State) -> None:
     """Delete checkpoints of packs that are done: a worker that is killed after its last commit cannot do that."""
-    if not store.remote:  # there it would cost requests; `xlharm gc` lists them
-        with contextlib.suppress(OSError):
-            for pack in packs_with_checkpoints(store) & state.packs.keys():
-                if state.done.issuperset(state.packs[pack].keys):
-                    Checkpoints(store, pack).drop()
+    with contextlib.suppress(OSError):
+        for pack in packs_with_checkpoints(store) & state.packs.keys():
+            if state.done.issuperset(state.packs[pack].keys):
+                Checkpoints(store, pack).drop()
 
 
 def _lacks_verdicts(store: Store, key: str) -> bool:

@@ -22,12 +22,13 @@ from xlharm.store.process import process_name
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs")
+FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs", "live")
 """The folders of a store."""
 RETRIES = (0.1, 0.5, 2.0)
 """Seconds to wait before a file that cannot be read is tried again."""
 _WRITABLE = ".writable"  # of a remote store
 _CONFLICT = {409, 412}  # HTTP: the file exists, or another client is writing it; s3fs does not map both on every server
+_BUSY = {429, 500, 502, 503, 504}  # HTTP: the server's own trouble, which may pass
 _EMPTY = 416  # HTTP: the file has no byte at the start
 _ABSENT = {
     errno.ENOENT,
@@ -67,6 +68,7 @@ class Files:
 
     Attributes:
         empty: whether the place is opened only for reading and is empty or missing.
+        writes: whether it is opened for writing.
 
     Raises:
         UserError: the place cannot be written or read, or the package for its protocol is not installed.
@@ -75,7 +77,7 @@ class Files:
 
     def __init__(self, url: str, *, writes: bool = True, disk: Disk | None = None) -> None:
         refuse_password(url)
-        self.empty = False
+        self.empty, self.writes = False, writes
         self.url = url if "://" in url else str(expanded(url).absolute())
         self.remote = "://" in url and not url.startswith("file://")
         self.disk = disk or Disk()
@@ -95,7 +97,7 @@ class Files:
             if isinstance(error, UserError):
                 raise
             why = f"--store {url}: cannot be {'written' if writes else 'read'}: {line_of(error)}"
-            if getattr(error, "errno", None) in _PASSING:
+            if getattr(error, "errno", None) in _PASSING or _status(error) in _BUSY:
                 raise StoreError(why) from error
             raise UserError(why) from None
 

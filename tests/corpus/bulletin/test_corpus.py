@@ -45,6 +45,7 @@ def test_shipped_corpus_is_what_the_generator_writes(pool: str, code: str) -> No
     assert shipped.read_bytes() == text(pool, code).encode("utf-8")
 
 
+@pytest.mark.slow
 @BOTH
 def test_shipped_folder_has_its_card_and_nothing_unknown(pool: str, tmp_path: Path) -> None:
     write(tmp_path, pool)

@@ -28,7 +28,7 @@ def translated(corpus: Path, out: Path) -> Path | None:
 
 def test_it_says_that_its_rates_are_a_starting_point_and_finds_its_corpus_from_its_own_place(corpus: Path) -> None:
     text = (corpus / NAME).read_text(encoding="utf-8")
-    assert "Its rates and steps are a starting point" in text
+    assert "Rates and steps are a starting point" in text
     assert 'corpus: "../rides"' in text
     spec = load_grid(corpus / NAME)
     assert (spec.name, spec.languages, spec.contaminate) == ("rides", ("en",), ("none", "en"))

@@ -49,6 +49,7 @@ def test_what_the_real_article_or_a_question_says_is_no_form() -> None:
     assert "Pferd" in found(fake_forms=["Pferd"])[0]  # the checks report the main form
 
 
+@pytest.mark.slow
 def test_a_detail_of_which_nothing_is_left_is_listed() -> None:
     item = load_language(assets() / "newsroom", "en")[0]
     outcome = assembled(item, translate=lambda text: "…" if text in item.fake_detail else text, language="de")

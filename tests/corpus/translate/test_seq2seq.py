@@ -95,6 +95,7 @@ def test_nonsense_ends_in_listed_failures(tmp_path: Path) -> None:
     assert all(outcome.reason for outcome in results)
 
 
+@pytest.mark.slow
 def test_m2m_100_with_its_own_tokenizer_and_codes(tmp_path: Path) -> None:
     knows_nothing = model(m2m(tmp_path / "m2m"))
     assert [knows_nothing._token(lang) for lang in ("ru", "jv", "hy")] == ["__ru__", "__jv__", "__hy__"]

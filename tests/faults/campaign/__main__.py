@@ -1,7 +1,8 @@
 """Strike a grid with seeded faults on real Ray clusters, again and again: ``make faults``.
 
 ``python -m tests.faults.campaign --count 500 --seed 1 --out campaign.jsonl`` goes on where the file ends, so that a
-campaign may be interrupted; ``--summary`` only prints what the file holds.
+campaign may be interrupted; ``--summary`` only prints what the file holds. ``--jobs 7 --limit 540`` runs seven
+campaigns beside each other, with seeds from ``--seed`` on, for nine minutes; all write to the same file.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -16,13 +18,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
 from tests.faults.campaign.arena import Arena, NoArena
-from tests.faults.campaign.passes import Pass, Verdict, clear, entries, record, recorded
+from tests.faults.campaign.jobs import modes_of, run_beside
+from tests.faults.campaign.passes import FINISH_SECONDS, Pass, Verdict, clear, entries, record, recorded
 from tests.faults.campaign.places import Bucket, Folder, Place
 from tests.faults.campaign.reckoning import PLANS, Instant
 from tests.faults.campaign.strikes import LIMIT
@@ -47,6 +51,7 @@ class Mode:
         ranks: processes of a worker.
         only: kinds of faults, by how they begin; empty for all.
         bucket: whether the store is in a bucket.
+        alone: whether other campaigns on the machine would disturb it.
         extra: returns variables of the cluster.
     """
 
@@ -56,6 +61,7 @@ class Mode:
     ranks: int = 1
     only: tuple[str, ...] = ()
     bucket: bool = False
+    alone: bool = False
     extra: Callable[[], dict[str, str]] = dict
 
 
@@ -80,7 +86,7 @@ MODES = (
     Mode(name="cluster", weight=6),
     Mode(name="gang", weight=2, ranks=2),
     Mode(name="own cluster", weight=1, nodes=0, only=_OWN),
-    Mode(name="memory", weight=1, only=("memory", *_SIGNALS), extra=_small_memory),
+    Mode(name="memory", weight=1, only=("memory", *_SIGNALS), alone=True, extra=_small_memory),
     Mode(name="lossy", weight=1, only=_SIGNALS, extra=_lossy),
     Mode(name="bucket", weight=1, only=("errors of S3", "slow S3", *_SIGNALS), bucket=True),
 )
@@ -152,19 +158,31 @@ def campaign(
     *,
     count: int,
     seed: int,
-    seconds: float,
     folder: Path,
+    limit: float = float("inf"),
     modes: Sequence[Mode] = MODES,
     plan: str = "large",
 ) -> bool:
-    """Run passes until so many faults have been struck, or the time is over; return whether all passes were good."""
+    """Run passes until so many faults have been struck, or the limit comes; return whether all passes were good.
+
+    Args:
+        out: a file of results, which other campaigns may share, with other seeds.
+        count: faults in all, those counted that the file already holds.
+        seed: of the choice of modes and faults.
+        folder: for stores and logs.
+        limit: seconds; a pass that has not ended by then does not count.
+        modes: are chosen from for each pass.
+        plan: name of the plan.
+    """
+    end = time.monotonic() + limit
     planned = PLANS[plan]
+    print(f"computing the {len(planned.stages)} stages without faults", flush=True)
     whole = reference(planned, folder / "reference")
-    until, orders = time.monotonic() + seconds, folder / "orders"
+    orders = folder / "orders"
     orders.mkdir(exist_ok=True)
     with Grounds(orders) as grounds:
-        while (struck := _count(out, "fault")) < count and time.monotonic() < until:
-            number = _count(out, "pass")
+        while (struck := _count(out, "fault")) < count and time.monotonic() < end - FINISH_SECONDS:
+            number = _count(out, "pass", "unfinished", seed=seed)
             rng = random.Random(f"{seed} {number}")
             mode = rng.choices(modes, weights=[m.weight for m in modes])[0]
             arena = grounds.of(mode)
@@ -175,21 +193,20 @@ def campaign(
             one = Pass(
                 here, place=place, plan=planned, arena=arena, rng=rng, most=min(MOST_OF_A_PASS, count - struck),
                 command=command(place.url, arena=arena, ranks=mode.ranks, plan=plan), only=mode.only, ranks=mode.ranks,
-                first=struck, server=grounds.server,
+                first=struck, server=grounds.server, limit=end,
             )  # fmt: skip
             verdict = one.run(whole)
-            for entry in entries(one.faults, verdict):
-                record(out, **{**entry, "mode": mode.name, "seed": seed})
+            record(out, *({**entry, "mode": mode.name, "seed": seed} for entry in entries(one.faults, verdict)))
             print(_line(verdict, mode=mode.name), flush=True)
     return all(entry["good"] for entry in recorded(out) if entry["type"] == "pass")
 
 
-def _count(out: Path, kind: str) -> int:
-    return sum(entry["type"] == kind for entry in recorded(out))
+def _count(out: Path, *kinds: str, seed: int | None = None) -> int:
+    return sum(entry["type"] in kinds and seed in {None, entry["seed"]} for entry in recorded(out))
 
 
 def _line(verdict: Verdict, *, mode: str) -> str:
-    word = "good" if verdict.good else "BAD"
+    word = "not finished before the limit" if verdict.unfinished else "good" if verdict.good else "BAD"
     lines = "; ".join(f"{n}x {line}" for line, n in verdict.lines.items())
     return (
         f"pass {verdict.name} ({mode}): {word}, {verdict.faults} faults in {verdict.wall:.0f} s, {verdict.starts} "
@@ -210,6 +227,7 @@ def summary(out: Path) -> str:
         "good": sum(p["good"] for p in passes), "tables that differ": sum(not p["same_table"] for p in passes),
         **{name: sum(len(p[name]) for p in passes) for name in ("twice", "lost", "leaked", "unforeseen")},
         "stuck": sum(p["stuck"] for p in passes),
+        "not finished before a limit": sum(entry["type"] == "unfinished" for entry in read),
     }  # fmt: skip
     lines = [
         f"{sum(map(len, by_kind.values()))} faults in {len(passes)} passes; "
@@ -230,22 +248,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds; no fault is struck in the last 150")
+    parser.add_argument("--jobs", type=int, default=1, help="campaigns beside each other; two cores for each are best")
     parser.add_argument("--out", type=Path, default=Path("campaign.jsonl"))
     parser.add_argument("--folder", type=Path, help="where stores and logs are kept; else they are deleted")
     parser.add_argument("--modes", nargs="*", choices=[mode.name for mode in MODES], help="all by default")
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--summary", action="store_true", help="only print what the file holds")
+    parser.add_argument("--no-summary", action="store_true", help="leave it out at the end")
     options = parser.parse_args()
-    good = True
-    if not options.summary:
-        with tempfile.TemporaryDirectory(prefix="xf") as folder:
-            good = campaign(
-                options.out, count=options.count, seed=options.seed, seconds=options.seconds,
-                folder=options.folder or Path(folder),
-                modes=[mode for mode in MODES if not options.modes or mode.name in options.modes],
-            )  # fmt: skip
-    print(summary(options.out))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clusters are ended on the way
+    good = options.summary or _run(options)
+    if not options.no_summary:
+        print(summary(options.out))
     sys.exit(0 if good else 1)
+
+
+def _why_not(mode: Mode, *, jobs: int) -> str:
+    """Return why a mode cannot be run; empty when it can."""
+    if mode.alone and jobs > 1:
+        return "it has to run alone, without --jobs"
+    lacks = [name for name in ("moto", "flask", "s3fs") if mode.bucket and find_spec(name) is None]
+    return f"{', '.join(lacks)} not installed" if lacks else ""
+
+
+def _run(options: argparse.Namespace) -> bool:
+    modes = []
+    for mode in [mode for mode in MODES if mode.name in (options.modes or [m.name for m in MODES])]:
+        if why := _why_not(mode, jobs=options.jobs):
+            print(f"mode {mode.name} is left out: {why}", flush=True)
+        else:
+            modes.append(mode)
+    if not modes:
+        return False
+    if options.jobs > 1:
+        names, weights = [mode.name for mode in modes], [mode.weight for mode in modes]
+        arguments = [
+            "--count", str(options.count), "--out", str(options.out.resolve()), "--limit", str(options.limit),
+            "--no-summary",
+        ]  # fmt: skip
+        return run_beside(
+            modes_of(options.jobs, names=names, weights=weights, seed=options.seed), seed=options.seed,
+            arguments=arguments, folder=options.folder,
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="xf") as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        return campaign(
+            options.out, count=options.count, seed=options.seed, folder=folder, limit=options.limit, modes=modes
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,6 +28,9 @@ ROLES = {  # how the processes of a cluster are recognised by their command line
     "dashboard": "/dashboard.py",
 }
 _START_SECONDS = 60.0  # Ray itself gives up a node after 30
+_WAIT_SECONDS = 20.0  # between two lines about what is waited for
+_FAILED_STARTS = 3  # nodes that end while they start, until the cluster is given up
+_PORTS = range(10_000, 32_000)  # below Linux's own choices, so that a head can start again on its port
 
 
 def command_of(pid: int) -> str:
@@ -57,24 +61,47 @@ class Arena:
         self._folder = tempfile.TemporaryDirectory(prefix="xr", ignore_cleanup_errors=True)  # sockets have short paths
         self._nodes: list[subprocess.Popen[str]] = []
         self._started: dict[int, float] = {}  # when the nodes were started that have no raylet yet, by process
+        self._failed: list[str] = []  # exit codes and last lines of nodes that ended while they started
+        self._log = Path(self._folder.name) / "nodes.txt"
         self.address = f"{services.get_node_ip_address()}:{_free_port()}"  # Ray replaces that of localhost by it
 
     def __enter__(self) -> Self:
-        until = time.monotonic() + 10 * _START_SECONDS
-        while sum(map(self._is_ready, self._nodes)) < min(2, self._count):  # the others may come later
-            assert time.monotonic() < until, "the campaign's cluster does not start"
-            self.mend()
-            time.sleep(0.5)
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end(self._nodes)
         self._folder.cleanup()
 
+    def _wait(self) -> None:
+        """Wait for the first nodes; the others may come later."""
+        began = shown = time.monotonic()
+        while sum(map(self._is_ready, self._nodes)) < min(2, self._count):
+            now = time.monotonic()
+            if len(self._failed) >= _FAILED_STARTS or now - began > 10 * _START_SECONDS:
+                raise RuntimeError(f"the campaign's cluster does not start: {self.state()}")
+            if now - shown >= _WAIT_SECONDS:
+                shown = now
+                print(f"  waiting for the cluster for {now - began:.0f} s: {self.state()}", flush=True)
+            self.mend()
+            time.sleep(0.5)
+
     @property
     def env(self) -> dict[str, str]:
         """Variables of a driver that joins."""
         return self._env
+
+    def state(self) -> str:
+        """Return what of the cluster runs, and what its nodes said that did not start."""
+        raylets = len(with_role("raylet", self.pids()))
+        lines = [f"{raylets} of {self._count} raylets run"]
+        if self._failed:
+            lines.append(f"{len(self._failed)} nodes ended while they started, the last with {self._failed[-1]}")
+        return "; ".join(lines)
 
     def pids(self) -> set[int]:
         """Return the cluster's processes."""
@@ -86,6 +113,8 @@ class Arena:
 
     def mend(self) -> None:
         """Start what has ended, as an operator would, one node after another."""
+        for node in [node for node in self._nodes if node.pid in self._started and node.poll() is not None]:
+            self._failed.append(f"{node.returncode}: {_last_line(self._log)}")
         if not self._nodes or not self._lives(self._nodes[0], role="gcs"):  # a new head knows nothing of the old nodes
             self._end(self._nodes)
             self._nodes = []
@@ -120,11 +149,11 @@ class Arena:
         return False
 
     def _add(self, *arguments: str) -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.campaign.node", self.address, self._folder.name, *arguments],
-            env={**_environment(), **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        with self._log.open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.campaign.node", self.address, self._folder.name, *arguments],
+                env={**_environment(), **self._env}, stdout=log, stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
         self._nodes.append(process)
         self._started[process.pid] = time.monotonic()
 
@@ -148,6 +177,9 @@ class NoArena:
 
     def pids(self) -> set[int]:
         return set()
+
+    def state(self) -> str:
+        return "each driver starts its own cluster"
 
     def mend(self) -> None:
         pass
@@ -206,6 +238,11 @@ class Drivers:
         self._ended.append(process)
         return process
 
+    def state(self) -> str:
+        """Return whether a driver runs, and the last line of the drivers' log."""
+        runs = "a driver runs" if self.runs() else "no driver runs"
+        return f"{runs} ({self.starts} started), the last line is: {_last_line(self._log)}"
+
     def wait_for_the_ended(self) -> None:
         """Wait until second drivers have been killed: what they leave is for the next run to clear away."""
         for process in self._ended:
@@ -243,9 +280,12 @@ def ended(drivers: Drivers) -> Iterator[Drivers]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on, and that Linux gives to nobody who asks for any."""
+    for port in random.sample(_PORTS, k=100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise RuntimeError("no free port")
 
 
 def _environment() -> dict[str, str]:

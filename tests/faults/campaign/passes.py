@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -14,13 +15,15 @@ from tests.faults.campaign import troubles
 from tests.faults.campaign.arena import Arena, Drivers, NoArena, ended, with_role
 from tests.faults.campaign.places import Folder, Place
 from tests.faults.campaign.strikes import DISK, Field, kinds, strike
-from tests.faults.processes import finished, start
+from tests.faults.processes import finished
 from tests.faults.test_bits import rows_of
 from tests.s3 import S3
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
 STUCK_SECONDS = 300.0  # without a stage that is stored
+WAIT_SECONDS = 30.0  # without a stage that is stored, until a line says what is waited for
+FINISH_SECONDS = 150.0  # before a campaign's limit, for passes to end in without further faults
 MEND_SECONDS = 2.0  # between two looks of the cluster's operator
 _STRUCK = {str(-number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
 LEAK_SECONDS = 30.0  # after a run, until nothing may be left of it
@@ -58,6 +61,7 @@ class Verdict:
         twice: finished stages that were begun again although their files were never damaged.
         lost: finished stages that vanished although their files were never damaged.
         stuck: whether no stage was stored for ``STUCK_SECONDS``.
+        unfinished: whether the limit came first: nothing is known then.
         leaked: what was left 30 s after the last run.
         lines: last lines of drivers that ended by themselves, by how often.
         unforeseen: those among them that are no foreseen failure.
@@ -71,6 +75,7 @@ class Verdict:
     twice: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     stuck: bool = False
+    unfinished: bool = False
     leaked: list[str] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     unforeseen: list[str] = field(default_factory=list)
@@ -97,13 +102,15 @@ class Pass:
         ranks: processes of a worker.
         first: number of the first fault.
         server: the server of a bucket.
+        limit: when the pass is given up, by the monotonic clock; no fault is struck ``FINISH_SECONDS`` before.
     """
 
     def __init__(
         self, folder: Path, *, place: Place, plan: Plan, command: list[str], arena: Arena | NoArena,
         rng: random.Random, most: int, only: tuple[str, ...] = (), ranks: int = 1, first: int = 0,
-        server: S3 | None = None,
+        server: S3 | None = None, limit: float = float("inf"),
     ) -> None:  # fmt: skip
+        self.limit = limit
         self.plan, self.place, self.command, self.rng, self.most = plan, place, command, rng, most
         self.orders = folder / "orders"
         self.drivers = Drivers(
@@ -120,6 +127,7 @@ class Pass:
         self.verdict = Verdict(name=folder.name)
         self._open: list[Fault] = []  # faults after which no stage has been stored yet
         self._vanished: set[str] = set()
+        self._progress = self._shown = time.time()  # when a stage was stored, and when a line said what is waited for
 
     def run(self, reference: list[bytes]) -> Verdict:
         """Run the plan while faults are struck, and judge what became of it."""
@@ -130,34 +138,53 @@ class Pass:
             for name in ("disk.json", "clock.json"):
                 (self.orders / name).unlink(missing_ok=True)
             self._drop_misses()
-            if not self.verdict.stuck:
+            if not (self.verdict.stuck or self.verdict.unfinished):
                 self._finish()
-            self._judge(reference)
+            if not self.verdict.unfinished:
+                self._judge(reference)
         return self.verdict
 
     # -- the run ---------------------------------------------------------------------------------------------
 
     def _strike_until_done(self) -> None:
-        next_strike, progress = time.time() + self.rng.uniform(1, 6), time.time()
+        next_strike = time.time() + self.rng.uniform(1, 6)
         waits, next_mend = True, 0.0
         while True:
             there = self.drivers.runs() or self.field.arena.can_be_joined()
-            if self.drivers.ensure(may_start=there) == 0:
+            code = self.drivers.ensure(may_start=there)
+            if code == 0:
+                return
+            if code is not None:
+                print(f"  a driver has ended: {self.drivers.lines[-1]}", flush=True)
+            if time.monotonic() >= self.limit:
+                self.verdict.unfinished = True
                 return
             now = time.time()
             if now >= next_mend:
                 self.field.arena.mend()
                 next_mend = time.time() + MEND_SECONDS
             if self._look():
-                progress = time.time()
-            if now - progress > STUCK_SECONDS:
+                self._progress = self._shown = now
+            if now - self._progress > STUCK_SECONDS:
                 self.verdict.stuck = True
                 return
-            if now >= next_strike and len(self.faults) < self.most and not (waits and self._open):
+            self._say_what_is_waited_for(now)
+            if now >= next_strike and self._may_strike() and not (waits and self._open):
                 if self._strike(now):
                     waits = self.rng.random() < 0.4  # or the next comes before this one is overcome
                 next_strike = now + self.rng.uniform(0.2, 2.0)
             time.sleep(0.2)
+
+    def _may_strike(self) -> bool:
+        return len(self.faults) < self.most and time.monotonic() < self.limit - FINISH_SECONDS
+
+    def _say_what_is_waited_for(self, now: float) -> None:
+        if now - self._shown < WAIT_SECONDS:
+            return
+        self._shown = now
+        workers = len(with_role("worker", self.field.arena.pids() | self.drivers.pids()))
+        state = f"{workers} workers; {self.field.arena.state()}; {self.drivers.state()}"
+        print(f"  no stage for {now - self._progress:.0f} s: {state}", flush=True)
 
     def _strike(self, now: float) -> bool:
         kind = self.rng.choices(list(self.choices), weights=list(self.choices.values()))[0]
@@ -195,13 +222,18 @@ class Pass:
         self.drivers.wait_for_the_ended()
         for _ in range(4):
             self.field.arena.mend()
-            code, output = finished(start(self.command, **self.field.arena.env), timeout=600)
+            left = max(0.0, min(600.0, self.limit - time.monotonic()))
+            try:
+                code, output = finished(self.drivers.second(), timeout=left)
+            except subprocess.TimeoutExpired:
+                self.verdict.unfinished = time.monotonic() >= self.limit
+                break
             last = output.strip().splitlines()[-1:] or [""]
             if code == 0 and json.loads(last[0])["ran"] == 0:
                 return
             if code:
                 self.drivers.lines.append(f"{code}: {last[0][:300]}")
-        self.verdict.stuck = True
+        self.verdict.stuck = not self.verdict.unfinished
 
     # -- the verdict -----------------------------------------------------------------------------------------
 
@@ -240,10 +272,10 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def record(path: Path, **entry: Any) -> None:
-    """Append an entry to a file of JSON lines."""
-    with path.open("a") as handle:
-        handle.write(json.dumps(entry) + "\n")
+def record(path: Path, *entries: dict[str, Any]) -> None:
+    """Append entries to a file of JSON lines, by one operation: several campaigns may write to it."""
+    with path.open("ab", buffering=0) as handle:
+        handle.write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
@@ -252,7 +284,9 @@ def recorded(path: Path) -> list[dict[str, Any]]:
 
 
 def entries(faults: list[Fault], verdict: Verdict) -> list[dict[str, Any]]:
-    """Return the entries of a pass."""
+    """Return the entries of a pass; the faults of one that was not finished do not count."""
+    if verdict.unfinished:
+        return [{"type": "unfinished", "name": verdict.name, "faults": verdict.faults}]
     return [{"type": "fault", "run": verdict.name, **asdict(f)} for f in faults] + [
         {"type": "pass", "good": verdict.good, **asdict(verdict)}
     ]

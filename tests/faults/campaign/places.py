@@ -1,5 +1,6 @@
 """Where a pass keeps its store: a folder, or a bucket behind the tests' S3 server."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Bucket:
     def stored(self) -> dict[str, float]:
         objects = self._server.objects
         return {
-            key.split("/")[-2]: value.last_modified.timestamp()  # of whole seconds
+            key.split("/")[-2]: value.last_modified.replace(tzinfo=UTC).timestamp()
             for key, value in objects.items() if key.startswith(f"{self._prefix}stages/") and key.endswith("/_SUCCESS")
         }  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from xlharm.config.schema import write_schema
 from xlharm.corpus.folder import SCHEMA
 from xlharm.corpus.format import Item
 from xlharm.corpus.importing.account import Imported, LeftOut
@@ -314,6 +315,7 @@ def _write(out: Path, *, items: dict[str, list[Item]], meta: dict[str, Any]) -> 
                 (made / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             YAML(typ="safe", pure=True).dump(meta, made / "corpus.yaml")
             (made / NAME).write_text(first_grid(items, folder=out.resolve().name), encoding="utf-8")
+            write_schema(made)
             made.replace(out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
