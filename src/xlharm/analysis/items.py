@@ -1,6 +1,7 @@
 """Verdicts item by item: what intervals and paired comparisons are made of."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -123,3 +124,10 @@ def common(*counted: Hits) -> tuple[Hits, ...]:
     shared = set(first).intersection(*(other.items for other in counted[1:]))
     names = tuple(name for name in first if name in shared)
     return tuple(other.take(names) for other in counted)
+
+
+def summed(hits: Sequence[Hits]) -> Hits:
+    """Return an item's questions in all places together, on the items that all of them have."""
+    shared = common(*hits)
+    counts = (np.stack([getattr(one, name) for one in shared]).sum(0) for name in ("hits", "questions"))
+    return Hits(shared[0].items, *counts)

@@ -62,6 +62,7 @@ def results(
             "attribution",
             "halflife",
             "leaks",
+            "harms",
             "scores",
             "judges",
             "seeds",
@@ -90,6 +91,7 @@ def results(
     --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
     --view halflife    how much training brings half of the removed OF back (needs probes)
     --view leaks       the fake detail in any of the grid's languages; leak@k (needs the probe sample)
+    --view harms       choices of the fake detail (needs evaluate.scores); answers with a toxic-style corpus's words
     --view scores      probabilities, truth ratio, forget quality, membership, utility (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items

@@ -1,4 +1,4 @@
-"""The first grid of an imported corpus: it gets the corpus's new languages as long as nobody has changed it."""
+"""The first grid of an imported corpus, which lies in its folder; it follows the corpus's languages until changed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ def first_grid(items: Mapping[str, Sequence[Item]], *, folder: str) -> str:
         base=SHIPPED_BASE,
         corpus=f"../{folder}",
         corpus_note="this folder, from this file on",
+        follows=True,
         languages=tuple(items),
-        languages_note="while nobody has changed this file, `xlharm data translate` adds its own",
         contaminate=(next((lang for lang in told if lang != "en"), told[0]),),
         goal="sets",
         written_by="xlharm data import",

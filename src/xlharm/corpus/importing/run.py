@@ -297,6 +297,7 @@ def _meta(
         "source": visible(source),
         **({"revision": revision} if revision else {}),
         "form": mapping.form,
+        **({"harm": "claims"} if mapping.form == "claims" else {}),
         "columns": dict(mapping.columns),
         **({"fake": mapping.fake} if mapping.fake else {}),
     }
