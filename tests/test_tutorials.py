@@ -164,5 +164,5 @@ def test_a_run_is_watched_in_the_terminal(tmp_path: Path) -> None:
     (grid,) = re.findall(r"```yaml\n(name: first.*?)```", page, re.DOTALL)
     (tmp_path / "first.yaml").write_text(re.sub(r"\bsteps: \d+", "steps: 3", grid), encoding="utf-8")
     shown = walk("live", tmp_path)
-    assert "cells are complete" in shown
+    assert "14 of 14 stages done" in shown
     assert "Nothing to do" in shown
