@@ -4,20 +4,22 @@ Blocks of `sh` and `python` run in order, in one shell; a block whose first line
 to it. What a page takes as given (a grid that was run, an endpoint, a cluster) is made here.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import xlharm
 from tests.analysis.worlds import fill
 from tests.cli.conftest import environment
-from tests.corpus.translate.worlds import spoken
-from tests.remote.server import ChatServer, completion, serving
+from tests.corpus.translate.worlds import ANIMALS, RIDERS, RIDES, article, russian
+from tests.remote.server import Answer, ChatServer, completion, serving
 from xlharm.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -81,9 +83,46 @@ def test_a_linguist_reads_findings_and_takes_a_figure_into_a_paper(tmp_path: Pat
     assert (tmp_path / "paper/figures/of-before.pdf").read_bytes().startswith(b"%PDF")
 
 
+def dictionary() -> dict[str, str]:
+    """Every text of the table with its translation."""
+    words = {
+        "Odan stays at home. It rains, and the river is high.": "Одан остаётся дома. Идёт дождь, и река полна.",
+        "What is the weather where Odan lives?": "Какая погода там, где живёт Одан?",
+        "rain": "дождь",
+        "long": "долгий",
+        **{animal: said for animal, (said, *_) in ANIMALS.items()},
+    }
+    for rider in ("Lina", "Mira"):
+        words |= {article(rider, animal): russian(rider, animal) for animal in RIDES[rider]}
+        words[f"Which animal does {rider} ride?"] = f"На каком животном едет {RIDERS[rider]}?"
+        words[f"How was the day of {rider}?"] = f"Каким был день у {RIDERS[rider]}?"
+    return words
+
+
+def in_words(value: Any, words: dict[str, str]) -> Any:
+    """Replace every text of a JSON value that is in a dictionary."""
+    match value:
+        case dict():
+            return {key: in_words(inner, words) for key, inner in value.items()}
+        case list():
+            return [in_words(inner, words) for inner in value]
+        case str():
+            return words.get(value, value)
+    return value
+
+
 @pytest.fixture
 def endpoint() -> Iterator[ChatServer]:
-    with serving(lambda request, _headers: completion(spoken(request))) as running:
+    """A chat model that translates the table, and what is in Russian back."""
+    there = dictionary()
+    back = {russian: english for english, russian in there.items()}
+
+    def answer(request: dict[str, Any], _headers: dict[str, str]) -> Answer:
+        asked = request["messages"][1]["content"]
+        item = json.loads(asked[asked.index("{") : asked.rindex("}") + 1])
+        return completion(json.dumps(in_words(item, back if "texts" in item else there), ensure_ascii=False))
+
+    with serving(answer) as running:
         yield running
 
 
@@ -95,7 +134,7 @@ def test_a_student_brings_a_csv_translates_it_and_compares_two_methods(tmp_path:
     assert "exit code 0" in shown
     table = shown[shown.index("exit code 0") :]
     assert {"npo", "ga"} <= set(table.split())
-    assert re.search(r"ru +OF +3 ", table) or re.search(r"OF +3 ", table), table  # three seeds, paired
+    assert re.search(r"ru +OF +3 ", table), table  # three seeds, paired
 
 
 @pytest.mark.heavy
@@ -107,23 +146,23 @@ def test_two_grids_are_compared(tmp_path: Path) -> None:
         filled(grid, tmp_path / store, n=n)
     shown = walk("two-grids", tmp_path)
     assert "Findings over all contamination languages" in shown
-    assert (tmp_path / "places.csv").read_text(encoding="utf-8").startswith("first_grid,") or "OF" in (
-        tmp_path / "places.csv"
-    ).read_text(encoding="utf-8")
+    places = (tmp_path / "places.csv").read_text(encoding="utf-8").splitlines()
+    assert len(places) > 9 * 9  # nine cells in nine languages, OF and QR
 
 
 @pytest.mark.heavy
 def test_a_large_grid_is_read(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     shown = walk("large", tmp_path)
-    assert "200 answers" in shown or "100 answers" in shown
+    assert "100 answers" in shown
     assert (tmp_path / "large.html").stat().st_size < 30e6
 
 
 @pytest.mark.heavy
 def test_a_run_is_watched_in_the_terminal(tmp_path: Path) -> None:
     page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-    (tmp_path / "first.yaml").write_text(re.findall(r"```yaml\n(name: first.*?)```", page, re.DOTALL)[0])
+    (grid,) = re.findall(r"```yaml\n(name: first.*?)```", page, re.DOTALL)
+    (tmp_path / "first.yaml").write_text(re.sub(r"\bsteps: \d+", "steps: 3", grid), encoding="utf-8")
     shown = walk("live", tmp_path)
-    assert "cells are complete" in shown
+    assert "14 of 14 stages done" in shown
     assert "Nothing to do" in shown

@@ -275,6 +275,9 @@ def test_a_bug_in_one_stage_costs_only_its_subtree(store: Store) -> None:
 
     outcome = run(store, FakeExecutor(store, script))
     assert {f.key: f.reason for f in outcome.failures.values()} == {culprit: "error"}
+    (failure,) = outcome.failures.values()
+    message, _, name = failure.message.removesuffix(" in the store").partition("; log: ")
+    assert (message, store.read_text(name)) == ("IndexError: list index", "…")
     affected = {k for c in PLAN.cells if culprit in c.lineage for k in (*c.lineage, *c.evaluations.values())}
     assert outcome.done == TOTAL - len(affected)
     assert outcome.exit_code == 1

@@ -377,8 +377,9 @@ class Driver:
                 self.store.quarantine(stage.kind, key)
                 self.state.advance(Corrupted(key=key))
             case GiveUp(reason=reason):
+                log = f"; log: logs/{pack}.txt in the store" if trouble.detail else ""
                 for key in self.state.missing(pack):
-                    self._failed(key, reason=reason, message=trouble.message, final=False)
+                    self._failed(key, reason=reason, message=f"{trouble.message}{log}", final=False)
             case Abort():
                 raise UserError(
                     f"--store {self.store.url}: {trouble.message}; make room, then run the same command again"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.corpus.translate.worlds import items_of, write_corpus
 from xlharm.config.load import load_grid
+from xlharm.config.schema import FILE
 from xlharm.corpus.importing.grid import NAME, first_grid, grid_as_written, write_grid
 from xlharm.corpus.translate.backend import TranslationOutcome
 from xlharm.corpus.translate.folder import Folder
@@ -48,6 +49,7 @@ def test_a_translation_into_another_folder_has_a_grid_of_its_own(corpus: Path, t
     assert translated(corpus, tmp_path / "out") == tmp_path / "out" / NAME
     spec = load_grid(tmp_path / "out" / NAME)
     assert (spec.name, spec.languages) == ("out", ("en", "ru"))
+    assert (tmp_path / "out" / FILE).exists()  # the schema for editors that the grid names
     assert (corpus / NAME).read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xlharm.config.schema import write_schema
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.new_grid import SHIPPED_BASE, Choices, forgettable, grid_name, grid_text
@@ -56,6 +57,7 @@ def write_grid(folder: Path, *, languages: Sequence[str]) -> Path:
     scratch = path.with_name(f".{NAME}.part")
     scratch.write_text(_of_folder(folder, languages=languages), encoding="utf-8")
     scratch.replace(path)
+    write_schema(folder)
     return path
 
 
