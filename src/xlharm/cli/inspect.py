@@ -163,9 +163,6 @@ def report(
             "Needs xlharm[paper].",
         ),
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Also draw the heatmaps of the first method and seed.")
-    ] = None,
 ) -> None:
     """Write one self-contained HTML page: findings, heatmaps, methods, every cell and its answers, provenance.
 
@@ -174,7 +171,6 @@ def report(
     xlharm report A.yaml B.yaml --out both.html     several grids in one page
     xlharm report grid/quickstart.yaml --paper out  figures and tables for a paper
     """
-    from xlharm.report.figure import write_figure
     from xlharm.report.html import write_report
 
     held = _held(answers)
@@ -185,8 +181,6 @@ def report(
     grids = [open_grid(path, store=store, overrides=overrides).grid.stored() for path in (grid, *(more or []))]
     target = out or Path(f"xlharm-report-{'-'.join(r.plan.grid.name for r in grids)}.html")
     typer.echo(str(write_report(grids, target, answers=held).absolute()))
-    if figure is not None:
-        typer.echo(str(write_figure(grids[0], figure).absolute()))
     if paper is not None:
         for results in grids:
             folder = paper / results.plan.grid.name if len(grids) > 1 else paper
