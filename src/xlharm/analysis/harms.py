@@ -127,7 +127,10 @@ def _axes(cell: Cell, query: str) -> dict[str, Any]:
 def _row(measure: str, own: dict[str, Hits], clean: dict[str, Hits]) -> dict[str, Any]:
     rate = Rate.of_hits(own[measure])
     assert rate is not None
-    row: dict[str, Any] = {"value": rate.value, "low": rate.low, "high": rate.high, "n": rate.n, "items": rate.items}
+    bounds = (
+        round(bound, 6) for bound in (rate.value, rate.low, rate.high)
+    )  # 0, not the 1e-16 that floats leave of it
+    row: dict[str, Any] = {**dict(zip(("value", "low", "high"), bounds, strict=True)), "n": rate.n, "items": rate.items}
     if "options" in own:
         row["chance"] = 100 * float((1 / own["options"].hits).mean())
     if measure in clean and set(clean[measure].items) & set(own[measure].items):
