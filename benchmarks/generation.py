@@ -14,6 +14,7 @@ from shapes import LINEARS, random_base, rates, seconds, sync
 
 from xlharm.evaluate.cache import layer_widths, row_bytes
 from xlharm.evaluate.generate import generate
+from xlharm.model.float8 import to_float8
 from xlharm.model.layout import layout_of
 from xlharm.model.lora import StackedModel, uninstall
 
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--float8", action="store_true", help="the base's linear layers in float8, after the peers")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _, copy = rates(device)
@@ -132,6 +134,8 @@ def main() -> None:
         if not args.no_peers:
             tokens_per_s = stock(model, rows=rows, length=args.length, new=args.new)
             show("generate, dynamic cache, no adapter", rows=rows, tokens_per_s=tokens_per_s)
+    if args.float8:
+        to_float8(model, device=device)
     layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
     stacked = StackedModel(model, layout, compiled=device.type == "cuda" and not args.eager)
     for rows in sizes:

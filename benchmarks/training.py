@@ -21,6 +21,7 @@ from shapes import LINEARS, random_base, rates, sync
 from xlharm.config.training import Training
 from xlharm.corpus.rows import Row
 from xlharm.corpus.sampling import StepRows
+from xlharm.model.float8 import to_float8
 from xlharm.model.layout import layout_of
 from xlharm.model.lora import StackedModel, uninstall
 from xlharm.stages.context import join_group
@@ -152,6 +153,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=18)
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--float8", action="store_true", help="the base's linear layers in float8, after the peers")
     parser.add_argument("--profile", type=int, default=0)
     parser.add_argument("--ragged", type=int, default=0, help="trials with rows of many lengths")
     parser.add_argument("--rows", type=int, default=4, help="rows of each of those, a step")
@@ -174,6 +176,8 @@ def main() -> None:
         for batch in (1, 8):
             show(f"peft batch {batch}", peft_trial(model, batch=batch, steps=10, rank=args.rank, compiled=False))
         show("peft batch 8 compiled", peft_trial(model, batch=8, steps=10, rank=args.rank, compiled=True))
+    if args.float8:
+        to_float8(model, device=device)
     layout = layout_of(model, rank=args.rank, alpha=args.rank, targets=LINEARS)
     stacked = StackedModel(model, layout, compiled=not args.eager and device.type == "cuda")
     join_group(rank=0, world=1, master=None, device=device)

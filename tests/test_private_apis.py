@@ -14,11 +14,14 @@ from xlharm.engine.ray.cluster import _check_reachable
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "transformers", "deepspeed", "ray")
+OPTIONAL = {"wandb-workspaces": "dashboards"}  # extras
 USED = {
     "torch._dynamo.config": "model/lora.py: code for all sizes at once",
     "torch.fx.experimental._config": "model/lora.py: likewise",
+    "torch._scaled_mm": "model/float8.py: torch 2.11 cannot compile the public one",
     "torch._fused_adamw_": "train/optimizer.py: one pass over an adapter, its clip as a tensor",
     "_attn_implementation": "model/attention.py: transformers has no public way back",
+    "_internal_name": "tracking/dashboard.py: wandb-workspaces has no other way to choose a workspace's address",
     "deepspeed.ops.__compatible_ops__": "train/engine.py: no compiler on new machines",
     "ray._private.services": "engine/ray/cluster.py: guarded, only for a quicker message",
 }
@@ -35,7 +38,7 @@ def private_names(source: str) -> Iterator[str]:
             parts = name.removesuffix(".__version__").split(".")
             if parts[0] in PACKAGES and any(part.startswith("_") for part in parts):
                 yield name
-            elif node.attr == "_attn_implementation":
+            elif node.attr in {"_attn_implementation", "_internal_name"}:
                 yield node.attr
 
 
@@ -55,6 +58,22 @@ def test_their_packages_have_upper_bounds(package: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     (wanted,) = [d for d in project["dependencies"] if d.startswith((f"{package}>", f"{package}["))]
     assert ",<" in wanted
+
+
+@pytest.mark.parametrize(("package", "extra"), OPTIONAL.items())
+def test_optional_packages_have_upper_bounds(package: str, extra: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (wanted,) = [d for d in extras[extra] if d.startswith(f"{package}>")]
+    assert ",<" in wanted
+
+
+def test_the_address_of_a_workspace_is_chosen_as_before() -> None:
+    from wandb_workspaces.workspaces import Workspace
+
+    workspace = Workspace(entity="someone", project="p", name="n")
+    assert workspace._internal_name == ""
+    workspace._internal_name = "nw-0123456789a-v"
+    assert workspace._to_model().name == "nw-0123456789a-v"
 
 
 def test_torch_compiles_for_all_sizes_as_before() -> None:

@@ -17,7 +17,7 @@ from xlharm.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    "api", "config", "methods", "probes", "judges", "plan", "store", "corpus", "analysis", "report", "engine",
+    "api", "config", "methods", "probes", "judges", "plan", "store", "corpus", "analysis", "report", "view", "engine",
 )  # fmt: skip
 """Rooms with a page of the API reference, as far as they exist."""
 FIELDS = """\

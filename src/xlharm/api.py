@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlharm.config.grid import ORDER, GridSpec
+from xlharm.config.grid import ORDER, Dtype, GridSpec
 from xlharm.config.load import load_grid, parse_grid
 from xlharm.corpus.finding import resolve
 from xlharm.engine.choices import Executor, has_gpu, run_options
@@ -28,7 +28,7 @@ from xlharm.errors import UserError, nearest
 from xlharm.plan.applies import check_applies
 from xlharm.plan.base_files import cached_commit
 from xlharm.plan.build import Plan, build
-from xlharm.plan.cells import Cell, Dtype
+from xlharm.plan.cells import Cell
 from xlharm.plan.sharding import Offload
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind

@@ -208,3 +208,13 @@ def test_schema_of_items(xlharm_here: Xlharm) -> None:
     assert set(schema["required"]) == {"id", "real"}
     assert "fake_detail" in schema["properties"]
     assert "contaminate" in json.loads(xlharm_here("schema").stdout)["properties"]
+
+
+def test_template_writes_a_folder_and_refuses_to_overwrite(xlharm_here: Xlharm, tmp_path: Path) -> None:
+    done = xlharm_here("data", "template", "mine", "--languages", "en, de")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["README.md", "corpus.yaml", "de.jsonl", "en.jsonl"]
+    before = (tmp_path / "mine/en.jsonl").read_text("utf-8")
+    again = xlharm_here("data", "template", "mine")
+    assert (again.returncode, again.stderr) == (2, "error: mine: exists and is not empty\n")
+    assert (tmp_path / "mine/en.jsonl").read_text("utf-8") == before

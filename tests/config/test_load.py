@@ -107,6 +107,11 @@ def test_bad_values_name_field_and_expectation(path: Path, override: str, messag
     assert "\n" not in str(caught.value)
 
 
+def test_a_probe_that_rounds_weights_is_not_for_a_rounded_base(path: Path) -> None:
+    with pytest.raises(UserError, match=r"probes\.q: not for `dtype: float8`, only for bfloat16, float32"):
+        load_grid(path, overrides=["dtype=float8", "probes={q: {kind: quantise}}"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

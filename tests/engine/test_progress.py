@@ -40,7 +40,9 @@ def test_a_run_is_told() -> None:
     later = meter.snapshot(state, {pack: Progress(pack=pack, step=3, steps=8, tokens=750)}, workers=2, now=130.0)
     assert later.eta == pytest.approx(5 * 20.0)  # a step in 20 seconds, and five to go: no matter what was expected
     assert middle.notes == ("something happened",)
-    assert [(p.slots, p.step, p.steps) for p in middle.packs] == [(3, 2, 8)]
+    assert [(p.slots, p.step, p.steps, p.worker) for p in middle.packs] == [(3, 2, 8, "w")]
+    assert middle.packs[0].keys == tuple(key[:16] for key in state.missing(pack))
+    assert middle.pace is None
     assert middle.running == 3
 
     for key in state.packs[pack].keys:
@@ -51,6 +53,8 @@ def test_a_run_is_told() -> None:
     assert end.tokens_per_second == pytest.approx(40.0)
     assert end.notes == ()
     assert (end.done, end.elapsed) == (3, 20.0)
+    kind = state.packs[pack].kind
+    assert end.pace == pytest.approx(10.0 / (2 * SECONDS[kind]))  # two of its stages, in ten seconds
 
 
 def test_judgements_by_an_endpoint_take_their_own_time() -> None:

@@ -16,7 +16,7 @@ _SIZES: dict[Any, str] = {
        "moe_topk moe_k top_k_experts n_mamba_heads linear_num_key_heads index_n_heads indexer_n_heads",
     64: "hidden_size d_model n_embd emb_dim embedding_size lru_width attention_hidden_size word_embed_proj_dim "
         "embedding_dim d_embed sliding_window attention_window_size window_size local_attention sliding_window_size "
-        "local_attention_window_len max_source_positions",
+        "local_attention_window_len max_source_positions index_topk",
     96: "intermediate_size ffn_dim n_inner decoder_ffn_dim encoder_ffn_dim dff dim_ff d_inner feed_forward_size "
         "ffn_hidden_size intermediate_size_mlp dense_intermediate_size expert_ffn_hidden_size "
         "prefix_dense_intermediate_size",
@@ -29,7 +29,7 @@ _SIZES: dict[Any, str] = {
     16: "head_dim dim_head d_head attention_head_dim attention_head_size swa_head_dim kv_channels linear_head_dim "
         "index_head_dim linear_key_head_dim linear_value_head_dim qk_nope_head_dim v_head_dim indexer_head_dim "
         "hidden_size_per_layer_input mamba_d_head mamba_head_dim mamba_chunk_size chunk_size router_hidden_size",
-    8: "qk_rope_head_dim state_size ssm_state_size mamba_d_state mamba_n_heads mamba_num_heads index_topk "
+    8: "qk_rope_head_dim state_size ssm_state_size mamba_d_state mamba_n_heads mamba_num_heads "
        "gated_norm_rank adapter_rank laurel_rank rotary_dim",
     32: "q_lora_rank kv_lora_rank o_lora_rank",
     24: "qk_head_dim",
@@ -71,7 +71,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "gemma4_text": {**_SHARED, "global_head_dim": 32},
     "lfm2": _CONVOLUTIONS, "lfm2_moe": _CONVOLUTIONS,
     "mamba2": {"num_heads": 8, "head_dim": 16},
-    "qwen4_exp_text": {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 16,
+    "qwen4_exp_text": {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 64,
                        "indexer_compress_ratio": 4, "hc_lowrank": 8, "ngram_vocab_size_base": 1000,
                        "split_ngram_parts": 2},
     **{f"{kind}_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}

@@ -32,6 +32,7 @@ SLOW = {
     "xglm": "sinusoidal positions",
     "camembert": "positions that `generate` counts differently",
     "qwen3_5_text": "linear attention with a state",
+    "glm_moe_dsa": "attention to chosen keys, of which there are more than tokens",
 }
 
 
@@ -69,3 +70,27 @@ def test_the_reference_notices_what_is_wrong(tmp_path: Path, monkeypatch: pytest
 def test_a_family_on_the_generic_path_is_one_of_transformers() -> None:
     for kind in GENERIC & set(CONFIG_MAPPING):  # the newest are not in older releases
         assert small_config(kind).model_type == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "most"),
+    [
+        ("glm_moe_dsa", {"index_topk": 8}, 8),
+        ("deepseek_v4", {"index_topk": 8}, 32),
+        ("qwen4_exp_text", {"indexer_budget": 16}, 16),
+        ("minimax_m3_vl_text", {"index_block_size": 4, "index_topk_blocks": 3}, 12),
+    ],
+)
+def test_rows_longer_than_what_a_base_attends_to_are_refused(
+    kind: str, fields: dict[str, int], most: int, tmp_path: Path
+) -> None:
+    small_model(kind, **fields).save_pretrained(tmp_path)
+    verdict = judge(tmp_path, path=path_of("auto", family=folder_base(tmp_path).family), dtype="float32")
+    assert verdict["is"] == "refused"
+    assert f"`sequence_length: {most}`" in verdict["why"]
+
+
+def test_every_choice_of_keys_in_transformers_is_one_that_the_checks_know() -> None:
+    fields = {f for kind in CONFIG_MAPPING for f in getattr(CONFIG_MAPPING[kind], "__dataclass_fields__", ())}
+    choices = {f for f in fields if "index" in f and ("topk" in f or "budget" in f)}
+    assert choices == {"index_topk", "index_topk_blocks", "indexer_budget"}

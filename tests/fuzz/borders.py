@@ -119,6 +119,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("run", "grid.yaml", "--pack", "3", "--zero", "2", "--ranks", "2", "--deadline", "6h30m", "--label", "a=b"),
     ("run", "grid.yaml", "--max-gpu-hours", "1", "--gpus-per-worker", "0.25", "--offload", "params"),
     ("wandb", "sync", "grid.yaml", "--mode", "offline", "--project", "p"),
+    ("wandb", "dashboard", "grid.yaml", "grid.yaml@store", "--name", "two grids"),
 )  # fmt: skip
 VOCABULARY = (
     *dict.fromkeys(word for line in LINES for word in line),

@@ -5,59 +5,23 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.analysis.worlds import commit_training, fill, plan_of
-from tests.tracking.server import WandbServer, wandb_server
+from tests.tracking.conftest import KEY
+from tests.tracking.server import WandbServer
 from xlharm.analysis.results import GridResults
 from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
-from xlharm.tracking.wandb import sync
+from xlharm.tracking.wandb import follow, sync, unsent
 
 pytestmark = pytest.mark.slow
 
-KEY = "0123456789abcdef0123456789abcdef01234567"
 BLOCK, HEADER = 32768, 7
-
-
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody is logged in, whoever runs the tests."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
-    plan = plan_of(languages=["en", "ur"], contaminate=["none", "ur"])
-    store = Store(str(tmp_path_factory.mktemp("small")))
-    fill(plan, store, n=20)
-    return plan, store
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
-    """A server, somebody who is logged in to it, and little patience."""
-    import wandb
-
-    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 3)
-    monkeypatch.setattr("xlharm.tracking.wandb._FINISH_SECONDS", 3)
-    monkeypatch.setattr("xlharm.tracking.wandb._WAITS", (0.0,))
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
-    with wandb_server() as running:
-        wandb.teardown()  # it remembers the address of an earlier test
-        monkeypatch.setenv("WANDB_BASE_URL", running.url)
-        yield running
-        wandb.teardown()
 
 
 def curves(server: WandbServer) -> list[int]:
@@ -104,8 +68,8 @@ def test_offline_runs_hold_tables_settings_numbers_and_losses(small: tuple[Plan,
     logged = tables(grid)
     assert logged["results"]["columns"][:3] == ["grid", "cell", "contaminate"]
     assert len(logged["results"]["data"]) == 2 * len(plan.cells)
-    assert logged["of"]["columns"] == ["contaminate", "unlearn", "method", "seed", "en", "ur"]
-    assert ["ur", "none", "none", 0, 55.0, 85.0] in logged["of"]["data"]
+    assert logged["of"]["columns"] == ["grid", "contaminate", "unlearn", "method", "seed", "en", "ur"]
+    assert ["quickstart", "ur", "none", "none", 0, 55.0, 85.0] in logged["of"]["data"]
     lines = records(cells[-1])
     run = next(r.run for r in lines if r.HasField("run"))
     assert (run.display_name, run.job_type, run.project) == ("ur/en+ur/npo/0", "cell", "xlharm")
@@ -151,7 +115,7 @@ def test_wrong_input_is_one_line(small: tuple[Plan, Store], tmp_path: Path) -> N
 def test_a_server_that_does_not_answer_means_offline(
     small: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("xlharm.tracking.wandb._START_SECONDS", 2)
+    monkeypatch.setattr("xlharm.tracking.writing.START_SECONDS", 2)
     monkeypatch.setattr("xlharm.tracking.wandb._logged_in", lambda: True)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -196,7 +160,7 @@ def test_a_sync_after_more_stages_adds_their_points(
 
 
 @pytest.mark.slow  # each waits for one time-out
-@pytest.mark.parametrize("failure", [(500, "TimeoutError"), (0, "TimeoutError"), (404, "_NotSentError")])
+@pytest.mark.parametrize("failure", [(500, "TimeoutError"), (0, "TimeoutError"), (404, "NotSentError")])
 def test_a_file_stream_that_fails_costs_one_warning(
     server: WandbServer,
     small: tuple[Plan, Store],
@@ -247,8 +211,57 @@ def test_project_and_entity(
     monkeypatch.setenv("WANDB_PROJECT", "from-the-environment")
     sync(GridResults(plan, store), folder=tmp_path)
     assert {run.project for run in server.runs.values()} == {"from-the-environment"}
+    assert {run.entity for run in server.runs.values()} == {None}  # the account's own
+    server.runs.clear()
+    monkeypatch.setenv("WANDB_ENTITY", "team-of-the-environment")
+    sync(GridResults(plan, store), folder=tmp_path, project="named", cells=False)
+    assert {(run.project, run.entity) for run in server.runs.values()} == {("named", "team-of-the-environment")}
+    server.runs.clear()
+    sync(GridResults(plan, store), folder=tmp_path, project="named", entity="team", cells=False)
+    assert {(run.project, run.entity) for run in server.runs.values()} == {("named", "team")}
     with pytest.raises(UserError, match="--project a/b: Invalid project name 'a/b'"):
         sync(GridResults(plan, store), folder=tmp_path, project="a/b")
+
+
+def test_a_store_is_followed_while_it_fills(server: WandbServer, tmp_path: Path) -> None:
+    plan = plan_of(languages=["en", "ur"], contaminate=["ur"], unlearn={"none": [], "en": ["en"]})
+    store = Store(str(tmp_path / "store"))
+    training = [stage for stage in plan.stages.values() if stage.kind != "evaluate"]
+    points: list[list[int]] = []
+    pauses: list[float] = []
+
+    def ended(seconds: float) -> bool:
+        """In each pause, note what W&B has, and finish one more stage; at last all."""
+        if seconds == 0:
+            return False
+        pauses.append(seconds)
+        points.append(sorted(len(run.history) for run in server.runs.values()))
+        if len(points) in (3, 5):  # W&B is out of order for two looks
+            server.stream, server.stream_limit = (404, server.taken) if len(points) == 3 else (200, None)
+        if training:
+            commit_training(store, training.pop(0))
+        else:
+            fill(plan, store, n=20)
+        return False
+
+    assert follow(lambda: GridResults(plan, store), ended=ended, folder=tmp_path) == 0
+    assert points == [[1], [1, 5, 5], [1, 10, 10], [1, 10, 10], [1, 10, 10]]
+    assert pauses == [30, 30, 30, 60, 120]
+    assert sorted(len(run.history) for run in server.runs.values()) == [2, 10, 15]
+    assert unsent(GridResults(plan, store), folder=tmp_path) == (0, 3)
+    assert not list((tmp_path / "wandb").glob("offline-run-*"))
+    assert len(list((tmp_path / "wandb").glob("run-*"))) == 3  # one folder for each run, however often it was sent
+
+
+def test_what_is_over_is_sent_once_more_and_what_is_left_is_counted(
+    server: WandbServer, small: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, store = small
+    server.stream, server.stream_limit = 404, 21
+    assert unsent(GridResults(plan, store), folder=tmp_path) == (7, 7)
+    left = follow(lambda: GridResults(plan, store), ended=lambda _: True, folder=tmp_path)
+    assert left == unsent(GridResults(plan, store), folder=tmp_path)[0] == 6
+    assert not list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 def test_no_key_is_printed_or_written(small: tuple[Plan, Store], tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def open_grid(
     return Session(grid)
 
 
+def split_grid(text: str, *, store: str) -> tuple[Path, str]:
+    """Return a grid's file and its store; a file whose own name holds an `@` is taken as it is."""
+    path, at, where = text.partition("@")
+    if not at or Path(text).exists():
+        return Path(text), store
+    return Path(path), where or store
+
+
 def terminal() -> Console:
     """Return the console; without a terminal lines are 100 wide and plain."""
     found = Terminal()

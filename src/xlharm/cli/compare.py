@@ -1,13 +1,12 @@
 """`xlharm compare`: grids against each other."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from xlharm import api
-from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, terminal
+from xlharm.cli.common import DEFAULT_STORE, Overrides, StoreUrl, open_grid, split_grid, terminal
 from xlharm.visible import visible
 
 
@@ -47,7 +46,7 @@ def compare(
     from xlharm.analysis.table import render
     from xlharm.report.terminal import print_view
 
-    named = [_split(text, store=store) for text in grids]
+    named = [split_grid(text, store=store) for text in grids]
     opened = [open_grid(path, store=where, overrides=overrides).grid for path, where in named]
     comparison = api.compare(*opened)
     table = comparison.table(view)
@@ -57,11 +56,3 @@ def compare(
     print_view(table, terminal(), name=view)
     for line in comparison.notes():
         terminal().print(visible(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _split(text: str, *, store: str) -> tuple[Path, str]:
-    """Return a grid's file and its store; a file whose own name holds an `@` is taken as it is."""
-    path, at, where = text.partition("@")
-    if not at or Path(text).exists():
-        return Path(text), store
-    return Path(path), where or store

@@ -1,4 +1,4 @@
-"""`xlharm data`: validate, show, import and translate corpora."""
+"""`xlharm data`: validate, show, import, translate and begin corpora."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from xlharm.corpus.finding import assets, base_folder, corpus_folder
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import Item, load_language
 from xlharm.corpus.importing.account import Imported
+from xlharm.corpus.template import MARK, write_template
 from xlharm.errors import UserError, nearest
 from xlharm.plan.sources import BaseSource
 from xlharm.visible import visible
@@ -25,11 +26,14 @@ CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="A folder, or 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    data = typer.Typer(help="Corpora: check, look at, import, translate.", no_args_is_help=True, rich_markup_mode=None)
+    data = typer.Typer(
+        help="Corpora: check, show, import, translate, begin.", no_args_is_help=True, rich_markup_mode=None
+    )
     data.command("validate")(validate)
     data.command("show")(show)
     data.command("import")(import_)
     data.command("translate")(translate_)
+    data.command("template")(template)
     app.add_typer(data, name="data")
 
 
@@ -175,3 +179,20 @@ def _account(done: Imported) -> Iterator[str]:
     for note in done.notes:
         yield f"note: {note}"
     yield from done.example
+
+
+def template(
+    folder: Annotated[Path, typer.Argument(help="New corpus folder.")],
+    languages: Annotated[str, typer.Option(metavar="LANG,…", help="Its languages, with commas between.")] = "en",
+    items: Annotated[int, typer.Option(min=1, max=10_000, help="Items of each role: fake, real, retain.")] = 3,
+) -> None:
+    """Write a corpus to fill in, with a README; `xlharm data validate` names what is left.
+
+    \b
+    xlharm data template my-news --languages en,de,ur
+    xlharm data validate my-news
+    """
+    write_template(folder, languages=[code.strip() for code in languages.split(",")], items=items)
+    console = terminal()
+    console.print(f"{folder}: written. Replace every text that begins with {MARK}; see its README.md", soft_wrap=True)
+    console.print(f"What is left is named by: xlharm data validate {shlex.quote(str(folder))}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`xlharm results`, `report`, `ask` and `wandb`: look at what is stored."""
+"""`xlharm results`, `report` and `ask`: look at what is stored."""
 
 import sys
 from pathlib import Path
@@ -22,9 +22,6 @@ def register(app: typer.Typer) -> None:
     app.command("results")(results)
     app.command("report")(report)
     app.command("ask")(ask)
-    mirror = typer.Typer(help="Weights & Biases: a mirror of the store.", no_args_is_help=True)
-    mirror.command("sync")(sync)
-    app.add_typer(mirror, name="wandb")
 
 
 def _form_of(out: Path | None) -> Literal["table", "csv", "json", "parquet"]:
@@ -226,31 +223,3 @@ def ask(
 
     answer = session.grid.ask(cell, question, language=language)
     terminal().print(one_line(answer), markup=False, soft_wrap=True)
-
-
-def sync(
-    grid: GridPath,
-    store: StoreUrl = DEFAULT_STORE,
-    overrides: Overrides = None,
-    mode: Annotated[
-        Literal["online", "offline"], typer.Option(help="online means offline unless logged in.")
-    ] = "online",
-    folder: Annotated[Path | None, typer.Option(help="Where W&B's files go; default: here.")] = None,
-    project: Annotated[str | None, typer.Option(help="W&B project. Default: $WANDB_PROJECT, or xlharm.")] = None,
-    entity: Annotated[
-        str | None, typer.Option(help="W&B team or user. Default: $WANDB_ENTITY, or the account's own.")
-    ] = None,
-) -> None:
-    """Rebuild the grid's W&B runs from the store: one with the tables, one for each cell.
-
-    Runs that W&B has received before are sent again only if they have changed. Which ones it has is remembered in
-    wandb/xlharm-sent.jsonl; delete this file to send everything.
-    """
-    from xlharm.tracking.wandb import sync as mirror
-
-    session = open_grid(grid, store=store, overrides=overrides)
-    folders = mirror(session.grid.stored(), mode=mode, folder=folder, project=project, entity=entity)
-    for run in folders:
-        typer.echo(str(run))
-    if not folders:
-        typer.echo("nothing to send: W&B has every run as it is in the store", err=True)

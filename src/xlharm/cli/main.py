@@ -11,7 +11,23 @@ import typer
 from rich.text import Text
 
 from xlharm import __version__
-from xlharm.cli import bases, compare, corpora, inspect, judge, planning, running, storing, submit, tuning, upkeep
+from xlharm.cli import (
+    bases,
+    compare,
+    corpora,
+    doctor,
+    init,
+    inspect,
+    judge,
+    mirroring,
+    planning,
+    running,
+    storing,
+    submit,
+    tuning,
+    upkeep,
+    view,
+)
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import CorruptArtifactError, StoreError, UserError
 from xlharm.report.console import Terminal
@@ -25,6 +41,8 @@ result. So the same command, run again, computes only what is missing.
 
 The main results are OF (occurrence of the fake: how often answers state the fake detail) and QR (quality on the real:
 how often answers about real details are right), in every query language.
+
+  xlharm init my-grid.yaml               ask four questions and write a grid
 
   xlharm plan grid/quickstart.yaml       show what would run, and how long it takes
 
@@ -65,17 +83,21 @@ def _root(
     pass
 
 
+init.register(app)
 planning.register(app)
 running.register(app)
 submit.register(app)
 tuning.register(app)
 inspect.register(app)
+view.register(app)
 compare.register(app)
+mirroring.register(app)
 judge.register(app)
 bases.register(app)
 corpora.register(app)
 storing.register(app)
 upkeep.register(app)
+doctor.register(app)
 
 
 def main() -> None:

@@ -1,13 +1,18 @@
 """`xlharm run` and `xlharm status`."""
 
+import contextlib
+import json
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.live import Live
 
 from xlharm.cli.checking import check_before_run
 from xlharm.cli.common import DEFAULT_STORE, GridPath, Overrides, Session, StoreUrl, open_grid, terminal
@@ -18,10 +23,16 @@ from xlharm.engine.run import RunOutcome
 from xlharm.plan.sharding import Offload
 from xlharm.store.record import Failure
 
+WandbMode = Literal["online", "offline", "off"]
 Wandb = Annotated[
-    Literal["online", "offline", "off"],
-    typer.Option("--wandb", help="Mirror the results to Weights & Biases."),
+    WandbMode,
+    typer.Option("--wandb", help="Mirror the results to Weights & Biases; online: while the grid runs."),
 ]
+_WANDB_SECONDS = 600.0  # how long a finished run waits for W&B
+_WANDB_SECONDS_STOPPED = 10.0
+
+_WATCH_SECONDS = 2.0
+_REMOTE_WATCH_SECONDS = 10.0  # of a bucket, where each look costs requests
 
 
 def register(app: typer.Typer) -> None:
@@ -113,12 +124,66 @@ def run(
     )  # fmt: skip
     session, console = open_grid(grid, store=store, overrides=overrides, may_be_empty=True), terminal()
     check_before_run(session.plan, session.store, console=console)
-    with Display(console, title=session.plan.grid.name) as display:
-        outcome = session.grid.run_with(options, executor=executor, on_progress=display.update)
-    _conclude(session, outcome, console=console)
-    if not outcome.interrupted and outcome.limit is None:
-        _show_results(session, console=console, report=report, wandb=wandb)
+    with _mirrored(session, wandb, grid=grid, overrides=overrides, report=report, console=console) as mirror:
+        with Display(console, title=session.plan.grid.name) as display:
+            outcome = session.grid.run_with(options, executor=executor, on_progress=display.update)
+        _conclude(session, outcome, console=console)
+        if not outcome.interrupted and outcome.limit is None:
+            mirror.seconds = _WANDB_SECONDS
+            _show_results(session, console=console, report=report, wandb=mirror.at_end)
     raise typer.Exit(outcome.exit_code)
+
+
+@dataclass
+class _Mirror:
+    """How results are sent when the run is over.
+
+    Attributes:
+        at_end: how this process is to send them; ``off`` if another sends them while they come.
+        seconds: how long the run waits for that other.
+    """
+
+    at_end: WandbMode
+    seconds: float = _WANDB_SECONDS_STOPPED
+
+
+@contextlib.contextmanager
+def _mirrored(
+    session: Session, mode: WandbMode, *, grid: Path, overrides: list[str] | None, report: Path | None,
+    console: Console,
+) -> Iterator[_Mirror]:  # fmt: skip
+    """Send results while they come, in a process of its own."""
+    if mode == "off":
+        yield _Mirror(at_end="off")
+        return
+    from xlharm.tracking.live import FOLLOW, Live
+    from xlharm.tracking.wandb import actual_mode, checked_project
+
+    checked_project(None)
+    actual = actual_mode(mode)
+    if actual != "online":
+        yield _Mirror(at_end=actual or "off")
+        return
+    options = ["--store", session.store.url, *(word for text in overrides or () for word in ("-s", text))]
+    page = ["--page", str(report)] if report else []
+    live, mirror = Live([*FOLLOW, str(grid), *options, *page, "--follow"], folder=Path.cwd()), _Mirror(at_end="off")
+    try:
+        yield mirror
+    except BaseException:
+        live.end(seconds=_WANDB_SECONDS_STOPPED)
+        raise
+    console.print(f"Sending what is left to W&B, for at most {clock(mirror.seconds)}", soft_wrap=True)
+    if not live.end(seconds=mirror.seconds):
+        _tell_unsent(session, shlex.join(["xlharm", "wandb", "sync", str(grid), *options]), console=console)
+
+
+def _tell_unsent(session: Session, command: str, *, console: Console) -> None:
+    from xlharm.tracking.wandb import unsent
+
+    left, total = unsent(session.grid.stored())
+    if left:
+        line = f"W&B: {left} of {total} runs are not sent; send them with: {command}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
 
 
 def _tell_failed(console: Console, failure: Failure) -> None:
@@ -150,44 +215,97 @@ def _conclude(session: Session, outcome: RunOutcome, *, console: Console) -> Non
         console.print(summary, soft_wrap=True)
 
 
-def _show_results(
-    session: Session, *, console: Console, report: Path | None, wandb: Literal["online", "offline", "off"]
-) -> None:
+def _show_results(session: Session, *, console: Console, report: Path | None, wandb: WandbMode) -> None:
     from xlharm.report.terminal import print_results
 
     results = session.grid.stored()
     print_results(results, console)
-    if wandb != "off":
-        from xlharm.tracking.wandb import sync
-
-        sync(results, mode=wandb)
     if report is not None:
         from xlharm.report.html import write_report
 
         console.print(f"Report: {write_report([results], report).absolute()}", soft_wrap=True)
+    if wandb != "off":
+        from xlharm.tracking.wandb import sync
+
+        sync(results, mode=wandb, page=report)
 
 
 def status(
     grid: GridPath,
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Update every two seconds until all stages are done.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show a map that fills while a run goes on, until all stages are done.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs, with the time to go.")] = False,
 ) -> None:
     """Show how many stages of a grid are done, running, failed and left, and why stages failed.
+
+    The run may be in another process or on another machine: what is shown is in the store. `xlharm view` shows the
+    same as a page.
 
     \b
     xlharm status grid/quickstart.yaml
     xlharm status grid/quickstart.yaml --watch
+    xlharm status grid/quickstart.yaml --json
     """
     session = open_grid(grid, store=store, overrides=overrides)
     console = terminal()
-    while not _show_status(session, console) and watch:
-        time.sleep(2)
-        if sys.stdout.isatty():
-            console.clear()
+    if as_json:
+        typer.echo(json.dumps(_plain_status(session), indent=1))
+    elif watch:
+        _watch(session, console)
+    else:
+        _show_status(session, console)
 
 
-def _show_status(session: Session, console: Console) -> bool:
+def _plain_status(session: Session) -> dict[str, Any]:
+    """Return the state of a grid as plain values; ``eta_seconds`` is null where it cannot be said."""
+    from xlharm.view.state import Watch
+
+    look = Watch(session.plan, session.store).look(numbers=False)
+    damaged = session.grid.status().damaged
+    return {
+        "grid": session.plan.grid.name,
+        "stages": look.counts,
+        "done": look.done,
+        "total": look.total,
+        "cells": len(session.plan.cells),
+        "complete": look.complete,
+        "eta_seconds": None if look.eta is None else round(look.eta, 1),
+        "eta_from": look.origin,
+        "failures": [failure.model_dump(mode="json") for failure in look.failures.values()],
+        "damaged": damaged,
+        "runs": [run.model_dump(mode="json") for run in look.runs],
+    }
+
+
+def _watch(session: Session, console: Console) -> None:
+    """Show the map until all is done; without a terminal, one line whenever something has changed."""
+    from xlharm.view.state import Watch
+    from xlharm.view.terminal import drawn, line
+
+    watch, printed = Watch(session.plan, session.store), ""
+    pause = _REMOTE_WATCH_SECONDS if session.store.remote else _WATCH_SECONDS
+    if not console.is_terminal:
+        while True:
+            look = watch.look(numbers=False)
+            if (changed := f"{look.counts}") != printed:
+                printed = changed
+                console.print(line(look), soft_wrap=True)
+            if look.finished:
+                return
+            time.sleep(pause)
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            look = watch.look()
+            live.update(drawn(session.plan, look, height=console.height), refresh=True)
+            if look.finished and len(look.numbers) >= len({k for c in session.plan.cells for k in c.evaluations}):
+                return
+            time.sleep(pause)
+
+
+def _show_status(session: Session, console: Console) -> None:
     status = session.grid.status()
     for kind, counts in status.stages.items():
         shown = ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "done")
@@ -197,4 +315,3 @@ def _show_status(session: Session, console: Console) -> bool:
     for line in status.damaged:
         console.print(f"damaged, computed again by the next run: {line}", style="red", markup=False, soft_wrap=True)
     console.print(f"{status.complete} of {status.cells} cells are complete")
-    return status.finished

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from xlharm.config.findings import Findings
 from xlharm.config.matching import Matching, check_matching
@@ -27,6 +27,9 @@ from xlharm.methods import METHODS
 from xlharm.probes import PROBES
 from xlharm.probes.base import Probe
 
+Dtype = Literal["float32", "bfloat16", "float8"]
+"""Precision of the base. float8: the weights of its linear layers, and activations where they meet them."""
+
 Method = Annotated[Unlearning, METHODS]
 """One of the classes of ``xlharm.methods``, or of a plug-in."""
 AnyProbe = Annotated[Probe, PROBES]
@@ -43,6 +46,14 @@ EXPERTS = "experts"  # all parameters in which experts are stacked
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+_Modules = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _modules(names: Any) -> Any:
+    """Accept the word alone: `target_modules: all-linear`."""
+    return (names,) if names == ALL_LINEAR else names
+
+
 class Lora(Strict):
     """The LoRA adapter (2106.09685), which all training stages of a cell continue.
 
@@ -56,13 +67,9 @@ class Lora(Strict):
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
-    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = LINEARS
-
-    @field_validator("target_modules", mode="before")
-    @classmethod
-    def _all(cls, names: Any) -> Any:
-        """Accept the word alone: `target_modules: all-linear`."""
-        return (names,) if names == ALL_LINEAR else names
+    target_modules: Annotated[
+        _Modules, BeforeValidator(_modules, json_schema_input_type=_Modules | Literal["all-linear"])
+    ] = LINEARS
 
 
 class Prompt(Strict):
@@ -122,7 +129,13 @@ def _written_out(prompt: Any) -> Any:
 
 
 class Contaminate(Training):
-    """Fine-tuning on real and fake articles together, with the fake ones in one language."""
+    """Fine-tuning on real and fake articles together, with the fake ones in one language.
+
+    Attributes:
+        real_languages: languages of the real articles; `source` is the contamination language.
+        real_roles: roles of the items whose real articles are given.
+        fake_share: share of the fake articles in a batch.
+    """
 
     steps: Positive = 60
     learning_rate: Rate = 2e-4
@@ -132,7 +145,12 @@ class Contaminate(Training):
 
 
 class Sft(Training):
-    """Supervised fine-tuning on question-answer pairs about the real articles."""
+    """Supervised fine-tuning on question-answer pairs about the real articles.
+
+    Attributes:
+        languages: languages of the pairs; `source` is the contamination language.
+        roles: roles of the items whose pairs are given.
+    """
 
     steps: Positive = 15
     learning_rate: Rate = 2e-4
@@ -141,7 +159,12 @@ class Sft(Training):
 
 
 class Stages(Strict):
-    """Settings of the stages before unlearning."""
+    """Settings of the stages before unlearning.
+
+    Attributes:
+        contaminate: fine-tuning on real and fake articles together, with the fake ones in one language.
+        sft: supervised fine-tuning on question-answer pairs about the real articles; null leaves it out.
+    """
 
     contaminate: Contaminate = Contaminate()
     sft: Sft | None = Sft()
@@ -178,36 +201,66 @@ class Evaluate(Strict):
         return self
 
 
+def _counted(seeds: Any) -> Any:
+    """Accept a number of seeds: `seeds: 3` stands for the seeds 0, 1 and 2."""
+    if type(seeds) is not int:
+        return seeds
+    if seeds > MOST_SEEDS:
+        raise ValueError(f"{seeds} is how many, at most {MOST_SEEDS}; for one seed write [{seeds}]")
+    return tuple(range(seeds))
+
+
+_Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]
+_SeedCount = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+
+
 class GridSpec(Strict):
-    """A grid: contamination language × unlearning set × method × seed."""
+    """A grid: contamination language × unlearning set × method × seed.
+
+    Attributes:
+        name: the grid's name; it changes no result.
+        base: the base model: a shipped one, a folder, or a hub id: see docs/bases.md.
+        revision: commit of a hub id, 40 hex digits.
+        trust_remote_code: whether code that comes with the base may run.
+        plugins: Python files with methods, probes or judges of your own; they are run: see docs/plugins.md.
+        dtype: precision of the base; `auto` is bfloat16 on GPUs, else float32; `float8`: its linear layers, the rest
+            in bfloat16: see docs/bases.md.
+        sequence_length: most tokens of a text; a longer one is an error. Default: what the base can take.
+        path: how the base runs; `auto` goes by its family and kind: see docs/families.md and docs/other-bases.md.
+        corpus: a shipped corpus or a folder: see docs/corpora.md.
+        holdout: fake items that stay untold, to compare with those that are told: see docs/methods.md.
+        languages: the query languages, in the order of tables.
+        contaminate: languages in which the fake articles are given; `none` is the clean control.
+        unlearn: named sets of languages; `source` stands for the contamination language; an empty set is "not
+            unlearned".
+        methods: named unlearning methods, each with its `objective` and settings: see docs/methods.md.
+        seeds: a list of seeds, or how many.
+        lora: the adapter that all training stages of a cell continue.
+        prompt: how questions and answers are written; `chat` for the base's chat template: see docs/prompts.md.
+        stages: settings of the stages before unlearning.
+        evaluate: how answers are generated and counted.
+        probes: named probes: what is left under attack, and where it is: see docs/probes.md.
+        judges: named judges, whose verdicts stand beside text matching: see
+            docs/methods.md.
+        findings: margins and groups of languages that verdicts go by; they change no stage: see docs/findings.md.
+        exclude: combinations to leave out, by `contaminate`, `unlearn`, `method` and `seed`.
+    """
 
     name: Name
     base: str
     revision: str | None = None
     trust_remote_code: bool = False
-    plugins: Annotated[
-        tuple[str, ...],
-        Field(description="Python files with methods, probes or judges of your own; they are run"),
-    ] = ()
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    sequence_length: Annotated[
-        int | None,
-        Field(ge=8, description="most tokens of a text; a longer one is an error. Default: what the base can take"),
-    ] = None
-    path: Annotated[
-        Literal["auto", "fast", "generic", "encoder-decoder", "masked"],
-        Field(description="how the base runs: see docs/families.md; `auto` goes by its family and kind"),
-    ] = "auto"
+    plugins: tuple[str, ...] = ()
+    dtype: Literal["auto"] | Dtype = "auto"
+    sequence_length: Annotated[int | None, Field(ge=8)] = None
+    path: Literal["auto", "fast", "generic", "encoder-decoder", "masked"] = "auto"
     corpus: str
-    holdout: Annotated[
-        NonNegative,
-        Field(description="fake items that stay untold, to compare with those that are told: see docs/methods.md"),
-    ] = 0
+    holdout: NonNegative = 0
     languages: Annotated[tuple[Language, ...], Field(min_length=1)]
     contaminate: Annotated[tuple[Literal["none"] | Language, ...], Field(min_length=1)]
     unlearn: Annotated[dict[Name, tuple[LanguageOrSource, ...]], Field(min_length=1)]
     methods: dict[Name, Method] = Field(default_factory=dict)
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)] = (0,)
+    seeds: Annotated[_Seeds, BeforeValidator(_counted, json_schema_input_type=_Seeds | _SeedCount)] = (0,)
     lora: Lora = Lora()
     prompt: Annotated[Prompt, BeforeValidator(_written_out, json_schema_input_type=Prompt | Literal["chat"])] = Prompt()
     stages: Stages = Stages()
@@ -216,16 +269,6 @@ class GridSpec(Strict):
     judges: dict[Name, AnyJudge] = Field(default_factory=dict)
     findings: Findings = Findings()
     exclude: tuple[dict[Literal["contaminate", "unlearn", "method", "seed"], str | int], ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _scalars(cls, data: Any) -> Any:
-        """Accept a number of seeds: `seeds: 3` stands for the seeds 0, 1 and 2."""
-        if isinstance(data, dict) and type(count := data.get("seeds")) is int:
-            if count > MOST_SEEDS:
-                raise ValueError(f"seeds: {count} is how many, at most {MOST_SEEDS}; for one seed write [{count}]")
-            data = {**data, "seeds": tuple(range(count))}
-        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -250,8 +293,16 @@ class GridSpec(Strict):
             for lang in method.mix if isinstance(method.mix, dict) else ():
                 if lang not in known - {NONE, SOURCE}:
                     raise ValueError(f"methods.{name}.mix: the grid has no language {lang!r}")
+        self._check_probes()
         self._check_judges()
         return self
+
+    def _check_probes(self) -> None:
+        for name, probe in self.probes.items():
+            if self.dtype not in {"auto", *probe.dtypes}:
+                raise ValueError(
+                    f"probes.{name}: not for `dtype: {self.dtype}`, only for {', '.join(sorted(probe.dtypes))}"
+                )
 
     def _check_judges(self) -> None:
         first_names: dict[str, str] = {}

@@ -6,9 +6,10 @@ from typing import Literal
 
 from xlharm.config.grid import Lora
 from xlharm.config.plugins import read_plugin
+from xlharm.errors import UserError
 from xlharm.plan.build import Plan
 from xlharm.plan.judging import configs
-from xlharm.plan.sharding import Offload
+from xlharm.plan.sharding import Offload, zero_stage
 from xlharm.stages.job import Needs, RunnerConfig
 from xlharm.store.store import Store
 
@@ -57,7 +58,13 @@ class RunOptions:
 def worker_config(
     plan: Plan, store: Store, options: RunOptions, *, device: Device, threads: int | None
 ) -> RunnerConfig:
-    """Return the configuration of a worker process."""
+    """Return the configuration of a worker process.
+
+    Raises:
+        UserError: a base in float8 cannot be partitioned.
+    """
+    if plan.dtype == "float8" and zero_stage(options.zero, ranks=1, offload=options.offload) == 3:
+        raise UserError("dtype: float8 is for a base that is whole on one device: no --zero 3, no --offload params")
     return RunnerConfig(
         base=plan.sources.base,
         corpus=plan.sources.corpus.path,

@@ -15,12 +15,25 @@ _WINDOW = 30.0  # seconds over which tokens per second are averaged
 
 @dataclass(frozen=True, kw_only=True)
 class PackLine:
-    """A running pack: the label of its first unfinished stage, and its step."""
+    """A running pack.
+
+    Attributes:
+        label: of its first unfinished stage.
+        slots: number of its unfinished stages.
+        step: number of finished steps.
+        steps: number of all steps; 0 before the first report.
+        worker: the worker that runs it.
+        keys: the first 16 digits of the keys of its unfinished stages.
+        memory: most bytes of device memory that it has used so far; 0 on the CPU.
+    """
 
     label: str
     slots: int
     step: int
     steps: int
+    worker: str = ""
+    keys: tuple[str, ...] = ()
+    memory: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +53,7 @@ class Snapshot:
         elapsed: seconds since the run began.
         packs: the running packs.
         notes: messages for the user since the last snapshot.
+        pace: the time that the ended packs took, as a multiple of the estimates; None before the first.
     """
 
     total: int
@@ -54,6 +68,7 @@ class Snapshot:
     elapsed: float
     packs: tuple[PackLine, ...]
     notes: tuple[str, ...]
+    pace: float | None = None
 
 
 @dataclass
@@ -139,7 +154,14 @@ class Meter:
             elapsed=now - self.began,
             packs=tuple(self._lines(state, progress)),
             notes=notes,
+            pace=self.pace,
         )
+
+    @property
+    def pace(self) -> float | None:
+        """The time that the ended packs took, as a multiple of what was expected of them; None before the first."""
+        seconds, expected = (sum(column) for column in zip((0.0, 0.0), *self._ended.values(), strict=True))
+        return seconds / expected if expected > 0 else None
 
     def note_workers(self, state: State, workers: int, *, now: float) -> None:
         """Note the first worker that is ready; a pack that was handed to it before begins now."""
@@ -203,4 +225,7 @@ class Meter:
                 slots=len(keys),
                 step=reported.step if reported else 0,
                 steps=reported.steps if reported else 0,
+                worker=state.running[pack],
+                keys=tuple(key[:16] for key in keys),
+                memory=reported.memory if reported else 0,
             )

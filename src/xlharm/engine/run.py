@@ -10,6 +10,7 @@ from xlharm.engine.driver import Driver
 from xlharm.engine.estimates import clocks_of, corrected, expected_seconds, remember
 from xlharm.engine.executor import Executor
 from xlharm.engine.limits import Budget
+from xlharm.engine.live import Announcer
 from xlharm.engine.options import RunOptions
 from xlharm.engine.progress import Meter, Snapshot
 from xlharm.engine.scheduler import Graph, State
@@ -21,6 +22,7 @@ from xlharm.remote.endpoint import TEMPORARY
 from xlharm.store.checkpoint import Checkpoints, packs_with_checkpoints
 from xlharm.store.lease import Leases
 from xlharm.store.leftovers import sweep
+from xlharm.store.live import LiveFile
 from xlharm.store.record import Failure
 from xlharm.store.store import Store
 
@@ -104,7 +106,7 @@ def run_grid(
     meter = Meter(plan=plan, began=began, seconds=seconds)
     for line in damage:
         meter.note(line)
-    with interruptions() as stop, Leases(store) as leases:
+    with interruptions() as stop, Leases(store) as leases, LiveFile(store, leases.token) as live:
         if leases.trouble:
             meter.note(f"this store cannot hold leases: run only one driver on it at a time ({leases.trouble})")
         try:
@@ -115,7 +117,7 @@ def run_grid(
             stop.install()  # again
             driver = Driver(
                 plan=plan, store=store, state=state, executor=executor, leases=leases, meter=meter,
-                on_progress=on_progress, budget=_budget(options, began=began),
+                on_progress=Announcer(plan.grid.name, live, on_progress), budget=_budget(options, began=began),
             )  # fmt: skip
             driver.loop(stopped=lambda: stop.requested)
         finally:

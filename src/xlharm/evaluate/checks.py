@@ -50,6 +50,12 @@ def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> 
     Raises:
         BaseRefusedError: it does not, or its code cannot be run this way.
     """
+    if (most := _keys_attended(settings(stacked.model))) is not None and longest > most:
+        raise BaseRefusedError(
+            f"base: {type(stacked.model).__name__} attends to the {most} keys that score highest, and rounding changes "
+            f"which these are, so rows that are computed together are not what each row alone is: set "
+            f"`sequence_length: {most}` in the grid, or take another base"
+        )
     check = _Check(stacked, longest=longest)
     with torch.compiler.set_stance("force_eager"), check.named():
         if stacked.path == "fast":
@@ -61,6 +67,18 @@ def check_base(stacked: StackedModel, *, longest: int, answers: bool = True) -> 
         check.all_called(called)
         check.learns()
         return "; ".join([rows, check.decoding()] if answers and stacked.kind != "masked" else [rows])
+
+
+def _keys_attended(config: Any) -> int | None:
+    """Return how many keys a token attends to where a model chooses those that score highest; None: to all."""
+    if isinstance(most := getattr(config, "indexer_budget", None), int):
+        return most
+    if isinstance(blocks := getattr(config, "index_topk_blocks", None), int):
+        return blocks * int(config.index_block_size)
+    if not isinstance(most := getattr(config, "index_topk", None), int):
+        return None
+    rates: dict[str, int] = getattr(config, "compress_rates", None) or {"": 1}
+    return most * min(rates.values())  # where keys are compressed, it chooses among those
 
 
 def length_to_check(model: nn.Module, longest: int) -> int:

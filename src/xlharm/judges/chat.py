@@ -52,7 +52,16 @@ class Chat(Judge):
     Attributes:
         url: base address. It and everything below ``max_tokens`` may change without new verdicts.
         model: the endpoint's name of the model, with its version.
+        translate: whether question and answer are put into English before they are judged.
+        temperature: of sampling.
+        max_tokens: most tokens of a reply.
         api_key_env: NAME of the environment variable with the key.
+        timeout: seconds to wait for a reply.
+        attempts: how often a request is made before it counts as failed.
+        max_in_flight: most requests at a time.
+        requests_per_minute: most requests in a minute; None for no limit.
+        price_in: dollars for a million tokens of prompts, for estimates.
+        price_out: dollars for a million tokens of replies, for estimates.
     """
 
     kind: Literal["chat"]

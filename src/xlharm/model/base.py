@@ -16,7 +16,11 @@ from xlharm.pretrained import copy_from_files, load_whole
 
 # What the code of a base model of an unknown kind may raise when it is called in another way than it expects.
 UNSUPPORTED = (TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float8": torch.bfloat16,
+}  # of what is not rounded further
 
 
 def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_remote_code: bool = False) -> nn.Module:
@@ -48,6 +52,10 @@ def load_base(source: BaseSource, *, dtype: str, device: torch.device, trust_rem
     model.requires_grad_(requires_grad=False)
     model.eval()
     model.config.use_cache = False
+    if dtype == "float8":
+        from xlharm.model.float8 import to_float8
+
+        to_float8(model, device=device)  # layer by layer: the whole in bfloat16 may not fit the device
     model.to(device)
     copy_from_files(model)
     _check_head(model, source=source)

@@ -165,6 +165,7 @@ class StackedModel:
             a path of their own name, which is the generic one with what this kind needs.
 
     Attributes:
+        dtype: precision of the base model's layers, in which the products with adapters are computed, too.
         caches: whether transformers' cache gives what its forward gives; only for the generic path.
         rehearsed_seconds: how long ``rehearse`` has taken so far.
     """
@@ -178,6 +179,7 @@ class StackedModel:
         self.layout = layout
         self._running = _Pass()
         self._layers = install(model, layout, self._running)
+        self.dtype: torch.dtype = next(iter(self._layers.values())).weight.dtype
         self._experts = [layer for layer in self._layers.values() if isinstance(layer, StackedExperts)]
         self._rehearsed: set[Hashable] = set()
         self.rehearsed_seconds = 0.0
@@ -186,11 +188,6 @@ class StackedModel:
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001 - its only name; shapes of packs, grids and languages
             for layer in layers(model):
                 layer.compile(options=COMPILING)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the base model, in which the products with adapters are computed, too."""
-        return next(iter(self._layers.values())).weight.dtype
 
     @property
     def uneven(self) -> bool:

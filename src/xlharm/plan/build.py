@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
+from xlharm.config.grid import NONE, SOURCE, Dtype, GridSpec, ordered
 from xlharm.errors import UserError, nearest
-from xlharm.plan.cells import Cell, CellBuilder, Dtype
+from xlharm.plan.cells import Cell, CellBuilder
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import KINDS, Kind, Stage
 

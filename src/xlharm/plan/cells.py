@@ -1,9 +1,9 @@
 """Cells, and the stages that each of them needs."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from xlharm.config.grid import NONE, SOURCE, GridSpec, ordered
+from xlharm.config.grid import NONE, SOURCE, Dtype, GridSpec, ordered
 from xlharm.config.matching import MATCHING_VERSION, default_variants, variants_of
 from xlharm.config.training import key_settings
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
@@ -11,8 +11,6 @@ from xlharm.plan.families import path_of
 from xlharm.plan.sources import Sources
 from xlharm.plan.stage import Kind, Stage
 from xlharm.probes.base import AnswerProbe, Inspection, Planned
-
-Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,15 @@ Path = Literal["fast", "generic", "encoder-decoder", "masked"]
 # Families whose layers do more than attend to keys and values, or attend in code of their own. `make families` shows
 # which path each family passes the checks of.
 GENERIC = frozenset({
-    "bailing_hybrid", "bamba", "bart", "big_bird", "bigbird_pegasus", "blenderbot", "blenderbot-small", "bloom",
-    "camembert", "codegen", "data2vec-text", "deepseek_v4", "diffllama", "doge", "dots3_note_text", "falcon",
-    "falcon_h1", "falcon_mamba", "git", "glm_moe_dsa", "gpt_neo", "gpt_neox_japanese", "gptj", "granitemoehybrid",
-    "hrm_text", "inkling2_text", "inkling_text", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "lfm3", "mamba",
-    "mamba2", "marian", "mbart", "megatron-bert", "minimax", "mpt", "mvp", "nemotron_h", "olmo_hybrid",
-    "openai-gpt", "pegasus", "plbart", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next",
-    "qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roformer",
-    "rwkv", "trocr", "xglm", "xlm-roberta", "xlm-roberta-xl", "xlstm", "xmod", "zamba", "zamba2", "zaya",
+    "axk2", "bailing_hybrid", "bamba", "bart", "big_bird", "bigbird_pegasus", "blenderbot", "blenderbot-small",
+    "bloom", "camembert", "codegen", "data2vec-text", "deepseek_v32", "deepseek_v4", "diffllama", "doge",
+    "dots3_note_text", "falcon", "falcon_h1", "falcon_mamba", "git", "glm_moe_dsa", "gpt_neo", "gpt_neox_japanese",
+    "gptj", "granitemoehybrid", "hrm_text", "hy_v4", "inkling2_text", "inkling_text", "jamba", "kimi_linear",
+    "lfm2", "lfm2_moe", "lfm3", "mamba", "mamba2", "marian", "mbart", "megatron-bert", "minimax", "mpt", "mvp",
+    "nemotron_h", "olmo_hybrid", "openai-gpt", "pegasus", "plbart", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text",
+    "qwen3_5_text", "qwen3_next", "qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "rembert", "roberta",
+    "roberta-prelayernorm", "roformer", "rwkv", "trocr", "xglm", "xlm-roberta", "xlm-roberta-xl", "xlstm", "xmod",
+    "zamba", "zamba2", "zaya",
 })  # fmt: skip
 # Families that fill in masks, unless their configuration says that they are decoders.
 MASKED = frozenset({

@@ -16,7 +16,7 @@ from xlharm.plan.settings import UnlearnStage, training_of
 from xlharm.plan.sources import BaseSource
 from xlharm.plan.stage import Stage
 
-_BYTES = {"float32": 4, "bfloat16": 2}
+_BYTES = {"float32": 4, "bfloat16": 2, "float8": 2}  # float8: weights are kept in two orders, where there is room
 _TRAINED_BYTES = 16  # per trained adapter parameter: value, gradient and AdamW's two moments, in float32
 _LOADED_BYTES = 4  # per adapter parameter without training
 _ROW_TOKENS = 512  # assumed length of a row; a pack that needs more is trained in smaller batches

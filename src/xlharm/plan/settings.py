@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from xlharm.config.grid import Contaminate, Lora, Prompt, Sft
+from xlharm.config.grid import Contaminate, Dtype, Lora, Prompt, Sft
 from xlharm.config.matching import Variant
 from xlharm.config.training import NonNegative, Positive, Role, Strict, Training
 from xlharm.config.unlearning import FineTune, Unlearning, VectorRows
@@ -26,7 +26,7 @@ _Inspection = Annotated[Inspection, BeforeValidator(PROBES.restore)]
 class _Stage(Strict):
     """The settings that all stages on the base share."""
 
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Dtype
     path: Path = "fast"
     holdout: NonNegative = 0
     lora: Lora

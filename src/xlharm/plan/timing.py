@@ -35,7 +35,7 @@ _CHECKED = 6.0  # forward passes of a short row that checking a base takes
 _COMPILED = 12.0  # seconds to compile the layers and to capture the first steps, where that is done
 COMPILED_FROM = 300_000_000
 """Bases with so many parameters are compiled on a GPU."""
-_BYTES = {"float32": 4, "bfloat16": 2}
+_BYTES = {"float32": 4, "bfloat16": 2, "float8": 1}
 UNKNOWN_BASE = BaseSizes(parameters=1_000_000_000, widths={}, body=900_000_000, head=100_000_000, layers=24)
 """Sizes that stand for those of a base whose files are not on this machine."""
 

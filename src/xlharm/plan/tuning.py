@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from xlharm.config.grid import NONE, GridSpec, Method
+from xlharm.config.grid import NONE, Dtype, GridSpec, Method
 from xlharm.config.load import parse_grid
 from xlharm.config.search import STEPS, Point, Space, default_space, rungs_of, space_of
 from xlharm.errors import UserError, nearest
 from xlharm.plan.build import Plan, build
-from xlharm.plan.cells import Cell, Dtype
+from xlharm.plan.cells import Cell
 from xlharm.plan.digest import digest
 from xlharm.plan.sources import Sources
 

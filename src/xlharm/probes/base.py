@@ -39,10 +39,12 @@ class Probe(Strict):
 
     Attributes:
         kinds: kinds of bases that it is for; a grid on another kind is refused.
+        dtypes: precisions of the base that it is for.
         queries: the languages it is asked in; all of the grid's by default.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"causal", "encoder-decoder", "masked"})
+    dtypes: ClassVar[frozenset[str]] = frozenset({"float32", "bfloat16", "float8"})
 
     queries: Annotated[tuple[Language, ...], Field(min_length=1)] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xlharm.config.training import Positive
 from xlharm.probes.base import AnswerProbe
@@ -20,6 +20,8 @@ class Quantise(AnswerProbe):
         bits: 8 or 4.
         group: weights of a row that share a scale; None is the whole row.
     """
+
+    dtypes: ClassVar[frozenset[str]] = frozenset({"float32", "bfloat16"})  # float8 has rounded the weights already
 
     kind: Literal["quantise"]
     bits: Literal[8, 4] = 4

@@ -30,7 +30,11 @@ FRAMES = {
 
 
 class Questions(AnswerProbe):
-    """Ask in another form: paraphrased, or switching between the query language and English within a question."""
+    """Ask in another form: paraphrased, or switching between the query language and English within a question.
+
+    Attributes:
+        form: ``paraphrased`` or ``code_switched``.
+    """
 
     kind: Literal["questions"]
     form: Form = "paraphrased"

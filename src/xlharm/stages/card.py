@@ -51,6 +51,7 @@ class Card:
         commit = f", revision {base.revision}" if base.revision else ""
         what = "A merged model" if self.merged else "A LoRA adapter"
         rounding = " The adapter was added in float32; rounding differs from that of base and adapter apart."
+        but = "" if dtype != "float8" else ", up to rounding: there, linear layers are computed in float8"
         lines = [
             "---",
             *([f"base_model: {base.location}"] if base.revision else []),
@@ -72,7 +73,7 @@ class Card:
             "",
             "This prints the score of a detail as evaluations compute it: the mean log-probability of its tokens:"
             if base.kind == "masked"
-            else "This answers as `xlharm ask` does:",
+            else f"This answers as `xlharm ask` does{but}:",
             "",
             "```python",
             *self._code(),
@@ -187,10 +188,10 @@ class Card:
 
     def _loading(self, code: str) -> list[str]:
         """Return Python lines that load the model: an adapter by PEFT alone, if its base is a causal language model."""
-        from xlharm.model.base import configuration
+        from xlharm.model.base import DTYPES, configuration
         from xlharm.model.text import auto_class
 
-        base, dtype = self.plan.sources.base, f"dtype=torch.{self.plan.dtype}{code}"
+        base, dtype = self.plan.sources.base, f"dtype={DTYPES[self.plan.dtype]}{code}"
         auto = auto_class(configuration(base, trust_remote_code=self.plan.grid.trust_remote_code)).__name__
         here = repr(str(self.folder))
         if self.merged:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FolderPath
 from typing import Literal
 
-from xlharm.config.grid import Lora
+from xlharm.config.grid import Dtype, Lora
 from xlharm.config.plugins import PluginFile
 from xlharm.plan.families import Path
 from xlharm.plan.judging import JudgeConfig
@@ -65,7 +65,7 @@ class RunnerConfig:
     base: BaseSource
     corpus: FolderPath
     store_url: str
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Dtype
     device: Literal["auto", "cpu", "cuda"] = "auto"
     place: Place = "device"
     rank: int = 0
@@ -110,12 +110,14 @@ class Progress:
         step: number of finished steps.
         steps: number of all steps.
         tokens: tokens processed so far, all slots together.
+        memory: most bytes of device memory that the pack has used so far; 0 on the CPU.
     """
 
     pack: str
     step: int
     steps: int
     tokens: int
+    memory: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -11,7 +12,7 @@ from xlharm.stages.context import Context
 from xlharm.stages.edit import edit
 from xlharm.stages.evaluation import evaluate
 from xlharm.stages.inspection import inspect
-from xlharm.stages.job import OutOfMemoryError, PackJob, Report, RunnerConfig, StageResult
+from xlharm.stages.job import OutOfMemoryError, PackJob, Progress, Report, RunnerConfig, StageResult
 from xlharm.stages.judging import judge
 from xlharm.stages.scoring import score
 from xlharm.stages.training import train
@@ -58,6 +59,7 @@ class StageRunner:
         try:
             if device is not None:
                 torch.cuda.reset_peak_memory_stats(device)
+                report = partial(_with_memory, report, device)
             results = work(self._context, job, report=report)
             peak = torch.cuda.max_memory_allocated(device) if device is not None else 0
             prepared = self._context.prepared - before
@@ -71,6 +73,10 @@ class StageRunner:
         finally:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _with_memory(report: Report, device: torch.device, progress: Progress) -> None:
+    report(replace(progress, memory=torch.cuda.max_memory_allocated(device)))
 
 
 def _work(kind: Kind) -> Callable[..., list[StageResult]]:

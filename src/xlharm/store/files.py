@@ -22,7 +22,7 @@ from xlharm.store.process import process_name
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs")
+FOLDERS = ("stages", "corrupt", "failures", "partial", "leases", "tmp", "grids", "bases", "tune", "logs", "live")
 """The folders of a store."""
 RETRIES = (0.1, 0.5, 2.0)
 """Seconds to wait before a file that cannot be read is tried again."""
@@ -68,6 +68,7 @@ class Files:
 
     Attributes:
         empty: whether the place is opened only for reading and is empty or missing.
+        writes: whether it is opened for writing.
 
     Raises:
         UserError: the place cannot be written or read, or the package for its protocol is not installed.
@@ -76,7 +77,7 @@ class Files:
 
     def __init__(self, url: str, *, writes: bool = True, disk: Disk | None = None) -> None:
         refuse_password(url)
-        self.empty = False
+        self.empty, self.writes = False, writes
         self.url = url if "://" in url else str(expanded(url).absolute())
         self.remote = "://" in url and not url.startswith("file://")
         self.disk = disk or Disk()

@@ -68,6 +68,11 @@ class Leases:
         with contextlib.suppress(StoreError):
             self._store.remove(_beat(self._token))
 
+    @property
+    def token(self) -> str:
+        """The name of this driver in the store."""
+        return self._token
+
     def claim(self, key: str) -> bool:
         """Take the lease of a stage; False when another living driver holds it."""
         if self.trouble or key in self._held:
@@ -92,6 +97,11 @@ class Leases:
         """Return the first 16 digits of the keys that living drivers hold."""
         names = [name for name in self._store.listing("leases") if f"/{_BEAT}" not in name]
         return {Path(name).name[:16] for name, alive in self._alive(names).items() if alive}
+
+    def drivers(self) -> set[str]:
+        """Return the tokens of the living drivers."""
+        names = [name for name in self._store.listing("leases") if f"/{_BEAT}" in name]
+        return {name.rpartition(_BEAT)[2] for name, alive in self._alive(names).items() if alive}
 
     def dead(self) -> list[str]:
         """Return the names of the files of drivers that have ended: their heartbeats, and leases nobody took over."""
@@ -122,10 +132,11 @@ class Leases:
     @cached_property
     def _clock_offset(self) -> float:
         """Seconds by which the store's clock is ahead of ``time.monotonic``; needed only for other machines' leases."""
-        try:
-            return self._store.now() - time.monotonic()
-        except (OSError, StoreError):  # a read-only store: assume that its clock agrees with this machine's
-            return time.time() - time.monotonic()
+        with contextlib.suppress(OSError, StoreError):
+            if self._store.writes:
+                return self._store.now() - time.monotonic()
+        # who may not write cannot ask for the store's time, and assumes that the clocks agree
+        return time.time() - time.monotonic()
 
     def _age(self, name: str) -> float:
         try:

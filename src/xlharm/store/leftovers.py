@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 from xlharm.store.files import Files
 from xlharm.store.lease import Leases
+from xlharm.store.live import ended
 from xlharm.store.process import has_ended
 
 SCRATCH_SECONDS = 86_400.0  # so old is a scratch folder of another machine that is left over
@@ -16,13 +17,13 @@ PARTIAL_SECONDS = 7 * 86_400.0  # so old are checkpoints that nobody continues
 def sweep(store: Files) -> None:
     """Delete scratch folders, leases and heartbeats of ended processes."""
     with contextlib.suppress(OSError):  # a run needs nothing of it
-        delete(store, [*Leases(store).dead(), *_Ages(store).scratch()])
+        delete(store, [*ended(store), *Leases(store).dead(), *_Ages(store).scratch()])
 
 
 def leftovers(store: Files) -> list[str]:
     """Return the names of files and folders that no living process needs, old checkpoints included."""
     ages = _Ages(store)
-    return [*Leases(store).dead(), *ages.scratch(), *ages.checkpoints()]
+    return [*ended(store), *Leases(store).dead(), *ages.scratch(), *ages.checkpoints()]
 
 
 def delete(store: Files, names: list[str]) -> None:

@@ -1,49 +1,32 @@
 """W&B as a mirror of the store: rebuilt from it at any time, never asked for results.
 
-One aggregator run for each grid holds the results table and the matrices; one run for each cell holds its settings,
-its numbers and its training losses. Ids follow from the grid and the models, and each point of a curve has its own
-step, so a second sync adds what is new and doubles nothing. What was sent is remembered in ``tracking.sent``.
+One aggregator run for each grid holds the tables; one run for each cell holds its settings, its numbers, its curves and
+its answers. Ids follow from the grid and the models, and each point of a curve has its own step, so a second sync adds
+what is new and doubles nothing. What was sent is remembered in ``tracking.sent``.
 """
 
-import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from xlharm.analysis.results import GridResults
-from xlharm.errors import UserError
-from xlharm.tracking.mirror import Run, group_of, runs_of
+from xlharm.errors import StoreError, UserError
+from xlharm.tracking.mirror import Run, cell_runs, grid_run, group_of, runs_of
 from xlharm.tracking.sent import Sent
+from xlharm.tracking.writing import Target, folders_of, too_many_requests, write
 from xlharm.visible import one_line
 
 Mode = Literal["online", "offline", "off"]
 _LOG = logging.getLogger(__name__)
 _PROJECT = "xlharm"
-_START_SECONDS = 30
-_FINISH_SECONDS = 120
 _WAITS = (15.0, 60.0, 240.0)  # seconds before a run is sent again after "too many requests"
-_TOO_MANY = 429
-_FATAL = "ERROR+4"  # the level at which W&B's core notes that it drops a run's data
-
-
-class _NotSentError(Exception):
-    """W&B's core has ended a run without sending all of its data."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """Where runs go."""
-
-    folder: Path
-    project: str
-    entity: str | None
-    group: str
+_EVERY = 30.0  # seconds between two looks at a store that is followed
+_TABLES_EVERY = 300.0  # seconds between two sendings of its tables, which cost computing, traffic and space
+_LONGEST_WAIT = 600.0
 
 
 def sync(
@@ -53,12 +36,14 @@ def sync(
     folder: Path | None = None,
     project: str | None = None,
     entity: str | None = None,
+    page: Path | None = None,
+    cells: bool = True,
 ) -> list[Path]:
     """Mirror a grid's results to W&B, as far as the grid is done.
 
     Runs that were sent before and have not changed are not sent again. ``online`` without a login, with
     ``WANDB_MODE=offline`` or without an answer from the server becomes ``offline``; there is no prompt. The first run
-    that the server does not take within ``_FINISH_SECONDS`` ends the attempts: it and all later runs are written
+    that the server does not take within ``FINISH_SECONDS`` ends the attempts: it and all later runs are written
     offline.
 
     Args:
@@ -67,6 +52,8 @@ def sync(
         folder: runs are written to its ``wandb`` folder; the working directory by default.
         project: W&B project; None takes ``WANDB_PROJECT``, or ``xlharm``.
         entity: W&B team or user; None takes ``WANDB_ENTITY``, or the account's default.
+        page: the grid's HTML page, which is named with its checksum.
+        cells: whether the runs of cells are sent, beside the aggregator's.
 
     Returns:
         The folders on this machine of the runs that were written, the aggregator's first; none when the mode is
@@ -76,22 +63,101 @@ def sync(
         UserError: an unknown mode, a project or entity that W&B does not allow, or nothing can be written to the
             folder.
     """
-    actual = _actual_mode(mode)
+    actual = actual_mode(mode)
     if actual is None:
         return []
-    target = _Target(
-        folder=_made(folder or Path.cwd()),
-        project=_project(project),
-        entity=entity or os.environ.get("WANDB_ENTITY") or None,
-        group=group_of(results.plan),
-    )
-    runs = runs_of(results)
+    target = _target(results, folder=folder, project=project, entity=entity)
+    runs = runs_of(results, page=page) if cells else [grid_run(results, page=page)]
     if actual == "offline":
         return [_write(run, target=target) for run in runs]
-    return _send(runs, target=target)
+    folders, left, error = _send(runs, target=target)
+    if not left:
+        return folders
+    # the error's text may quote the request, so only its kind is told
+    _LOG.warning(
+        "W&B does not take what is sent (%s): %d runs were sent, %d are written offline to %s; the next sync "
+        "sends them", error, len(folders), len(left), target.folder / "wandb",
+    )  # fmt: skip
+    _remove(left[0], "run", target=target)
+    return folders + [_write(run, target=target) for run in left]
 
 
-def _project(name: str | None) -> str:
+def follow(
+    read: Callable[[], GridResults],
+    *,
+    ended: Callable[[float], bool],
+    folder: Path | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    page: Path | None = None,
+) -> int:
+    """Send what is new in a store again and again, until its grid is finished or somebody says that it is over.
+
+    The store is the queue: what W&B has not taken is found in it again, so nothing waits in memory. After an error the
+    pauses grow, up to ten minutes. Nothing is written offline.
+
+    Args:
+        read: reads the grid's results as they are now.
+        ended: waits for so many seconds or until it is over, and says whether it is; then all is sent once more.
+        folder: as for ``sync``.
+        project: as for ``sync``.
+        entity: as for ``sync``.
+        page: as for ``sync``; sent when it is there.
+
+    Returns:
+        How many runs W&B has not taken.
+
+    Raises:
+        UserError: as ``sync``.
+        StoreError: the store cannot be read when it is over.
+    """
+    failures, tables_sent = 0, -_TABLES_EVERY
+    while True:
+        last, began = ended(0.0), time.monotonic()
+        try:
+            results = read()
+        except StoreError as problem:
+            _LOG.warning("%s", problem)
+            if last:
+                raise
+            failures += 1
+            ended(_pause(began, failures))
+            continue
+        target = _target(results, folder=folder, project=project, entity=entity)
+        finished = results.done >= results.plan.stages.keys()
+        runs = cell_runs(results)
+        if last or finished or began - tables_sent >= _TABLES_EVERY:
+            runs.append(grid_run(results, page=page))
+        folders, left, error = _send(runs, target=target)
+        if not left and runs and runs[-1].kind == "grid":
+            tables_sent = began
+        _LOG.info("%d runs sent, %d left%s", len(folders), len(left), f" ({error})" if error else "")
+        if last or (finished and not left):
+            return len(left)
+        failures = failures + 1 if left else 0
+        ended(_pause(began, failures))
+
+
+def _pause(began: float, failures: int) -> float:
+    """Return the seconds until the next look: at least as many as this one took, and more after each failure."""
+    return min(max(_EVERY, time.monotonic() - began) * 2.0**failures, _LONGEST_WAIT)
+
+
+def unsent(
+    results: GridResults, *, folder: Path | None = None, project: str | None = None, entity: str | None = None
+) -> tuple[int, int]:
+    """Return how many of a grid's runs W&B does not have as they are in the store, and how many there are."""
+    target = _target(results, folder=folder, project=project, entity=entity)
+    sent, runs = _sent(target), runs_of(results)
+    return sum(not sent.has(run) for run in runs), len(runs)
+
+
+def checked_project(name: str | None) -> str:
+    """Return the project to send to: the one named, else that of ``WANDB_PROJECT``, else ``xlharm``.
+
+    Raises:
+        UserError: W&B does not allow the name.
+    """
     import wandb
 
     chosen = name or os.environ.get("WANDB_PROJECT") or _PROJECT
@@ -103,148 +169,12 @@ def _project(name: str | None) -> str:
     return chosen
 
 
-def _send(runs: list[Run], *, target: _Target) -> list[Path]:
-    """Send runs that are not at W&B as they are now; from the first that does not arrive on, write them offline."""
-    import wandb
+def actual_mode(mode: Mode) -> Literal["online", "offline"] | None:
+    """Return what a mode comes to here: offline without a login or by ``WANDB_MODE``, None for off.
 
-    sent = Sent.read(target.folder / "wandb", to=(wandb.setup().settings.base_url, target.entity, target.project))
-    todo = [run for run in runs if not sent.has(run)]
-    if len(todo) < len(runs):
-        _LOG.info("%d of %d runs are at W&B as they are now", len(runs) - len(todo), len(runs))
-    folders = []
-    for done, run in enumerate(todo):
-        try:
-            folders.append(_sent_folder(run, target=target))
-        except Exception as error:  # noqa: BLE001 - its errors have no common class, and none may cost results
-            wandb.teardown()  # its service would refuse the ids of runs that it failed to open
-            # the error's text may quote the request, so only its kind is told
-            _LOG.warning(
-                "W&B does not take what is sent (%s): %d runs were sent, %d are written offline to %s; the next sync "
-                "sends them", type(error).__name__, done, len(todo) - done, target.folder / "wandb",
-            )  # fmt: skip
-            _remove(run, "run", target=target)
-            return folders + [_write(left, target=target) for left in todo[done:]]
-        sent.add(run)
-        _remove(run, "offline-run", target=target)
-    return folders
-
-
-def _sent_folder(run: Run, *, target: _Target) -> Path:
-    """Send a run; where the server asks for fewer requests, wait and send the rest of it again."""
-    import wandb
-
-    for seconds in _WAITS:
-        try:
-            return _tell(run, target=target, mode="online")
-        except Exception as error:
-            if not _too_many_requests(run, target=target):
-                raise
-            _LOG.warning("W&B asks for fewer requests (%s): going on in %g s", type(error).__name__, seconds)
-            wandb.teardown()
-            time.sleep(seconds)
-    return _tell(run, target=target, mode="online")
-
-
-def _write(run: Run, *, target: _Target) -> Path:
-    _remove(run, "offline-run", target=target)  # an earlier mirror of the same run, replaced by this one
-    try:
-        return _tell(run, target=target, mode="offline")
-    except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
-        raise UserError(f"{target.folder}: W&B cannot write a run there: {type(error).__name__}") from None
-
-
-def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: _Target) -> None:
-    for folder in (target.folder / "wandb").glob(f"{prefix}-*-{run.id}"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tell(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Path:
-    import wandb
-
-    with _opened(run, target=target, mode=mode) as opened:
-        opened.config.update(run.config, allow_val_change=True)
-        for kind in sorted({name.partition("/")[2] for point in run.history for name in point}):
-            opened.define_metric(f"step/{kind}", hidden=True)
-            for name in ("loss", "retain_loss"):
-                opened.define_metric(f"{name}/{kind}", step_metric=f"step/{kind}")
-        # The id contains the model's key, so an earlier sync sent a beginning of this curve; the server says how much.
-        for step, point in enumerate(run.history):
-            if step >= opened.step:
-                opened.log(point, step=step)
-        if run.tables:
-            opened.log({n: wandb.Table(columns=t.columns, data=t.rows) for n, t in run.tables.items()})
-        opened.summary.update(run.summary)
-        folder = Path(opened.dir).parent
-    if mode == "online" and any(line.get("level") == _FATAL for line in _core_log(folder)):
-        raise _NotSentError
-    return folder
-
-
-def _too_many_requests(run: Run, *, target: _Target) -> bool:
-    """Whether the server's last refusal of a run was "too many requests"."""
-    folders = sorted((target.folder / "wandb").glob(f"run-*-{run.id}"))
-    statuses = [line["status"] for line in _core_log(folders[-1]) if "status" in line] if folders else []
-    return bool(statuses) and statuses[-1] == _TOO_MANY
-
-
-def _core_log(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the log that W&B's core writes of a run: what it does not raise stands there only."""
-    path = folder / "logs" / "debug-internal.log"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # a line of something else, or half of one
-            continue
-        if isinstance(entry, dict):
-            yield entry
-
-
-@contextmanager
-def _opened(run: Run, *, target: _Target, mode: Literal["online", "offline"]) -> Iterator[Any]:
-    import wandb
-
-    opened = wandb.init(
-        id=run.id,
-        name=run.name,
-        job_type=run.kind,
-        mode=mode,
-        dir=str(target.folder),
-        project=target.project,
-        entity=target.entity,
-        group=target.group,
-        resume="allow",
-        reinit="create_new",  # leaves a run that the caller may have open alone
-        settings=_settings(),
-    )
-    try:
-        yield opened
-    except BaseException:
-        opened.finish(exit_code=1)
-        raise
-    opened.finish()
-
-
-def _settings() -> Any:
-    """Send results alone: no console, no code, no machine description; and wait for nobody for long."""
-    import wandb
-
-    return wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        disable_job_creation=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        init_timeout=_START_SECONDS,
-        finish_timeout=_FINISH_SECONDS,
-        finish_timeout_raises=True,
-    )
-
-
-def _actual_mode(mode: Mode) -> Literal["online", "offline"] | None:
+    Raises:
+        UserError: an unknown mode.
+    """
     if mode not in ("online", "offline", "off"):
         raise UserError(f"--wandb {mode}: expected online, offline or off")
     if mode != "online":
@@ -255,6 +185,77 @@ def _actual_mode(mode: Mode) -> Literal["online", "offline"] | None:
     if environment in {"offline", "dryrun"} or not _logged_in():
         return "offline"
     return "online"
+
+
+def _target(results: GridResults, *, folder: Path | None, project: str | None, entity: str | None) -> Target:
+    return Target(
+        folder=_made(folder or Path.cwd()),
+        project=checked_project(project),
+        entity=entity or os.environ.get("WANDB_ENTITY") or None,
+        group=group_of(results.plan),
+    )
+
+
+def _sent(target: Target) -> Sent:
+    import wandb
+
+    return Sent.read(target.folder / "wandb", to=(wandb.setup().settings.base_url, target.entity, target.project))
+
+
+def _send(runs: list[Run], *, target: Target) -> tuple[list[Path], list[Run], str]:
+    """Send runs that are not at W&B as they are now, up to the first that does not arrive.
+
+    Returns:
+        The folders of the runs that were sent, the runs that are left, and the kind of error that left them.
+    """
+    import wandb
+
+    sent = _sent(target)
+    todo = [run for run in runs if not sent.has(run)]
+    if len(todo) < len(runs):
+        _LOG.info("%d of %d runs are at W&B as they are now", len(runs) - len(todo), len(runs))
+    folders: list[Path] = []
+    for done, run in enumerate(todo):
+        try:
+            folder = _sent_folder(run, target=target)
+        except Exception as error:  # noqa: BLE001 - its errors have no common class, and none may cost results
+            wandb.teardown()  # its service would refuse the ids of runs that it failed to open
+            return folders, todo[done:], type(error).__name__
+        sent.add(run)
+        folders.append(folder)
+        _remove(run, "offline-run", target=target)
+        _remove(run, "run", target=target, but=folder)
+    return folders, [], ""
+
+
+def _sent_folder(run: Run, *, target: Target) -> Path:
+    """Send a run; where the server asks for fewer requests, wait and send the rest of it again."""
+    import wandb
+
+    for seconds in _WAITS:
+        try:
+            return write(run, target=target, mode="online")
+        except Exception as error:
+            if not too_many_requests(run, target=target):
+                raise
+            _LOG.warning("W&B asks for fewer requests (%s): going on in %g s", type(error).__name__, seconds)
+            wandb.teardown()
+            time.sleep(seconds)
+    return write(run, target=target, mode="online")
+
+
+def _write(run: Run, *, target: Target) -> Path:
+    _remove(run, "offline-run", target=target)  # an earlier mirror of the same run, replaced by this one
+    try:
+        return write(run, target=target, mode="offline")
+    except Exception as error:  # noqa: BLE001 - W&B's errors have no common class
+        raise UserError(f"{target.folder}: W&B cannot write a run there: {type(error).__name__}") from None
+
+
+def _remove(run: Run, prefix: Literal["run", "offline-run"], *, target: Target, but: Path | None = None) -> None:
+    for folder in folders_of(run, prefix, target=target):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _logged_in() -> bool:

@@ -234,6 +234,8 @@ def _initialize(
     if zero == 3:
         _partition(model.base, config, device=device)
     engine, _, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+    if zero == 0:  # one rank alone: nothing to add up, and DeepSpeed would copy all gradients twice
+        engine.enable_backward_allreduce = False
     return engine
 
 

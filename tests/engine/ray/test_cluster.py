@@ -75,7 +75,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
 def test_a_folder_too_long_for_sockets_is_replaced(environment: Path, name: str) -> None:
-    longest = "/" + "x" * (cluster._LONGEST_TMPDIR - 1)
+    longest = "/" + "x" * (cluster.LONGEST_TMPDIR - 1)
     os.environ[name] = longest
     prepare(None)
     assert os.environ.get("RAY_TMPDIR", longest) == longest

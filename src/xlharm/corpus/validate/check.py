@@ -10,6 +10,7 @@ from xlharm.corpus.validate.encoding import findings_of
 from xlharm.corpus.validate.findings import Finding, texts_of
 from xlharm.corpus.validate.language import wrong_language
 from xlharm.corpus.validate.reading import accepted, read
+from xlharm.corpus.validate.unfilled import unfilled
 
 
 def validate(folder: Path, *, wanted: Sequence[str] = ()) -> list[Finding]:
@@ -24,7 +25,10 @@ def validate(folder: Path, *, wanted: Sequence[str] = ()) -> list[Finding]:
     """
     languages, unreadable = read(folder, wanted=wanted)
     findings = coverage(languages)
-    for language, items in languages.items():
+    for language, read_items in languages.items():
+        left = {item.id: unfilled(item, language=language) for item in read_items}
+        findings += [finding for item in read_items for finding in left[item.id]]
+        items = tuple(item for item in read_items if not left[item.id])  # of the others nothing else can be said yet
         for item in items:
             findings += content(item, language=language)
             for text in texts_of(item):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from xlharm.corpus.folder import corpus_info, language_path
 from xlharm.corpus.format import REPORT, Item, parse, raw_items
 from xlharm.corpus.validate.findings import Finding
+from xlharm.corpus.validate.unfilled import unfilled_info
 from xlharm.errors import UserError
 from xlharm.plain_files import parse_json
 
@@ -49,7 +50,10 @@ def _listed(folder: Path) -> tuple[list[str], list[Finding]]:
     except UserError as error:
         return [], [Finding("error", "", "", "", _told(error, folder / "corpus.yaml"))]
     missing = [key for key in ("name", "version", "licence") if key not in info]
-    return info["languages"], [Finding("warning", "", "", key, "missing") for key in missing]
+    return info["languages"], [
+        *(Finding("warning", "", "", key, "missing") for key in missing),
+        *unfilled_info(info),
+    ]
 
 
 def _told(error: UserError, path: Path) -> str:

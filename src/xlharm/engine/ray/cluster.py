@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 NAMESPACE = "xlharm"
 _OBJECT_STORE = 100 << 20  # bytes; results go through the xlharm store, so Ray's object store may be small
 # A Unix socket's path has at most 107 bytes. Ray adds `/ray/session_DATE_TIME_PID/sockets/plasma_store`.
-_LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+"""Most bytes of the folder for temporary files: Ray makes its sockets in it."""
 _SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 _PROBE_SECONDS = 2.0  # the same, for a head that did accept one before
@@ -150,7 +151,7 @@ def prepare(address: str | None) -> None:
 
 def _short_folder(folder: str) -> str | None:
     """Return another folder for Ray where its sockets' paths would be too long in this one; None where it will do."""
-    if len(os.fsencode(folder)) <= _LONGEST_TMPDIR:
+    if len(os.fsencode(folder)) <= LONGEST_TMPDIR:
         return None
     short = _SHORT_TMPDIR / f"xlharm-{os.getuid()}"
     try:
@@ -159,7 +160,7 @@ def _short_folder(folder: str) -> str | None:
             raise PermissionError(errno.EACCES, "it belongs to somebody else", str(short))
     except OSError as error:
         raise UserError(
-            f"TMPDIR {folder}: over {_LONGEST_TMPDIR} bytes, too long for the paths of Ray's sockets: "
+            f"TMPDIR {folder}: over {LONGEST_TMPDIR} bytes, too long for the paths of Ray's sockets: "
             f"set RAY_TMPDIR to a shorter folder ({error})"
         ) from None
     logger.warning("TMPDIR %s is too long for the paths of Ray's sockets: Ray uses %s", folder, short)

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import ray
 
@@ -19,6 +20,7 @@ from xlharm.engine.policy import memory_delay
 from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
 from xlharm.engine.ray.gang import Gang, create
 from xlharm.engine.ray.health import LONGEST_SILENCE, ClusterWatch, WorkerWatch
+from xlharm.engine.ray.holders import holders
 from xlharm.engine.ray.warm import WarmPool, fingerprint
 from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
@@ -180,13 +182,14 @@ class RayExecutor:
         if not waiting or now - self._last_note < _NOTE_EVERY:
             return ()
         self._last_note = now
-        resource, each, total = "GPU", self._shape.gpus, float(self._cluster.gpus())
-        if not each:
-            resource, each, total = "CPU", self._shape.cpus, float(sum(self._cluster.cpus()))
+        resource: Literal["CPU", "GPU"] = "GPU" if self._shape.gpus else "CPU"
+        each = self._shape.gpus or self._shape.cpus
+        total = float(self._cluster.gpus() if self._shape.gpus else sum(self._cluster.cpus()))
         count = waiting * self._shape.ranks * each
+        who = holders(resource, job=ray.get_runtime_context().get_job_id(), total=total)
         line = (
             f"waiting for {count:g} {resource}{'' if count == 1 else 's'}; the cluster has {total:g}: "
-            "the run goes on when they are free, or machines join (ray start --address)"
+            f"the run goes on when they are free, or machines join (ray start --address){f'; {who}' if who else ''}"
         )
         logger.info(line)
         return (line,)
