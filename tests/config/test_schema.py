@@ -2,6 +2,7 @@
 
 import copy
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,8 +36,13 @@ def _no_plugins() -> Any:
         yield
 
 
+@cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(schema.grid_schema())
+
+
 def accepted(data: dict[str, Any]) -> bool:
-    return Draft202012Validator(schema.grid_schema()).is_valid(data)
+    return validator().is_valid(data)
 
 
 def bare(part: Any) -> Any:
@@ -96,7 +102,7 @@ def test_every_shipped_grid_names_the_schema_and_follows_it(path: Path) -> None:
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# yaml-language-server: $schema=")
     assert (path.parent / first.partition("=")[2]).resolve() == (ROOT / "grid" / schema.FILE)
-    errors = [e.message for e in Draft202012Validator(schema.grid_schema()).iter_errors(read_yaml(path))]
+    errors = [e.message for e in validator().iter_errors(read_yaml(path))]
     assert errors == []
 
 
