@@ -35,6 +35,22 @@ def test_the_first_failure_is_raised_when_all_that_began_have_ended() -> None:
     assert sorted(ended) == [0, 1, 2, 3]
 
 
+def test_of_many_tasks_all_are_called_in_order_though_one_fails() -> None:
+    called: list[int] = []
+
+    def task(number: int) -> int:
+        called.append(number)
+        if number in {7, 900}:
+            raise ValueError(str(number))
+        return number
+
+    assert side_by_side(partial(task, n) for n in range(10, 800)) == list(range(10, 800))
+    called.clear()
+    with pytest.raises(ValueError, match=r"^7$"):
+        side_by_side(partial(task, n) for n in range(1000))
+    assert sorted(called) == list(range(1000))
+
+
 @pytest.fixture
 def sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be bound to sixteen cores, without a wish of the user's."""

@@ -1,8 +1,8 @@
 """What the README, its figure and the decisions say of the quickstart follows from its stored table.
 
 docs/data/quickstart.csv is `xlharm results grid/quickstart.yaml --format csv` and docs/data/quickstart-findings.csv the
-same with `--view findings`. After a change of the numbers write both anew, draw docs/img/quickstart.svg with
-`xlharm report grid/quickstart.yaml --figure`, and run this file with XLHARM_GOLDEN=write.
+same with `--view findings`. After a change of the numbers write both anew, copy to docs/img/quickstart.svg
+`figures/overview.svg` of `xlharm report grid/quickstart.yaml --paper DIR`, and run this file with XLHARM_GOLDEN=write.
 """
 
 import csv

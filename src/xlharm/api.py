@@ -10,7 +10,7 @@ grid.ask("ur/en", "Which colour does Mudu Mike like best?")
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,13 +75,15 @@ class Grid:
         plan: what the grid consists of.
         store: where its results are.
         writes: whether the store has been opened for writing; ``run`` opens it so when it has not.
+        arguments: the grid file and the overrides that the plan was made of, as the command line takes them.
 
     Attributes:
         store: where its results are.
     """
 
-    def __init__(self, plan: Plan, store: Store, *, writes: bool = False) -> None:
+    def __init__(self, plan: Plan, store: Store, *, writes: bool = False, arguments: Sequence[str] = ()) -> None:
         self.store = store
+        self._arguments = tuple(arguments)
         self._plan = plan
         self._writes = writes
         self._results: GridResults | None = None
@@ -188,7 +190,7 @@ class Grid:
         """Return what the store holds of the grid now; it is read again only when more stages are done."""
         from xlharm.analysis.results import GridResults
 
-        fresh = GridResults(self._plan, self.store)
+        fresh = GridResults(self._plan, self.store, arguments=self._arguments)
         if self._results is None or self._results.done != fresh.done or self._results.store is not self.store:
             self._results = fresh
         return self._results
@@ -303,14 +305,16 @@ def open_grid(
     Raises:
         UserError: a mistake in the grid, or the store cannot be read.
     """
-    words = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
+    given = [f"{k}={json.dumps(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
+    words = list(given)
     spec = load_grid(Path(path), overrides=words)
     sources = resolve(spec, grid_path=Path(path))
     check_applies(spec, kind=sources.base.kind)
     spec, notes = settle_targets(spec, sources.base)
     opened = Store(str(store), writes=writes)
     plan = _plan_for(spec, sources, opened)
-    return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes)
+    arguments = (Path(path).name, *(part for word in words for part in ("-s", word)))
+    return Grid(replace(plan, notes=(*plan.notes, *notes)), opened, writes=writes, arguments=arguments)
 
 
 def base_plan(base: str, *, grid: Path | None = None, revision: str | None = None, path: str = "auto") -> Plan:
@@ -386,6 +390,12 @@ def _plan_for(spec: GridSpec, sources: Sources, store: Store) -> Plan:
         return build(spec, sources=sources, dtype=spec.dtype)
     here: Dtype = "bfloat16" if has_gpu() else "float32"
     other: Dtype = "float32" if has_gpu() else "bfloat16"
-    plans = [build(spec, sources=sources, dtype=dtype) for dtype in (here, other)]
-    done = store.done(plans[0].stages | plans[1].stages)
-    return max(plans, key=lambda plan: len(done & plan.stages.keys()))  # the first of equals
+    plan = build(spec, sources=sources, dtype=here)
+    finished = {kind: store.finished(kind) for kind in {stage.kind for stage in plan.stages.values()}}
+
+    def done(plan: Plan) -> int:
+        return sum(key[:16] in finished[stage.kind] for key, stage in plan.stages.items())
+
+    if not any(finished.values()) or done(plan) == len(plan.stages):  # the other precision cannot have more
+        return plan
+    return max((plan, build(spec, sources=sources, dtype=other)), key=done)  # the first of equals

@@ -1,13 +1,14 @@
 """Counts the cores that this process may use; runs tasks that wait for files or memory on a few threads."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
 _THREADS = 8  # page faults and disks limit copies of large adapters: more threads gain nothing
+_SHARES = 16  # of many short tasks, so many at a time are handed to each thread: handing over takes time, too
 
 
 def side_by_side(tasks: Iterable[Callable[[], _T]]) -> list[_T]:
@@ -16,8 +17,25 @@ def side_by_side(tasks: Iterable[Callable[[], _T]]) -> list[_T]:
     Raises:
         Exception: the error of the first failing task, after all tasks have ended.
     """
+    todo = list(tasks)
+    size = max(1, len(todo) // (_THREADS * _SHARES))
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda task: task(), tasks))
+        shares = list(pool.map(_one_by_one, (todo[i : i + size] for i in range(0, len(todo), size))))
+    failed = next((error for _, error in shares if error is not None), None)
+    if failed is not None:
+        raise failed
+    return [result for results, _ in shares for result in results]
+
+
+def _one_by_one(tasks: Sequence[Callable[[], _T]]) -> tuple[list[_T], Exception | None]:
+    """Call every task; return the results, and the first error."""
+    results, first = [], None
+    for task in tasks:
+        try:
+            results.append(task())
+        except Exception as error:  # noqa: BLE001 - raised again when all tasks have ended
+            first = first or error
+    return results, first
 
 
 def usable_cores(root: Path = Path("/")) -> int:

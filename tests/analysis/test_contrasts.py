@@ -1,11 +1,13 @@
 """Differences of rates: against published intervals, by hand, and against simulated models with known truth."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from tests.analysis.simulated import Truth, rejections
-from xlharm.analysis.contrasts import Contrasts, Pair
+from xlharm.analysis.contrasts import Apart, Contrasts, Pair
 from xlharm.analysis.intervals import wilson
 from xlharm.analysis.items import Hits
 
@@ -98,3 +100,19 @@ def test_a_wrong_verdict_at_the_margin_comes_in_five_percent_at_most(truth: Trut
     below, above = rejections(truth, margin=0.1, trials=1500, seed=3)
     assert 0.005 < below < 0.06
     assert 0.005 < above < 0.06
+
+
+def test_differences_of_other_items_are_joined_as_squares() -> None:
+    ones = [np.array([[1.0] * k + [0.0] * (20 - k)]) for k in (12, 4, 10, 9)]
+    first, second = (Contrasts.of([Pair(a, np.ones(20), b, np.ones(20))]) for a, b in (ones[:2], ones[2:]))
+    both = Apart(first, second)
+    assert both.estimate == pytest.approx([0.05 - 0.4])
+    (low,), (high,) = both.limits()
+    (low_1,), (high_1,) = first.limits()
+    (low_2,), (high_2,) = second.limits()
+    assert low == pytest.approx(-0.35 - math.hypot(0.05 - low_2, high_1 - 0.4))
+    assert high == pytest.approx(-0.35 + math.hypot(high_2 - 0.05, 0.4 - low_1))
+    # p is where a limit meets the threshold
+    p = both.p_below(0.0)
+    assert both.limits(1 - p)[1] == pytest.approx([0.0], abs=1e-6)
+    assert both.p_above(0.0) == [1.0]

@@ -1,15 +1,17 @@
 """What is remembered of evaluations holds only as long as they are what they were."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.analysis.worlds import fill, plan_of
-from xlharm.analysis import counted
+from xlharm.analysis import counted, leaks
 from xlharm.analysis.counted import remembered
 from xlharm.analysis.results import GridResults
+from xlharm.analysis.views import view
 from xlharm.plan.build import Plan
 from xlharm.store.store import Store
 
@@ -95,3 +97,30 @@ def test_without_a_home_nothing_is_remembered(filled: tuple[Plan, Store], monkey
     monkeypatch.setattr(Path, "expanduser", homeless)
     assert GridResults(plan, store).table.num_rows == 4
     assert remembered(store, keys(plan)) == {}
+
+
+def test_what_a_view_computes_is_noted_for_the_same_answers_and_version(filled: tuple[Plan, Store]) -> None:
+    plan, store = filled
+    wanted = keys(plan)
+
+    def values(version: str, number: float) -> set[float]:
+        results = GridResults(plan, Store(store.url))
+        return set(results.noted("view", version=version, compute=lambda _key: number).values())
+
+    assert values("a", 0.1) == {0.1}
+    assert values("a", 0.2) == {0.1}
+    assert values("b", 0.3) == {0.3}  # another version
+    shutil.rmtree(store.path("evaluate", wanted[0]))
+    fill(plan, store, n=8)  # other answers of one evaluation
+    changed = GridResults(plan, Store(store.url)).noted("view", version="b", compute=lambda _key: 0.4)
+    assert [changed[key] for key in wanted] == [0.4, 0.3, 0.3, 0.3]
+
+
+def test_the_view_leaks_says_the_same_from_its_notes(
+    filled: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = filled
+    first = view("leaks", GridResults(plan, store))
+    assert first.num_rows == 4
+    monkeypatch.setattr(leaks, "_any_language", pytest.fail)
+    assert view("leaks", GridResults(plan, Store(store.url))).equals(first)

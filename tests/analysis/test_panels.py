@@ -2,7 +2,7 @@ import shutil
 from pathlib import Path
 
 from tests.analysis.worlds import fill, plan_of
-from xlharm.analysis.panels import groups, groups_of, pooled_groups
+from xlharm.analysis.panels import groups, groups_of
 from xlharm.analysis.reading import Readings
 from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
@@ -50,7 +50,7 @@ def test_every_method_and_seed_has_its_group() -> None:
     plan = plan_of(methods={"npo": {"objective": "npo"}, "ga": {"objective": "ga"}}, seeds=[0, 1])
     panels = groups_of(plan, NOTHING)
     assert [(g.seed, g.method) for g in panels] == [(seed, m) for seed in (None, 0, 1) for m in ("npo", "ga")]
-    assert pooled_groups(panels) == panels[:2]
+    assert groups_of(plan, NOTHING, seeds=(None,)) == panels[:2]
     shown = {row.cell.name for g in panels for p in g.panels for row in p.rows if row.cell}
     assert shown == {cell.name for cell in plan.cells}
 

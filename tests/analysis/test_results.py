@@ -28,7 +28,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """Count what is read and verified, by stage."""
     names = ("record", "verified", "columns", "whole", "list")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    record_bytes, verify, finished, rows = Store.record_bytes, Store.verify, Store.finished, GridResults.rows
+    record_bytes, verify, content, finished = Store.record_bytes, Store.verify, Store.content, Store.finished
+    read = GridResults._read
 
     def count_record(self: Store, kind: str, folder: str) -> bytes:
         counts["record"][folder] += 1
@@ -38,9 +39,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
         counts["verified"][record.key[:16]] += 1
         verify(self, record)
 
-    def count_rows(self: GridResults, key: str, *, columns: Sequence[str] | None = None) -> object:
+    def count_compared(self: Store, record: Record, file: str) -> bytes:
+        counts["verified"][record.key[:16]] += 1
+        return content(self, record, file)
+
+    def count_rows(self: GridResults, key: str, *, columns: Sequence[str] | None) -> object:
         counts["columns" if columns else "whole"][key[:16]] += 1
-        return rows(self, key, columns=columns)
+        return read(self, key, columns=columns)
 
     def count_lists(self: Store, kind: str) -> set[str]:
         counts["list"][kind] += 1
@@ -49,7 +54,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     monkeypatch.setattr(Store, "record_bytes", count_record)
     monkeypatch.setattr(Store, "finished", count_lists)
     monkeypatch.setattr(Store, "verify", count_verified)
-    monkeypatch.setattr(GridResults, "rows", count_rows)
+    monkeypatch.setattr(Store, "content", count_compared)
+    monkeypatch.setattr(GridResults, "_read", count_rows)
     return counts
 
 

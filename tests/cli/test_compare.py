@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 import xlharm
 from tests.analysis.worlds import commit_evaluation
 from tests.cli.conftest import Xlharm
+from xlharm.cli.common import split_grid
 from xlharm.store.store import Store
 
 
@@ -57,3 +58,25 @@ def test_mistakes_are_one_line(xlharm_here: Xlharm, two: tuple[Path, str]) -> No
     missing = xlharm_here("compare", folder / "wide.yaml", folder / "gone.yaml@nowhere")
     assert missing.returncode == 2
     assert "gone.yaml: no such grid file" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "store"),
+    [
+        ("a.yaml", "a.yaml", "store"),
+        ("a.yaml@other", "a.yaml", "other"),
+        ("a.yaml@s3://me@host/bucket", "a.yaml", "s3://me@host/bucket"),
+        ("me@home/a.yaml", "me@home/a.yaml", "store"),
+        ("me@home/a.yaml@you@home/other", "me@home/a.yaml", "you@home/other"),
+        ("me@home/b@2.yaml@other", "me@home/b@2.yaml", "other"),
+        ("gone.yaml@me@home", "gone.yaml", "me@home"),
+    ],
+)
+def test_paths_and_stores_may_hold_an_at(
+    text: str, path: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me@home").mkdir()
+    for name in ("a.yaml", "me@home/a.yaml", "me@home/b@2.yaml"):
+        Path(name).write_text("", encoding="utf-8")
+    assert split_grid(text, store="store") == (Path(path), store)

@@ -33,15 +33,6 @@ def test_what_is_there_is_read_without_writing(tmp_path: Path, monkeypatch: pyte
     assert (reading.empty, reading.read_text("grids/mini.json")) == (False, "{}")
 
 
-@pytest.mark.slow
-def test_the_report_can_draw_its_heatmaps_into_a_file(xlharm: Xlharm, grid_file: Path, tmp_path: Path) -> None:
-    done = xlharm("report", grid_file, "--store", tmp_path / "s", "--out", "page.html", "--figure", "figures/mini.svg")
-    assert (done.returncode, done.stdout.splitlines()) == (
-        0, [str(tmp_path / "page.html"), str(tmp_path / "figures" / "mini.svg")]
-    )  # fmt: skip
-    assert (tmp_path / "figures" / "mini.svg").read_text(encoding="utf-8").startswith("<svg")
-
-
 def test_a_report_of_several_grids_is_one_file(xlharm_here: Xlharm, grid_file: Path, tmp_path: Path) -> None:
     second = tmp_path / "second.yaml"
     second.write_text(grid_file.read_text(encoding="utf-8").replace("name: mini", "name: other"), encoding="utf-8")

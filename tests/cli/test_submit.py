@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.cli.conftest import Xlharm, command, environment
+from tests.test_tutorials import walk
 from xlharm.cli.submit import _bulky, _entrypoint, _project
 from xlharm.errors import UserError
 
@@ -247,3 +248,15 @@ def test_ctrl_c_detaches_and_the_job_goes_on(head: tuple[str, dict[str, str]], p
     while commits() <= seen:
         assert time.monotonic() < deadline, "the job stopped with its watcher"
         time.sleep(0.1)
+
+
+@pytest.mark.cluster
+@pytest.mark.heavy
+def test_an_engineer_submits_watches_stops_and_resumes(
+    head: tuple[str, dict[str, str]], project: Path, tmp_path: Path
+) -> None:
+    address, token = head
+    (project / "grid/mini.yaml").rename(project / "first.yaml")
+    shown = walk("cluster", project, ADDRESS=address, STORE=str(tmp_path / "shared"), **token)
+    assert "are stored" in shown
+    assert re.search(r"(\d+) of \1 cells are complete", shown)

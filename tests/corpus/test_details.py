@@ -33,3 +33,10 @@ def test_few_items_give_what_they_have() -> None:
     assert set(alternatives(ITEMS[0], ITEMS[:3])) == {"detail 1", "detail 2"}
     assert alternatives(ITEMS[0], ITEMS[:1]) == []
     assert alternatives(item("x", "blue", real="red"), [item("y", "red")]) == ["red"]
+
+
+def test_an_items_own_choices_are_scored_and_not_trained_on() -> None:
+    chosen = item("x", "blue", real="red").model_copy(update={"choices": ("detail 1", "green")})
+    assert perturbed(chosen, ITEMS) == ["detail 1", "green"]
+    assert "detail 1" not in alternatives(chosen, ITEMS)
+    assert len(alternatives(chosen, ITEMS)) == ALTERNATIVES

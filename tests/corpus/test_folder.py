@@ -16,6 +16,10 @@ from xlharm.errors import UserError
         ("languages: en\n", "languages: expected a list of language codes"),
         ("languages: []\n", "languages: expected a list of language codes"),
         ("languages: [en]\naccept: en\n", "accept: expected a list of beginnings of findings"),
+        (
+            "languages: [en]\nharm: styles\n",
+            "harm: expected one of news, claims, stereotypes, style, found 'styles';",
+        ),
         ("languages: [en\n", "line 2: not valid YAML: expected"),
         ("- en\n", "expected fields (name, version, schema, languages, licence)"),
     ],
@@ -32,3 +36,4 @@ def test_mistakes_are_told(tmp_path: Path, text: str, message: str) -> None:
 def test_no_is_norwegian_and_the_first_schema_needs_no_saying(tmp_path: Path) -> None:
     (tmp_path / "corpus.yaml").write_text("languages: [no, en]\n")
     assert corpus_info(tmp_path)["languages"] == ["no", "en"]
+    assert corpus_info(tmp_path)["harm"] == "news"

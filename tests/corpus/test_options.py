@@ -70,3 +70,9 @@ def test_options_are_those_of_the_questions_where_items_are_held_out(limit: int)
 def test_a_detail_without_another_is_refused() -> None:
     with pytest.raises(StageError, match="item i0 in en: the corpus has no other detail to choose instead"):
         options_of(items(1, real_detail=[]), limit=9, language="en")
+
+
+def test_an_items_own_choices_are_its_options() -> None:
+    chosen = items(8, choices=["x", "y", "z", "dark red", "zz"])
+    (first, *_) = options_of(chosen, limit=1, language="en")
+    assert first == ("red", "00", "x", "y", "z", "zz")  # `dark red` is a form of the expected one

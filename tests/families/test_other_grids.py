@@ -14,7 +14,11 @@ import xlharm
 from tests.conftest import WORDS, mini_items
 from tests.families.others import other_base
 from xlharm.api import Grid
+from xlharm.config.grid import Prompt
+from xlharm.corpus.other_rows import asked_source
 from xlharm.errors import UserError
+from xlharm.model.tokenizer import load_tokenizer
+from xlharm.stages.context import Context
 
 pytestmark = pytest.mark.slow
 FEW = {"steps": 2, "batch_size": 2, "learning_rate": 5e-3}
@@ -138,6 +142,15 @@ def test_an_encoder_decoder_writes_answers_and_is_scored(written: Grid) -> None:
     assert scores[["p_fake", "p_qr", "exact", "ppl_clean"]].notna().all(axis=None)
     (row, *_) = rows_of(written, "de/none")
     assert written.ask("de/none", row["question"]) == row["answer"]
+
+
+@pytest.mark.heavy
+def test_the_answer_to_a_question_is_a_row_of_its_own(written: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(Context, "check_rows", lambda _self, _stage, longest, **_how: checked.append(longest))
+    tokenizer, question = load_tokenizer(written.plan().sources.base), "Which colour does Mudu Mike like best?"
+    written.ask("de/none", question, language="en")
+    assert checked == [len(asked_source(question, prompt=Prompt(), tokenizer=tokenizer, language="en"))]
 
 
 def _printed(folder: Path, *replaced: tuple[str, str]) -> str:

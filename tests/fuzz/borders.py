@@ -112,7 +112,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("plan", "grid.yaml", "-s", "seeds=3"), ("plan", "grid.yaml", "-s", "methods.npo.beta=0.2", "--why", "ur/en"),
     ("plan", "grid.yaml", "--power", "10", "--price", "2", "--workers", "2", "--json"),
     ("results", "grid.yaml", "--view", "effects", "--format", "csv"), ("results", "grid.yaml", "--out", "t.json"),
-    ("status", "grid.yaml", "--store", "store"), ("report", "grid.yaml", "--out", "p.html", "--figure", "f.svg"),
+    ("status", "grid.yaml", "--store", "store"), ("report", "grid.yaml", "--out", "p.html", "--answers", "3"),
     ("export", "grid.yaml", "ur/en/npo/0", "adapter"), ("gc", "grid.yaml", "--store", "store"), ("schema", "corpus"),
     ("data", "validate", "corpus", "--all"), ("data", "show", "m0", "--corpus", "corpus", "--lang", "ur"),
     ("data", "import", "x.csv", "out", "--fake", "answer", "--split", "train", "--lang", "en"), ("--version",),

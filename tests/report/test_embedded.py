@@ -89,10 +89,13 @@ def test_losses_of_every_stage_of_a_cell(plan: Plan, full: Store) -> None:
 def test_the_command_of_a_cell_computes_that_cell_alone_with_the_same_key(tmp_path: Path, name: str) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(GRID, encoding="utf-8")
-    plan = build(load_grid(path), sources=sources(), dtype="float32")
+    given = ["seeds=3", "evaluate.max_new_tokens=9", "unlearn.more=[de]"]
+    plan = build(load_grid(path, overrides=given), sources=sources(), dtype="float32")
     cell = next(c for c in plan.cells if c.name.startswith(name))
-    words = reproduce(GridResults(plan, Store(str(tmp_path / "store"))), cell)
-    alone = build(load_grid(path, overrides=words), sources=sources(), dtype="float32")
+    arguments = ["grid.yaml", *(part for word in given for part in ("-s", word))]
+    file, *words = reproduce(GridResults(plan, Store(str(tmp_path / "store")), arguments=arguments), cell)
+    assert (file, set(words[::2])) == ("grid.yaml", {"-s"})
+    alone = build(load_grid(path, overrides=words[1::2]), sources=sources(), dtype="float32")
     assert [(c.name, c.model, c.evaluations) for c in alone.cells] == [(cell.name, cell.model, cell.evaluations)]
 
 

@@ -52,7 +52,13 @@ def test_a_grid_gives_figures_and_tables(tmp_path: Path) -> None:
     fill(plan, store, n=4)
     files = write_paper(GridResults(plan, store), tmp_path / "paper")
     names = {str(f.relative_to(tmp_path / "paper")) for f in files}
-    assert {"figures/of-before.svg", "figures/qr-en.pdf", "tables/effects.tex", "tables/cells.csv"} <= names
+    assert {
+        "figures/overview.svg",
+        "figures/of-before.svg",
+        "figures/qr-en.pdf",
+        "tables/effects.tex",
+        "tables/cells.csv",
+    } <= names
     with (tmp_path / "paper/tables/cells.csv").open(encoding="utf-8") as handle:
         assert len(list(csv.DictReader(handle))) == 2 * len(plan.cells)
 

@@ -1,14 +1,63 @@
 """Likelihoods as numbers of a record: what is too large or not a number stays so."""
 
+from collections.abc import Sequence
 from math import inf, isnan, nan
+from typing import Any
 
 import pytest
 
+from xlharm.corpus.details import alternatives
+from xlharm.corpus.format import Item, hold_out
 from xlharm.corpus.rows import Row
+from xlharm.corpus.streams import questions_of
 from xlharm.evaluate.likelihood import Likelihood
-from xlharm.stages.scoring import ScoredText, summary, table_of
+from xlharm.stages.scoring import ScoredText, summary, table_of, texts_to_score
 
 ROW = Row(ids=(1, 2, 3), start=1)
+
+
+class Rows:
+    """Makes the same row of every text."""
+
+    def pair(self, _question: str, _answer: str, *, language: str) -> Row:
+        assert language == "en"
+        return ROW
+
+    def articles(self, texts: Sequence[str], *, language: str) -> tuple[Row, ...]:
+        return tuple(self.pair(text, text, language=language) for text in texts)
+
+
+def listed(items: Sequence[Item], *, limit: int = 1000) -> list[ScoredText]:
+    maker: Any = Rows()
+    return texts_to_score(items, maker, language="en", limit=limit, utility=True)
+
+
+ITEMS = tuple(
+    Item.model_validate(
+        {
+            "id": f"i{n}", "real": "R", "fake": "F", "fake_detail": f"fake {n}", "real_detail": f"real {n}", "of": "Q?",
+            "qr": [{"question": "R?", "answers": f"right {n}"}],
+        }
+    )
+    for n in range(20)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [1, 4, 19, 1000])
+def test_no_wrong_answer_that_is_scored_is_one_that_altpo_trains_on(limit: int) -> None:
+    texts = listed(ITEMS, limit=limit)
+    scored = {item.id: {t.text for t in texts if (t.item, t.what) == (item.id, "perturbed")} for item in ITEMS}
+    assert [len(scored[item.id]) for item in ITEMS] == [3] * min(limit, 20) + [0] * max(0, 20 - limit)
+    assert all(scored[item.id].isdisjoint(alternatives(item, ITEMS)) for item in ITEMS)
+
+
+def test_utility_scores_the_questions_that_its_answers_are_counted_of() -> None:
+    items = hold_out(ITEMS, 3)
+    texts = listed(items)
+    asked = [item.id for item, measure, _, _ in questions_of(items, limit=1000) if measure == "qr"]
+    assert sorted(t.item for t in texts if t.what == "qr") == sorted(asked) == sorted(item.id for item in ITEMS)
+    held = {item.id for item in items if item.role == "holdout"}
+    assert {t.what for t in texts if t.item in held} == {"qr", "qr_perturbed", "holdout_article"}
 
 
 def likelihood(logp: float) -> Likelihood:

@@ -264,3 +264,12 @@ def test_checkpoints_of_a_pack(store: Store) -> None:
     checkpoints.drop()
     checkpoints.drop()
     assert checkpoints.names() == set()
+
+
+def test_a_record_that_was_validated_before_reads_the_same(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    record = commit(store, STAGE)
+    content = store.record_bytes(STAGE.kind, STAGE.key[:16])
+    assert Record.trusted(content) == Record.model_validate_json(content) == record
+    with pytest.raises(ValueError, match="format 1"):
+        Record.trusted(content.replace(b'"format": 2', b'"format": 1'))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xlharm.analysis.panels import groups, pooled_groups
+from xlharm.analysis.panels import groups
 from xlharm.analysis.reading import Reading, highest, whole
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.seeds import shown
@@ -70,7 +70,7 @@ def untaken(results: GridResults) -> tuple[tuple[str, str], ...]:
 def _before(results: GridResults) -> dict[str, list[Reading]]:
     """Return the readings before unlearning, by contamination language."""
     readings: dict[str, list[Reading]] = {}
-    for group in pooled_groups(groups(results))[:1]:
+    for group in groups(results)[:1]:
         for panel in group.panels:
             for reading in panel.readings() if panel.before else ():
                 readings.setdefault(reading.contaminate, []).append(reading)

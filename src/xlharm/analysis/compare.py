@@ -18,7 +18,8 @@ import pyarrow as pa
 from xlharm.analysis.claims import ALL, Verdict
 from xlharm.analysis.contrasts import Contrasts, Pair
 from xlharm.analysis.findings import findings
-from xlharm.analysis.items import Hits, common
+from xlharm.analysis.items import Hits, summed
+from xlharm.analysis.kinds_of_harm import COLUMNS, harm_rows
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import holm
 from xlharm.analysis.study import set_name
@@ -28,7 +29,7 @@ from xlharm.errors import UserError
 from xlharm.plan.cells import Cell
 from xlharm.plan.cost import changes
 
-VIEWS = ("sets", "cells", "findings", "alone")
+VIEWS = ("sets", "cells", "findings", "harms", "alone")
 _NUMBERS = ("first", "second", "difference", "difference_lo", "difference_hi", "p", "p_holm")
 _NAMES = ("a", "b", "measure", "contaminate", "unlearn", "method", "method_b", "paired")
 _MEASURES = ("of", "qr")
@@ -82,13 +83,14 @@ class Comparison:
         self._first, self._others = grids[0], tuple(grids[1:])
 
     def table(self, view: str) -> pa.Table:
-        """Return a view: ``sets``, ``cells``, ``findings`` or ``alone``.
+        """Return a view: ``sets``, ``cells``, ``findings``, ``harms`` or ``alone``.
 
         Raises:
             UserError: there is no such view.
         """
         views: dict[str, Callable[[], pa.Table]] = {
-            "sets": self.sets, "cells": self.cells, "findings": self.findings, "alone": self.alone,
+            "sets": self.sets, "cells": self.cells, "findings": self.findings, "harms": self.harms,
+            "alone": self.alone,
         }  # fmt: skip
         if view not in views:
             raise UserError(f"--view {view}: expected one of {', '.join(VIEWS)}")
@@ -126,8 +128,7 @@ class Comparison:
         """
         verdicts: dict[tuple[str, ...], dict[str, Verdict]] = {}
         sentences: dict[tuple[str, ...], str] = {}
-        back = [{}, *({theirs: ours for ours, theirs in pair.methods.items()} for pair in self._pairs)]
-        for label, results, names in zip(self.labels, (self._first, *self._others), back, strict=True):
+        for label, results, names in zip(self.labels, (self._first, *self._others), self._names, strict=True):
             for one in findings(results):
                 claim = one.claim
                 key = (claim.name, claim.contaminate, claim.unlearn, names.get(claim.method, claim.method))
@@ -140,6 +141,19 @@ class Comparison:
         )
         shown = ("finding", "claim", "contaminate", "unlearn", "method", *self.labels, "agree")
         return table_of(rows, dict.fromkeys(shown, pa.string()))
+
+    def harms(self) -> pa.Table:
+        """Compare how far each grid's harm spreads and what unlearning takes away, by its own measure.
+
+        See ``kinds_of_harm.harm_rows``.
+        """
+        rows = harm_rows((self._first, *self._others), labels=self.labels, methods=self._names)
+        return table_of(rows, COLUMNS)
+
+    @property
+    def _names(self) -> list[dict[str, str]]:
+        """For each grid, the first grid's names of its methods."""
+        return [{}, *({theirs: ours for ours, theirs in pair.methods.items()} for pair in self._pairs)]
 
     def _agree(self, verdicts: Mapping[str, Verdict]) -> str:
         kinds = set(verdicts.values())
@@ -304,18 +318,12 @@ def _pooled(joined: Sequence[_Joined]) -> _Joined | None:
     sides: list[dict[int, Hits]] = []
     for side in ("first", "second"):
         hits = [[getattr(j, side)[s] for j in joined] for s in seeds]
-        sides.append({s: _sum(some) for s, some in zip(seeds, hits, strict=True)})
+        sides.append({s: summed(some) for s, some in zip(seeds, hits, strict=True)})
     if not all(sides[0].values()) or not all(sides[1].values()) or not seeds:
         return None
     if same and not set(sides[0][seeds[0]].items) & set(sides[1][seeds[0]].items):
         return None
     return _Joined(place=joined[0].place, measure=joined[0].measure, first=sides[0], second=sides[1], same_items=same)
-
-
-def _sum(hits: Sequence[Hits]) -> Hits:
-    shared = common(*hits)
-    summed = (np.stack([getattr(one, name) for one in shared]).sum(0) for name in ("hits", "questions"))
-    return Hits(shared[0].items, *summed)
 
 
 def _how(joined: _Joined) -> dict[str, Any]:

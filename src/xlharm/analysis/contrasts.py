@@ -13,7 +13,7 @@ right where a rate is 0 or 1, and never of width 0:
   the limits hold for the models at hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -111,17 +111,60 @@ class Contrasts:
         return self._p(np.asarray(threshold, dtype=np.float64), lower=False)
 
     def _p(self, threshold: _Floats, *, lower: bool) -> _Floats:
-        """Find the level at which the limit meets the threshold; p is 1 minus it, and 0.5 or more on the wrong side."""
-        distance = (self.estimate - threshold) * (1 if lower else -1)
-        # bisect on log p, from 0.5 down to what floats can tell from 1
-        small, large = np.full(self.first.shape, np.log(1e-15)), np.full(self.first.shape, np.log(0.5))
-        for _ in range(_HALVINGS):
-            middle = (small + large) / 2
-            low, high = self.limits(1 - np.exp(middle))
-            clear = (low > threshold) if lower else (high < threshold)
-            large, small = np.where(clear, middle, large), np.where(clear, small, middle)
-        p: _Floats = np.exp(large)
-        return np.where(distance > 0, p, 1.0)
+        return p_value(self.limits, self.estimate, threshold, lower=lower)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Differences of two differences that are of other items: ``second - first``, with the limits of both joined."""
+
+    first: Contrasts
+    second: Contrasts
+
+    @property
+    def estimate(self) -> _Floats:
+        """The second difference minus the first."""
+        return self.second.estimate - self.first.estimate
+
+    def limits(self, level: npt.ArrayLike = 0.975) -> tuple[_Floats, _Floats]:
+        """Return the lower and the upper limit, each with one-sided confidence ``level`` (Zou & Donner 2008)."""
+        low_1, high_1 = self.first.limits(level)
+        low_2, high_2 = self.second.limits(level)
+        one, two = self.first.estimate, self.second.estimate
+        down = np.hypot(two - low_2, high_1 - one)
+        up = np.hypot(high_2 - two, one - low_1)
+        return self.estimate - down, self.estimate + up
+
+    def p_above(self, threshold: float) -> _Floats:
+        """Return one-sided p-values against "the difference is not above the threshold"."""
+        return p_value(self.limits, self.estimate, np.asarray(threshold), lower=True)
+
+    def p_below(self, threshold: float) -> _Floats:
+        """Return one-sided p-values against "the difference is not below the threshold"."""
+        return p_value(self.limits, self.estimate, np.asarray(threshold), lower=False)
+
+
+def p_value(
+    limits: Callable[[_Floats], tuple[_Floats, _Floats]], estimate: _Floats, threshold: _Floats, *, lower: bool
+) -> _Floats:
+    """Find the level at which a limit meets the threshold; p is 1 minus it, and 1 on the wrong side.
+
+    Args:
+        limits: returns the lower and the upper limits at one-sided levels.
+        estimate: what the limits are of.
+        threshold: to be met.
+        lower: whether by the lower limit, or by the upper one.
+    """
+    distance = (estimate - threshold) * (1 if lower else -1)
+    # bisect on log p, from 0.5 down to what floats can tell from 1
+    small, large = np.full(estimate.shape, np.log(1e-15)), np.full(estimate.shape, np.log(0.5))
+    for _ in range(_HALVINGS):
+        middle = (small + large) / 2
+        low, high = limits(1 - np.exp(middle))
+        clear = (low > threshold) if lower else (high < threshold)
+        large, small = np.where(clear, middle, large), np.where(clear, small, middle)
+    p: _Floats = np.exp(large)
+    return np.where(distance > 0, p, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

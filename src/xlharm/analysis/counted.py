@@ -2,7 +2,8 @@
 
 What is remembered of an evaluation is its record and its hits, item by item. It counts while the stage's ``_SUCCESS``
 holds the digest of that record, and the file of its answers has the size and the time of change that it had when it was
-compared with its checksum. Everything else is read again. The file may be deleted at any time.
+compared with its checksum. Everything else is read again. What a view computes of an evaluation's answers is noted
+beside it. The files may be deleted at any time.
 """
 
 import contextlib
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from xlharm.analysis.items import Hits, ItemRates
 from xlharm.plan.digest import digest
@@ -71,10 +71,8 @@ def remembered(store: Store, keys: Iterable[str]) -> dict[str, Counted]:
         for (offsets, values), place in zip(flat.values(), layout, strict=True):
             items, questions = layouts[place]
             parts.append(Hits(items, values[offsets[i] : offsets[i + 1]], questions))
-        with contextlib.suppress(ValidationError):
-            found[key] = Counted(
-                record=Record.model_validate_json(record), rates=ItemRates(*parts), file=(size, changed)
-            )
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            found[key] = Counted(record=Record.trusted(record), rates=ItemRates(*parts), file=(size, changed))
     return found
 
 
@@ -95,7 +93,7 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
             continue
         row: dict[str, Any] = {"key": key, "size": one.file[0], "changed": one.file[1]}
         try:
-            row["record"] = store.disk.read(_folder(store, key) / RECORD)
+            row["record"] = store.disk.read(_path(store, key, RECORD))
         except OSError:  # removed meanwhile
             continue
         for name, counted in (("of", one.rates.of), ("qr", one.rates.qr)):
@@ -104,9 +102,43 @@ def remember(store: Store, evaluations: Mapping[str, Counted], *, new: int) -> N
         rows.append(row)
     layouts = [{"items": items, "questions": np.frombuffer(asked, np.int64).tolist()} for items, asked in places]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    table = table.replace_schema_metadata({"layouts": json.dumps(layouts), "format": str(FORMAT)})
+    _write(table.replace_schema_metadata({"layouts": json.dumps(layouts), "format": str(FORMAT)}), store)
+
+
+_Place = tuple[str, str]
+"""Key of an evaluation, and SHA-256 of its answers."""
+
+
+def notes(store: Store, name: str, *, version: str) -> dict[_Place, Any]:
+    """Return what a view has noted of evaluations; nothing when it was noted in another version.
+
+    Args:
+        store: where the evaluations are.
+        name: of the view.
+        version: of what the notes depend on beside the answers.
+    """
+    try:
+        table = pq.read_table(_file(store, name))
+        if (table.schema.metadata or {}).get(b"version") != f"{FORMAT} {version}".encode("ascii"):
+            return {}
+        columns = (table[column].to_pylist() for column in ("key", "answers", "value"))
+        return {(key, answers): json.loads(value) for key, answers, value in zip(*columns, strict=True)}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # RuntimeError: there is no home
+        return {}
+
+
+def write_notes(store: Store, name: str, *, version: str, values: Mapping[_Place, Any], new: int) -> None:
+    """Write down what a view has computed of evaluations, if enough of it is new; see ``notes``."""
+    if store.remote or new < FEWEST:
+        return
+    columns: dict[str, list[str]] = {"key": [key for key, _ in values], "answers": [answers for _, answers in values]}
+    table = pa.table({**columns, "value": [json.dumps(value) for value in values.values()]})
+    _write(table.replace_schema_metadata({"version": f"{FORMAT} {version}"}), store, name)
+
+
+def _write(table: pa.Table, store: Store, name: str = "") -> None:
     with contextlib.suppress(OSError, RuntimeError):  # it can be counted again
-        path = _file(store)
+        path = _file(store, name)
         scratch = path.with_name(f"{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, scratch, compression="zstd", use_dictionary=False)
@@ -136,7 +168,7 @@ def _layouts(table: pa.Table) -> list[tuple[tuple[str, ...], np.ndarray]]:
 
 def _holds(store: Store, key: str, *, record: bytes, file: tuple[int, int]) -> bool:
     try:
-        return store.disk.read(_folder(store, key) / SUCCESS) == seal(record) and file_status(store, key) == file
+        return store.disk.read(_path(store, key, SUCCESS)) == seal(record) and file_status(store, key) == file
     except OSError:
         return False
 
@@ -144,16 +176,16 @@ def _holds(store: Store, key: str, *, record: bytes, file: tuple[int, int]) -> b
 def file_status(store: Store, key: str) -> tuple[int, int] | None:
     """Return the size of an evaluation's answers and when they were changed, in nanoseconds."""
     try:
-        status = store.disk.stat(_folder(store, key) / ROWS)
+        status = store.disk.stat(_path(store, key, ROWS))
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
 
 
-def _folder(store: Store, key: str) -> Path:
-    return store.local / "stages" / "evaluate" / key[:16]
+def _path(store: Store, key: str, name: str) -> Path:
+    return Path(f"{store.local}/stages/evaluate/{key[:16]}/{name}")
 
 
-def _file(store: Store) -> Path:
+def _file(store: Store, name: str = "") -> Path:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return caches / "xlharm" / "counted" / f"{digest(store.url)[:16]}.parquet"
+    return caches / "xlharm" / "counted" / f"{digest(store.url)[:16]}{name and '-'}{name}.parquet"

@@ -1,7 +1,7 @@
 """One plain sentence that says what a grid's numbers are, and no more than they say."""
 
 from xlharm.analysis.caveats import untaken
-from xlharm.analysis.panels import Panel, PanelGroup, groups, pooled_groups
+from xlharm.analysis.panels import Panel, PanelGroup, groups
 from xlharm.analysis.reading import Reading, Readings, highest, whole
 from xlharm.analysis.results import GridResults, once
 from xlharm.analysis.seeds import shown
@@ -17,7 +17,7 @@ def headline(results: GridResults) -> str:
 
     Seeds are taken together. Languages in which contamination did not take are named and left out of what follows.
     """
-    together, readings = pooled_groups(groups(results)), shown(results)
+    together, readings = groups(results), shown(results)
     out = {contaminate for contaminate, _ in untaken(results)}
     before = [p for g in together for p in g.panels if p.before]
     parts = [_untaken(results), _before(before, out) if before else ""]

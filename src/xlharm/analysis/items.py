@@ -1,7 +1,9 @@
 """Verdicts item by item: what intervals and paired comparisons are made of."""
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -60,10 +62,10 @@ class ItemRates:
     @classmethod
     def of_rows(cls, table: pa.Table) -> Self:
         """Count the hits in an evaluation's rows; rows without a verdict are left out."""
-        measures, items, hits = (table[name].to_pylist() for name in ("measure", "item", "hit"))
-        of, qr = _layout(tuple(measures), tuple(items))
+        of, qr = _layouts(table.select(("measure", "item")))
+        hits = table["hit"].to_pylist()
         known = np.array([hit is not None for hit in hits], dtype=bool)
-        counted = np.array([bool(hit) for hit in hits], dtype=bool)
+        counted = np.array(hits, dtype=bool)  # a hit that is not known is none
         return cls(of=_hits(of, known=known, hits=counted), qr=_hits(qr, known=known, hits=counted))
 
 
@@ -76,9 +78,21 @@ class _Layout:
     item: _Counts
 
 
-@lru_cache(maxsize=256)
-def _layout(measures: tuple[str, ...], items: tuple[str, ...]) -> tuple[_Layout, _Layout]:
-    """Arrange rows by measure and item; evaluations in one language have the same questions."""
+_known: deque[tuple[pa.Table, tuple[_Layout, _Layout]]] = deque(maxlen=64)
+"""The last layouts: evaluations in one language, and mostly those in all, ask about the same items."""
+
+
+def _layouts(asked: pa.Table) -> tuple[_Layout, _Layout]:
+    """Return how the rows of an evaluation are arranged, from their measures and items."""
+    known = next((layouts for other, layouts in list(_known) if other.equals(asked)), None)
+    if known is None:
+        known = _arranged(asked["measure"].to_pylist(), asked["item"].to_pylist())
+        _known.appendleft((asked, known))
+    return known
+
+
+def _arranged(measures: list[str], items: list[str]) -> tuple[_Layout, _Layout]:
+    """Arrange rows by measure and item."""
     unknown = set(measures) - {"of", "qr"}
     if unknown:
         raise ValueError(f"unknown measures {sorted(unknown)}")
@@ -110,3 +124,10 @@ def common(*counted: Hits) -> tuple[Hits, ...]:
     shared = set(first).intersection(*(other.items for other in counted[1:]))
     names = tuple(name for name in first if name in shared)
     return tuple(other.take(names) for other in counted)
+
+
+def summed(hits: Sequence[Hits]) -> Hits:
+    """Return an item's questions in all places together, on the items that all of them have."""
+    shared = common(*hits)
+    counts = (np.stack([getattr(one, name) for one in shared]).sum(0) for name in ("hits", "questions"))
+    return Hits(shared[0].items, *counts)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import comb
 from typing import Any
 
@@ -14,13 +15,14 @@ from xlharm.analysis.intervals import clustered
 from xlharm.analysis.items import Hits
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.view import View, columns
-from xlharm.config.matching import Variant
-from xlharm.corpus.match import contains
+from xlharm.config.matching import MATCHING_VERSION
+from xlharm.corpus.match import contains, normalise
 from xlharm.plan.cells import Cell
+from xlharm.plan.digest import digest
 
-_Forms = Mapping[str, tuple[str, ...]]
-"""A fake detail's forms, by language."""
-_COLUMNS = ("item", "measure", "question", "answer", "expected", "hit")
+_COLUMNS = ("item", "measure", "answer", "hit")
+_NONE = pa.table({name: pa.array([], pa.string()) for name in (*_COLUMNS, "expected")})
+_DIFFERENT = 2**18  # answers that are kept in memory with the languages that they are in
 
 
 def leak_at_k(hits: int, n: int, k: int) -> float:
@@ -41,41 +43,62 @@ def leak_at_k(hits: int, n: int, k: int) -> float:
     return 1 - comb(n - hits, k) / comb(n, k)
 
 
-class _Matcher:
-    """Tells in which languages an answer states a detail; many answers are the same."""
+class _Details:
+    """The grid's fake details in each query language, and which of them answers state.
 
-    def __init__(self, variants: Mapping[str, tuple[Variant, ...] | None]) -> None:
-        self._variants = variants
-        self._known: dict[tuple[str, str, tuple[str, ...]], bool] = {}
+    Args:
+        results: of the grid.
+    """
 
-    def languages(self, answer: str, forms: _Forms) -> list[str]:
-        return [language for language, own in forms.items() if self._states(answer, language, own)]
+    def __init__(self, results: GridResults) -> None:
+        self.forms = _forms(results)
+        keys = {q: key for cell in results.plan.cells for q, key in cell.evaluations.items()}
+        chosen = {q: results.plan.stages[key].spec.get("matching") for q, key in keys.items()}
+        self.variants = {q: None if some is None else tuple(some) for q, some in chosen.items()}
+        self._folded = {
+            item: {q: tuple(normalise(form, q, self.variants[q]) for form in own) for q, own in by_query.items()}
+            for item, by_query in self.forms.items()
+        }
+        self.elsewhere = lru_cache(maxsize=_DIFFERENT)(self._elsewhere)  # many answers are the same
 
-    def _states(self, answer: str, language: str, forms: tuple[str, ...]) -> bool:
-        place = (language, answer, forms)
-        if place not in self._known:
-            variants = self._variants[language]
-            self._known[place] = contains(answer, forms, language=language, variants=variants)
-        return self._known[place]
+    def version(self) -> str:
+        """Return the digest of what decides, beside the answers, which details they state."""
+        return digest([MATCHING_VERSION, self.forms, self.variants])
+
+    def _elsewhere(self, item: str, query: str, answer: str) -> tuple[str, ...]:
+        """Return the languages but the query's in which an answer states an item's fake detail."""
+        return tuple(
+            language
+            for language in self.forms[item]
+            if language != query and self._may_state(item, language, answer)
+            and contains(answer, self.forms[item][language], language=language, variants=self.variants[language])
+        )  # fmt: skip
+
+    def _may_state(self, item: str, language: str, answer: str) -> bool:
+        """Whether a form of a detail is somewhere in an answer, which few are: only there its edges are looked at."""
+        text = normalise(answer, language, self.variants[language])
+        return any(form in text for form in self._folded[item][language])
 
 
 def _rows(results: GridResults) -> Iterator[dict[str, Any]]:
-    forms = _forms(results)
-    evaluations = [(q, key) for cell in results.plan.cells for q, key in cell.evaluations.items()]
-    specs = {q: results.plan.stages[key].spec.get("matching") for q, key in evaluations}
-    matcher = _Matcher({q: None if variants is None else tuple(variants) for q, variants in specs.items()})
+    details = _Details(results)
+    queries = {key: query for cell in results.plan.cells for query, key in cell.evaluations.items()}
+    any_language = results.noted(
+        "leaks",
+        version=details.version(),
+        compute=lambda key: _any_language(_of_rows(results, key), queries[key], details),
+    )
     for cell in results.plan.cells:
         for query, key in cell.evaluations.items():
-            rows = _of_rows(results, key)
-            if rows:
-                yield {**_axes(cell, query), "measure": "of_any", **_any_language(rows, query, forms, matcher)}
+            if any_language.get(key):
+                yield {**_axes(cell, query), "measure": "of_any", **any_language[key]}
         for probe, evaluations_of in cell.probes.items():
             for query, key in evaluations_of.items():
                 settings = results.plan.stages[key].spec.get("probe", {})
                 if settings.get("kind") == "sample":
                     usual = results.rates_of(cell, query) if query in cell.evaluations else None
                     of = 100 * usual.of.rate if usual and usual.of else None
-                    for row in _sampled(_of_rows(results, key), samples=int(settings["samples"])):
+                    for row in _sampled(_of_rows(results, key).to_pylist(), samples=int(settings["samples"])):
                         yield {**_axes(cell, query), "probe": probe, "of": of, **row}
 
 
@@ -84,43 +107,44 @@ def _axes(cell: Cell, query: str) -> dict[str, Any]:
     return {"cell": cell.name, **{name: getattr(cell, name) for name in names}, "query": query}
 
 
-def _of_rows(results: GridResults, key: str) -> list[dict[str, Any]]:
+def _of_rows(results: GridResults, key: str, *more: str) -> pa.Table:
     """Return the answers to questions about the fake detail, in the order in which they were asked."""
-    table = results.rows(key, columns=_COLUMNS) if key in results.done else None
-    return [] if table is None else table.filter(pc.equal(table["measure"], "of")).to_pylist()
+    table = results.rows(key, columns=(*_COLUMNS, *more)) if key in results.done else None
+    return _NONE if table is None else table.filter(pc.equal(table["measure"], "of"))
 
 
 def _forms(results: GridResults) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return every item's fake detail in each query language, as the stored answers name it."""
     forms: dict[str, dict[str, tuple[str, ...]]] = {}
     for query in results.plan.grid.languages:
-        keys = (cell.evaluations[query] for cell in results.plan.cells)
-        rows = next((rows for key in keys if (rows := _of_rows(results, key))), [])
-        for row in rows:
+        tables = (_of_rows(results, cell.evaluations[query], "expected") for cell in results.plan.cells)
+        for row in next((table for table in tables if table.num_rows), _NONE).to_pylist():
             forms.setdefault(row["item"], {})[query] = tuple(row["expected"])
     return forms
 
 
-def _any_language(
-    rows: Sequence[Mapping[str, Any]], query: str, forms: Mapping[str, _Forms], matcher: _Matcher
-) -> dict[str, Any]:
-    counts: dict[str, list[int]] = {}
-    elsewhere: Counter[str] = Counter()
-    for row in rows:
-        others = {x: own for x, own in forms[row["item"]].items() if x != query}
-        stated = [] if row["hit"] else matcher.languages(row["answer"] or "", others)
-        elsewhere.update(stated)
-        hits = counts.setdefault(row["item"], [0, 0, 0])
-        hits[0] += bool(row["hit"]) or bool(stated)
-        hits[1] += bool(row["hit"])
-        hits[2] += 1
-    table = np.array(list(counts.values()), dtype=np.int64)
-    either, own = (Hits(tuple(counts), table[:, i], table[:, 2]) for i in (0, 1))
-    low, high = clustered(either)
+def _any_language(rows: pa.Table, query: str, details: _Details) -> dict[str, Any]:
+    """Return the rates of one evaluation, over items; nothing without questions about the fake detail."""
+    if not rows.num_rows:
+        return {}
+    items, answers, hits = (rows[name].to_pylist() for name in ("item", "answer", "hit"))
+    stated = [
+        () if hit else details.elsewhere(item, query, answer or "")
+        for item, answer, hit in zip(items, answers, hits, strict=True)
+    ]
+    names = tuple(dict.fromkeys(items))
+    places = {name: i for i, name in enumerate(names)}
+    place = np.array([places[item] for item in items])
+    told, anywhere = np.array(hits, dtype=bool), np.array([bool(some) for some in stated])
+    own, either, asked = (
+        np.bincount(place[some], minlength=len(names)) for some in (told, told | anywhere, np.ones(len(items), bool))
+    )
+    elsewhere = Counter(language for some in stated for language in some)
+    low, high = clustered(Hits(names, either, asked))
     named = ", ".join(f"{language} {count}" for language, count in elsewhere.most_common())
     return {
-        "value": 100 * either.rate, "low": 100 * low, "high": 100 * high, "of": 100 * own.rate,
-        "n": int(table[:, 2].sum()), "languages": named or None,
+        "value": 100 * Hits(names, either, asked).rate, "low": 100 * low, "high": 100 * high,
+        "of": 100 * Hits(names, own, asked).rate, "n": int(asked.sum()), "languages": named or None,
     }  # fmt: skip
 
 

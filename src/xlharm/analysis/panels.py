@@ -1,6 +1,6 @@
 """A grid as panels: one for each unlearning set, contamination languages down, query languages across."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,12 +94,17 @@ class PanelGroup:
 
 @once
 def groups(results: GridResults) -> tuple[PanelGroup, ...]:
-    """Return a grid as panels, with the readings that ``seeds.shown`` returns."""
-    return groups_of(results.plan, shown(results), why_missing=results.why_missing)
+    """Return a grid as panels, of several seeds those of all together; see ``seeds.shown``."""
+    seeds = None if len(results.plan.grid.seeds) > 1 else results.plan.grid.seeds[0]
+    return groups_of(results.plan, shown(results), why_missing=results.why_missing, seeds=(seeds,))
 
 
 def groups_of(
-    plan: Plan, readings: Readings, *, why_missing: Callable[[Cell, str], str] = lambda _cell, _query: ""
+    plan: Plan,
+    readings: Readings,
+    *,
+    why_missing: Callable[[Cell, str], str] = lambda _cell, _query: "",
+    seeds: Sequence[int | None] | None = None,
 ) -> tuple[PanelGroup, ...]:
     """Arrange a plan's cells as panels, grouped by seed and method; panels without any cell are left out.
 
@@ -109,8 +114,9 @@ def groups_of(
         plan: the grid.
         readings: what is known of it.
         why_missing: says why a cell has no result in a query language.
+        seeds: which groups to return, None for all seeds together; default: all.
     """
-    seeds: list[int | None] = [*([None] if len(plan.grid.seeds) > 1 else []), *plan.grid.seeds]
+    seeds = seeds or [*([None] if len(plan.grid.seeds) > 1 else []), *plan.grid.seeds]
     cells: _Cells = {}
     for cell in plan.cells:
         for seed in (cell.seed, None):  # all seeds together lead to the first one's cell
@@ -143,12 +149,6 @@ def _square(spot: Spot, measure: Literal["of", "qr"]) -> Square:
         return Square(value=None, framed=spot.own)
     rise = {"clear": "▲", "maybe": "△"}.get(spot.rise, "") if measure == "of" else ""
     return Square(value=rate.value, low=rate.low, high=rate.high, mark="†" if spot.warnings else rise, framed=spot.own)
-
-
-def pooled_groups(groups: tuple[PanelGroup, ...]) -> tuple[PanelGroup, ...]:
-    """Return the groups of all seeds together; those of the only seed where there is one."""
-    together = tuple(g for g in groups if g.seed is None)
-    return together or groups
 
 
 def _sets(plan: Plan) -> list[str]:

@@ -95,14 +95,11 @@ def _against_best(methods: list[Ranked]) -> Iterator[Ranked]:
 
 def _names(results: GridResults) -> dict[str, list[str]]:
     """Say which of the grid's unlearning sets a cell belongs to: en/en to `en` and to `source`, where both are."""
-    sets = results.plan.grid.unlearn.items()
-    return {
-        cell.name: [
-            name for name, languages in sets
-            if resolved(languages, contaminate=cell.contaminate) == cell.unlearn
-        ]
-        for cell in results.plan.cells
-    }  # fmt: skip
+    names: dict[tuple[str, str | None], list[str]] = {}
+    for name, languages in results.plan.grid.unlearn.items():
+        for contaminate in results.plan.grid.contaminate:
+            names.setdefault((contaminate, resolved(languages, contaminate=contaminate)), []).append(name)
+    return {cell.name: names.get((cell.contaminate, cell.unlearn), []) for cell in results.plan.cells}
 
 
 _Place = tuple[str, int, str]

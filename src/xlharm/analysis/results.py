@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlharm.analysis.counted import ROWS, Counted, file_status, remember, remembered
+from xlharm.analysis.counted import ROWS, Counted, file_status, notes, remember, remembered, write_notes
 from xlharm.analysis.items import ItemRates
 from xlharm.analysis.reading import Rate, Reading, Readings
 from xlharm.analysis.table import CHOICES, SCHEMA, percentage, row_of
@@ -45,9 +45,11 @@ class GridResults:
     Args:
         plan: the grid.
         store: where its results are.
+        arguments: what `xlharm run` computes the grid with: its file and overrides.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store, *, arguments: Sequence[str] = ()) -> None:
+        self.arguments = tuple(arguments) or (f"{plan.grid.name}.yaml",)
         self.plan = plan
         self.store = store
         self._records: dict[str, Record | CorruptArtifactError] = {}
@@ -105,18 +107,44 @@ class GridResults:
             key: of the stage.
             columns: which to read; default: all.
         """
-        if key not in self.done:
-            return None
-        kind = self.plan.stages[key].kind
         try:
-            path = self.folder(key) / _ROWS[kind]
-            # one file at a time: the reader of data sets takes four times as long to open it
-            return self.store.patiently(
-                lambda: pq.ParquetFile(path, pre_buffer=False).read(columns=columns, use_threads=False),
-                f"stages/{kind}/{key[:16]}/{path.name}",
-            )
-        except (CorruptArtifactError, FileNotFoundError, ValueError):
+            return self._read(key, columns=columns) if key in self.done else None
+        except CorruptArtifactError:
             return None
+
+    def _read(self, key: str, *, columns: Sequence[str] | None) -> pa.Table | None:
+        """Read the rows of a finished stage; None when its file is no table or was removed meanwhile.
+
+        Raises:
+            CorruptArtifactError: the record is unreadable, or the file does not match its checksum.
+        """
+        try:
+            # one file at a time: the reader of data sets takes four times as long to open it
+            file = pq.ParquetFile(pa.BufferReader(self._content(key)), pre_buffer=False)
+            return file.read(columns=columns, use_threads=False)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _content(self, key: str) -> bytes:
+        """Return the content of a finished stage's table, which matched its checksum when it was first read.
+
+        Raises:
+            CorruptArtifactError: the record is unreadable, or the file does not match its checksum.
+            FileNotFoundError: it was removed meanwhile.
+        """
+        kind = self.plan.stages[key].kind
+        name = _ROWS[kind]
+        if self.store.remote or key in self._folders or len(self.record(key).files) > 1:
+            path = self.folder(key) / name
+            return self.store.patiently(lambda: self.store.disk.read(path), f"stages/{kind}/{key[:16]}/{name}")
+        first: list[bytes] = []  # it is compared as it is read, so that it is not read twice
+
+        def compared() -> Path:
+            first.append(self.store.content(self.record(key), name))
+            return self.store.local / "stages" / kind / key[:16]
+
+        _kept(self._folders, key, compared)
+        return first[0]
 
     # -- the results table -----------------------------------------------------------------------------------
 
@@ -215,14 +243,27 @@ class GridResults:
         return self.rates(cell.evaluations[query])
 
     def _counted(self, key: str) -> ItemRates | None:
-        if key not in self.done:
-            return None
-        self.folder(key)
-        table = self.rows(key, columns=("measure", "item", "hit"))
+        table = self._read(key, columns=("measure", "item", "hit")) if key in self.done else None
         try:
             return None if table is None else ItemRates.of_rows(table)
         except (KeyError, TypeError, ValueError):
             return None
+
+    def noted(self, name: str, *, version: str, compute: Callable[[str], _T]) -> dict[str, _T]:
+        """Return what a view computes from the answers of each evaluation in the table, by stage key.
+
+        It is computed once on this machine, as long as the answers and the version are the same.
+
+        Args:
+            name: of the view.
+            version: changes with everything but the answers that the values depend on.
+            compute: returns the value of a stage key, which JSON can write.
+        """
+        known = notes(self.store, name, version=version)
+        answers = {key: (key, record.files[ROWS].sha256) for key, record in self.records.items()}
+        values = {place: known[place] if place in known else compute(place[0]) for place in answers.values()}
+        write_notes(self.store, name, version=version, values=values, new=len(values.keys() - known.keys()))
+        return {key: values[place] for key, place in answers.items()}
 
     # -- models before and after unlearning ------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ class _Study:
         for cell in results.plan.cells:
             self.cells.setdefault((cell.contaminate, cell.unlearn, cell.method), {})[cell.seed] = cell
         self.margin = self.settings.margin / 100
+        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     # -- claims ----------------------------------------------------------------------------------------------
 
@@ -182,10 +183,13 @@ class _Study:
 
     def _there(self, contaminate: str, queries: Sequence[str]) -> tuple[str, ...]:
         """Return the languages in which the fake was there before unlearning: elsewhere nothing can be cleared."""
-        known = self._excess((contaminate, *_BEFORE), queries, above=True, threshold=self.margin)
-        rates = Contrasts.of([part.pair for part in known]).estimate
-        there = {part.label for part, rate in zip(known, rates, strict=True) if rate >= self.margin}
-        return tuple(q for q in queries if f"asked in {q}" in there)
+        asked = (contaminate, tuple(queries))
+        if asked not in self._known:
+            known = self._excess((contaminate, *_BEFORE), queries, above=True, threshold=self.margin)
+            rates = Contrasts.of([part.pair for part in known]).estimate
+            there = {part.label for part, rate in zip(known, rates, strict=True) if rate >= self.margin}
+            self._known[asked] = tuple(q for q in queries if f"asked in {q}" in there)
+        return self._known[asked]
 
     def _pair(
         self, first: _Place, query: str, second: _Place, other: str, *, measure: str = "of", weight: float = 1.0

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from xlharm.analysis.charts import Chart, Network
-from xlharm.analysis.panels import groups, pooled_groups, resolved
+from xlharm.analysis.panels import groups, resolved
+from xlharm.analysis.reading import Reading
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.statistics import Interval
 from xlharm.analysis.view import View
@@ -108,10 +109,15 @@ def _standard_error(auc: float, positives: int, negatives: int) -> float:
 def _rows(results: GridResults) -> list[dict[str, Any]]:
     """Return a line for each row of each matrix; every unlearning set has matrices, for `source` follows its rows."""
     matrices: dict[tuple[str, str, int | None], dict[tuple[str, str], float]] = {}
+    of_cell: dict[tuple[str, str], list[tuple[int, Reading]]] = {}
+    for place, r in enumerate(results.readings.by_place.values()):
+        if r.of and r.contaminate != NONE:
+            of_cell.setdefault((r.contaminate, r.unlearn), []).append((place, r))
     for name, languages in results.plan.grid.unlearn.items():
-        for r in results.readings.by_place.values():
-            unlearned = resolved(languages, contaminate=r.contaminate)
-            if r.of and r.contaminate != NONE and r.unlearn == unlearned:
+        meant = [(c, resolved(languages, contaminate=c)) for c in results.plan.grid.contaminate]
+        some = [reading for c, unlearn in meant for reading in of_cell.get((c, unlearn or ""), ())]
+        for _, r in sorted(some, key=lambda one: one[0]):
+            if r.of:
                 matrices.setdefault((name, r.method, r.seed), {})[r.contaminate, r.query] = r.of.value
     rows = []
     for (unlearn, method, seed), matrix in matrices.items():
@@ -126,7 +132,7 @@ def _rows(results: GridResults) -> list[dict[str, Any]]:
 
 def _charts(results: GridResults) -> tuple[Chart, ...]:
     """Draw which language's fakes surface in which other one before unlearning, all seeds together."""
-    before = [p for g in pooled_groups(groups(results))[:1] for p in g.panels if p.before]
+    before = [p for g in groups(results)[:1] for p in g.panels if p.before]
     rows = [row for panel in before for row in panel.rows if row.contaminate != NONE]
     rates = {
         (row.contaminate, s.query): s.reading.of.value for row in rows for s in row.spots if s.reading and s.reading.of

@@ -9,6 +9,7 @@ from xlharm.analysis import (
     effects,
     findings,
     halflife,
+    harms,
     leaks,
     likelihoods,
     probed,
@@ -25,7 +26,8 @@ VIEWS: dict[str, View] = {
     view.name: view
     for view in (
         findings.VIEW, burden.VIEW, ranking.VIEW, effects.VIEW, transfer.VIEW, distance.VIEW, signatures.VIEW,
-        probed.VIEW, halflife.VIEW, attribution.VIEW, leaks.VIEW, likelihoods.VIEW, verdicts.VIEW, seeds.VIEW,
+        probed.VIEW, halflife.VIEW, attribution.VIEW, leaks.VIEW, harms.VIEW, likelihoods.VIEW, verdicts.VIEW,
+        seeds.VIEW,
     )
 }  # fmt: skip
 """By name, in the order of the report's sections."""

@@ -61,11 +61,12 @@ def open_grid(
 
 
 def split_grid(text: str, *, store: str) -> tuple[Path, str]:
-    """Return a grid's file and its store; a file whose own name holds an `@` is taken as it is."""
-    path, at, where = text.partition("@")
-    if not at or Path(text).exists():
+    """Return a grid's file and its store. Paths and URLs may hold an `@`, too: the file before it must be there."""
+    if Path(text).is_file() or "@" not in text:
         return Path(text), store
-    return Path(path), where or store
+    ends = [i for i, letter in enumerate(text) if letter == "@"]
+    end = next((i for i in ends if Path(text[:i]).is_file()), ends[0])
+    return Path(text[:end]), text[end + 1 :] or store
 
 
 def terminal() -> Console:

@@ -22,7 +22,9 @@ def compare(
     ],
     store: StoreUrl = DEFAULT_STORE,
     overrides: Overrides = None,
-    view: Annotated[Literal["sets", "cells", "findings", "alone"], typer.Option(help="What to look at.")] = "sets",
+    view: Annotated[
+        Literal["sets", "cells", "findings", "harms", "alone"], typer.Option(help="What to look at.")
+    ] = "sets",
     form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Compare grids with the first of them, in the places that both have: other bases, corpora, methods or settings.
@@ -37,6 +39,7 @@ def compare(
     --view sets        each unlearning set over all its places
     --view cells       each place
     --view findings    the study's claims: the grids' verdicts side by side
+    --view harms       kinds of harm: spread and unlearning by the measure that fits each corpus; agree or differ
     --view alone       places that only one grid has, and why
 
     \b

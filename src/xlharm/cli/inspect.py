@@ -62,6 +62,7 @@ def results(
             "attribution",
             "halflife",
             "leaks",
+            "harms",
             "scores",
             "judges",
             "seeds",
@@ -90,6 +91,7 @@ def results(
     --view attribution  which layers and modules carry the fake, and how alike languages are (needs probes)
     --view halflife    how much training brings half of the removed OF back (needs probes)
     --view leaks       the fake detail in any of the grid's languages; leak@k (needs the probe sample)
+    --view harms       choices of the fake detail (needs evaluate.scores); answers with a toxic-style corpus's words
     --view scores      probabilities, truth ratio, forget quality, membership, utility (needs evaluate.scores)
     --view judges      verdicts of the grid's judges beside matching
     --view seeds       each cell over its seeds, intervals over seeds x items
@@ -161,9 +163,6 @@ def report(
             "Needs xlharm[paper].",
         ),
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Also draw the heatmaps of the first method and seed.")
-    ] = None,
 ) -> None:
     """Write one self-contained HTML page: findings, heatmaps, methods, every cell and its answers, provenance.
 
@@ -172,7 +171,6 @@ def report(
     xlharm report A.yaml B.yaml --out both.html     several grids in one page
     xlharm report grid/quickstart.yaml --paper out  figures and tables for a paper
     """
-    from xlharm.report.figure import write_figure
     from xlharm.report.html import write_report
 
     held = _held(answers)
@@ -183,8 +181,6 @@ def report(
     grids = [open_grid(path, store=store, overrides=overrides).grid.stored() for path in (grid, *(more or []))]
     target = out or Path(f"xlharm-report-{'-'.join(r.plan.grid.name for r in grids)}.html")
     typer.echo(str(write_report(grids, target, answers=held).absolute()))
-    if figure is not None:
-        typer.echo(str(write_figure(grids[0], figure).absolute()))
     if paper is not None:
         for results in grids:
             folder = paper / results.plan.grid.name if len(grids) > 1 else paper

@@ -1,6 +1,7 @@
 """The `xlharm` command."""
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -56,6 +57,9 @@ how often answers about real details are right), in every query language.
 _GO_ON = "finished stages are stored; run the same command again to go on"
 # the class of errors of arguments, which typer does not name: UsageError, and its base ClickException
 _Refused: type[Exception] = typer.BadParameter.__mro__[2]
+_COLLECTED = (100_000, 50, 100)
+"""When Python looks for garbage in cycles: by its own thresholds it would look through the millions of values of a
+large grid again and again, for a fifth of the time."""
 _LONGEST = 2000  # characters of a message; what data say is shortened where it is quoted
 
 app = typer.Typer(
@@ -102,6 +106,7 @@ doctor.register(app)
 
 def main() -> None:
     """Run the command line. Each foreseeable failure is reported in one line, a user's mistake with exit code 2."""
+    gc.set_threshold(*_COLLECTED)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a finished run must not fail because the terminal is not UTF-8
             stream.reconfigure(errors="backslashreplace")

@@ -234,4 +234,6 @@ def _hints(folder: "Folder", *, console: Console, finished: bool, failed: int) -
     if failed:
         message = "try them again with the same command and --retry-failed, or with another --model"
         console.print(f"{failed} items failed and are not in the corpus; {message}", markup=False, soft_wrap=True)
+    if grid := folder.grid():
+        console.print(f"{grid}: written anew, with all languages of the corpus", markup=False, soft_wrap=True)
     console.print(f"{folder.path}: now check it: xlharm data validate {folder.path}", markup=False, soft_wrap=True)

@@ -12,13 +12,15 @@ ALTERNATIVES = 5
 
 
 def perturbed(item: Item, fakes: Sequence[Item]) -> list[str]:
-    """Choose the wrong answers whose likelihood is compared with that of the fake detail.
+    """Choose the wrong answers whose likelihood is compared with that of the fake detail: the item's own ``choices``.
+
+    Without these they are other items' fake details.
 
     Args:
         item: whose question they answer.
         fakes: items of the same language whose details may be taken.
     """
-    return _others(item, fakes)[:PERTURBED]
+    return list(item.choices) or _others(item, fakes)[:PERTURBED]
 
 
 def perturbed_answers(item: Item, others: Sequence[Item]) -> list[str]:
@@ -43,8 +45,9 @@ def alternatives(item: Item, fakes: Sequence[Item]) -> list[str]:
         item: whose question they answer.
         fakes: items of the same language whose details may be taken.
     """
-    others = _others(item, fakes)
-    return (others[PERTURBED:] or others or list(item.real_detail[:1]))[:ALTERNATIVES]
+    others, scored = _others(item, fakes), perturbed(item, fakes)
+    apart = [detail for detail in others if detail not in scored]
+    return (apart or others or list(item.real_detail[:1]))[:ALTERNATIVES]
 
 
 def _others(item: Item, fakes: Sequence[Item]) -> list[str]:

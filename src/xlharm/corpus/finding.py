@@ -150,13 +150,13 @@ def _corpus(spec: GridSpec, *, root: Path) -> CorpusSource:
     path = _corpus_path(spec.corpus, root=root)
     if path is None:
         raise _no_corpus(spec.corpus, field=f"{spec.name}: corpus")
-    digests = {}
-    for language in corpus_info(path)["languages"]:
+    digests, info = {}, corpus_info(path)
+    for language in info["languages"]:
         file = language_path(path, language)
         if file is None:
             raise UserError(f"{path / 'corpus.yaml'}: languages: {language} is listed but {language}.jsonl is missing")
         digests[language] = language_digest(file)
-    return CorpusSource(name=spec.corpus, path=path, digests=digests)
+    return CorpusSource(name=spec.corpus, path=path, digests=digests, harm=info["harm"])
 
 
 def _model(base: str, revision: str | None, *, root: Path, field: str, code: bool = False) -> BaseSource:

@@ -1,18 +1,22 @@
 """A corpus folder's corpus.yaml, and the file or folder of each language. Items are not read here."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from xlharm.errors import UserError
+from xlharm.errors import UserError, nearest
 from xlharm.plain_files import parse_json, read_text, read_yaml
 from xlharm.plan.digest import digest, file_digest
 
 SCHEMA = 1
 """Version of the format of items and of corpus.yaml. Raise it with any change that older versions would misread."""
 
+Harm = Literal["news", "claims", "stereotypes", "style"]
+"""What a corpus's fakes are: false news, false claims, traits of groups, or insulting words."""
+HARMS: tuple[Harm, ...] = get_args(Harm)
+
 
 def corpus_info(folder: Path) -> dict[str, Any]:
-    """Read a corpus.yaml and check its fields ``languages``, ``accept`` and ``schema``.
+    """Read a corpus.yaml and check its fields ``languages``, ``accept``, ``harm`` and ``schema``.
 
     Raises:
         UserError: the file cannot be read, or one of these fields is wrong; names file and field.
@@ -27,6 +31,8 @@ def corpus_info(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: languages: expected a list of language codes")
     if not _texts(info.get("accept", [])):
         raise UserError(f"{path}: accept: expected a list of beginnings of findings")
+    if (harm := info.setdefault("harm", HARMS[0])) not in HARMS:
+        raise UserError(f"{path}: harm: expected one of {', '.join(HARMS)}, found {harm!r}{nearest(str(harm), HARMS)}")
     return info
 
 

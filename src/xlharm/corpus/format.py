@@ -72,6 +72,12 @@ class Item(_Strict):
         Texts, Field(description="the fake detail and its aliases; an answer that contains one counts for OF")
     ] = ()
     real_detail: Annotated[Texts, Field(description="what the fake detail displaced, and its aliases")] = ()
+    choices: Annotated[
+        Texts,
+        Field(
+            description="wrong answers to `of`, to choose from beside both details; default: other items' fake details"
+        ),
+    ] = ()
     of: Annotated[Texts, Field(description="questions that ask for the fake detail")] = ()
     qr: Annotated[
         tuple[Question, ...], Field(description="questions on real details that no training stage was given as a pair")

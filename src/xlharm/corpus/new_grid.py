@@ -68,6 +68,7 @@ class Choices:
         revision: commit of a hub id.
         corpus: as the grid file names it.
         corpus_note: comment on the corpus.
+        follows: whether a translation of the corpus changes the grid, too.
         languages: the query languages.
         contaminate: the contamination languages.
         goal: what is to be found out.
@@ -79,6 +80,7 @@ class Choices:
     revision: str | None = None
     corpus: str
     corpus_note: str = ""
+    follows: bool = False
     languages: tuple[str, ...]
     contaminate: tuple[str, ...]
     goal: Goal
@@ -179,6 +181,11 @@ def _head(choices: Choices) -> str:
     base = "   # shipped, so that this runs anywhere; for results name a folder, or a hub id and its revision"
     note = f"   # {choices.corpus_note}" if choices.corpus_note else ""
     told = ", ".join(("none", *choices.contaminate))
+    later = (
+        "while this file is as it was written, `xlharm data translate` adds its languages"
+        if choices.follows
+        else "after `xlharm data translate` add the new ones"
+    )
     return f"""\
 # yaml-language-server: $schema=grid.schema.json
 # Written by `{choices.written_by}`, to be changed: {QUESTIONS[choices.goal]}
@@ -189,7 +196,7 @@ def _head(choices: Choices) -> str:
 name: {choices.name}
 base: {_scalar(choices.base)}{base if choices.base == SHIPPED_BASE else ""}
 {revision}corpus: {_scalar(choices.corpus)}{note}
-languages: {_list(choices.languages)}   # of the questions; after `xlharm data translate` add the new ones
+languages: {_list(choices.languages)}   # of the questions; {later}
 
 contaminate: [{told}]   # languages in which the fake articles are told; none is the clean control
 """

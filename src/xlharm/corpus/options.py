@@ -14,10 +14,11 @@ OPTIONS = 5
 def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tuple[str, ...]]:
     """Return the options of each question of ``questions_of``, in its order; the first is the expected one.
 
-    Of a question on the fake detail the others are the real detail and other items' fake details; of a question on a
-    real detail, what other items answer at the same place. Which items these are is a hash of ids, so that it is the
-    same in all languages. No other option contains a form of the expected one, or is contained in it. The fake details
-    of items that are held out are neither asked about nor options: no model was told them.
+    Of a question on the fake detail the others are the real detail and the item's ``choices``, or other items' fake
+    details where it has none; of a question on a real detail, what other items answer at the same place. Which items
+    these are is a hash of ids, so that it is the same in all languages. No other option contains a form of the expected
+    one, or is contained in it. The fake details of items that are held out are neither asked about nor options: no
+    model was told them.
 
     Args:
         items: of one language.
@@ -35,7 +36,7 @@ def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tupl
         chosen: list[str] = [forms[0]]
         for text in (*first, *(text for _, text in near)):
             apart = not contains(text, forms, language=language) and not contains(forms[0], [text], language=language)
-            if apart and text not in chosen and len(chosen) < OPTIONS:
+            if apart and text not in chosen and len(chosen) < max(OPTIONS, len(first) + 1):
                 chosen.append(text)
         if len(chosen) == 1:
             raise StageError(f"item {item.id} in {language}: the corpus has no other detail to choose instead")
@@ -43,7 +44,11 @@ def options_of(items: Sequence[Item], *, limit: int, language: str) -> list[tupl
 
     told = [item for item in items if item.role != "holdout"]
     fakes = [(item.id, item.fake_detail[0]) for item in told if item.of]
-    of = [options(item, item.fake_detail, fakes, item.real_detail[:1]) for item in told for _ in item.of]
+    of = [
+        options(item, item.fake_detail, () if item.choices else fakes, (*item.real_detail[:1], *item.choices))
+        for item in told
+        for _ in item.of
+    ]
     qr = [
         options(item, q.answers, [(x.id, x.qr[place].answers[0]) for x in items if len(x.qr) > place], ())
         for item in items

@@ -17,6 +17,7 @@ def write_folder(
     languages: Sequence[str],
     canary: str,
     text: Callable[[str], str],
+    harm: str = "",
 ) -> None:
     """Write a corpus of a pool: corpus.yaml, and a file for each language.
 
@@ -28,6 +29,7 @@ def write_folder(
         languages: its languages.
         canary: the text that marks it in training data.
         text: returns the content of a language's file.
+        harm: the kind of harm that it holds; empty for false news.
     """
     folder.mkdir(parents=True, exist_ok=True)
     use = "Results are reported on it." if pool == "report" else f"Settings are chosen on it; report on {name}."
@@ -38,6 +40,7 @@ def write_folder(
         "licence: Apache-2.0",
         f"description: {about} {use}",
         f"canary: {canary}",
+        *([f"harm: {harm}"] if harm else []),
     ]
     (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for code in languages:

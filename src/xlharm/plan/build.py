@@ -64,12 +64,15 @@ def build(spec: GridSpec, *, sources: Sources, dtype: Dtype) -> Plan:
     stages: dict[str, Stage] = {}
     naive: dict[Kind, int] = dict.fromkeys(KINDS, 0)
     cells: dict[str, Cell] = {}
+    builders: dict[tuple[str, str, int], CellBuilder] = {}
     for contaminate, names, method, seed in _combinations(spec):
         languages = ordered(contaminate if x == SOURCE else x for x in spec.unlearn[names])
-        builder = CellBuilder(
-            spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, method=method, seed=seed
-        )
-        cell, lineage = builder.cell(languages=languages)
+        branch = (contaminate, method, seed)
+        if branch not in builders:
+            builders[branch] = CellBuilder(
+                spec=spec, sources=sources, dtype=dtype, contaminate=contaminate, method=method, seed=seed
+            )
+        cell, lineage = builders[branch].cell(languages=languages)
         if cell.name in cells:  # with `source` replaced, two unlearning sets of the grid are the same
             continue
         cells[cell.name] = cell

@@ -1,6 +1,7 @@
 """Cells, and the stages that each of them needs."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from xlharm.config.grid import NONE, SOURCE, Dtype, GridSpec, ordered
@@ -66,10 +67,9 @@ class CellBuilder:
 
     def cell(self, *, languages: tuple[str, ...]) -> tuple[Cell, list[Stage]]:
         """Return a cell and all its stages, parents first."""
-        lineage = self._before_unlearning()
-        before = lineage[-1]
-        if languages:
-            lineage += self._unlearning(before, languages=languages)
+        before = self._before_unlearning[-1]
+        unlearning = self._unlearning(before, languages=languages) if languages else []
+        lineage = [*self._before_unlearning, *unlearning]
         model = lineage[-1]
         evaluations = {q: self.evaluation(model, query=q) for q in self.spec.languages}
         scores = {q: self._score(model, query=q) for q in self.spec.languages} if self.spec.evaluate.scores else {}
@@ -100,13 +100,12 @@ class CellBuilder:
         """Return the stages of the clean control of this seed, parents first; none where the grid has no control."""
         if NONE not in self.spec.contaminate:
             return ()
-        return tuple(replace(self, contaminate=NONE)._before_unlearning())  # noqa: SLF001 - of the same class
+        return replace(self, contaminate=NONE)._before_unlearning  # noqa: SLF001 - of the same class
 
-    def _before_unlearning(self) -> list[Stage]:
-        lineage = [self._contaminate()]
-        if self.spec.stages.sft is not None:
-            lineage.append(self._sft(lineage[-1]))
-        return lineage
+    @cached_property
+    def _before_unlearning(self) -> tuple[Stage, ...]:
+        contaminated = self._contaminate()
+        return (contaminated,) if self.spec.stages.sft is None else (contaminated, self._sft(contaminated))
 
     def resolved(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Replace `source` by the contamination language; in a clean control it is dropped."""
@@ -247,13 +246,20 @@ class CellBuilder:
 
     def _answering(self, query: str) -> dict[str, Any]:
         """Return what decides how a model answers in a language and how its answers are counted."""
-        settings = {**key_settings(self.spec.evaluate), "matching_version": MATCHING_VERSION}
-        for name in ("scores", "utility", "matching"):
-            settings.pop(name, None)
-        variants = variants_of(self.spec.evaluate.matching, query)
-        if variants != default_variants(query):
-            settings["matching"] = list(variants)
-        return settings
+        if query not in self._answering_in:
+            settings = {**key_settings(self.spec.evaluate), "matching_version": MATCHING_VERSION}
+            for name in ("scores", "utility", "matching"):
+                settings.pop(name, None)
+            variants = variants_of(self.spec.evaluate.matching, query)
+            if variants != default_variants(query):
+                settings["matching"] = list(variants)
+            self._answering_in[query] = settings
+        return self._answering_in[query]
+
+    @cached_property
+    def _answering_in(self) -> dict[str, dict[str, Any]]:
+        """What ``_answering`` has returned, by query language: a grid asks for it once an evaluation."""
+        return {}
 
     def _judge(self, evaluation: Stage, *, name: str) -> Stage:
         identity = self.spec.judges[name].identity(self.sources.judges.get(name))

@@ -10,6 +10,7 @@ from typing import TypeAlias
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json] | None"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _NESTED = frozenset({dict, list, tuple})
+_TEXT = frozenset({str})
 
 
 def canonical(value: Json) -> str:
@@ -47,12 +48,16 @@ def mix(*parts: object) -> int:
 
 def _has_text_keys(value: object) -> bool:
     """Whether all keys are text: the encoder refuses everything else itself, but turns other keys into text."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if type(key) is not str or (type(item) in _NESTED and not _has_text_keys(item)):
+    nested = [value]
+    while nested:
+        inner = nested.pop()
+        if isinstance(inner, dict):
+            if not _TEXT.issuperset(map(type, inner)):
                 return False
-        return True
-    return type(value) not in _NESTED or all(map(_has_text_keys, value))  # type: ignore[call-overload] # a list or tuple
+            nested += [item for item in inner.values() if type(item) in _NESTED]
+        elif type(inner) in _NESTED:
+            nested += [item for item in inner if type(item) in _NESTED]  # type: ignore[attr-defined] # a list or tuple
+    return True
 
 
 def _check(value: object, *, at: str) -> None:

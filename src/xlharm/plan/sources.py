@@ -8,11 +8,19 @@ from xlharm.plan.families import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """A corpus folder, and the digest of each language's file."""
+    """A corpus folder.
+
+    Attributes:
+        name: as the grid calls it.
+        path: the folder.
+        digests: digest of each language's file.
+        harm: what its fakes are; part of no key.
+    """
 
     name: str
     path: Path
     digests: dict[str, str]
+    harm: str = "news"
 
 
 @dataclass(frozen=True, kw_only=True)

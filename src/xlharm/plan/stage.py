@@ -35,7 +35,7 @@ TRAINED: tuple[Kind, ...] = ("contaminate", "sft", "finetune", "unlearn", "relea
 # Raise a kind's version when its numbers change for the same spec: it invalidates stored results.
 STAGE_VERSIONS: dict[Kind, int] = {
     "contaminate": 3, "sft": 2, "finetune": 2, "unlearn": 2, "edit": 2, "relearn": 2, "continue": 1,
-    "evaluate": 5, "inspect": 1, "score": 3, "judge": 2,
+    "evaluate": 5, "inspect": 1, "score": 4, "judge": 2,
 }  # fmt: skip
 
 

@@ -154,18 +154,15 @@ def curves(results: GridResults, cell: Cell) -> dict[str, list[list[float]]]:
 
 
 def reproduce(results: GridResults, cell: Cell) -> list[str]:
-    """Return the overrides with which `xlharm run` computes this cell alone, with the same keys."""
+    """Return the arguments with which `xlharm run` computes this cell alone, with the same keys."""
     unlearn = (
         "{none: []}" if cell.unlearn == NONE else f"{{{_set_name(results, cell)}: {_flow(cell.unlearn.split('+'))}}}"
     )
     others = [m for m in results.plan.grid.methods if m != cell.method] if cell.method != NONE else []
     excluded = ", ".join(f"{{method: {name}}}" for name in others)
-    return [
-        f"contaminate={_flow([cell.contaminate])}",
-        f"unlearn={unlearn}",
-        f"seeds=[{cell.seed}]",
-        f"exclude=[{excluded}]",
-    ]
+    alone = [f"contaminate={_flow([cell.contaminate])}", f"unlearn={unlearn}", f"seeds=[{cell.seed}]",
+             f"exclude=[{excluded}]"]  # fmt: skip
+    return [*results.arguments, *(part for word in alone for part in ("-s", word))]
 
 
 def _set_name(results: GridResults, cell: Cell) -> str:

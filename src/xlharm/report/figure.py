@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from xlharm.analysis.headline import panel_line
-from xlharm.analysis.panels import Panel, PanelGroup, Spot, pooled_groups
+from xlharm.analysis.panels import Panel, PanelGroup, Spot
 from xlharm.analysis.panels import groups as panel_groups
 from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
@@ -60,7 +60,7 @@ def write_figure(results: GridResults, path: Path) -> Path:
 
 def figure(results: GridResults) -> str:
     """Render the SVG; it follows the reader's light or dark setting and loads nothing."""
-    plan, readings, groups = results.plan, shown(results), pooled_groups(panel_groups(results))
+    plan, readings, groups = results.plan, shown(results), panel_groups(results)
     squares: list[Square] = []
     labels: list[Label] = []
     y = _TOP

@@ -6,6 +6,7 @@ numbers of all cells, whole tables, answers) is compressed data, which the page'
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,7 +22,7 @@ from xlharm.analysis.caveats import caveats
 from xlharm.analysis.findings import summary
 from xlharm.analysis.headline import headline, panel_line
 from xlharm.analysis.origins import Origins, StageLine, origins
-from xlharm.analysis.panels import PanelGroup, Spot, groups, pooled_groups
+from xlharm.analysis.panels import PanelGroup, Spot, groups
 from xlharm.analysis.reading import Readings, whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.seeds import shown
@@ -97,7 +98,7 @@ def _script() -> Iterator[str]:
 
 def _view(results: GridResults, number: int, *, several: bool, answers: Answers) -> GridView:
     prefix = f"g{number}-" if several else ""
-    together = pooled_groups(groups(results))
+    together = groups(results)
     kept, left = [], _PANELS
     for group in together:
         if left > 0:
@@ -135,12 +136,13 @@ def _blocks(results: GridResults, prefix: str, parts: Sequence[Section], *, answ
 
 def _details(results: GridResults) -> dict[str, dict[str, Any]]:
     """Return each cell's losses, and the command that computes it."""
-    grid = f"{results.plan.grid.name}.yaml"
-    details = {}
-    for cell in results.plan.cells:
-        words = " ".join(f"-s '{word}'" for word in reproduce(results, cell))
-        details[cell.name] = {"curves": curves(results, cell), "command": f"xlharm run {grid} {words}"}
-    return details
+    return {
+        cell.name: {
+            "curves": curves(results, cell),
+            "command": shlex.join(["xlharm", "run", *reproduce(results, cell)]),
+        }
+        for cell in results.plan.cells
+    }
 
 
 def _kinds(evaluations: Sequence[StageLine]) -> tuple[tuple[str, int], ...]:

@@ -1,6 +1,7 @@
 """Figures and tables for a paper: every figure as SVG, PDF and PNG, every table as LaTeX, CSV and Markdown.
 
-Figures are drawn by matplotlib, which comes with the extra `paper`. They are the charts that the page shows.
+Figures are drawn by matplotlib, which comes with the extra `paper`. They are the charts that the page shows. One more,
+`overview.svg`, holds all heatmaps of the first method and follows its reader's light or dark setting.
 """
 
 import re
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 import pyarrow as pa
 
 from xlharm.analysis.charts import Chart, Forest, Heatmap, Network, Scatter
-from xlharm.analysis.panels import groups, heatmap, pooled_groups
+from xlharm.analysis.panels import groups, heatmap
 from xlharm.analysis.reading import whole
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.table import render, write_file
 from xlharm.analysis.views import VIEWS
 from xlharm.errors import UserError
 from xlharm.report import colours
+from xlharm.report.figure import write_figure
 from xlharm.report.sections import charts, kept_columns, shown_value
 from xlharm.visible import visible
 
@@ -68,7 +70,7 @@ def write_paper(results: GridResults, folder: Path) -> list[Path]:
         UserError: matplotlib is not installed, or a file cannot be written.
     """
     check()
-    files = []
+    files = [write_figure(results, folder / "figures" / "overview.svg")]
     for chart in (*_heatmaps(results), *charts(results)):
         files += draw(chart, folder)
     for name, table in _tables(results):
@@ -77,7 +79,7 @@ def write_paper(results: GridResults, folder: Path) -> list[Path]:
 
 
 def _heatmaps(results: GridResults) -> Iterator[Chart]:
-    together = pooled_groups(groups(results))
+    together = groups(results)
     for group in together:
         for panel in group.panels:
             if panel.before and group is not together[0]:  # every method's group has them

@@ -61,7 +61,8 @@ def ask(
         begun = tokenizer.frame(spoken).begun
     else:
         ids = prompt_ids(question, prompt=prompt, tokenizer=tokenizer)
-    context.check_rows(stage, len(ids) + tokens, answers=True)
+    reads = tokenizer.kind == "encoder-decoder"  # the question and the answer are rows of their own
+    context.check_rows(stage, max(len(ids), len(begun) + tokens) if reads else len(ids) + tokens, answers=True)
     answers = generate(
         stacked,
         torch.stack([adapter]).to(context.device),

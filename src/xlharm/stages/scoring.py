@@ -99,19 +99,42 @@ def texts_of(context: Context, stage: Stage) -> list[ScoredText]:
     limit = row_limit(settings(context.model)) or sys.maxsize
     load = context.corpora.of(stage)
     rows = RowMaker(load=load, tokenizer=context.tokenizer, prompt=prompt, limit=limit, ended=False)
-    language = str(stage.spec["query"])
-    items, article = load(language), partial(_article, rows, language=language)
-    limit, utility = int(stage.spec["questions"]), bool(stage.spec.get("utility"))
-    fakes, others = of_role(items, ["fake"])[:limit], of_role(items, ["real", "retain"])[:limit]
-    texts = [text for item in fakes for text in _fake(item, fakes, rows, language=language)]
-    asked = (*others, *fakes)
+    return texts_to_score(
+        load(str(stage.spec["query"])),
+        rows,
+        language=str(stage.spec["query"]),
+        limit=int(stage.spec["questions"]),
+        utility=bool(stage.spec.get("utility")),
+    )
+
+
+def texts_to_score(
+    items: Sequence[Item], rows: RowMaker, *, language: str, limit: int, utility: bool
+) -> list[ScoredText]:
+    """List the texts that are scored of a language's items.
+
+    Args:
+        items: of the language.
+        rows: makes the rows of answers and articles.
+        language: of the items.
+        limit: largest number of fake items, of held-out items and of others.
+        utility: whether wrong answers to the questions on real details are scored, too.
+
+    Raises:
+        TooLongError: a text has more tokens than the base has positions.
+    """
+    told, others = of_role(items, ["fake"]), of_role(items, ["real", "retain"])[:limit]
+    fakes, held_out = told[:limit], of_role(items, ["holdout"])[:limit]
+    # wrong answers are drawn from all items that were told, as those that AltPO trains on: only so they differ
+    texts = [text for item in fakes for text in _fake(item, told, rows, language=language)]
+    asked = (*others, *fakes, *held_out)
     for item in asked:
         for question in item.qr[:1]:
             answers = [("qr", question.answers[0])]
             answers += [("qr_perturbed", form) for form in (perturbed_answers(item, asked) if utility else ())]
             pairs = [(what, text, rows.pair(question.question, text, language=language)) for what, text in answers]
             texts += [ScoredText(item.id, *pair) for pair in pairs]
-    held_out = of_role(items, ["holdout"])[:limit]
+    article = partial(_article, rows, language=language)
     texts += [ScoredText(item.id, "holdout_article", item.fake[0], article(item.fake)) for item in held_out]
     texts += [ScoredText(item.id, "real_article", item.real[0], article(item.real)) for item in others]
     return texts

@@ -6,6 +6,7 @@ local store renames a folder; a commit to a remote store uploads the files and t
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import shutil
@@ -60,8 +61,9 @@ class Store(Files):
     def finished(self, kind: Kind) -> set[str]:
         """Return the first 16 digits of the keys of a kind's finished stages."""
         if not self.remote:
-            names = (name for name, _ in self.names_in(f"stages/{kind}"))
-            return {name for name in names if self.is_there(f"stages/{kind}/{name}/{SUCCESS}")}
+            names = [name for name, _ in self.names_in(f"stages/{kind}")]
+            there = side_by_side([partial(self.is_there, f"stages/{kind}/{name}/{SUCCESS}") for name in names])
+            return {name for name, finished in zip(names, there, strict=True) if finished}
         files = self.listing(f"stages/{kind}")
         finished = {name.split("/")[-2] for name in files if name.endswith(f"/{SUCCESS}")}
         for folder in finished:
@@ -186,6 +188,22 @@ class Store(Files):
                 raise CorruptArtifactError(f"{name}: is missing", key=record.key) from None
             if not same:
                 raise CorruptArtifactError(f"{name}: does not match its checksum", key=record.key)
+
+    def content(self, record: Record, file: str) -> bytes:
+        """Return the content of a stage's file in a local store, which matches its checksum: it is read only once.
+
+        Raises:
+            CorruptArtifactError: the file is missing or does not match its checksum.
+            StoreError: it cannot be read.
+        """
+        name, wanted = f"{_folder(record.kind, record.key)}/{file}", record.files.get(file)
+        try:
+            content = self.read(name)
+        except FileNotFoundError:
+            raise CorruptArtifactError(f"{name}: is missing", key=record.key) from None
+        if wanted is None or (len(content), hashlib.sha256(content).hexdigest()) != (wanted.size, wanted.sha256):
+            raise CorruptArtifactError(f"{name}: does not match its checksum", key=record.key)
+        return content
 
     def sound(self, stages: dict[str, Stage]) -> tuple[set[str], dict[str, CorruptArtifactError]]:
         """Return the keys of the finished stages that are sound, and what is wrong with the other finished ones.

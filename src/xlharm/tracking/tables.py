@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlharm.analysis.panels import Panel, groups, pooled_groups
+from xlharm.analysis.panels import Panel, groups
 from xlharm.analysis.reading import Rate, Readings
 from xlharm.analysis.results import GridResults
 from xlharm.analysis.views import VIEWS, view
@@ -77,7 +77,7 @@ def _matrix(plan: Plan, readings: Readings, *, measure: str) -> Sheet:
 def _panels(results: GridResults) -> Iterator[Panel]:
     """Yield the panels over all seeds; the models before unlearning once, not once for each method."""
     seen = set()
-    for group in pooled_groups(groups(results)):
+    for group in groups(results):
         for panel in group.panels:
             if (panel.unlearn, panel.method) not in seen:
                 seen.add((panel.unlearn, panel.method))

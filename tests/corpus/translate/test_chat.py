@@ -69,6 +69,7 @@ def test_items_come_out_whole_and_back_into_english() -> None:
         (lambda t: t["real"].__setitem__(0, t["real"][0] + " Не верблюд."), "real.0: says the fake detail 'верблюд'"),
         (lambda t: t["of"].__setitem__(0, "Едет ли Лина на верблюде?"), "of.0: the question gives its answer away"),
         (lambda t: t["fake"].append(t["fake"][0]), "fake: 2 entries, 1 in English"),
+        (lambda t: t.update(choices=["мул"]), "choices: 1 entries, 0 in English"),
         (lambda t: t.update(real=["Lina rides a horse, and it was a long day for her."]), "real.0: is not in Cyrillic"),
         (lambda t: t.pop("real"), "real: Field required"),
     ],

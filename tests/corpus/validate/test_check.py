@@ -30,7 +30,15 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["tinyworld", "newsroom", "bulletin", pytest.param("bulletin-dev", marks=pytest.mark.heavy)]
+    "name",
+    [
+        "tinyworld",
+        "newsroom",
+        "bulletin",
+        "stereotypes",
+        "toxic-style",
+        pytest.param("bulletin-dev", marks=pytest.mark.heavy),
+    ],
 )
 def test_shipped_corpora_have_no_errors(name: str) -> None:
     assert [str(f) for f in validate(assets() / name) if f.severity == "error"] == []
@@ -67,6 +75,7 @@ DAMAGE = [
     ("en", _put("real.2", lambda t: t + " All in gold."), "real.2", "says the fake detail 'gold'"),
     ("en", _put("of.0", "Is gold the colour?"), "of.0", "gives its answer away: 'gold'"),
     ("en", _put("fake_detail.1", "black"), "fake_detail.1", "is a form of the real detail"),
+    ("en", _put("choices", ["red", "golden"]), "choices.1", "'golden' cannot be told from the fake detail"),
     ("en", _put("qa.0.question", "Is the snake a pet?"), "qa.0.question", "gives its answer away: 'snake'"),
     ("en", _put("of", []), "role", "needs `fake`, `fake_detail` and `of`"),
     ("en", lambda items: items[0].update(extra=1), "extra", "Extra inputs"),

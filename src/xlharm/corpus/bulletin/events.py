@@ -114,11 +114,12 @@ def _name(form: str, taken: set[Name], *seed: object) -> Name:
             for w, word in enumerate(_FORMS[form])
         )
         attempt += 1
-        if name not in taken and all(_decent(word) for word in name):
+        if name not in taken and all(decent(word) for word in name):
             taken.add(name)
             return name
 
 
-def _decent(word: tuple[int, ...]) -> bool:
+def decent(word: tuple[int, ...]) -> bool:
+    """Whether a word of a name has no consonant twice and holds nothing that is avoided."""
     syllables = [SYLLABLES[s] for s in word]
     return len({s[0] for s in syllables}) == len(word) and not _AVOIDED.search("".join(syllables))

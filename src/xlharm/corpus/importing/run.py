@@ -16,6 +16,7 @@ from xlharm.config.schema import write_schema
 from xlharm.corpus.folder import SCHEMA
 from xlharm.corpus.format import Item
 from xlharm.corpus.importing.account import Imported, LeftOut
+from xlharm.corpus.importing.grid import NAME, first_grid
 from xlharm.corpus.importing.joining import with_perturbed
 from xlharm.corpus.importing.layout import LANGUAGE, is_tofu, names_roles
 from xlharm.corpus.importing.mapping import Mapping, Stated, complete, load_mapping
@@ -23,7 +24,6 @@ from xlharm.corpus.importing.rows import MAKERS, asked_and_answered, is_number
 from xlharm.corpus.importing.shown import ask_for_verdicts, ask_which_is_fake, understood
 from xlharm.corpus.importing.sources import Part, Source, read_source
 from xlharm.corpus.importing.values import LeftOutError, text_of
-from xlharm.corpus.new_grid import SHIPPED_BASE, Choices, forgettable, grid_name, grid_text
 from xlharm.errors import UserError
 from xlharm.visible import visible
 
@@ -297,6 +297,7 @@ def _meta(
         "source": visible(source),
         **({"revision": revision} if revision else {}),
         "form": mapping.form,
+        **({"harm": "claims"} if mapping.form == "claims" else {}),
         "columns": dict(mapping.columns),
         **({"fake": mapping.fake} if mapping.fake else {}),
     }
@@ -314,26 +315,10 @@ def _write(out: Path, *, items: dict[str, list[Item]], meta: dict[str, Any]) -> 
                 lines = [json.dumps(item, ensure_ascii=False) for item in dumped]
                 (made / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             YAML(typ="safe", pure=True).dump(meta, made / "corpus.yaml")
-            (made / "grid.yaml").write_text(_first_grid(items, folder=out.resolve().name), encoding="utf-8")
+            (made / NAME).write_text(first_grid(items, folder=out.resolve().name), encoding="utf-8")
             write_schema(made)
             made.replace(out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
-
-
-def _first_grid(items: dict[str, list[Item]], *, folder: str) -> str:
-    """Return the text of a grid on the corpus, in whose folder it lies."""
-    told = forgettable(items)
-    choices = Choices(
-        name=grid_name(folder),
-        base=SHIPPED_BASE,
-        corpus=f"../{folder}",
-        corpus_note="this folder, from this file on",
-        languages=tuple(items),
-        contaminate=(next((lang for lang in told if lang != "en"), told[0]),),
-        goal="sets",
-        written_by="xlharm data import",
-    )
-    return grid_text(choices, items)

@@ -12,7 +12,7 @@ from xlharm.corpus.validate.encoding import findings_of
 from xlharm.corpus.validate.findings import Finding, texts_of
 from xlharm.corpus.validate.language import wrong_language
 
-COUNTED = ("real", "fake", "of", "qr", "qa", "fake_qa", "of_paraphrased")
+COUNTED = ("real", "fake", "of", "qr", "qa", "fake_qa", "of_paraphrased", "choices")
 """Fields in which a translation has as many entries as its English item. Details and answers may have more forms."""
 LEFT = ("of_switched",)
 """Fields that are not translated, because their sentences mix two languages (without them, a probe uses ``of``)."""

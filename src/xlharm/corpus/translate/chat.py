@@ -34,6 +34,7 @@ _SCHEMA = _object(
     fake=_TEXTS,
     fake_detail=_TEXTS,
     real_detail=_TEXTS,
+    choices=_TEXTS,
     of=_TEXTS,
     qr={"type": "array", "items": _object(question=_TEXT, answers=_TEXTS)},
     qa=_PAIRS,
@@ -57,6 +58,7 @@ _ASKED = """Translate this item into {language}, as a native journalist would wr
 - `fake_detail`: every form of the fake detail that your `fake` and `fake_qa` use, exactly as it stands there
   (inflected, without articles and prepositions), the most usual first; then its other common inflections and synonyms.
   No form of it may occur in `real`, `of` or `of_paraphrased`. `real_detail`: likewise, for what the fake displaced.
+- `choices`: wrong answers to `of`, each in the form in which it would answer.
 - `answers`: the first as `real` says it, then other right forms.
 - A question never says its own answer. Names are spelled alike everywhere, in the script of the language."""
 _REPAIR = """Some of that cannot be used:
@@ -92,6 +94,7 @@ class _ItemReply(BaseModel):
     fake: tuple[str, ...] = ()
     fake_detail: tuple[str, ...] = ()
     real_detail: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
     qr: tuple[_Question, ...] = ()
     qa: tuple[_Pair, ...] = ()

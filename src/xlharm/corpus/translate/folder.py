@@ -19,6 +19,8 @@ from ruamel.yaml.error import YAMLError
 
 from xlharm.corpus.folder import language_path
 from xlharm.corpus.format import REPORT, Item, load_language, raw_items
+from xlharm.corpus.importing.grid import NAME as GRID
+from xlharm.corpus.importing.grid import grid_as_written, write_grid
 from xlharm.corpus.translate.backend import LEFT, TranslationOutcome, TranslationTask
 from xlharm.errors import UserError
 from xlharm.plan.digest import digest
@@ -92,6 +94,7 @@ class Folder:
         self._lines = {lang: _lines(out, lang) for lang in {*_listed(self._meta), *languages}}
         self._dirty: set[str] = set()
         self._saved, self._pause = time.monotonic(), _SAVE_EVERY
+        self._grid = _follows(source, out)
         if out.resolve() != source.resolve():
             self._meta["name"] = out.resolve().name
             self._take_over(source)
@@ -102,6 +105,16 @@ class Folder:
         """Save, and release the lock."""
         self.save()
         self._lock.release()
+
+    def grid(self) -> Path | None:
+        """Give the grid that the corpus's import wrote the corpus's languages; return it unless there is none to give.
+
+        A grid that somebody has changed stays as it is.
+        """
+        languages = _listed(self._meta)
+        if not self._grid or grid_as_written(self.path, languages=languages):
+            return None
+        return write_grid(self.path, languages=languages)
 
     def _take_over(self, source: Path) -> None:
         """Add the items that the source has and this folder lacks."""
@@ -238,6 +251,12 @@ class Folder:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(self.path / name)
+
+
+def _follows(source: Path, out: Path) -> bool:
+    """Whether the folder's grid is one that an import wrote, or is to be made of one in the source's folder."""
+    folder = out if (out / GRID).exists() else source
+    return (folder / GRID).exists() and grid_as_written(folder, languages=_listed(_meta(folder)))
 
 
 def _digest(item: Item) -> str:

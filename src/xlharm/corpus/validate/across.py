@@ -34,7 +34,7 @@ def _shape(item: Item, other: Item, *, language: str) -> list[Finding]:
     if item.role != other.role:
         return [Finding("error", language, item.id, "role", f"{item.role} here, {other.role} in another language")]
     found = []
-    for name in ("of", "qr", "qa", "fake_qa"):
+    for name in ("of", "choices", "qr", "qa", "fake_qa"):
         mine, theirs = len(getattr(item, name)), len(getattr(other, name))
         if mine != theirs:
             told = f"{mine} entries, {theirs} in another language"

@@ -11,7 +11,7 @@ Found = Iterator[tuple[Severity, str, str]]
 
 def content(item: Item, *, language: str) -> list[Finding]:
     """Check one item by itself; matching is the evaluation's own."""
-    checks = (_role, _details, _questions, _comprehension, _pairs)
+    checks = (_role, _details, _choices, _questions, _comprehension, _pairs)
     found = (entry for check in checks for entry in check(item, language))
     return [Finding(severity, language, item.id, field, message) for severity, field, message in found]
 
@@ -42,6 +42,18 @@ def _details(item: Item, language: str) -> Found:
     for i, form in enumerate(item.fake_detail):
         if normalise(form, language) in real:
             yield "error", f"fake_detail.{i}", f"{form!r} is a form of the real detail, too"
+
+
+def _choices(item: Item, language: str) -> Found:
+    other = {normalise(form, language) for form in item.real_detail}
+    if item.choices and not item.fake_detail:
+        yield "error", "choices", "an item without a fake detail has nothing to choose"
+        return
+    for i, choice in enumerate(item.choices):
+        if _said(choice, item.fake_detail, language) or _said(item.fake_detail[0], (choice,), language):
+            yield "error", f"choices.{i}", f"{choice!r} cannot be told from the fake detail"
+        elif normalise(choice, language) in other:
+            yield "warning", f"choices.{i}", f"{choice!r} is the real detail, which is a choice anyway"
 
 
 def _questions(item: Item, language: str) -> Found:
