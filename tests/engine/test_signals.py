@@ -58,6 +58,7 @@ with interruptions() as stop:
 def test_what_is_said_to_a_closed_terminal_does_not_keep_the_state_from_being_saved(tmp_path: Path) -> None:
     child, terminal = pty.fork()
     if not child:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` has it ignored
         os.execv(sys.executable, [sys.executable, "-c", SAVING, str(tmp_path / "state")])  # noqa: S606 - the child of a new terminal
     while b"ready" not in os.read(terminal, 100):
         pass
