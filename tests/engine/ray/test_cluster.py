@@ -8,9 +8,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from ray.exceptions import RpcError
 
 from xlharm.engine.ray import cluster
-from xlharm.engine.ray.cluster import connected, is_auth_trouble, prepare, wanted_address
+from xlharm.engine.ray.cluster import Cluster, connected, is_auth_trouble, joined_again, prepare, wanted_address
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import UserError
 
@@ -31,10 +32,22 @@ def test_the_cluster_meant(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Token authentication is enabled but no authentication token was found", True),
         ("RPC error: Unauthenticated: InvalidAuthToken", True),
         ("Could not find any running Ray instance", False),
+        ("AuthenticationError: RPC error: WrongClusterID: Perhaps the client accesses GCS after it restarted", False),
     ],
 )
 def test_refusals_for_want_of_a_token(text: str, is_auth: bool) -> None:
     assert is_auth_trouble(RuntimeError(text)) is is_auth
+
+
+@pytest.mark.parametrize("error", [UserError("no Ray cluster answers there"), RpcError("not yet")])
+def test_a_cluster_that_is_not_ready_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PAUSE_SECONDS", 0.0)
+    one = Cluster(local=False, head="10.0.0.1:6379", node="n")
+    connect = mock.Mock(side_effect=[error, error, one])
+    assert joined_again(connect) is one
+    monkeypatch.setattr(cluster, "_JOIN_SECONDS", 0.0)
+    with pytest.raises(EngineError, match="when the cluster is back, run the same command again"):
+        joined_again(mock.Mock(side_effect=error))
 
 
 @pytest.mark.slow

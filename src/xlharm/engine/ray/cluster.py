@@ -7,7 +7,8 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,8 @@ LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sock
 _SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 _PROBE_SECONDS = 2.0  # the same, for a head that did accept one before
+_JOIN_SECONDS = 45.0  # for a cluster that was started anew to be joined again
+_PAUSE_SECONDS = 3.0  # between two attempts
 _STARTS = 3  # attempts to start Ray: it gives its own processes 15 to 30 s, too little for a busy machine
 _START_SLOW = "timed out during startup"  # what Ray says then
 AUTH_HELP = (
@@ -132,6 +135,25 @@ def _joined(ray: Any, *, local: bool) -> Cluster:
     return Cluster(local=local, head=context.gcs_address, node=context.get_node_id())
 
 
+def joined_again(connect: Callable[[], Cluster]) -> Cluster:
+    """Connect once more, and again until it succeeds: a cluster that was started anew is not ready at once.
+
+    Raises:
+        EngineError: no attempt within ``_JOIN_SECONDS`` succeeded, or our own cluster does not start.
+    """
+    from ray.exceptions import RayError
+
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while True:
+        try:
+            return connect()
+        except (UserError, RayError) as error:  # the user's address was right when the run began
+            if time.monotonic() >= deadline:
+                message = f"{one_line(error)}; when the cluster is back, run the same command again"
+                raise EngineError(message) from None
+        time.sleep(_PAUSE_SECONDS)
+
+
 def prepare(address: str | None) -> None:
     """Set Ray's environment variables; call this before Ray is imported, because Ray reads them then."""
     defaults = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -219,6 +241,11 @@ def _explained(error: Exception, address: str | None) -> Exception:
 
 
 def is_auth_trouble(error: BaseException) -> bool:
-    """Whether Ray refused the connection because a token is missing or wrong."""
+    """Whether Ray refused the connection because a token is missing or wrong.
+
+    Ray raises the same class when the head has been started again meanwhile, and calls that a wrong cluster.
+    """
     text = f"{type(error).__name__} {error}".lower()
+    if "wrongclusterid" in text:
+        return False
     return "authentication" in text or "unauthenticated" in text or "auth_token" in text
