@@ -8,10 +8,12 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 import xlharm
 from xlharm.engine.trouble import EngineError, one_line
@@ -123,16 +125,38 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     if ray.is_initialized():
         yield _joined(ray, local=False)
         return
+    agents: list[psutil.Process] = []
     try:
         _init(ray, joined, cpus=cpus, device=device)
+        agents = _agents() if joined is None else []
         yield _joined(ray, local=joined is None)
     finally:
-        ray.shutdown()
+        try:
+            ray.shutdown()
+        finally:
+            _end(agents)
 
 
 def _joined(ray: Any, *, local: bool) -> Cluster:
     context = ray.get_runtime_context()
     return Cluster(local=local, head=context.gcs_address, node=context.get_node_id())
+
+
+def _agents() -> list[psutil.Process]:
+    """Return the processes that the raylet of our own cluster has started; those of a joined one are not children."""
+    started: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if child.name() == "raylet":
+                started += child.children(recursive=True)
+    return started
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    """Kill what is left: when a raylet could not end its agents, they look for the head for another minute."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def joined_again(connect: Callable[[], Cluster]) -> Cluster:
