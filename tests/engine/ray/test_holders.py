@@ -24,6 +24,7 @@ def told(monkeypatch: pytest.MonkeyPatch, actors: Any, free: Any) -> str:
             raise value
         return value
 
+    monkeypatch.setattr("xlharm.engine.ray.holders.require_same_head", lambda: None)
     monkeypatch.setattr(ray, "available_resources", lambda: answer(free))
     monkeypatch.setattr(ray.util.state, "list_actors", lambda **_: answer(actors))
     return holders("CPU", job="01", total=16.0)

@@ -79,15 +79,30 @@ class Cluster:
 
         When that node has died, the cluster takes this process for dead as well and starts no worker for it.
         """
-        import ray
-
-        return any(node["Alive"] and node["NodeID"] == self.node for node in ray.nodes())
+        return any(node["NodeID"] == self.node for node in _living_nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
-        import ray
-
         wanted = self.labels.items()
-        return [n["Resources"] for n in ray.nodes() if n["Alive"] and wanted <= (n.get("Labels") or {}).items()]
+        return [n["Resources"] for n in _living_nodes() if wanted <= (n.get("Labels") or {}).items()]
+
+
+def _living_nodes() -> list[dict[str, Any]]:
+    import ray
+
+    require_same_head()
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def require_same_head() -> None:
+    """Ask the head for something small; do this before the tables of the cluster are read.
+
+    Raises:
+        RayError: it is another one than this process has joined. Reading a table, such as that of ``ray.nodes``, would
+            end the process then: Ray takes the head's answer for a fault in itself.
+    """
+    import ray.util
+
+    ray.util.list_named_actors()
 
 
 def wanted_address(address: str | None) -> str | None:

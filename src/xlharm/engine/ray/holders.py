@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any, Literal
 
+from xlharm.engine.ray.cluster import require_same_head
 from xlharm.engine.ray.gang import GROUP_PREFIX
 
 _SECONDS = 2  # for the cluster's answer
@@ -20,6 +21,7 @@ def holders(resource: Literal["CPU", "GPU"], *, job: str, total: float) -> str:
     import ray
 
     try:
+        require_same_head()
         free = ray.available_resources().get(resource, 0.0)
     except Exception:  # noqa: BLE001 - whatever Ray raises, the run waits on; this is only told
         return ""
@@ -40,6 +42,7 @@ def remove_abandoned() -> int:
     import ray
     from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
+    require_same_head()
     ended = _ended_jobs()
     abandoned = [
         PlacementGroup(ray.PlacementGroupID.from_hex(number))
