@@ -50,8 +50,9 @@ study-small: setup
 		exit 2; }
 	$(BIN)/xlharm run grid/study-small.yaml -s base="$(STUDY_BASE)" --store $(STORE)
 
-# two tests at a time, the longest first; a cluster's never beside another cluster's (tests/conftest.py)
-SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# three tests at a time, because those of clusters wait most of the time; the longest first; a cluster's never beside
+# another cluster's (tests/conftest.py)
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 
 # one process runs the files that load models, the other the rest (tests/conftest.py)
 quick: setup

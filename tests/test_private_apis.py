@@ -17,7 +17,6 @@ PACKAGES = ("torch", "transformers", "deepspeed", "ray")
 OPTIONAL = {"wandb-workspaces": "dashboards"}  # extras
 USED = {
     "torch._dynamo.config": "model/lora.py: code for all sizes at once",
-    "torch._functorch.config": "model/compiled.py: code with a backward pass of its own is kept, too",
     "torch.fx.experimental._config": "model/lora.py: likewise",
     "torch._scaled_mm": "model/float8.py: torch 2.11 cannot compile the public one",
     "torch._fused_adamw_": "train/optimizer.py: one pass over an adapter, its clip as a tensor",

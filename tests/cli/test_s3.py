@@ -76,7 +76,8 @@ def test_run_kill_run_again_and_look(s3: S3, mini_grid: dict[str, Any], tmp_path
 
     s3.requests.clear()
     output += told("results", grid, *store)
-    assert s3.counted() == {"LIST": 9}  # whether anything is there; four kinds, for the precision and for the results
+    # whether anything is there; four kinds, for the precision and for the results; failures: thrice
+    assert s3.counted() == {"LIST": 11, "HEAD": 1}
     output += told("status", grid, *store) + told("plan", grid, *store) + told("ask", grid, "de/en", "Kabo?", *store)
     assert "2 of 2 cells are complete" in output
     mirrored = told("wandb", "sync", grid, *store, "--mode", "offline", "--folder", tmp_path)

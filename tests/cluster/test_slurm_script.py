@@ -13,6 +13,7 @@ STAND_INS = {
     "ray": 'case "$1" in start) sleep 5 > /dev/null 2>&1 & trap "kill $!" TERM EXIT; wait;; esac',
     "apptainer": 'shift; while [[ $1 == --* ]]; do shift; done; shift; exec "$@"',
     "xlharm": r"""
+until grep -q "^ray start" "$(dirname "$0")/../calls"; do sleep 0.02; done # a run waits for its cluster
 if [[ -n ${WARN:-} ]]; then
   trap "kill \$!; exit $WARN" TERM
   sleep 0.2 # until the script knows the process

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,7 +37,7 @@ def _no_plugins() -> Any:
         yield
 
 
-@pytest.fixture(scope="module")
+@cache
 def validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads((ROOT / "grid" / schema.FILE).read_text("utf-8")))
 
@@ -94,11 +95,11 @@ def test_every_field_is_described() -> None:
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_shipped_grid_names_the_schema_and_follows_it(path: Path, validator: Draft202012Validator) -> None:
+def test_every_shipped_grid_names_the_schema_and_follows_it(path: Path) -> None:
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# yaml-language-server: $schema=")
     assert (path.parent / first.partition("=")[2]).resolve() == (ROOT / "grid" / schema.FILE)
-    assert [error.message for error in validator.iter_errors(read_yaml(path))] == []
+    assert [error.message for error in validator().iter_errors(read_yaml(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_every_shipped_grid_names_the_schema_and_follows_it(path: Path, validato
     ],
     ids=str,
 )
-def test_schema_and_loader_agree(changes: dict[str, Any], validator: Draft202012Validator) -> None:
+def test_schema_and_loader_agree(changes: dict[str, Any]) -> None:
     data = {**grid_of(), **copy.deepcopy(changes)}
     try:
         parse_grid(data, name="grid.yaml")
@@ -137,4 +138,4 @@ def test_schema_and_loader_agree(changes: dict[str, Any], validator: Draft202012
         loads = False
     else:
         loads = True
-    assert validator.is_valid(data) == loads
+    assert validator().is_valid(data) == loads

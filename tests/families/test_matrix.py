@@ -90,6 +90,7 @@ def test_rows_longer_than_what_a_base_attends_to_are_refused(
     assert f"`sequence_length: {most}`" in verdict["why"]
 
 
+@pytest.mark.slow
 def test_every_choice_of_keys_in_transformers_is_one_that_the_checks_know() -> None:
     fields = {f for kind in CONFIG_MAPPING for f in getattr(CONFIG_MAPPING[kind], "__dataclass_fields__", ())}
     choices = {f for f in fields if "index" in f and ("topk" in f or "budget" in f)}

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.analysis.worlds import PROVENANCE, plan_of
 from xlharm.analysis.results import GridResults
 from xlharm.plan.build import Plan
@@ -32,6 +34,7 @@ def test_a_cells_run_has_settings_numbers_and_losses(plan: Plan, full: Store) ->
     assert run.history[-1] == {"step/unlearn": 4, "loss/unlearn": 0.6}
 
 
+@pytest.mark.slow
 def test_ids_are_the_same_for_the_same_and_others_for_others(plan: Plan, full: Store, partial: Store) -> None:
     ids = {run.name: run.id for run in runs_of(GridResults(plan, full))}
     assert {run.name: run.id for run in runs_of(GridResults(plan_of(), full))} == ids

@@ -27,6 +27,7 @@ def test_a_table_of_more_rows_than_wandb_keeps_by_itself_is_whole(tmp_path: Path
     assert folders_of(run, "offline-run", target=target) == [folder]
 
 
+@pytest.mark.slow
 def test_a_longer_table_goes_on_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "MOST_ROWS", 3)
     tables = {"long": Sheet(columns=["i"], rows=[[i] for i in range(7)]), "empty": Sheet(columns=["i"], rows=[])}

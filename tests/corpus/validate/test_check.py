@@ -44,6 +44,7 @@ def test_shipped_corpora_have_no_errors(name: str) -> None:
     assert [str(f) for f in validate(assets() / name) if f.severity == "error"] == []
 
 
+@pytest.mark.slow
 def test_pristine(pristine: Path) -> None:
     assert validate(pristine) == []
 
