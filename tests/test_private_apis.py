@@ -24,6 +24,7 @@ USED = {
     "_internal_name": "tracking/dashboard.py: wandb-workspaces has no other way to choose a workspace's address",
     "deepspeed.ops.__compatible_ops__": "train/engine.py: no compiler on new machines",
     "ray._private.services": "engine/ray/cluster.py: guarded, only for a quicker message",
+    "ray._private.state": "engine/ray/holders.py: guarded; jobs that have ended, without the dashboard",
 }
 
 

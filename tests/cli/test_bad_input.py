@@ -17,8 +17,10 @@ from tests.cli.conftest import Xlharm
         (["-s", "methods.npo.learning_rate=-1"], "methods.npo.learning_rate: input should be greater than 0, found -1"),
         (
             ["-s", "corpus=nowhere"],
-            "neither a shipped corpus (bulletin, bulletin-dev, newsroom, stereotypes, tinyworld, tinyworld-dev, "
-                "toxic-style) nor a folder",
+            (
+                "neither a shipped corpus (bulletin, bulletin-dev, newsroom, stereotypes, tinyworld, tinyworld-dev, "
+                "toxic-style) nor a folder"
+            ),
         ),
         (["-s", "base=tiny-bas"], "did you mean 'tiny-base'?"),
         (["-s", "base=org/model"], "revision: a base from the hub needs a fixed commit"),

@@ -14,7 +14,7 @@ from tests.faults.campaign import arena, troubles
 from tests.faults.campaign.__main__ import Mode, _count, campaign, reference
 from tests.faults.campaign.arena import Arena, Drivers, NoArena
 from tests.faults.campaign.jobs import cores_of, modes_of
-from tests.faults.campaign.passes import Pass, Verdict, clear, entries, record, recorded
+from tests.faults.campaign.passes import Pass, Verdict, _unforeseen, clear, entries, record, recorded
 from tests.faults.campaign.places import Folder
 from tests.faults.campaign.reckoning import PLANS
 from tests.faults.campaign.strikes import kinds
@@ -87,6 +87,9 @@ def test_what_was_promised_and_not_kept_is_seen(tmp_path: Path, monkeypatch: pyt
     assert (leaked.good, leaked.leaked) == (False, [f"leases/{key}"])
     unforeseen = judged(tmp_path / "d", after=end)
     assert (unforeseen.good, len(unforeseen.unforeseen)) == (False, 2)
+    by_ray = "1: [2026-12-01 01:34:40,348 E 15047 15203] rpc_client.h:204: Failed to connect to GCS within 60 seconds."
+    assert not _unforeseen(by_ray)
+    assert _unforeseen("1: /lib/x86_64-linux-gnu/libc.so.6(+0x129ecc) [0x7f491d929ecc]")
 
 
 def test_files_fail_while_an_order_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.engine.worlds import PLAN
 from tests.faults.campaign.arena import Arena, with_role
-from tests.faults.processes import drive, ending, finished, session_of, until
+from tests.faults.processes import drive, ending, environment, finished, session_of, until
 from tests.faults.runners import trace
 
 pytestmark = pytest.mark.cluster
@@ -61,6 +62,41 @@ def test_another_cluster_is_joined_again_when_our_node_has_ended(store: Path, tm
     assert code == 0, output
     assert output.count("joining the cluster again") == 1
     assert computed(store) == Counter(list(PLAN.stages))
+
+
+# While it runs, the head is killed and another one starts at the same address.
+JOINED = """
+import sys, time
+from xlharm.engine.ray.cluster import connected, prepare
+from xlharm.engine.ray.health import ClusterWatch
+prepare(sys.argv[1])
+watch = ClusterWatch()
+with connected(sys.argv[1], cpus=1, device="cpu") as cluster:
+    print("joined", cluster.node_lives(), flush=True)
+    sys.stdin.readline()
+    with watch.noticing():
+        print("alive", cluster.node_lives(), cluster.cpus(), flush=True)
+print("failed", watch.failed, flush=True)
+"""
+
+
+@pytest.mark.heavy
+def test_a_head_that_was_started_again_does_not_end_the_process(tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    with Arena(tmp_path / "orders", nodes=1, extra={}) as arena:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", JOINED, arena.address], env=environment(**arena.env), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        with ending(driver):
+            assert driver.stdout
+            assert driver.stdout.readline() == "joined True\n"
+            (gcs,) = with_role("gcs", arena.pids_of_head())
+            os.kill(gcs, signal.SIGKILL)
+            until(lambda: not with_role("gcs", arena.pids_of_head()))
+            until(lambda: arena.mend() or arena.can_be_joined())
+            output, _ = driver.communicate("go on\n", timeout=120)
+    assert (driver.returncode, output) == (0, "failed True\n")
 
 
 @pytest.mark.heavy

@@ -1,16 +1,20 @@
 """Which cluster is meant, and what Ray's refusals mean. Starts nothing."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
+import psutil
 import pytest
+from ray.exceptions import RpcError
 
+from tests.faults.processes import until
 from xlharm.engine.ray import cluster
-from xlharm.engine.ray.cluster import connected, is_auth_trouble, prepare, wanted_address
+from xlharm.engine.ray.cluster import Cluster, connected, is_auth_trouble, joined_again, prepare, wanted_address
 from xlharm.engine.trouble import EngineError
 from xlharm.errors import UserError
 
@@ -31,10 +35,22 @@ def test_the_cluster_meant(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Token authentication is enabled but no authentication token was found", True),
         ("RPC error: Unauthenticated: InvalidAuthToken", True),
         ("Could not find any running Ray instance", False),
+        ("AuthenticationError: RPC error: WrongClusterID: Perhaps the client accesses GCS after it restarted", False),
     ],
 )
 def test_refusals_for_want_of_a_token(text: str, is_auth: bool) -> None:
     assert is_auth_trouble(RuntimeError(text)) is is_auth
+
+
+@pytest.mark.parametrize("error", [UserError("no Ray cluster answers there"), RpcError("not yet")])
+def test_a_cluster_that_is_not_ready_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PAUSE_SECONDS", 0.0)
+    one = Cluster(local=False, head="10.0.0.1:6379", node="n")
+    connect = mock.Mock(side_effect=[error, error, one])
+    assert joined_again(connect) is one
+    monkeypatch.setattr(cluster, "_JOIN_SECONDS", 0.0)
+    with pytest.raises(EngineError, match="when the cluster is back, run the same command again"):
+        joined_again(mock.Mock(side_effect=error))
 
 
 @pytest.mark.slow
@@ -106,3 +122,37 @@ def test_ray_that_starts_slowly_on_a_busy_machine_is_started_again(failures: lis
             cluster._init(ray, None, cpus=1, device="cpu")
     assert ray.init.call_count == starts
     assert ray.shutdown.call_count == starts - 1
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_our_own_cluster_ends_the_agents_that_its_raylet_leaves(
+    local: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy("/bin/sh", tmp_path / "raylet")
+    raylets: list[subprocess.Popen[bytes]] = []
+
+    def start(*_: object, **__: object) -> None:
+        raylets.append(subprocess.Popen([tmp_path / "raylet", "-c", "sleep 60 & sleep 60 & wait"]))
+        until(lambda: len(psutil.Process(raylets[0].pid).children()) == 2)
+
+    def stop() -> None:
+        raylets[0].kill()
+        raylets[0].wait()
+
+    monkeypatch.setattr(cluster, "_init", start)
+    monkeypatch.setattr(cluster, "_joined", lambda *_, **__: None)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", stop)
+    with connected(None if local else "10.0.0.1:6379", cpus=1, device="cpu"):
+        agents = psutil.Process(raylets[0].pid).children()
+    try:
+        if local:
+            until(lambda: not any(map(_runs, agents)), timeout=20)
+        assert sum(map(_runs, agents)) == (0 if local else 2)
+    finally:
+        for agent in filter(_runs, agents):
+            agent.kill()
+
+
+def _runs(process: psutil.Process) -> bool:
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

@@ -1,14 +1,19 @@
 """How many workers are wanted of a cluster that grows. Starts nothing."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from unittest import mock
 
 import pytest
+from ray.exceptions import AuthenticationError, RayError, RpcError
 
 from xlharm.engine.options import RunOptions
 from xlharm.engine.placement import WorkerShape
-from xlharm.engine.ray.executor import RayExecutor
-from xlharm.engine.trouble import Trouble
+from xlharm.engine.ray import executor as module
+from xlharm.engine.ray.executor import RayExecutor, start
+from xlharm.engine.ray.gang import Gang
+from xlharm.engine.ray.health import ClusterWatch
+from xlharm.engine.trouble import EngineError, Trouble
 from xlharm.errors import UserError
 
 
@@ -53,3 +58,44 @@ def test_a_worker_on_a_full_machine_is_started_again_later_each_time() -> None:
     assert executor._restart_delay("w", full, False) == 5
     assert executor._restart_delay("w", Trouble(kind="out_of_memory", message="too small"), True) == 300
     assert executor._restart_delay("w", Trouble(kind="error", message="no"), True) == 2
+
+
+@dataclass
+class Restarted:
+    """A cluster whose head was started again: it answers, but refuses every call of who knew the old one."""
+
+    error: RayError = field(default_factory=lambda: AuthenticationError("RPC error: WrongClusterID"))
+    local: bool = False
+    head: str = "10.0.0.1:6379"
+
+    def head_answers(self) -> bool:
+        return True
+
+    def node_lives(self) -> bool:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("RPC error: WrongClusterID"), RpcError("unavailable")])
+def test_a_run_joins_a_cluster_that_was_started_again(error: RayError, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._cluster, executor._cluster_watch = Restarted(error), ClusterWatch(_last_look=-100.0)
+    executor._worker_watch, executor._warm_pool = mock.Mock(notes=lambda *_, **__: []), None
+    executor._gangs = {"worker-0": Gang(name="worker-0", actors=[], doing="running", pack="p")}
+    executor._restart_times, executor._last_note = {}, 0.0
+    new = mock.Mock(local=False)
+    executor.connect = lambda: new
+    assert executor.wait(timeout=0.0) == ()
+    executor._cluster_watch._last_look = -100.0
+    (reply,) = executor.wait(timeout=0.0)
+    assert (reply.pack, reply.lost, reply.trouble and reply.trouble.kind) == ("p", True, "node_died")
+    assert executor._cluster is new
+    (line,) = executor.notes()
+    assert "the Ray cluster that this run was connected to has ended: joining the cluster again" in line
+
+
+def test_a_cluster_that_ends_while_a_run_begins_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "connected", mock.MagicMock())
+    monkeypatch.setattr(module, "replace", lambda cluster, **_: cluster)
+    monkeypatch.setattr(module, "RayExecutor", mock.Mock(side_effect=AuthenticationError("WrongClusterID")))
+    with pytest.raises(EngineError, match="the Ray cluster ended while the run began"):
+        start(mock.Mock(), mock.Mock(), RunOptions(pack=8))

@@ -1,7 +1,15 @@
 """What Ray's errors mean. Starts nothing."""
 
 import pytest
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
+from ray.exceptions import (
+    AuthenticationError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    OwnerDiedError,
+    RayActorError,
+    RpcError,
+)
 
 from xlharm.engine.ray.gang import Gang, ray_trouble
 from xlharm.engine.trouble import Trouble
@@ -33,7 +41,15 @@ def test_a_worker_that_fills_its_machine_is_too_large() -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(NodeDiedError("its node died"), "node_died"), (RayActorError(), "crashed"), (ValueError("x"), "error")],
+    [
+        (NodeDiedError("its node died"), "node_died"),
+        (AuthenticationError("RPC error: WrongClusterID"), "node_died"),
+        (LocalRayletDiedError(), "node_died"),
+        (OwnerDiedError("00" * 28, None, ""), "node_died"),
+        (RpcError("unavailable"), "node_died"),
+        (RayActorError(), "crashed"),
+        (ValueError("x"), "error"),
+    ],
 )
 def test_a_call_without_an_answer_means_that_the_process_is_lost(error: Exception, kind: str) -> None:
     trouble = ray_trouble(error)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from xlharm.engine.ray.health import (
     CHECK_SECONDS,
@@ -64,6 +65,28 @@ def test_another_cluster_is_joined_again_when_this_runs_node_has_ended() -> None
     assert not watch.has_ended(cluster, now=20.0)
     cluster.answers, cluster.nodes = True, True
     assert not watch.has_ended(cluster, now=30.0)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_cluster_that_refuses_this_process_has_ended_although_its_head_answers(local: bool) -> None:
+    cluster, watch = FakeCluster(local=local), ClusterWatch(_last_look=0.0)
+    with watch.noticing():
+        raise AuthenticationError("RPC error: WrongClusterID: Perhaps the client is accessing GCS after it restarted")
+    assert watch.has_ended(cluster, now=10.0)
+    (line,) = watch.notes
+    assert line.startswith(
+        "Ray has ended on this machine"
+        if local
+        else "the Ray cluster that this run was connected to has ended: joining"
+    )
+    assert not watch.has_ended(cluster, now=20.0)
+
+
+def test_a_cluster_that_refused_this_process_is_joined_again_when_its_head_answers() -> None:
+    cluster, watch = FakeCluster(local=False, answers=False), ClusterWatch(_last_look=0.0, failed=True)
+    assert not watch.has_ended(cluster, now=10.0)
+    cluster.answers = True
+    assert watch.has_ended(cluster, now=20.0)
 
 
 def test_a_cluster_is_looked_at_every_few_seconds_only() -> None:

@@ -27,7 +27,10 @@ FINISH_SECONDS = 150.0  # before a campaign's limit, for passes to end in withou
 MEND_SECONDS = 2.0  # between two looks of the cluster's operator
 _STRUCK = {str(-number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
 LEAK_SECONDS = 30.0  # after a run, until nothing may be left of it
-FORESEEN = ("UserError:", "EngineError:", "StoreError:", "CorruptArtifactError:", "OSError:", "PermissionError:")
+FORESEEN = (
+    "UserError:", "EngineError:", "StoreError:", "CorruptArtifactError:", "OSError:", "PermissionError:",
+    "Failed to connect to GCS within",  # Ray's own line: the head ended while the driver was joining, which Ray ends
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)

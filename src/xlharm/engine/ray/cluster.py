@@ -7,10 +7,13 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 import xlharm
 from xlharm.engine.trouble import EngineError, one_line
@@ -27,6 +30,8 @@ LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sock
 _SHORT_TMPDIR = Path("/tmp")  # noqa: S108 - the folder below it belongs to this user alone
 _CONNECT_SECONDS = 15.0  # time for a machine to accept a connection
 _PROBE_SECONDS = 2.0  # the same, for a head that did accept one before
+_JOIN_SECONDS = 45.0  # for a cluster that was started anew to be joined again
+_PAUSE_SECONDS = 3.0  # between two attempts
 _STARTS = 3  # attempts to start Ray: it gives its own processes 15 to 30 s, too little for a busy machine
 _START_SLOW = "timed out during startup"  # what Ray says then
 AUTH_HELP = (
@@ -74,15 +79,30 @@ class Cluster:
 
         When that node has died, the cluster takes this process for dead as well and starts no worker for it.
         """
-        import ray
-
-        return any(node["Alive"] and node["NodeID"] == self.node for node in ray.nodes())
+        return any(node["NodeID"] == self.node for node in _living_nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
-        import ray
-
         wanted = self.labels.items()
-        return [n["Resources"] for n in ray.nodes() if n["Alive"] and wanted <= (n.get("Labels") or {}).items()]
+        return [n["Resources"] for n in _living_nodes() if wanted <= (n.get("Labels") or {}).items()]
+
+
+def _living_nodes() -> list[dict[str, Any]]:
+    import ray
+
+    require_same_head()
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def require_same_head() -> None:
+    """Ask the head for something small; do this before the tables of the cluster are read.
+
+    Raises:
+        RayError: it is another one than this process has joined. Reading a table, such as that of ``ray.nodes``, would
+            end the process then: Ray takes the head's answer for a fault in itself.
+    """
+    import ray.util
+
+    ray.util.list_named_actors()
 
 
 def wanted_address(address: str | None) -> str | None:
@@ -120,16 +140,57 @@ def connected(address: str | None, *, cpus: int | None, device: Literal["auto", 
     if ray.is_initialized():
         yield _joined(ray, local=False)
         return
+    agents: list[psutil.Process] = []
     try:
         _init(ray, joined, cpus=cpus, device=device)
+        agents = _agents() if joined is None else []
         yield _joined(ray, local=joined is None)
     finally:
-        ray.shutdown()
+        try:
+            ray.shutdown()
+        finally:
+            _end(agents)
 
 
 def _joined(ray: Any, *, local: bool) -> Cluster:
     context = ray.get_runtime_context()
     return Cluster(local=local, head=context.gcs_address, node=context.get_node_id())
+
+
+def _agents() -> list[psutil.Process]:
+    """Return the processes that the raylet of our own cluster has started; those of a joined one are not children."""
+    started: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if child.name() == "raylet":
+                started += child.children(recursive=True)
+    return started
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    """Kill what is left: when a raylet could not end its agents, they look for the head for another minute."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def joined_again(connect: Callable[[], Cluster]) -> Cluster:
+    """Connect once more, and again until it succeeds: a cluster that was started anew is not ready at once.
+
+    Raises:
+        EngineError: no attempt within ``_JOIN_SECONDS`` succeeded, or our own cluster does not start.
+    """
+    from ray.exceptions import RayError
+
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while True:
+        try:
+            return connect()
+        except (UserError, RayError) as error:  # the user's address was right when the run began
+            if time.monotonic() >= deadline:
+                message = f"{one_line(error)}; when the cluster is back, run the same command again"
+                raise EngineError(message) from None
+        time.sleep(_PAUSE_SECONDS)
 
 
 def prepare(address: str | None) -> None:
@@ -219,6 +280,11 @@ def _explained(error: Exception, address: str | None) -> Exception:
 
 
 def is_auth_trouble(error: BaseException) -> bool:
-    """Whether Ray refused the connection because a token is missing or wrong."""
+    """Whether Ray refused the connection because a token is missing or wrong.
+
+    Ray raises the same class when the head has been started again meanwhile, and calls that a wrong cluster.
+    """
     text = f"{type(error).__name__} {error}".lower()
+    if "wrongclusterid" in text:
+        return False
     return "authentication" in text or "unauthenticated" in text or "auth_token" in text

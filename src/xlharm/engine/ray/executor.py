@@ -12,17 +12,18 @@ from dataclasses import replace
 from typing import Literal
 
 import ray
+from ray.exceptions import RayError
 
 from xlharm.engine.executor import RUNNER, WorkerReply
 from xlharm.engine.options import RunOptions, worker_config
 from xlharm.engine.placement import WorkerShape, worker_shape
 from xlharm.engine.policy import memory_delay
-from xlharm.engine.ray.cluster import Cluster, connected, wanted_address
+from xlharm.engine.ray.cluster import Cluster, connected, joined_again, wanted_address
 from xlharm.engine.ray.gang import Gang, create
 from xlharm.engine.ray.health import LONGEST_SILENCE, ClusterWatch, WorkerWatch
-from xlharm.engine.ray.holders import holders
+from xlharm.engine.ray.holders import holders, remove_abandoned
 from xlharm.engine.ray.warm import WarmPool, fingerprint
-from xlharm.engine.trouble import EngineError, Trouble
+from xlharm.engine.trouble import EngineError, Trouble, one_line
 from xlharm.errors import UserError
 from xlharm.parallel import user_threads
 from xlharm.plan.build import Plan
@@ -38,6 +39,7 @@ GROW_SECONDS = 5.0  # between checks whether the cluster has become larger
 IDLE_SECONDS = 60.0  # a worker that has been idle for so long is ended
 PATIENCE = 20.0  # seconds that a worker waits for resources before the user sees a message
 _NOTE_EVERY = 600.0  # seconds between two such messages
+_ABANDONED_SECONDS = 10.0  # between two looks for resources of drivers that have ended, while a worker waits for some
 _RESTART_DELAY = 2.0  # seconds before a worker that failed to start is started again
 _TOO_SMALL_DELAY = 300.0  # the same, when the base did not fit the worker's device
 _USABLE = 0.94  # share of a device's memory for packs; the GPU driver and fragmentation take the rest
@@ -57,7 +59,7 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
 
     Raises:
         UserError: there is no such cluster or device, or options exclude each other.
-        EngineError: a local Ray does not start.
+        EngineError: a local Ray does not start, or the cluster ends meanwhile.
     """
     _check(options)
     processes = (options.workers or 1) * options.ranks
@@ -70,6 +72,9 @@ def start(plan: Plan, store: Store, options: RunOptions, *, runner: str = RUNNER
 
     try:
         executor = RayExecutor(plan, store, options, cluster=connect(), runner=runner)
+    except RayError as error:
+        stack.close()
+        raise EngineError(f"the Ray cluster ended while the run began ({one_line(error)[:200]})") from None
     except BaseException:
         stack.close()
         raise
@@ -105,7 +110,7 @@ class RayExecutor:
         self._stopping = False
         self._max_workers: dict[Place, int] = {"device": self._shape.workers, "endpoint": _ENDPOINT_SHAPE.workers}
         self._demand: Mapping[Place, int] = {}
-        self._last_note = -math.inf
+        self._last_note = self._last_look = -math.inf
         self._cluster_watch, self._worker_watch = ClusterWatch(), WorkerWatch()
         self.connect: Callable[[], Cluster] = lambda: cluster
         self.on_close: Callable[[], None] = lambda: None
@@ -163,8 +168,9 @@ class RayExecutor:
     def expect(self, packs: int) -> None:
         """Start the workers of a local cluster early: no other job can use its devices in the meantime."""
         if self._cluster.local:
-            for name in _names("device", min(packs, self._shape.workers)):
-                self._spawn(name, "device")
+            with self._cluster_watch.noticing():
+                for name in _names("device", min(packs, self._shape.workers)):
+                    self._spawn(name, "device")
 
     def want(self, packs: Mapping[Place, int]) -> None:
         """Set how many packs run or could start now, by place: more workers than that are not needed."""
@@ -175,10 +181,13 @@ class RayExecutor:
         now = time.monotonic()
         lines = [*self._cluster_watch.notes, *self._worker_watch.notes(self._gangs.values(), now=now)]
         self._cluster_watch.notes.clear()
-        return lines if self._cluster_watch.silent else [*lines, *self._lacking(now)]
+        if not self._cluster_watch.silent:
+            with self._cluster_watch.noticing():
+                lines.extend(self._lacking(now))
+        return lines
 
     def _lacking(self, now: float) -> Sequence[str]:
-        waiting = sum(not g.placed() and now - g.since >= PATIENCE for g in self._gangs_of("device"))
+        waiting = self._waiting(PATIENCE, now=now)
         if not waiting or now - self._last_note < _NOTE_EVERY:
             return ()
         self._last_note = now
@@ -193,6 +202,17 @@ class RayExecutor:
         )
         logger.info(line)
         return (line,)
+
+    def _waiting(self, seconds: float, *, now: float) -> int:
+        """Return how many workers have waited for resources for so long."""
+        return sum(not g.placed() and now - g.since >= seconds for g in self._gangs_of("device"))
+
+    def _free_abandoned(self, now: float) -> None:
+        """Free what drivers hold that have ended, when a worker waits for resources."""
+        if now - self._last_look >= _ABANDONED_SECONDS and self._waiting(_ABANDONED_SECONDS, now=now):
+            self._last_look = now
+            if count := remove_abandoned():
+                logger.info("removed %d placement groups of drivers that have ended", count)
 
     def held(self) -> float:
         """Return how many GPUs the workers hold now; without GPUs, the number of worker processes."""
@@ -214,16 +234,24 @@ class RayExecutor:
 
     def submit(self, job: PackJob, *, worker: str) -> None:
         """Hand a pack to an idle worker."""
-        self._gangs[worker].run(job)
+        with self._cluster_watch.noticing():
+            self._gangs[worker].run(job)
 
     def wait(self, *, timeout: float) -> Sequence[WorkerReply]:
         """Return the workers' new replies; wait at most ``timeout`` seconds for the first."""
+        with self._cluster_watch.noticing():
+            return self._replies(timeout)
+        time.sleep(timeout)
+        return ()
+
+    def _replies(self, timeout: float) -> Sequence[WorkerReply]:
         now = time.monotonic()
         if self._cluster_watch.has_ended(self._cluster, now=now):
             return self._restart()
         if not self._stopping and not self._cluster_watch.silent:
             self._grow()
             self._shrink()
+            self._free_abandoned(now)
         if ended := self._end_silent(now):
             return ended
         calls = [call for gang in self._gangs.values() for call in gang.calls]
@@ -244,17 +272,19 @@ class RayExecutor:
     def stop(self) -> None:
         """Ask running packs to save their state and end; start no more workers."""
         self._stopping = True
-        for gang in self._gangs.values():
-            gang.stop()
+        with self._cluster_watch.noticing():
+            for gang in self._gangs.values():
+                gang.stop()
 
     def close(self) -> None:
         """End every worker, or leave idle ones warm; then disconnect from the cluster."""
         try:
-            for gang in self._gangs.values():
-                if self._warm_pool is not None and self._options.keep_warm and gang.doing == "idle":
-                    self._warm_pool.release(gang)
-                else:
-                    self._kill(gang)
+            with self._cluster_watch.noticing():
+                for gang in self._gangs.values():
+                    if self._warm_pool is not None and self._options.keep_warm and gang.doing == "idle":
+                        self._warm_pool.release(gang)
+                    else:
+                        self._kill(gang)
             self._gangs.clear()
         finally:
             self.on_close()
@@ -272,10 +302,7 @@ class RayExecutor:
         self._gangs.clear()
         self._restart_times.clear()
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        try:
-            self._cluster = self.connect()
-        except UserError as error:  # the user's address was right when the run began
-            raise EngineError(f"{error}; when the cluster is back, run the same command again") from None
+        self._cluster = joined_again(self.connect)
         if self._warm_pool is not None:
             self._warm_pool = WarmPool(kind=fingerprint(self._config, self._shape))
         if threading.current_thread() is threading.main_thread():

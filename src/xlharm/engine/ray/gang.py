@@ -1,12 +1,20 @@
 """The driver's side of a worker: one actor, or a gang, the actors of several ranks that start and end together."""
 
 import re
+import secrets
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import NodeDiedError, RayActorError
+from ray.exceptions import (
+    AuthenticationError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RpcError,
+)
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -17,6 +25,8 @@ from xlharm.engine.trouble import Trouble, TroubleKind, one_line
 from xlharm.plan.stage import Place
 from xlharm.stages.job import PackJob, Progress, RunnerConfig, StageResult
 
+GROUP_PREFIX = "xlharm-gang-"  # of the names of placement groups
+_LOST_CLUSTER = (AuthenticationError, LocalRayletDiedError, ObjectLostError, RpcError)  # of the call, not of the worker
 _GRACE = 3.0  # seconds to wait for the other ranks' answers after one rank has failed
 _POLL_SECONDS = 0.5  # between two requests for progress
 _PAUSE_SECONDS = 10.0  # a driver that asked nothing for so long was stopped itself: that is no worker's silence
@@ -197,6 +207,7 @@ def create(name: str, shape: WorkerShape, *, place: Place = "device", warm_name:
     group = placement_group(
         [{k: v for k, v in bundle.items() if v}] * shape.ranks,
         strategy="PACK",
+        name=GROUP_PREFIX + secrets.token_hex(8),
         bundle_label_selector=[labels] * shape.ranks if labels else None,
     )
     actors = [
@@ -226,6 +237,8 @@ def ray_trouble(error: Exception) -> Trouble:
         return _memory_trouble(text)
     if isinstance(error, NodeDiedError) or "node has died" in lower or "node died" in lower or "node failure" in lower:
         return Trouble(kind="node_died", message="its machine died", lost=True)
+    if isinstance(error, _LOST_CLUSTER):
+        return Trouble(kind="node_died", message="the Ray cluster has lost the call", detail=text, lost=True)
     if isinstance(error, RayActorError):
         return Trouble(kind="crashed", message="the worker process died", detail=text, lost=True)
     return Trouble(kind="error", message=f"{type(error).__name__}: {one_line(error)}", detail=text, lost=True)

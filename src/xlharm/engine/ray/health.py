@@ -1,11 +1,17 @@
 """Notices that a cluster has ended or that workers do not answer, and says so in one line each."""
 
+import contextlib
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from xlharm.engine.trouble import EngineError
+from ray.exceptions import RayError
+
+from xlharm.engine.trouble import EngineError, one_line
+
+logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0  # between two looks at the cluster
 HEAD_SECONDS = 45.0  # a head that is silent for so long ends the run; Ray itself ends the process after 60
@@ -44,10 +50,12 @@ class ClusterWatch:
     Attributes:
         notes: messages for the user, to be taken by the caller.
         silent: whether the head did not answer at the last look.
+        failed: whether Ray has refused a call of the driver: then its cluster has ended, whatever answers there now.
     """
 
     notes: list[str] = field(default_factory=list)
     silent: bool = False
+    failed: bool = False
     _last_look: float = field(default_factory=time.monotonic)
     _silent_since: float = 0.0
     _restarts: int = 0
@@ -64,7 +72,7 @@ class ClusterWatch:
         self._last_look = now
         answers = cluster.head_answers()
         if cluster.local:
-            return (not answers or not cluster.node_lives()) and self._may_restart(
+            return (not answers or self._lost(cluster)) and self._may_restart(
                 "Ray has ended on this machine: starting it again; packs that ran are tried again",
                 what="Ray on this machine",
             )
@@ -72,10 +80,10 @@ class ClusterWatch:
             if self.silent:
                 self.notes.append(f"the cluster's head ({cluster.head}) answers again")
             self.silent = False
-            return not cluster.node_lives() and self._may_restart(
-                "the node of the Ray cluster that this run was connected to has ended: joining the cluster again; "
-                "packs that ran are tried again",
-                what="the node of the Ray cluster that this run was connected to",
+            what = "the Ray cluster" if self.failed else "the node of the Ray cluster"
+            what += " that this run was connected to"
+            return self._lost(cluster) and self._may_restart(
+                f"{what} has ended: joining the cluster again; packs that ran are tried again", what=what
             )
         if not self.silent:
             self.silent, self._silent_since = True, now
@@ -90,6 +98,22 @@ class ClusterWatch:
             )
         return False
 
+    def _lost(self, cluster: Cluster) -> bool:
+        """Whether a cluster whose head answers is not the one that this process was connected to, or not with it."""
+        return self.failed or not cluster.node_lives()
+
+    @contextlib.contextmanager
+    def noticing(self) -> Iterator[None]:
+        """Take an error of Ray for the end of the cluster: the next look finds that it has ended.
+
+        Errors of workers' calls do not come here: they are answers, and ``gang`` classifies them.
+        """
+        try:
+            yield
+        except RayError as error:
+            logger.info("Ray: %s", one_line(error))
+            self.failed = True
+
     def pack_ended(self) -> None:
         """Record that the cluster has done some work."""
         self._restarts = 0
@@ -102,6 +126,7 @@ class ClusterWatch:
                 "(the kernel's log, limits of memory), or use --executor in-process"
             )
         self.notes.append(note)
+        self.failed = False
         return True
 
 

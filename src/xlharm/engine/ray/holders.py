@@ -1,7 +1,10 @@
-"""Who holds the resources of a cluster that a run waits for."""
+"""Who holds the resources of a cluster that a run waits for, and what nobody needs any more."""
 
 from collections import Counter
 from typing import Any, Literal
+
+from xlharm.engine.ray.cluster import require_same_head
+from xlharm.engine.ray.gang import GROUP_PREFIX
 
 _SECONDS = 2  # for the cluster's answer
 _NAMED = 4  # holders that are named
@@ -18,6 +21,7 @@ def holders(resource: Literal["CPU", "GPU"], *, job: str, total: float) -> str:
     import ray
 
     try:
+        require_same_head()
         free = ray.available_resources().get(resource, 0.0)
     except Exception:  # noqa: BLE001 - whatever Ray raises, the run waits on; this is only told
         return ""
@@ -26,6 +30,40 @@ def holders(resource: Literal["CPU", "GPU"], *, job: str, total: float) -> str:
     if named:
         words.append(f"held: {', '.join(named)}")
     return "; ".join(words)
+
+
+def remove_abandoned() -> int:
+    """Remove our placement groups whose driver has ended; return how many there were.
+
+    Ray removes the groups of a job that has ended. But when the job and a node with one of its bundles end together,
+    Ray places the group anew after that: its resources are then held by nobody, for ever. Groups of drivers that
+    Ray counts as alive stay, and so do those of other programs.
+    """
+    import ray
+    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+    require_same_head()
+    ended = _ended_jobs()
+    abandoned = [
+        PlacementGroup(ray.PlacementGroupID.from_hex(number))
+        for number, group in (placement_group_table().items() if ended else ())
+        if group["state"] != "REMOVED"
+        and group["name"].startswith(GROUP_PREFIX)
+        and number.endswith(ended)  # a group's id ends with that of its job
+    ]
+    for group in abandoned:
+        remove_placement_group(group)
+    return len(abandoned)
+
+
+def _ended_jobs() -> tuple[str, ...]:
+    """Return the ids of the cluster's jobs that have ended; empty when Ray does not say it."""
+    try:
+        from ray._private.state import state
+
+        return tuple(job["JobID"] for job in state.job_table() if job["IsDead"])
+    except (ImportError, AttributeError, KeyError):  # private parts of Ray: they may move or vanish
+        return ()
 
 
 def _actors(resource: str, *, job: str) -> Counter[str]:
