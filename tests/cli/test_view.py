@@ -23,6 +23,7 @@ def test_it_prints_an_address_that_answers_and_ends_with_ctrl_c(tmp_path: Path, 
     process = subprocess.Popen(
         command("view", grid_file), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         env={**environment(), "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - ignored in the background; no threads here
     )  # fmt: skip
     assert process.stdout is not None
     url = urlsplit(process.stdout.readline().strip())
