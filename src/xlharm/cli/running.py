@@ -156,7 +156,7 @@ def _mirrored(
     if mode == "off":
         yield _Mirror(at_end="off")
         return
-    from xlharm.tracking.live import FOLLOW, Live
+    from xlharm.tracking import live as beside
     from xlharm.tracking.wandb import actual_mode, checked_project
 
     checked_project(None)
@@ -170,7 +170,10 @@ def _mirrored(
         return
     options = ["--store", session.store.url, *(word for text in overrides or () for word in ("-s", text))]
     options += ["--page", str(report)] if report else []
-    live, mirror = Live([*FOLLOW, str(grid), *options, "--follow"], folder=Path.cwd()), _Mirror(at_end="off")
+    live, mirror = (
+        beside.Live([*beside.FOLLOW, str(grid), *options, "--follow"], folder=Path.cwd()),
+        _Mirror(at_end="off"),
+    )
     try:
         yield mirror
     except BaseException:

@@ -1,8 +1,8 @@
 """Frozen linear layers in float8: weights in e4m3 with a scale for each output, activations with one for each token.
 
 Both directions use the same rounded weights, so a gradient is that of the rounded model. Scales are computed from the
-values at hand, token by token: a token's result does not depend on the tokens beside it. Format: 2209.05433; scales by
-row: the FP8 recipe of torchao and of NVIDIA's Transformer Engine for inference.
+values at hand, token by token: a token's result does not depend on the tokens beside it. The format is that of
+2209.05433.
 """
 
 import gc
